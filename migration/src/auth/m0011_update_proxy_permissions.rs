@@ -1,0 +1,15 @@
+//! Moves the permissions of proxy models, of which there are none.
+
+use crate::{Migration, Operation};
+
+pub const MIGRATION: Migration = Migration {
+    app: "auth",
+    name: "0011_update_proxy_permissions",
+    initial: false,
+    dependencies: &[("auth", "0010_alter_group_name_max_length")],
+    operations: &[Operation::RunPython {
+        doc: "    Update the content_type of proxy models to use the ContentType of the proxy    model.    ",
+        forwards: &[],
+        backwards: &[],
+    }],
+};

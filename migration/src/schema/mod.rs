@@ -1,0 +1,104 @@
+//! From operations to statements. What both databases do alike is here; what SQLite cannot alter is in `sqlite`.
+
+mod editor;
+mod names;
+mod sqlite;
+
+use editor::SchemaEditor;
+use sea_orm_migration::sea_orm::DbBackend;
+
+use crate::{Migration, Operation, State};
+
+/// Whether a migration is applied or unapplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Applied.
+    Forwards,
+    /// Unapplied.
+    Backwards,
+}
+
+/// The statements of a migration.
+#[derive(Debug)]
+pub struct Sql {
+    /// What each operation does.
+    pub steps: Vec<Step>,
+    /// What waits until all tables are there: constraints and indexes.
+    pub deferred: Vec<String>,
+}
+
+/// One operation and its statements.
+#[derive(Debug)]
+pub struct Step {
+    /// The operation in words.
+    pub description: String,
+    /// Its statements; none when the database need not change.
+    pub statements: Vec<String>,
+    /// Whether Django does it in Python.
+    pub is_python: bool,
+}
+
+impl Sql {
+    /// All statements in the order in which they run.
+    pub fn statements(&self) -> impl Iterator<Item = &str> {
+        self.steps
+            .iter()
+            .flat_map(|step| &step.statements)
+            .chain(&self.deferred)
+            .map(String::as_str)
+    }
+
+    /// The same as a script, in the form of Django's `sqlmigrate`; empty for a migration without operations.
+    pub fn script(&self) -> String {
+        if self.steps.is_empty() {
+            return String::new();
+        }
+        let mut script = "BEGIN;\n".to_owned();
+        for step in &self.steps {
+            script += &format!("--\n-- {}\n--\n", step.description);
+            script += &match (step.statements.is_empty(), step.is_python) {
+                (true, true) => "-- THIS OPERATION CANNOT BE WRITTEN AS SQL\n".to_owned(),
+                (true, false) => "-- (no-op)\n".to_owned(),
+                (false, _) => step.statements.join("\n") + "\n",
+            };
+        }
+        for statement in &self.deferred {
+            script += &format!("{statement}\n");
+        }
+        script + "COMMIT;\n"
+    }
+}
+
+/// The statements of `migration` on a database whose models are those of `before`.
+pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction: Direction) -> Sql {
+    // The models before and after each operation: unapplying one needs both as well.
+    let mut states = vec![before.clone()];
+    for operation in migration.operations {
+        let mut state = states[states.len() - 1].clone();
+        operation.apply_to(migration.app, &mut state);
+        states.push(state);
+    }
+    let mut editor = SchemaEditor::new(backend);
+    let mut steps = Vec::new();
+    let mut run = |operation: &Operation, from: &State, to: &State| {
+        editor.run(migration.app, operation, from, to, direction);
+        steps.push(Step {
+            description: operation.describe(),
+            statements: editor.take_statements(),
+            is_python: matches!(operation, Operation::RunPython { .. }),
+        });
+    };
+    let operations = migration.operations.iter().zip(states.windows(2));
+    match direction {
+        Direction::Forwards => {
+            operations.for_each(|(operation, pair)| run(operation, &pair[0], &pair[1]))
+        }
+        Direction::Backwards => operations
+            .rev()
+            .for_each(|(operation, pair)| run(operation, &pair[1], &pair[0])),
+    }
+    Sql {
+        steps,
+        deferred: editor.into_deferred(),
+    }
+}

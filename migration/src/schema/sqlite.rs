@@ -1,0 +1,52 @@
+//! What SQLite cannot alter: the table is made anew beside the old one, filled from it, and takes its name.
+
+use super::editor::SchemaEditor;
+use crate::{Field, Model, State};
+
+impl SchemaEditor {
+    /// Gives a table the columns of `model`. An added or altered column goes to the end, where Django puts it.
+    /// Runs at once what would wait, since the table's indexes went with the old table.
+    pub(super) fn remake_table(
+        &mut self,
+        state: &State,
+        model: &Model,
+        added: Option<&Field>,
+        altered: Option<(&Field, &Field)>,
+    ) {
+        let moved = added.or(altered.map(|(_, new)| new));
+        let mut remade = model.clone();
+        remade
+            .fields
+            .retain(|field| field.is_concrete() && Some(field) != moved);
+        remade.fields.extend(moved.cloned());
+
+        let table = &model.table;
+        let mut columns = Vec::new();
+        let mut values = Vec::new();
+        for field in &remade.fields {
+            let column = format!("\"{}\"", field.column());
+            values.push(match altered {
+                _ if Some(field) == added => self.default_value(field).unwrap_or("NULL").to_owned(),
+                Some((old, new)) if new == field && old.null && !new.null => {
+                    format!(
+                        "coalesce({column}, {})",
+                        self.default_value(new).unwrap_or("NULL")
+                    )
+                }
+                _ => column.clone(),
+            });
+            columns.push(column);
+        }
+        let (columns, values) = (columns.join(", "), values.join(", "));
+        self.execute(self.create_table(state, &remade, &format!("new__{table}")));
+        self.execute(format!(
+            "INSERT INTO \"new__{table}\" ({columns}) SELECT {values} FROM \"{table}\";"
+        ));
+        self.execute(format!("DROP TABLE \"{table}\";"));
+        self.execute(format!(
+            "ALTER TABLE \"new__{table}\" RENAME TO \"{table}\";"
+        ));
+        self.defer_constraints(state, &remade);
+        self.run_deferred();
+    }
+}

@@ -1,0 +1,8 @@
+//! The migrations of Django's `sessions` app.
+
+mod m0001_initial;
+
+use crate::Migration;
+
+/// In the order of their numbers.
+pub const MIGRATIONS: &[Migration] = &[m0001_initial::MIGRATION];

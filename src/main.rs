@@ -1,0 +1,2 @@
+//! polls
+fn main() {}

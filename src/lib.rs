@@ -1,1 +1,14 @@
-//! polls
+//! The Cloud Django polls deployment as one binary: pages, migrations, management commands and server.
+
+pub mod app;
+pub mod auth;
+pub mod checks;
+pub mod cli;
+pub mod contenttypes;
+pub mod db;
+pub mod entities;
+pub mod error;
+pub mod migrations;
+pub mod polls_app;
+pub mod settings;
+pub mod web;

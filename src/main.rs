@@ -1,2 +1,7 @@
-//! polls
-fn main() {}
+//! The command line program `polls`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    polls::cli::main()
+}

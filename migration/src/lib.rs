@@ -19,10 +19,10 @@ use async_trait::async_trait;
 pub use field::{Default, Field, Kind};
 pub use graph::{Graph, Key, Lookup};
 pub use operation::{ModelOptions, Operation};
-pub use schema::{Direction, Sql, Step};
-use sea_orm_migration::prelude::{DbErr, MigrationName, MigrationTrait};
+pub use schema::{Direction, Sql, Step, create_books};
+use sea_orm_migration::prelude::{DbErr, MigrationName};
 use sea_orm_migration::sea_orm::ConnectionTrait;
-pub use sea_orm_migration::{SchemaManager, sea_orm::DbBackend};
+pub use sea_orm_migration::{MigrationTrait, SchemaManager, sea_orm::DbBackend};
 pub use state::{Model, State};
 
 /// The apps with migrations, in the order of Django's `INSTALLED_APPS`, which is the order of the content types.

@@ -85,7 +85,10 @@ impl State {
     }
 
     /// The model that a relation names as `app.Model`.
-    pub(crate) fn related(&self, target: &str) -> &Model {
+    ///
+    /// # Panics
+    /// When there is none at this point: a mistake in a migration, which the tests find.
+    pub fn related(&self, target: &str) -> &Model {
         let (app, name) = target
             .split_once('.')
             .expect("a relation names its model as app.Model");

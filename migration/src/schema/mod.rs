@@ -7,7 +7,7 @@ mod sqlite;
 use editor::SchemaEditor;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::{Migration, Operation, State};
+use crate::{Field, Kind, Migration, Model, ModelOptions, Operation, State};
 
 /// Whether a migration is applied or unapplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,4 +101,20 @@ pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction:
         steps,
         deferred: editor.into_deferred(),
     }
+}
+
+/// The statement that creates the books, Django's table `django_migrations`, which no migration does.
+pub fn create_books(backend: DbBackend) -> String {
+    let fields = [
+        Field::id(),
+        Field::char("app", 255),
+        Field::char("name", 255),
+        Field::new("applied", Kind::DateTime),
+    ];
+    let options = ModelOptions {
+        db_table: Some("django_migrations"),
+        ..ModelOptions::DEFAULT
+    };
+    let model = Model::new("migrations", "Migration", &fields, &options);
+    SchemaEditor::new(backend).create_table(&State::empty(), &model, &model.table)
 }

@@ -1,0 +1,70 @@
+//! Users in the database.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter, sea_query::Expr,
+};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{
+    db::Transaction,
+    entities::user::{ActiveModel, COLUMN, Column, Entity, Model},
+};
+
+/// The user with exactly this name.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find(db: &impl ConnectionTrait, username: &str) -> Result<Option<Model>, DbErr> {
+    Entity::find()
+        .filter(COLUMN.username.eq(username))
+        .one(db)
+        .await
+}
+
+/// Adds a superuser. The name is brought to Unicode's form NFKC and the address's domain to small letters, as
+/// Django's `UserManager` does.
+///
+/// # Errors
+/// When the name is taken, or the database refuses.
+pub async fn create_superuser(
+    tx: &Transaction,
+    username: &str,
+    email: &str,
+    password: String,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        password: Set(password),
+        last_login: Set(None),
+        is_superuser: Set(true),
+        username: Set(username.nfkc().collect()),
+        first_name: Set(String::new()),
+        last_name: Set(String::new()),
+        email: Set(normalize_email(email)),
+        is_staff: Set(true),
+        is_active: Set(true),
+        date_joined: Set(now),
+        ..ActiveModel::default()
+    };
+    Entity::insert(row)
+        .exec_without_returning(tx)
+        .await
+        .map(drop)
+}
+
+/// Stores a password, already hashed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn set_password(tx: &Transaction, id: i32, password: String) -> Result<(), DbErr> {
+    let update = Entity::update_many().col_expr(Column::Password, Expr::value(password));
+    update.filter(COLUMN.id.eq(id)).exec(tx).await.map(drop)
+}
+
+fn normalize_email(email: &str) -> String {
+    match email.trim().rsplit_once('@') {
+        Some((name, domain)) => format!("{name}@{}", domain.to_lowercase()),
+        None => email.to_owned(),
+    }
+}

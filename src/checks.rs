@@ -1,0 +1,209 @@
+//! What `check` and the start of the server verify, in the form of Django's system checks.
+
+use std::io::{self, Write};
+
+use migration::DbBackend;
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+
+use crate::{
+    db::{Database, Purpose},
+    migrations,
+    settings::Settings,
+    web::templates::Templates,
+};
+
+/// The oldest PostgreSQL that is supported, as `server_version_num`.
+const MIN_POSTGRES: i32 = 130_000;
+
+/// A group of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Tag {
+    /// Is the database there, and one that we can work with?
+    Database,
+    /// Have all migrations been applied?
+    Migrations,
+    /// Are the settings sound?
+    Settings,
+    /// Do all templates compile?
+    Templates,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Level {
+    /// Worth knowing.
+    Warning,
+    /// Has to be mended.
+    Error,
+}
+
+/// A finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// How bad it is.
+    pub level: Level,
+    /// Django's id where Django has the check, else one of ours.
+    pub id: &'static str,
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub hint: Option<&'static str>,
+}
+
+impl Message {
+    fn error(id: &'static str, text: String, hint: Option<&'static str>) -> Self {
+        Self {
+            level: Level::Error,
+            id,
+            text,
+            hint,
+        }
+    }
+
+    fn warning(id: &'static str, text: String, hint: Option<&'static str>) -> Self {
+        Self {
+            level: Level::Warning,
+            id,
+            text,
+            hint,
+        }
+    }
+}
+
+/// Runs the checks with these tags.
+pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
+    let mut messages = Vec::new();
+    if tags.contains(&Tag::Settings) {
+        check_settings(settings, &mut messages);
+    }
+    if tags.contains(&Tag::Templates) {
+        check_templates(settings, &mut messages);
+    }
+    if tags.contains(&Tag::Database) || tags.contains(&Tag::Migrations) {
+        match Database::connect(&settings.database, Purpose::Command).await {
+            Ok(db) => {
+                if let Err(error) = check_database(&db, tags, &mut messages).await {
+                    messages.push(Message::error(
+                        "polls.E002",
+                        format!("The database does not answer: {error}."),
+                        None,
+                    ));
+                }
+                db.close().await;
+            }
+            Err(error) => {
+                let text = format!(
+                    "The database at {} cannot be reached: {error}.",
+                    settings.database.display()
+                );
+                messages.push(Message::error(
+                    "polls.E002",
+                    text,
+                    Some("Check DATABASE_URL, and that the server runs."),
+                ));
+            }
+        }
+    }
+    messages
+}
+
+/// Writes findings as Django does; true when none is as bad as `fail_level`.
+///
+/// # Errors
+/// When `out` is closed.
+pub fn report(
+    messages: &[Message],
+    fail_level: Level,
+    is_talkative: bool,
+    out: &mut dyn Write,
+) -> io::Result<bool> {
+    let has_failed = messages.iter().any(|message| message.level >= fail_level);
+    let count = match messages.len() {
+        0 => "no issues".to_owned(),
+        1 => "1 issue".to_owned(),
+        n => format!("{n} issues"),
+    };
+    let summary = format!("System check identified {count} (0 silenced).");
+    if messages.is_empty() {
+        if is_talkative {
+            writeln!(out, "{summary}")?;
+        }
+        return Ok(true);
+    }
+    let mut text = "System check identified some issues:\n".to_owned();
+    for (level, heading) in [(Level::Error, "ERRORS"), (Level::Warning, "WARNINGS")] {
+        let mut of_level = messages
+            .iter()
+            .filter(|message| message.level == level)
+            .peekable();
+        if of_level.peek().is_some() {
+            text += &format!("\n{heading}:\n");
+        }
+        for message in of_level {
+            text += &format!("?: ({}) {}\n", message.id, message.text);
+            if let Some(hint) = message.hint {
+                text += &format!("\tHINT: {hint}\n");
+            }
+        }
+    }
+    let kind = if has_failed { "SystemCheckError: " } else { "" };
+    writeln!(io::stderr(), "{kind}{text}\n{summary}")?;
+    Ok(!has_failed)
+}
+
+fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
+    if !settings.debug && settings.security.has_weak_key() {
+        // Django's text, except for its advice about Django's own key generator.
+        let text = "Your SECRET_KEY has less than 50 characters, less than 5 unique characters, or it's prefixed with \
+                    'django-insecure-' indicating that it was generated automatically. Please generate a long and \
+                    random value, otherwise many security-critical features will be vulnerable to attack.";
+        messages.push(Message::warning("security.W009", text.to_owned(), None));
+    }
+}
+
+fn check_templates(settings: &Settings, messages: &mut Vec<Message>) {
+    for error in Templates::new(settings.debug).check() {
+        messages.push(Message::error(
+            "polls.E001",
+            format!("A template does not compile: {error}."),
+            None,
+        ));
+    }
+}
+
+async fn check_database(
+    db: &Database,
+    tags: &[Tag],
+    messages: &mut Vec<Message>,
+) -> Result<(), DbErr> {
+    if tags.contains(&Tag::Database) && db.get_database_backend() == DbBackend::Postgres {
+        let query = "SELECT current_setting('server_version_num')::int4 AS version";
+        let row = db
+            .query_one_raw(Statement::from_string(DbBackend::Postgres, query))
+            .await?;
+        let version: i32 = row.map_or(Ok(0), |row| row.try_get("", "version"))?;
+        if version < MIN_POSTGRES {
+            let text = format!(
+                "PostgreSQL {} is older than what polls works with.",
+                version / 10_000
+            );
+            messages.push(Message::error(
+                "polls.E003",
+                text,
+                Some("Upgrade it to PostgreSQL 13 or later."),
+            ));
+        }
+    }
+    if tags.contains(&Tag::Migrations) {
+        let unapplied = migrations::unapplied(db).await?;
+        if !unapplied.is_empty() {
+            let text = format!("{} migration(s) have not been applied.", unapplied.len());
+            messages.push(Message::warning(
+                "polls.W001",
+                text,
+                Some("Run 'polls migrate' to apply them."),
+            ));
+        }
+    }
+    Ok(())
+}

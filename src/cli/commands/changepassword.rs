@@ -1,0 +1,63 @@
+use std::{io::Write, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    auth::{
+        hashers, users,
+        validators::{KnownOfUser, password_errors},
+    },
+    cli::{Context, prompt},
+    db::Purpose,
+};
+
+const MAX_TRIES: usize = 3;
+
+/// Change a user's password.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Whose; default that of the system's user.
+    username: Option<String>,
+}
+
+impl Args {
+    pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        let username = match self.username {
+            Some(username) => username,
+            None => whoami::username().context("the system's user has no name: give a username")?,
+        };
+        let db = context.connect(Purpose::Command).await?;
+        let user = users::find(&db, &username).await?;
+        let user = user.with_context(|| format!("user '{username}' does not exist"))?;
+        writeln!(context.out, "Changing password for user '{username}'")?;
+        context.out.flush()?;
+        let password =
+            hashers::make_password(ask_password(&(&user).into(), &username).await?).await;
+        let tx = db.begin().await?;
+        users::set_password(&tx, user.id, password).await?;
+        tx.commit().await?;
+        writeln!(
+            context.out,
+            "Password changed successfully for user '{username}'"
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn ask_password(known: &KnownOfUser<'_>, username: &str) -> anyhow::Result<String> {
+    for _ in 0..MAX_TRIES {
+        let password = prompt::password("Password: ").await?;
+        if password.is_empty() {
+            bail!("aborted");
+        }
+        if prompt::password("Password (again): ").await? != password {
+            println!("Passwords do not match. Please try again.");
+            continue;
+        }
+        match password_errors(&password, known).as_slice() {
+            [] => return Ok(password),
+            errors => errors.iter().for_each(|error| eprintln!("{error}")),
+        }
+    }
+    bail!("Aborting password change for user '{username}' after {MAX_TRIES} attempts")
+}

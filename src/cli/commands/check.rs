@@ -1,0 +1,53 @@
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use crate::{
+    checks::{self, Level, Tag},
+    cli::Context,
+};
+
+/// Check the settings, the templates, the database and its migrations.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Check only this; may be given several times.
+    #[arg(short, long = "tag", value_name = "TAG")]
+    tags: Vec<Tag>,
+    /// List what can be checked, and check nothing.
+    #[arg(long)]
+    list_tags: bool,
+    /// From which level on a finding makes the command fail.
+    #[arg(long, default_value = "error", value_name = "LEVEL")]
+    fail_level: Level,
+}
+
+impl Args {
+    pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        if self.list_tags {
+            for tag in Tag::value_variants()
+                .iter()
+                .filter_map(ValueEnum::to_possible_value)
+            {
+                writeln!(context.out, "{}", tag.get_name())?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let tags = if self.tags.is_empty() {
+            Tag::value_variants()
+        } else {
+            &self.tags
+        };
+        let messages = checks::run(&context.settings, tags).await;
+        let passed = checks::report(
+            &messages,
+            self.fail_level,
+            context.is_talkative(),
+            &mut context.out,
+        )?;
+        Ok(if passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}

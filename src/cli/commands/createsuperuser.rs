@@ -1,0 +1,217 @@
+use std::{io::Write, process::ExitCode};
+
+use anyhow::bail;
+use chrono::Utc;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{
+    auth::{
+        hashers, users,
+        validators::{KnownOfUser, email_errors, password_errors, username_errors},
+    },
+    cli::{Context, prompt},
+    db::{Database, Purpose},
+    settings::env,
+};
+
+/// Add a user who may do everything.
+///
+/// With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD stand in for what
+/// is not given; without a password, nobody can log in as the user until one is set.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The name to log in with.
+    #[arg(long)]
+    username: Option<String>,
+    /// The address.
+    #[arg(long)]
+    email: Option<String>,
+    /// Ask nothing.
+    #[arg(long, visible_alias = "no-input")]
+    noinput: bool,
+}
+
+struct Superuser {
+    username: String,
+    email: String,
+    /// `None` means that nobody can log in with one.
+    password: Option<String>,
+}
+
+impl Args {
+    pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        if !self.noinput && !prompt::is_possible() {
+            writeln!(
+                context.out,
+                "Superuser creation skipped due to not running in a TTY. You can run `polls createsuperuser` in your \
+                 project to create one manually."
+            )?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let db = context.connect(Purpose::Command).await?;
+        let user = if self.noinput {
+            self.given(&db).await?
+        } else {
+            self.asked(&db).await?
+        };
+        let password = match user.password {
+            Some(password) => hashers::make_password(password).await,
+            None => hashers::unusable_password(),
+        };
+        let tx = db.begin().await?;
+        users::create_superuser(&tx, &user.username, &user.email, password, Utc::now()).await?;
+        tx.commit().await?;
+        if context.is_talkative() {
+            writeln!(context.out, "Superuser created successfully.")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// From options and environment.
+    async fn given(self, db: &Database) -> anyhow::Result<Superuser> {
+        let or_variable = |given: Option<String>, variable: &str| match given {
+            Some(given) => Ok(Some(given)),
+            None => env::var(variable),
+        };
+        let Some(username) = or_variable(self.username, "DJANGO_SUPERUSER_USERNAME")? else {
+            bail!("You must use --username with --noinput.");
+        };
+        if let Some(error) = username_error(db, &username).await? {
+            bail!(error);
+        }
+        let email = match or_variable(
+            self.email.filter(|email| !email.is_empty()),
+            "DJANGO_SUPERUSER_EMAIL",
+        )? {
+            Some(email) => email,
+            None => bail!("You must use --email with --noinput."),
+        };
+        let errors = email_errors(&email);
+        if !errors.is_empty() {
+            bail!(errors.join("; "));
+        }
+        Ok(Superuser {
+            username,
+            email,
+            password: env::var("DJANGO_SUPERUSER_PASSWORD")?,
+        })
+    }
+
+    /// From the operator.
+    async fn asked(self, db: &Database) -> anyhow::Result<Superuser> {
+        let username = match self.username {
+            Some(given) => match username_error(db, &given).await? {
+                Some(error) if given.is_empty() => bail!(error),
+                Some(error) => {
+                    eprintln!("{error}");
+                    ask_username(db).await?
+                }
+                None => given,
+            },
+            None => ask_username(db).await?,
+        };
+        let email = match self.email {
+            Some(given) => match email_errors(&given).as_slice() {
+                [] => given,
+                errors => bail!(errors.join("; ")),
+            },
+            None => ask_email().await?,
+        };
+        let known = KnownOfUser {
+            username: &username,
+            email: &email,
+            ..KnownOfUser::default()
+        };
+        let password = ask_password(&known).await?;
+        Ok(Superuser {
+            username,
+            email,
+            password: Some(password),
+        })
+    }
+}
+
+async fn ask_username(db: &Database) -> anyhow::Result<String> {
+    let default = default_username(db).await?;
+    let hint = default
+        .as_ref()
+        .map(|name| format!(" (leave blank to use '{name}')"))
+        .unwrap_or_default();
+    loop {
+        let mut username = prompt::line(&format!("Username{hint}: ")).await?;
+        if let (true, Some(default)) = (username.is_empty(), &default) {
+            username.clone_from(default);
+        }
+        let errors = username_errors(&username);
+        if !errors.is_empty() {
+            eprintln!("Error: {}", errors.join("; "));
+        } else if let Some(error) = username_error(db, &username).await? {
+            eprintln!("{error}");
+        } else {
+            return Ok(username);
+        }
+    }
+}
+
+async fn ask_email() -> anyhow::Result<String> {
+    loop {
+        let email = prompt::line("Email address: ").await?;
+        match email_errors(&email).as_slice() {
+            [] => return Ok(email),
+            errors => eprintln!("Error: {}", errors.join("; ")),
+        }
+    }
+}
+
+async fn ask_password(known: &KnownOfUser<'_>) -> anyhow::Result<String> {
+    loop {
+        let password = prompt::password("Password: ").await?;
+        if prompt::password("Password (again): ").await? != password {
+            eprintln!("Error: Your passwords didn't match.");
+            continue;
+        }
+        if password.trim().is_empty() {
+            eprintln!("Error: Blank passwords aren't allowed.");
+            continue;
+        }
+        let errors = password_errors(&password, known);
+        if errors.is_empty() {
+            return Ok(password);
+        }
+        errors.iter().for_each(|error| eprintln!("{error}"));
+        let answer =
+            prompt::line("Bypass password validation and create user anyway? [y/N]: ").await?;
+        if answer.eq_ignore_ascii_case("y") {
+            return Ok(password);
+        }
+    }
+}
+
+/// Why a username cannot be had, if it cannot.
+async fn username_error(db: &Database, username: &str) -> anyhow::Result<Option<String>> {
+    if users::find(db, &username.nfkc().collect::<String>())
+        .await?
+        .is_some()
+    {
+        return Ok(Some("Error: That username is already taken.".to_owned()));
+    }
+    if username.is_empty() {
+        return Ok(Some("Username cannot be blank.".to_owned()));
+    }
+    let errors = username_errors(username);
+    Ok((!errors.is_empty()).then(|| errors.join("; ")))
+}
+
+/// The name of the system's user, if it would do and is free.
+async fn default_username(db: &Database) -> anyhow::Result<Option<String>> {
+    let Ok(name) = whoami::username() else {
+        return Ok(None);
+    };
+    let name: String = name
+        .nfkd()
+        .filter(|c| c.is_ascii() && *c != ' ')
+        .collect::<String>()
+        .to_lowercase();
+    let is_good = username_errors(&name).is_empty() && users::find(db, &name).await?.is_none();
+    Ok(is_good.then_some(name))
+}

@@ -1,0 +1,21 @@
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::CommandFactory;
+
+/// Print the manual page, or write one per command into a folder.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A folder that exists; without it, the main page goes to standard output.
+    folder: Option<PathBuf>,
+}
+
+impl Args {
+    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+        let command = crate::cli::Cli::command();
+        match self.folder {
+            Some(folder) => clap_mangen::generate_to(command, folder)?,
+            None => clap_mangen::Man::new(command).render(&mut *out)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,172 @@
+use std::{
+    io::{Read, Write},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use chrono::Utc;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    cli::{Context, prompt},
+    db::{Database, Purpose},
+    polls_app::seed::{self, Added, Poll, Syntax, Text},
+};
+
+/// Add questions and choices: built-in examples, those of files, typed ones, or random ones.
+///
+/// A file is YAML or JSON: a list of `question`, `choices` and, if wanted, `published`; or a Django fixture. What the
+/// database has already is left as it is, so the command may be given again. A file with a mistake is refused with its
+/// line, and nothing of it is written.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Files to read; `-` is standard input. Without any, the built-in examples.
+    files: Vec<PathBuf>,
+    /// Ask for questions and choices.
+    #[arg(short, long, conflicts_with_all = ["files", "random"])]
+    interactive: bool,
+    /// Make up this many questions with four choices each; each time anew.
+    #[arg(long, value_name = "N", conflicts_with = "files")]
+    random: Option<NonZeroUsize>,
+}
+
+impl Args {
+    pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        let polls = match (self.interactive, self.random) {
+            (true, _) => ask_polls().await?,
+            (_, Some(_)) => Vec::new(),
+            _ => read_files(&self.files)?,
+        };
+        let db = context.connect(Purpose::Command).await?;
+        let added = match self.random {
+            Some(count) => add_random(&db, count.get(), context.is_talkative()).await,
+            None => add(&db, &polls).await,
+        };
+        let added =
+            added.context("the questions could not be added (has `polls migrate` been run?)")?;
+        if context.is_talkative() {
+            match added {
+                Added {
+                    questions: 0,
+                    choices: 0,
+                } => writeln!(context.out, "Everything is there already.")?,
+                Added { questions, choices } => {
+                    writeln!(
+                        context.out,
+                        "Added {questions} question(s) and {choices} choice(s)."
+                    )?;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn add(db: &Database, polls: &[Poll]) -> Result<Added, sea_orm::DbErr> {
+    let tx = db.begin().await?;
+    let added = seed::add(&tx, polls, Utc::now()).await?;
+    tx.commit().await?;
+    Ok(added)
+}
+
+async fn add_random(
+    db: &Database,
+    count: usize,
+    is_talkative: bool,
+) -> Result<Added, sea_orm::DbErr> {
+    let bar = if is_talkative {
+        ProgressBar::new(count as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    let style = "{bar:40} {human_pos}/{human_len} questions, {per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    let tx = db.begin().await?;
+    seed::add_random(&tx, count, Utc::now(), |done| bar.set_position(done as u64)).await?;
+    tx.commit().await?;
+    bar.finish_and_clear();
+    Ok(Added {
+        questions: count,
+        choices: 4 * count,
+    })
+}
+
+/// All files, before anything is written.
+fn read_files(files: &[PathBuf]) -> anyhow::Result<Vec<Poll>> {
+    if files.is_empty() {
+        let examples = seed::parse(seed::EXAMPLES, Syntax::Yaml);
+        return Ok(examples.expect("the embedded file is good").0);
+    }
+    let mut polls = Vec::new();
+    for file in files {
+        let name = file.display();
+        let text = read(file).with_context(|| format!("{name} cannot be read"))?;
+        let syntax = syntax(file, &text);
+        let (found, skipped) =
+            seed::parse(&text, syntax).map_err(|error| anyhow!("{name}, {error}"))?;
+        if skipped > 0 {
+            eprintln!("{name}: {skipped} object(s) of other models were left out.");
+        }
+        polls.extend(found);
+    }
+    Ok(polls)
+}
+
+fn read(file: &Path) -> std::io::Result<String> {
+    if file != Path::new("-") {
+        return std::fs::read_to_string(file);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// By the file's name, or where that says nothing by how it begins.
+fn syntax(file: &Path, text: &str) -> Syntax {
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => Syntax::Json,
+        Some("yaml" | "yml") => Syntax::Yaml,
+        _ if text.trim_start().starts_with(['[', '{']) => Syntax::Json,
+        _ => Syntax::Yaml,
+    }
+}
+
+async fn ask_polls() -> anyhow::Result<Vec<Poll>> {
+    if !prompt::is_possible() {
+        bail!("--interactive needs a terminal: give a file instead.");
+    }
+    println!("An empty line ends the choices of a question, and the questions.");
+    let mut polls = Vec::new();
+    while let Some(question) = ask_text("Question: ").await? {
+        let mut choices = Vec::new();
+        while let Some(choice) = ask_text(&format!("  Choice {}: ", choices.len() + 1)).await? {
+            choices.push((choice, 0));
+        }
+        if choices.is_empty() {
+            eprintln!("Error: a question without choices cannot be voted on; it is left out.");
+        } else {
+            polls.push(Poll {
+                question,
+                published: None,
+                choices,
+            });
+        }
+    }
+    Ok(polls)
+}
+
+/// A text, asked for until it is good; `None` for an empty line.
+async fn ask_text(message: &str) -> anyhow::Result<Option<Text>> {
+    loop {
+        let line = prompt::line(message).await?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        match Text::parse(&line) {
+            Ok(text) => return Ok(Some(text)),
+            Err(error) => eprintln!("Error: {error}."),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `polls_app_question`.
+
+use sea_orm::entity::prelude::*;
+
+/// A question that visitors vote on.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "polls_app_question")]
+pub struct Model {
+    /// Key.
+    #[sea_orm(primary_key)]
+    pub id: i32,
+    /// What is asked.
+    #[sea_orm(column_type = "String(StringLen::N(200))")]
+    pub question_text: String,
+    /// When it appears.
+    pub pub_date: DateTimeUtc,
+    /// Its choices.
+    #[sea_orm(has_many)]
+    pub choices: HasMany<super::choice::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

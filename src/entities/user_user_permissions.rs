@@ -1,0 +1,25 @@
+//! `auth_user_user_permissions`.
+
+use sea_orm::entity::prelude::*;
+
+/// A permission of a user.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "auth_user_user_permissions")]
+pub struct Model {
+    /// Key.
+    #[sea_orm(primary_key)]
+    pub id: i32,
+    /// The user.
+    pub user_id: i32,
+    /// The permission.
+    pub permission_id: i32,
+    /// The row itself.
+    #[sea_orm(belongs_to, from = "user_id", to = "id")]
+    pub user: BelongsTo<super::user::Entity>,
+    /// The row itself.
+    #[sea_orm(belongs_to, from = "permission_id", to = "id")]
+    pub permission: BelongsTo<super::permission::Entity>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

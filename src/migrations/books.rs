@@ -1,0 +1,79 @@
+//! The table `django_migrations`: what has been applied, by us or by Django.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use migration::{DbBackend, Migration};
+use sea_orm::{
+    ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Statement,
+};
+
+use crate::{
+    db::Transaction,
+    entities::migration::{ActiveModel, COLUMN, Column, Entity},
+};
+
+/// What has been applied, and when; with rows of apps and names that we do not know.
+#[derive(Debug, Clone, Default)]
+pub struct Applied(BTreeMap<(String, String), DateTime<Utc>>);
+
+impl Applied {
+    /// Whether a migration has been applied.
+    pub fn contains(&self, migration: &Migration) -> bool {
+        self.time(migration).is_some()
+    }
+
+    /// When a migration was applied.
+    pub fn time(&self, migration: &Migration) -> Option<DateTime<Utc>> {
+        self.0
+            .get(&(migration.app.to_owned(), migration.name.to_owned()))
+            .copied()
+    }
+}
+
+/// Reads the books; they are empty while the table is not there.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
+    if !exist(db).await? {
+        return Ok(Applied::default());
+    }
+    let rows = Entity::find().order_by_asc(Column::Id).all(db).await?;
+    Ok(Applied(
+        rows.into_iter()
+            .map(|row| ((row.app, row.name), row.applied))
+            .collect(),
+    ))
+}
+
+pub async fn exist(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let sql = match db.get_database_backend() {
+        DbBackend::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'",
+        _ => "SELECT 1 WHERE to_regclass('django_migrations') IS NOT NULL",
+    };
+    let found = db
+        .query_one_raw(Statement::from_string(db.get_database_backend(), sql))
+        .await?;
+    Ok(found.is_some())
+}
+
+pub async fn record_applied(tx: &Transaction, migration: &Migration) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        app: Set(migration.app.to_owned()),
+        name: Set(migration.name.to_owned()),
+        applied: Set(Utc::now()),
+        ..ActiveModel::default()
+    };
+    Entity::insert(row)
+        .exec_without_returning(tx)
+        .await
+        .map(drop)
+}
+
+pub async fn record_unapplied(tx: &Transaction, migration: &Migration) -> Result<(), DbErr> {
+    let row = Entity::delete_many()
+        .filter(COLUMN.app.eq(migration.app))
+        .filter(COLUMN.name.eq(migration.name));
+    row.exec(tx).await.map(drop)
+}

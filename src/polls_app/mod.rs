@@ -1,0 +1,19 @@
+//! The app `polls_app`: questions, choices and votes.
+
+pub mod queries;
+pub mod seed;
+pub mod urls;
+mod views;
+pub mod votes;
+
+use poem::Route;
+
+use crate::web::routing::{get, post};
+
+/// The pages below `/polls/`.
+pub fn routes() -> Route {
+    let route = get(Route::new(), urls::INDEX, views::index);
+    let route = get(route, urls::DETAIL, views::detail);
+    let route = get(route, urls::RESULTS, views::results);
+    post(route, urls::VOTE, views::vote)
+}

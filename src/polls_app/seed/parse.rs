@@ -1,0 +1,441 @@
+//! Reading files of polls: our own form, or a Django fixture, as YAML or JSON. A file is good as a whole or not at all.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+use serde_saphyr::Spanned;
+
+use super::{Poll, Text};
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// JSON.
+    Json,
+    /// YAML 1.2.
+    Yaml,
+}
+
+/// Why a file was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct BadFile {
+    /// Where, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// The polls of a file, and how many objects of other models a fixture holds besides.
+///
+/// # Errors
+/// With line and reason, when anything in the file is not as it should be.
+pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> {
+    let entries = match syntax {
+        Syntax::Json => json_entries(text)?,
+        Syntax::Yaml => yaml_entries(text)?,
+    };
+    let mut polls = Vec::new();
+    let mut fixture = Fixture::default();
+    for (line, entry) in entries {
+        let result = match entry {
+            Entry {
+                model: Some(model),
+                pk,
+                fields,
+                question: None,
+                published: None,
+                choices: None,
+            } => fixture.add(line, &model, pk, fields.unwrap_or_default()),
+            Entry {
+                model: None,
+                pk: None,
+                fields: None,
+                question: Some(question),
+                published,
+                choices,
+            } => {
+                let choices = choices.unwrap_or_default();
+                if choices.is_empty() {
+                    Err("the question has no choices".to_owned())
+                } else {
+                    let choices = choices
+                        .into_iter()
+                        .map(|choice| (choice.choice, choice.votes.0))
+                        .collect();
+                    polls.push(Poll {
+                        question,
+                        published: published.map(|time| time.0),
+                        choices,
+                    });
+                    Ok(())
+                }
+            }
+            _ => Err(
+                "an entry needs either `question` and `choices`, or `model`, `pk` and `fields`"
+                    .to_owned(),
+            ),
+        };
+        result.map_err(|reason| BadFile { line, reason })?;
+    }
+    let skipped = fixture.skipped;
+    polls.extend(fixture.into_polls()?);
+    Ok((polls, skipped))
+}
+
+/// An entry of either form.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    question: Option<Text>,
+    published: Option<Time>,
+    choices: Option<Vec<ChoiceEntry>>,
+    model: Option<String>,
+    pk: Option<i64>,
+    fields: Option<Fields>,
+}
+
+/// What a fixture says of a question or a choice; of other models nothing is read.
+#[derive(Debug, Default, Deserialize)]
+struct Fields {
+    question_text: Option<Text>,
+    pub_date: Option<Time>,
+    choice_text: Option<Text>,
+    votes: Option<Votes>,
+    question: Option<i64>,
+}
+
+/// A choice: its text, or its text and its votes.
+#[derive(Debug)]
+struct ChoiceEntry {
+    choice: Text,
+    votes: Votes,
+}
+
+#[derive(Debug, Default)]
+struct Votes(i32);
+
+#[derive(Debug)]
+struct Time(DateTime<Utc>);
+
+fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
+    let bad = |base: usize, error: &serde_json::Error| {
+        let reason = error.to_string();
+        let reason = reason
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        BadFile {
+            line: base + error.line().max(1) - 1,
+            reason,
+        }
+    };
+    let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad(1, &error))?;
+    let mut entries = Vec::new();
+    for raw in raw {
+        // Each piece is a part of the text, so where it begins tells its line.
+        let offset = raw.get().as_ptr() as usize - text.as_ptr() as usize;
+        let line = 1 + text[..offset].matches('\n').count();
+        entries.push((
+            line,
+            serde_json::from_str(raw.get()).map_err(|error| bad(line, &error))?,
+        ));
+    }
+    Ok(entries)
+}
+
+fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
+    let entries: Vec<Spanned<Entry>> = serde_saphyr::from_str(text).map_err(|error| {
+        let error = error.without_snippet();
+        let line = error
+            .location()
+            .map_or(1, |location| location.line() as usize);
+        let reason = error.to_string();
+        BadFile {
+            line,
+            reason: reason
+                .split(" at line ")
+                .next()
+                .unwrap_or_default()
+                .replace('\n', " "),
+        }
+    })?;
+    Ok(entries
+        .into_iter()
+        .map(|entry| (entry.defined.line() as usize, entry.value))
+        .collect())
+}
+
+/// The questions and choices of a fixture by their keys, with the lines where they stand.
+#[derive(Debug, Default)]
+struct Fixture {
+    questions: BTreeMap<i64, Poll>,
+    choices: BTreeMap<i64, (usize, i64, Text, i32)>,
+    skipped: usize,
+}
+
+impl Fixture {
+    fn add(
+        &mut self,
+        line: usize,
+        model: &str,
+        pk: Option<i64>,
+        fields: Fields,
+    ) -> Result<(), String> {
+        let key = || pk.ok_or_else(|| "the object has no `pk`".to_owned());
+        let is_new = match model {
+            "polls_app.question" => {
+                let question = fields
+                    .question_text
+                    .ok_or("the question has no `question_text`")?;
+                let published = Some(fields.pub_date.ok_or("the question has no `pub_date`")?.0);
+                let poll = Poll {
+                    question,
+                    published,
+                    choices: Vec::new(),
+                };
+                self.questions.insert(key()?, poll).is_none()
+            }
+            "polls_app.choice" => {
+                let text = fields
+                    .choice_text
+                    .ok_or("the choice has no `choice_text`")?;
+                let question = fields.question.ok_or("the choice has no `question`")?;
+                let votes = fields.votes.unwrap_or_default().0;
+                self.choices
+                    .insert(key()?, (line, question, text, votes))
+                    .is_none()
+            }
+            _ => {
+                self.skipped += 1;
+                true
+            }
+        };
+        if is_new {
+            Ok(())
+        } else {
+            Err(format!("there is another {model} with this `pk`"))
+        }
+    }
+
+    fn into_polls(mut self) -> Result<Vec<Poll>, BadFile> {
+        for (line, question, text, votes) in self.choices.into_values() {
+            let reason = || {
+                format!("the choice belongs to question {question}, which the file does not have")
+            };
+            let poll = self.questions.get_mut(&question).ok_or_else(|| BadFile {
+                line,
+                reason: reason(),
+            })?;
+            poll.choices.push((text, votes));
+        }
+        Ok(self.questions.into_values().collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Votes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let votes = i64::deserialize(deserializer)?;
+        let is_count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
+        is_count
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("{votes} is no number of votes")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let time = parse_time(&text);
+        time.map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{text:?} is no time: write it as 2026-11-20 07:30"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ChoiceEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct WithVotes {
+            choice: Text,
+            #[serde(default)]
+            votes: Votes,
+        }
+
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ChoiceEntry;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a choice: a text, or `choice` and `votes`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(ChoiceEntry {
+                    choice: Text::parse(text).map_err(E::custom)?,
+                    votes: Votes::default(),
+                })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let WithVotes { choice, votes } =
+                    Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(ChoiceEntry { choice, votes })
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A time with a zone, or in UTC without; a day alone means its beginning.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let formats = [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+    ];
+    let time = formats
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let day = || {
+        Some(
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()?
+                .and_time(NaiveTime::MIN),
+        )
+    };
+    time.or_else(day).map(|time| time.and_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::EXAMPLES, *};
+
+    fn refusal(text: &str, syntax: Syntax) -> String {
+        parse(text, syntax).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_examples_are_the_original_ones() {
+        let (polls, _) = parse(EXAMPLES, Syntax::Yaml).unwrap();
+        let questions: Vec<_> = polls.iter().map(|poll| poll.question.0.as_str()).collect();
+        let expected = [
+            "What's new?",
+            "Is Python3 better than Python2?",
+            "Is Django better than Flask?",
+        ];
+        assert_eq!(questions, expected);
+        let choices: Vec<_> = polls[0]
+            .choices
+            .iter()
+            .map(|(text, _)| text.0.as_str())
+            .collect();
+        assert_eq!(choices, ["Not much", "The sky", "Taxes"]);
+    }
+
+    #[test]
+    fn both_syntaxes_say_the_same() {
+        let json = r#"[{"question": "Who? 🎉", "published": "2026-11-20T07:30:00Z",
+                        "choices": ["I", {"choice": "You", "votes": 3}]}]"#;
+        let yaml = "- question: Who? 🎉\n  published: 2026-11-20 07:30\n  choices:\n    - I\n    - choice: You\n      votes: 3\n";
+        let polls = parse(json, Syntax::Json).unwrap();
+        assert_eq!(polls, parse(yaml, Syntax::Yaml).unwrap());
+        assert_eq!(polls.0[0].choices[1], (Text("You".to_owned()), 3));
+        let escaped = r#"[{"question": "Who? \ud83c\udf89", "choices": ["I"]}]"#;
+        assert_eq!(
+            parse(escaped, Syntax::Json).unwrap().0[0].question,
+            polls.0[0].question
+        );
+    }
+
+    #[test]
+    fn refusals_name_line_and_reason() {
+        let long = "x".repeat(201);
+        let cases = [
+            (
+                "- question: A\n  choices: [x]\n- question: B\n",
+                "line 3: the question has no choices",
+            ),
+            (
+                &format!("- question: A\n  choices:\n    - x\n    - {long}\n"),
+                "line 4: the text has 201 characters, 200 is the most",
+            ),
+            (
+                "- question: '  '\n  choices: [x]\n",
+                "line 1: the text is blank",
+            ),
+            (
+                "- question: A\n  published: soon\n  choices: [x]\n",
+                "line 2: \"soon\" is no time: write it as 2026-11-20 07:30",
+            ),
+            (
+                "- question: A\n  choices:\n    - choice: x\n      votes: -1\n",
+                "line 4: -1 is no number of votes",
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(refusal(text, Syntax::Yaml), expected);
+        }
+        let misspelt = refusal("- question: A\n  chioces: [x]\n", Syntax::Yaml);
+        assert!(
+            misspelt.starts_with("line 2: ") && misspelt.contains("chioces"),
+            "{misspelt}"
+        );
+        let broken = refusal("- question: [\n", Syntax::Yaml);
+        assert!(broken.starts_with("line "), "{broken}");
+
+        let json = "[\n{\"question\": \"A\", \"choices\": [\"x\"]},\n{\"question\": \"B\",\n \"choices\": [\"\\u0000\"]}\n]";
+        assert_eq!(
+            refusal(json, Syntax::Json),
+            "line 4: the text contains a NUL character"
+        );
+        assert!(refusal("[{]", Syntax::Json).starts_with("line 1: "));
+    }
+
+    #[test]
+    fn fixtures_are_put_together_by_their_keys() {
+        let fixture = r#"[
+            {"model": "auth.user", "pk": 1, "fields": {"username": "admin", "groups": []}},
+            {"model": "polls_app.choice", "pk": 2, "fields": {"question": 7, "choice_text": "b", "votes": 2}},
+            {"model": "polls_app.question", "pk": 7, "fields": {"question_text": "Q", "pub_date": "2020-01-02T03:04:05.123Z"}},
+            {"model": "polls_app.choice", "pk": 1, "fields": {"question": 7, "choice_text": "a"}}
+        ]"#;
+        let (polls, skipped) = parse(fixture, Syntax::Json).unwrap();
+        assert_eq!((polls.len(), skipped), (1, 1));
+        assert_eq!(
+            polls[0].choices,
+            [(Text("a".to_owned()), 0), (Text("b".to_owned()), 2)]
+        );
+
+        let lost = fixture.replace(
+            "\"question\": 7, \"choice_text\": \"b\"",
+            "\"question\": 8, \"choice_text\": \"b\"",
+        );
+        assert_eq!(
+            refusal(&lost, Syntax::Json),
+            "line 3: the choice belongs to question 8, which the file does not have"
+        );
+        let double = fixture.replace("\"pk\": 2", "\"pk\": 1");
+        assert_eq!(
+            refusal(&double, Syntax::Json),
+            "line 5: there is another polls_app.choice with this `pk`"
+        );
+    }
+}

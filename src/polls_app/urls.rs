@@ -1,0 +1,25 @@
+//! The addresses of the polls pages: patterns for the router, and addresses for links.
+
+/// The list of the latest questions.
+pub const INDEX: &str = "/polls/";
+/// A question with its choices.
+pub const DETAIL: &str = "/polls/:id<[0-9]+>/";
+/// A question's results.
+pub const RESULTS: &str = "/polls/:id<[0-9]+>/results/";
+/// Where votes go.
+pub const VOTE: &str = "/polls/:id<[0-9]+>/vote/";
+
+/// The address of a question.
+pub fn detail(id: i32) -> String {
+    format!("/polls/{id}/")
+}
+
+/// The address of a question's results.
+pub fn results(id: i32) -> String {
+    format!("/polls/{id}/results/")
+}
+
+/// The address that takes votes for a question.
+pub fn vote(id: i32) -> String {
+    format!("/polls/{id}/vote/")
+}

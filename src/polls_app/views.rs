@@ -1,0 +1,181 @@
+//! The polls pages.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use minijinja::{context, value::Serde};
+use poem::{Request, Response, handler, http::StatusCode, web::Data};
+use sea_orm::ConnectionTrait;
+use serde::Serialize;
+
+use super::{queries, urls};
+use crate::{
+    app::App,
+    entities::{choice, question},
+    error::{AppError, Result},
+    web::{
+        form::Form,
+        format::{Moment, counted},
+        page::Page,
+        routing::redirect,
+    },
+};
+
+/// The latest questions.
+#[handler]
+pub async fn index(page: Page, Data(app): Data<&Arc<App>>) -> Result<Response> {
+    let now = app.now();
+    let latest = queries::latest(app.db.read(), now).await?;
+    let rows: Vec<_> = latest
+        .into_iter()
+        .map(|listed| Row::new(listed, now))
+        .collect();
+    page.render(
+        "polls_app/index.html",
+        context! { latest_question_list => Serde(rows) },
+    )
+}
+
+/// A question with its choices to vote for.
+#[handler]
+pub async fn detail(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
+    let shown = Shown::find(app.db.read(), question_id(request)?, app.now()).await?;
+    page.render(
+        "polls_app/detail.html",
+        context! { question => Serde(shown), error_message => "" },
+    )
+}
+
+/// A question with the votes its choices have. Who has just voted comes here: it is read where it was written.
+#[handler]
+pub async fn results(
+    page: Page,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let shown = Shown::find(app.db.write(), question_id(request)?, app.now()).await?;
+    page.render(
+        "polls_app/results.html",
+        context! { question => Serde(shown) },
+    )
+}
+
+/// Takes a vote and leads to the results.
+#[handler]
+pub async fn vote(
+    page: Page,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let id = question_id(request)?;
+    let now = app.now();
+    let question = queries::published(app.db.write(), id, now)
+        .await?
+        .ok_or(AppError::NotFound)?;
+    let is_counted = match form.get("choice").and_then(|choice| choice.parse().ok()) {
+        Some(choice_id) => app.votes.add(id, choice_id).await?,
+        None => false,
+    };
+    if is_counted {
+        return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
+    }
+    let shown = Shown::new(question, queries::choices(app.db.write(), id).await?, now);
+    let error_message = "You didn't select a choice.";
+    page.render(
+        "polls_app/detail.html",
+        context! { question => Serde(shown), error_message },
+    )
+}
+
+/// The id in the address. Digits beyond any id are an address where nothing is.
+fn question_id(request: &Request) -> Result<i32> {
+    request
+        .raw_path_param("id")
+        .and_then(|id| id.parse().ok())
+        .ok_or(AppError::NotFound)
+}
+
+/// A question in the list.
+#[derive(Debug, Serialize)]
+struct Row {
+    text: String,
+    url: String,
+    votes: String,
+    choices: String,
+    published: Moment,
+}
+
+impl Row {
+    fn new(listed: queries::Listed, now: DateTime<Utc>) -> Self {
+        Self {
+            url: urls::detail(listed.question.id),
+            votes: counted(listed.votes, "vote"),
+            choices: counted(listed.choices, "choice"),
+            published: Moment::new(listed.question.pub_date, now),
+            text: listed.question.question_text,
+        }
+    }
+}
+
+/// A question on its own page.
+#[derive(Debug, Serialize)]
+struct Shown {
+    text: String,
+    url: String,
+    url_results: String,
+    url_vote: String,
+    published: Moment,
+    votes: String,
+    choices: Vec<ShownChoice>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownChoice {
+    id: i32,
+    text: String,
+    votes: String,
+    /// The share of all votes, rounded.
+    percent: i64,
+    /// Whether no choice has more votes.
+    leads: bool,
+}
+
+impl Shown {
+    async fn find(db: &impl ConnectionTrait, id: i32, now: DateTime<Utc>) -> Result<Self> {
+        let question = queries::published(db, id, now)
+            .await?
+            .ok_or(AppError::NotFound)?;
+        let choices = queries::choices(db, id).await?;
+        Ok(Self::new(question, choices, now))
+    }
+
+    fn new(question: question::Model, choices: Vec<choice::Model>, now: DateTime<Utc>) -> Self {
+        let total: i64 = choices.iter().map(|choice| i64::from(choice.votes)).sum();
+        let most = choices
+            .iter()
+            .map(|choice| choice.votes)
+            .max()
+            .unwrap_or_default();
+        let shown = |choice: choice::Model| ShownChoice {
+            id: choice.id,
+            text: choice.choice_text,
+            votes: counted(choice.votes.into(), "vote"),
+            percent: if total > 0 {
+                (200 * i64::from(choice.votes) + total) / (2 * total)
+            } else {
+                0
+            },
+            leads: most > 0 && choice.votes == most,
+        };
+        Self {
+            url: urls::detail(question.id),
+            url_results: urls::results(question.id),
+            url_vote: urls::vote(question.id),
+            published: Moment::new(question.pub_date, now),
+            votes: counted(total, "vote"),
+            choices: choices.into_iter().map(shown).collect(),
+            text: question.question_text,
+        }
+    }
+}

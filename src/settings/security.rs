@@ -1,0 +1,107 @@
+//! The secret key, and whom the server believes.
+
+use anyhow::bail;
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::env;
+
+/// The key of a site in debug mode that has none of its own.
+const DEBUG_KEY: &str = "django-insecure-polls-debug-mode-only";
+const MIN_KEY_LENGTH: usize = 16;
+const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
+
+/// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what visitors carry; required unless `DEBUG` is on, 16 characters at
+///   least.
+/// - `ALLOWED_HOSTS`: the names the site answers to, separated by commas: exact, `.suffix` with all below it, or `*`;
+///   required unless `DEBUG` is on, which allows the names of this machine.
+/// - `CSRF_TRUSTED_ORIGINS`: other sites whose forms are taken, as `https://example.com` or `https://*.example.com`.
+/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` is believed; default loopback.
+#[derive(Debug, Clone)]
+pub struct SecuritySettings {
+    /// Signs what visitors carry.
+    pub secret_key: SecretString,
+    /// The names the site answers to.
+    pub allowed_hosts: Vec<String>,
+    /// Other sites whose forms are taken.
+    pub csrf_trusted_origins: Vec<String>,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl SecuritySettings {
+    /// Reads the variables above.
+    ///
+    /// # Errors
+    /// A sentence that names the variable at fault.
+    pub fn from_env(debug: bool) -> anyhow::Result<Self> {
+        let secret_key = match env::secret("SECRET_KEY")? {
+            None if debug => DEBUG_KEY.into(),
+            None => bail!(
+                "SECRET_KEY is not set: give it 50 random characters (`openssl rand -base64 48` makes some), \
+                 or set DEBUG=true while you try things out."
+            ),
+            Some(key) if !debug && key.expose_secret().chars().count() < MIN_KEY_LENGTH => {
+                bail!(
+                    "SECRET_KEY is shorter than {MIN_KEY_LENGTH} characters, which is too easy to guess."
+                )
+            }
+            Some(key) => key,
+        };
+        let allowed_hosts = env::list("ALLOWED_HOSTS")?.unwrap_or_default();
+        let trusted_proxies = match env::list::<Network>("TRUSTED_PROXIES")? {
+            Some(networks) => networks.into_iter().map(|network| network.0).collect(),
+            None => loopback(),
+        };
+        let csrf_trusted_origins: Vec<String> =
+            env::list("CSRF_TRUSTED_ORIGINS")?.unwrap_or_default();
+        if let Some(origin) = csrf_trusted_origins
+            .iter()
+            .find(|origin| !origin.contains("://"))
+        {
+            bail!(
+                "CSRF_TRUSTED_ORIGINS has the entry {origin:?}: it must begin with a scheme, as https:// is."
+            );
+        }
+        let allowed_hosts = match (debug, allowed_hosts.is_empty()) {
+            (true, true) => LOCALHOST.map(str::to_owned).to_vec(),
+            _ => allowed_hosts,
+        };
+        Ok(Self {
+            secret_key,
+            allowed_hosts,
+            csrf_trusted_origins,
+            trusted_proxies,
+        })
+    }
+
+    /// Whether the key is weak by Django's measure (check `security.W009`).
+    pub fn has_weak_key(&self) -> bool {
+        let key = self.secret_key.expose_secret();
+        let distinct: std::collections::BTreeSet<char> = key.chars().collect();
+        key.chars().count() < 50 || distinct.len() < 5 || key.starts_with("django-insecure-")
+    }
+}
+
+/// The networks of this machine alone.
+pub fn loopback() -> Vec<IpNet> {
+    ["127.0.0.0/8", "::1/128"]
+        .map(|network| network.parse().expect("is a network"))
+        .to_vec()
+}
+
+/// A network, or a single address as the network of one.
+struct Network(IpNet);
+
+impl std::str::FromStr for Network {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let network = text
+            .parse()
+            .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        network
+            .map(Self)
+            .map_err(|_| "it is no address and no network")
+    }
+}

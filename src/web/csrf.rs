@@ -1,0 +1,228 @@
+//! Protection against forms from other sites, byte for byte as Django's (`django/middleware/csrf.py`), so that a page
+//! of one may be posted to the other.
+
+use std::{
+    fmt,
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use minijinja::value::Object;
+use poem::{
+    Endpoint, Request, Result,
+    http::{Method, header},
+};
+use rand::RngExt;
+use subtle::ConstantTimeEq;
+
+use super::{form::Form, hosts::Origin};
+use crate::{
+    app::App,
+    error::{AppError, CsrfError},
+};
+
+const COOKIE: &str = "csrftoken";
+const FIELD: &str = "csrfmiddlewaretoken";
+const HEADER: &str = "x-csrftoken";
+/// One year of 52 weeks, in seconds.
+const COOKIE_AGE: i64 = 31_449_600;
+const SECRET_LENGTH: usize = 32;
+const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// What a browser keeps in its cookie: 32 characters of [`ALPHABET`], as their indexes.
+#[derive(Clone, Copy)]
+pub struct Secret([u8; SECRET_LENGTH]);
+
+impl Secret {
+    /// A new one.
+    pub fn random() -> Self {
+        let mut rng = rand::rng();
+        Self(std::array::from_fn(|_| {
+            rng.random_range(0..ALPHABET.len() as u8)
+        }))
+    }
+
+    /// Reads a cookie or the token of a form: the bare secret, or mask and cipher behind one another.
+    pub fn parse(text: &str) -> Option<Self> {
+        let indexes = text
+            .bytes()
+            .map(|byte| ALPHABET.iter().position(|&letter| letter == byte));
+        let indexes: Vec<u8> = indexes
+            .map(|index| index.map(|index| index as u8))
+            .collect::<Option<_>>()?;
+        match indexes.len() {
+            SECRET_LENGTH => Some(Self(std::array::from_fn(|i| indexes[i]))),
+            n if n == 2 * SECRET_LENGTH => {
+                let (mask, cipher) = indexes.split_at(SECRET_LENGTH);
+                Some(Self(std::array::from_fn(|i| {
+                    (cipher[i] + ALPHABET.len() as u8 - mask[i]) % ALPHABET.len() as u8
+                })))
+            }
+            _ => None,
+        }
+    }
+
+    /// The token for a form. Each page gets another, so that compression cannot give the secret away.
+    pub fn masked(&self) -> String {
+        self.masked_with(&Self::random())
+    }
+
+    fn masked_with(&self, mask: &Self) -> String {
+        let cipher = self
+            .0
+            .iter()
+            .zip(&mask.0)
+            .map(|(secret, mask)| (secret + mask) % ALPHABET.len() as u8);
+        mask.0.iter().copied().chain(cipher).map(letter).collect()
+    }
+
+    fn matches(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|&index| write!(f, "{}", letter(index)))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn letter(index: u8) -> char {
+    char::from(ALPHABET[usize::from(index)])
+}
+
+/// A page's token. It notes whether the template used it: only then does the page need the cookie.
+#[derive(Debug)]
+pub struct Token {
+    secret: Secret,
+    is_used: AtomicBool,
+}
+
+impl Token {
+    /// The token for an answer to `request`, under the secret that its cookie holds or a new one.
+    pub fn for_request(request: &Request) -> Self {
+        Self {
+            secret: cookie(request).unwrap_or_else(Secret::random),
+            is_used: AtomicBool::new(false),
+        }
+    }
+
+    /// The `Set-Cookie` header that the page needs, if it does.
+    pub fn set_cookie(&self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
+        let expires =
+            (now + chrono::TimeDelta::seconds(COOKIE_AGE)).format("%a, %d %b %Y %H:%M:%S GMT");
+        let cookie = || {
+            format!(
+                "{COOKIE}={}; expires={expires}; Max-Age={COOKIE_AGE}; Path=/; SameSite=Lax",
+                self.secret
+            )
+        };
+        self.is_used.load(Ordering::Relaxed).then(cookie)
+    }
+}
+
+impl Object for Token {
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.is_used.store(true, Ordering::Relaxed);
+        f.write_str(&self.secret.masked())
+    }
+}
+
+/// Reads the form of a request that may change something, and lets it pass only if it comes from a page of ours.
+pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
+    if matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    ) {
+        return next.call(request).await;
+    }
+    check_source(&request).map_err(AppError::Csrf)?;
+    let secret = cookie(&request).ok_or(AppError::Csrf(CsrfError::NoCookie))?;
+    let form = Form::read(&mut request).await?;
+    let token = form
+        .get(FIELD)
+        .filter(|token| !token.is_empty())
+        .or_else(|| request.header(HEADER));
+    let token = token.ok_or(AppError::Csrf(CsrfError::NoToken))?;
+    if !Secret::parse(token).is_some_and(|token| token.matches(&secret)) {
+        return Err(AppError::Csrf(CsrfError::BadToken).into());
+    }
+    request.set_data(form);
+    next.call(request).await
+}
+
+fn cookie(request: &Request) -> Option<Secret> {
+    let headers = request
+        .headers()
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = headers
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .and_then(|(_, value)| Secret::parse(value))
+}
+
+/// Checks where the form was, as far as the browser says.
+fn check_source(request: &Request) -> Result<(), CsrfError> {
+    let app = request.data::<Arc<App>>().expect("the router provides it");
+    let own = request
+        .data::<Origin>()
+        .expect("hosts::validate comes first");
+    let trusted = &app.settings.security.csrf_trusted_origins;
+    if let Some(value) = request.headers().get(header::ORIGIN) {
+        let origin = value.to_str().map_err(|_| CsrfError::BadOrigin)?;
+        let is_own = origin.eq_ignore_ascii_case(&format!("{}://{}", own.scheme(), own.host));
+        let is_good = is_own || trusted.iter().any(|trusted| is_covered(origin, trusted));
+        return if is_good {
+            Ok(())
+        } else {
+            Err(CsrfError::BadOrigin)
+        };
+    }
+    if !own.is_secure {
+        return Ok(());
+    }
+    // Old browsers send no Origin. Without a Referer, over HTTPS, the form may come from anybody between.
+    let referer = request
+        .header(header::REFERER)
+        .ok_or(CsrfError::NoReferer)?;
+    let referer = url::Url::parse(referer).map_err(|_| CsrfError::MalformedReferer)?;
+    if referer.scheme() != "https" {
+        return Err(CsrfError::MalformedReferer);
+    }
+    let origin = referer.origin().ascii_serialization();
+    let own_host = own.host.strip_suffix(":443").unwrap_or(&own.host);
+    let is_own = origin.eq_ignore_ascii_case(&format!("https://{own_host}"));
+    if is_own || trusted.iter().any(|trusted| is_covered(&origin, trusted)) {
+        Ok(())
+    } else {
+        Err(CsrfError::BadReferer)
+    }
+}
+
+/// Whether `trusted`, as in `https://*.example.com`, covers an origin.
+fn is_covered(origin: &str, trusted: &str) -> bool {
+    let (origin, trusted) = (origin.to_ascii_lowercase(), trusted.to_ascii_lowercase());
+    match trusted.split_once("://*") {
+        None => origin == trusted,
+        Some((scheme, parent)) => {
+            let host = origin
+                .strip_prefix(scheme)
+                .and_then(|rest| rest.strip_prefix("://"));
+            host.is_some_and(|host| {
+                host.ends_with(parent) || Some(host) == parent.strip_prefix('.')
+            })
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What visitors see when something goes wrong: a page of ours that says what to do next and nothing internal.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use minijinja::context;
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{HeaderValue, StatusCode, header},
+};
+
+use super::page::html_response;
+use crate::{
+    app::App,
+    error::{AppError, CsrfError},
+};
+
+/// How long a visitor should wait while the database is away, in seconds.
+const RETRY_AFTER: &str = "2";
+
+/// Turns errors, and panics too, into pages; logs those that are ours, once.
+pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let app = request
+        .data::<Arc<App>>()
+        .expect("the router provides it")
+        .clone();
+    let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    let error = match result {
+        Ok(Ok(response)) => return Ok(response.into_response()),
+        Ok(Err(error)) => from_poem(error),
+        Err(panic) => AppError::Internal(anyhow::anyhow!("panicked: {}", panic_text(&*panic))),
+    };
+    match &error {
+        AppError::Internal(_) => {
+            tracing::error!(error = %format!("{error:?}").escape_debug(), "Internal Server Error")
+        }
+        AppError::Unavailable(_) => tracing::error!("{error}"),
+        AppError::Csrf(reason) => tracing::warn!("Forbidden ({reason})"),
+        AppError::BadRequest(reason) => tracing::warn!("Bad Request ({reason})"),
+        _ => {}
+    }
+    Ok(page(&app, &error))
+}
+
+/// Poem's own errors, for addresses and arguments that it refuses, carry a status only.
+fn from_poem(error: poem::Error) -> AppError {
+    let status = error.status();
+    match error.downcast::<AppError>() {
+        Ok(error) => error,
+        Err(_) if status == StatusCode::NOT_FOUND => AppError::NotFound,
+        Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
+            AppError::MethodNotAllowed("GET, HEAD")
+        }
+        Err(_) if status.is_client_error() => AppError::BadRequest("an argument does not parse"),
+        Err(error) => AppError::Internal(anyhow::anyhow!("{error}")),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn page(app: &App, error: &AppError) -> Response {
+    let (title, advice) = texts(error);
+    let status = error.status();
+    let context = context! { status => status.as_u16(), title, advice };
+    let mut response = match app.templates.render("error.html", context) {
+        Ok(html) => html_response(html),
+        Err(error) => {
+            tracing::error!(%error, "the error page itself does not render");
+            title.into_response()
+        }
+    };
+    response.set_status(status);
+    match error {
+        AppError::MethodNotAllowed(methods) => {
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
+        AppError::Unavailable(_) => {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// A page's heading, and what the visitor can do.
+fn texts(error: &AppError) -> (&'static str, &'static str) {
+    match error {
+        AppError::BadRequest(_) => (
+            "Bad Request",
+            "The server could not make sense of this request. Check the address.",
+        ),
+        AppError::Csrf(CsrfError::NoCookie) => (
+            "Forbidden",
+            "CSRF verification failed: your browser sent no cookie with this form. Allow cookies for this site, go back, \
+             reload the page and try again.",
+        ),
+        AppError::Csrf(_) => (
+            "Forbidden",
+            "CSRF verification failed: this form is out of date or comes from another site. Go back, reload the page and \
+             try again.",
+        ),
+        AppError::NotFound => (
+            "Not Found",
+            "There is nothing at this address. It may have been mistyped, or the poll is gone.",
+        ),
+        AppError::MethodNotAllowed(_) => (
+            "Method Not Allowed",
+            "This address does not take that kind of request.",
+        ),
+        AppError::PayloadTooLarge => (
+            "Content Too Large",
+            "What you sent is larger than this site takes.",
+        ),
+        AppError::Unavailable(_) => (
+            "Service Unavailable",
+            "The site cannot reach its data just now. Try again in a moment.",
+        ),
+        AppError::Internal(_) => (
+            "Server Error",
+            "Something went wrong on our side. It has been noted; try again in a moment.",
+        ),
+    }
+}

@@ -1,0 +1,63 @@
+//! What a form sends.
+
+use poem::{FromRequest, Request, RequestBody, Result};
+
+use crate::error::AppError;
+
+/// The largest body that is read, in bytes (Django's `DATA_UPLOAD_MAX_MEMORY_SIZE`).
+pub const MAX_BODY: usize = 2_621_440;
+/// The most fields that are read (Django's `DATA_UPLOAD_MAX_NUMBER_FIELDS`).
+const MAX_FIELDS: usize = 1000;
+
+/// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
+#[derive(Debug, Clone, Default)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads the body of a request; one that is not a form has no fields.
+    ///
+    /// # Errors
+    /// When the body is too large, breaks off, or has too many fields.
+    pub async fn read(request: &mut Request) -> Result<Self, AppError> {
+        if !request
+            .content_type()
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
+        {
+            return Ok(Self::default());
+        }
+        let body = request
+            .take_body()
+            .into_bytes_limit(MAX_BODY)
+            .await
+            .map_err(|error| match error {
+                poem::error::ReadBodyError::PayloadTooLarge => AppError::PayloadTooLarge,
+                _ => AppError::BadRequest("the body could not be read"),
+            })?;
+        let fields: Vec<_> = form_urlencoded::parse(&body).take(MAX_FIELDS + 1).collect();
+        if fields.len() > MAX_FIELDS {
+            return Err(AppError::BadRequest("the form has too many fields"));
+        }
+        Ok(Self(
+            fields
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        ))
+    }
+
+    /// The value of a field; of several, the last, as Django has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(field, _)| field == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Views get the form that `csrf::protect` has read and checked.
+impl<'a> FromRequest<'a> for Form {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(request.data::<Self>().cloned().unwrap_or_default())
+    }
+}

@@ -1,0 +1,150 @@
+//! Numbers and times for people.
+
+use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use serde::Serialize;
+
+/// A moment in the forms that pages show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// For machines: ISO 8601.
+    pub iso: String,
+    /// The day: `Nov. 20, 2026`.
+    pub date: String,
+    /// The day and the time, as Django's admin has it: `Nov. 20, 2026, 6:55 a.m. UTC`.
+    pub full: String,
+    /// How long ago: `2 hours ago`.
+    pub ago: String,
+}
+
+impl Moment {
+    /// `time` as seen at `now`.
+    pub fn new(time: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        let date = date(time);
+        let full = format!("{date}, {} UTC", clock(time));
+        Self {
+            iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            date,
+            full,
+            ago: ago(now - time),
+        }
+    }
+}
+
+/// A number with its digits in groups: `12,480`.
+pub fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 {
+        "-".to_owned()
+    } else {
+        String::new()
+    };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with what it counts: `1 vote`, `1,204 votes`.
+pub fn counted(number: i64, singular: &str) -> String {
+    format!(
+        "{} {singular}{}",
+        grouped(number),
+        if number == 1 { "" } else { "s" }
+    )
+}
+
+/// Month names as the Associated Press abbreviates them, which is what Django's `N` prints.
+fn date(time: DateTime<Utc>) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan.", "Feb.", "March", "April", "May", "June", "July", "Aug.", "Sept.", "Oct.", "Nov.",
+        "Dec.",
+    ];
+    format!(
+        "{} {}, {}",
+        MONTHS[time.month0() as usize],
+        time.day(),
+        time.year()
+    )
+}
+
+/// The time of day as Django's `P` prints it: `6:55 a.m.`, `noon`.
+fn clock(time: DateTime<Utc>) -> String {
+    let (is_pm, hour) = time.hour12();
+    match (time.hour(), time.minute()) {
+        (0, 0) => "midnight".to_owned(),
+        (12, 0) => "noon".to_owned(),
+        (_, minute) => {
+            let minutes = if minute == 0 {
+                String::new()
+            } else {
+                format!(":{minute:02}")
+            };
+            format!("{hour}{minutes} {}", if is_pm { "p.m." } else { "a.m." })
+        }
+    }
+}
+
+fn ago(elapsed: TimeDelta) -> String {
+    let (minutes, hours, days) = (
+        elapsed.num_minutes(),
+        elapsed.num_hours(),
+        elapsed.num_days(),
+    );
+    match (minutes, hours, days) {
+        (..0, ..) => "not yet published".to_owned(),
+        (0, ..) => "just now".to_owned(),
+        (..60, ..) => format!("{} ago", counted(minutes, "minute")),
+        (_, ..24, _) => format!("{} ago", counted(hours, "hour")),
+        (_, _, 1) => "yesterday".to_owned(),
+        (_, _, ..14) => format!("{} ago", counted(days, "day")),
+        (_, _, ..60) => format!("{} ago", counted(days / 7, "week")),
+        (_, _, ..730) => format!("{} ago", counted(days / 30, "month")),
+        _ => format!("{} ago", counted(days / 365, "year")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let texts = [0, 999, 1000, 12_480, 1_234_567, -1000].map(grouped);
+        assert_eq!(
+            texts,
+            ["0", "999", "1,000", "12,480", "1,234,567", "-1,000"]
+        );
+        assert_eq!(
+            [0, 1, 1204].map(|votes| counted(votes, "vote")),
+            ["0 votes", "1 vote", "1,204 votes"]
+        );
+    }
+
+    #[test]
+    fn moments_read_well() {
+        let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
+        let moment = Moment::new("2026-11-20T06:55:00Z".parse().unwrap(), now);
+        assert_eq!(moment.full, "Nov. 20, 2026, 6:55 a.m. UTC");
+        assert_eq!(moment.iso, "2026-11-20T06:55:00Z");
+        let expected = [
+            (0, "just now"),
+            (60, "1 minute ago"),
+            (59 * 60, "59 minutes ago"),
+            (3600, "1 hour ago"),
+            (86_400, "yesterday"),
+            (86_400 * 13, "13 days ago"),
+            (86_400 * 14, "2 weeks ago"),
+            (86_400 * 60, "2 months ago"),
+            (86_400 * 729, "24 months ago"),
+            (86_400 * 730, "2 years ago"),
+            (-5 * 60, "not yet published"),
+        ];
+        for (seconds, text) in expected {
+            assert_eq!(ago(TimeDelta::seconds(seconds)), text);
+        }
+        assert_eq!(Moment::new(now, now).full, "Nov. 20, 2026, noon UTC");
+    }
+}

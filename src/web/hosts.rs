@@ -1,0 +1,133 @@
+//! Which names the site answers to, as Django's `HttpRequest.get_host` decides.
+
+use std::{net::IpAddr, sync::Arc};
+
+use poem::{Endpoint, Request, Result, http::header};
+
+use super::health;
+use crate::{app::App, error::AppError, settings::SecuritySettings};
+
+/// How the visitor reached us. Every request that gets to a view has one.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Whether over HTTPS, to us or to a proxy that we trust.
+    pub is_secure: bool,
+    /// Name and port as in the address bar.
+    pub host: String,
+}
+
+impl Origin {
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
+    }
+}
+
+/// Refuses requests for other names, and notes for all others how they came.
+pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
+    // Probes come by address, whatever the site's name.
+    if health::is_probe(request.uri().path()) {
+        return next.call(request).await;
+    }
+    let app = request.data::<Arc<App>>().expect("the router provides it");
+    let security = &app.settings.security;
+    let host = request.header(header::HOST).unwrap_or_default().to_owned();
+    if !is_allowed(&host, &security.allowed_hosts) {
+        return Err(AppError::BadRequest("the Host header names none of ALLOWED_HOSTS").into());
+    }
+    let is_secure = is_secure(&request, security);
+    request.set_data(Origin { is_secure, host });
+    next.call(request).await
+}
+
+fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
+    let peer: Option<IpAddr> = request
+        .remote_addr()
+        .as_socket_addr()
+        .map(|address| address.ip());
+    let is_trusted = peer.is_some_and(|peer| {
+        security
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(&peer))
+    });
+    is_trusted && request.header("x-forwarded-proto") == Some("https")
+}
+
+fn is_allowed(host: &str, allowed: &[String]) -> bool {
+    let Some(domain) = domain(host) else {
+        return false;
+    };
+    allowed.iter().any(|pattern| {
+        let pattern = pattern.to_ascii_lowercase();
+        match pattern.strip_prefix('.') {
+            Some(parent) => {
+                let child = domain.strip_suffix(parent);
+                child.is_some_and(|child| child.is_empty() || child.ends_with('.'))
+            }
+            None => pattern == "*" || pattern == domain,
+        }
+    })
+}
+
+/// The name in a Host header, in small letters and without port; `None` when it has characters that no name has.
+fn domain(host: &str) -> Option<String> {
+    let host = host.to_ascii_lowercase();
+    let (domain, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            let is_address = address.contains(':')
+                && address
+                    .chars()
+                    .all(|c| c.is_ascii_hexdigit() || ":.".contains(c));
+            (is_address.then(|| format!("[{address}]"))?, port)
+        }
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+            (
+                (is_name && !name.is_empty()).then(|| name.to_owned())?,
+                port,
+            )
+        }
+    };
+    let is_port = |port: &str| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+    let has_good_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    has_good_port.then(|| domain.strip_suffix('.').unwrap_or(&domain).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_matched_as_django_matches_them() {
+        let allowed = ["example.com", ".example.org", "[::1]", "127.0.0.1"].map(str::to_owned);
+        for host in [
+            "example.com",
+            "EXAMPLE.com:80",
+            "example.com.",
+            "example.org",
+            "a.b.example.org",
+            "[::1]:8000",
+        ] {
+            assert!(is_allowed(host, &allowed), "{host}");
+        }
+        for host in [
+            "",
+            "evil.com",
+            "www.example.com",
+            "badexample.org",
+            "example.com:x",
+            "example.com:",
+            "a b",
+            "[::1",
+        ] {
+            assert!(!is_allowed(host, &allowed), "{host}");
+        }
+        assert!(is_allowed("anything.test", &["*".to_owned()]));
+        assert!(!is_allowed("any thing/", &["*".to_owned()]));
+    }
+}

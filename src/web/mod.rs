@@ -1,0 +1,48 @@
+//! The web server: routing, what every request passes, and the pages' common parts.
+
+pub mod csrf;
+mod errors;
+pub mod form;
+pub mod format;
+mod headers;
+pub mod health;
+mod hosts;
+pub mod page;
+mod request_log;
+pub mod routing;
+pub mod server;
+pub mod statics;
+pub mod templates;
+
+use std::sync::Arc;
+
+use poem::{Endpoint, EndpointExt, Response, Route, http::StatusCode};
+
+use crate::{app::App, polls_app};
+
+/// The whole site. What a request passes on its way in is listed from the last to the first.
+pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
+    let pages = Route::new()
+        .nest_no_strip("/polls/", polls_app::routes())
+        .at("/", routing::redirecting(home));
+    // A form is read and checked before any view sees it.
+    let pages = pages.around(csrf::protect);
+    let site = Route::new()
+        .at("/livez", poem::get(health::livez))
+        .at("/readyz", poem::get(health::readyz))
+        .at("/static/*path", poem::get(statics::serve))
+        .nest_no_strip("/", pages);
+    // A name that is not ours is refused before it can get into a link or a check.
+    site.around(hosts::validate)
+        // Whatever went wrong becomes a page of ours.
+        .around(errors::pages)
+        .around(headers::secure)
+        // Outermost, so that every answer is logged, with its final status.
+        .around(request_log::log)
+        .data(app)
+}
+
+/// `/` leads to the polls.
+fn home() -> Response {
+    routing::redirect(StatusCode::FOUND, polls_app::urls::INDEX)
+}

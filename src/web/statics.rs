@@ -1,0 +1,121 @@
+//! Static files under `/static/`: embedded, compressed in advance, and cached for good under names that change with
+//! their content. The plain names work too, and are asked for again each time.
+
+use std::path::Path;
+
+use poem::{
+    IntoResponse, Request, Response, handler,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+};
+
+use crate::{app::App, error::AppError};
+use std::sync::Arc;
+
+const FOREVER: &str = "max-age=31536000, public, immutable";
+const ASK_AGAIN: &str = "no-cache";
+
+/// An embedded file.
+#[derive(Debug)]
+pub struct Asset {
+    name: &'static str,
+    hashed: &'static str,
+    content_type: &'static str,
+    etag: &'static str,
+    plain: &'static [u8],
+    gzip: Option<&'static [u8]>,
+    brotli: Option<&'static [u8]>,
+}
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// The address of an asset; in debug mode that of the file on disk.
+pub fn url(name: &str, debug: bool) -> Option<String> {
+    let asset = ASSETS.iter().find(|asset| asset.name == name)?;
+    Some(format!(
+        "/static/{}",
+        if debug { asset.name } else { asset.hashed }
+    ))
+}
+
+/// Sends a file.
+#[handler]
+pub fn serve(request: &Request, app: poem::web::Data<&Arc<App>>) -> Result<Response, AppError> {
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix("/static/")
+        .unwrap_or_default();
+    let asset = ASSETS
+        .iter()
+        .find(|asset| asset.hashed == path || asset.name == path)
+        .ok_or(AppError::NotFound)?;
+    if app.settings.debug
+        && let Ok(content) = std::fs::read(Path::new("assets").join(asset.name))
+    {
+        let response = content
+            .with_content_type(asset.content_type)
+            .with_header(header::CACHE_CONTROL, ASK_AGAIN);
+        return Ok(response.into_response());
+    }
+    Ok(asset.answer(path == asset.hashed, request.headers()))
+}
+
+impl Asset {
+    fn answer(&'static self, is_hashed: bool, request: &HeaderMap) -> Response {
+        let text = |name| {
+            request
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let mut response = if is_known(text(header::IF_NONE_MATCH), self.etag) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            let accepted = text(header::ACCEPT_ENCODING);
+            let (encoding, content) = match (self.brotli, self.gzip) {
+                (Some(brotli), _) if accepts(accepted, "br") => (Some("br"), brotli),
+                (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
+                _ => (None, self.plain),
+            };
+            let mut response = poem::Body::from_bytes(content.into())
+                .with_content_type(self.content_type)
+                .into_response();
+            if let Some(encoding) = encoding {
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            response
+        };
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, HeaderValue::from_static(self.etag));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static(if is_hashed { FOREVER } else { ASK_AGAIN }),
+        );
+        if self.gzip.is_some() || self.brotli.is_some() {
+            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        response
+    }
+}
+
+/// Whether an `If-None-Match` header names the tag; a weak one will do (RFC 9110, 13.1.2).
+fn is_known(header: &str, etag: &str) -> bool {
+    header
+        .split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*")
+}
+
+/// Whether an `Accept-Encoding` header takes an encoding (RFC 9110, 12.5.3).
+fn accepts(header: &str, encoding: &str) -> bool {
+    header.split(',').any(|entry| {
+        let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+        let quality = parameters
+            .trim()
+            .strip_prefix("q=")
+            .map_or(Ok(1.0), str::parse::<f32>);
+        name.trim().eq_ignore_ascii_case(encoding) && quality.is_ok_and(|quality| quality > 0.0)
+    })
+}

@@ -1,0 +1,86 @@
+//! The templates: embedded in the binary, or from the folder `templates` in debug mode, read again when they change.
+
+use std::{fmt, path::Path};
+
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, TemplateSource, UndefinedBehavior, Value, context,
+    syntax::SyntaxConfig,
+};
+
+use super::{page::layout, statics};
+
+/// All templates.
+pub struct Templates(Environment<'static>);
+
+impl Templates {
+    /// The embedded ones; in debug mode those on disk, where there are any.
+    pub fn new(debug: bool) -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
+        environment.add_function("static", move |name: &str| {
+            let url = statics::url(name, debug);
+            url.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidOperation,
+                    format!("there is no asset {name:?}"),
+                )
+            })
+        });
+        if debug {
+            environment.set_auto_reload(true);
+        }
+        environment.set_loader(move |name| {
+            let embedded = statics::TEMPLATES
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, source)| *source);
+            Ok(match embedded {
+                Some(source) if debug => Some(from_disk(name).unwrap_or_else(|| source.into())),
+                source => source.map(TemplateSource::from),
+            })
+        });
+        Self(environment)
+    }
+
+    /// The text that a template makes of `context`.
+    ///
+    /// # Errors
+    /// When the template is at fault, or `context` lacks a value.
+    pub fn render(&self, name: &str, context: Value) -> Result<String, Error> {
+        self.0
+            .get_template(name)?
+            .render(context! { ..context, ..layout() })
+    }
+
+    /// Compiles every template; gives the errors of those that do not.
+    pub fn check(&self) -> Vec<Error> {
+        statics::TEMPLATES
+            .iter()
+            .filter_map(|(name, _)| self.0.get_template(name).err())
+            .collect()
+    }
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Templates(…)")
+    }
+}
+
+/// A template from the working directory, with a check whether it has changed since.
+fn from_disk(name: &str) -> Option<TemplateSource> {
+    let path = Path::new("templates").join(name);
+    let modified = move |path: &Path| {
+        path.metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    let (source, time) = (std::fs::read_to_string(&path).ok()?, modified(&path));
+    Some(TemplateSource::new(source).with_uptodate_check(move || modified(&path) == time))
+}

@@ -135,8 +135,10 @@ struct ShownChoice {
     id: i32,
     text: String,
     votes: String,
-    /// The share of all votes, rounded.
+    /// The share of all votes, rounded, as the length of the bar.
     percent: i64,
+    /// The share in words.
+    share: String,
     /// Whether no choice has more votes.
     leads: bool,
 }
@@ -157,16 +159,25 @@ impl Shown {
             .map(|choice| choice.votes)
             .max()
             .unwrap_or_default();
-        let shown = |choice: choice::Model| ShownChoice {
-            id: choice.id,
-            text: choice.choice_text,
-            votes: counted(choice.votes.into(), "vote"),
-            percent: if total > 0 {
-                (200 * i64::from(choice.votes) + total) / (2 * total)
+        let shown = |choice: choice::Model| {
+            let votes = i64::from(choice.votes);
+            let percent = if total > 0 {
+                (200 * votes + total) / (2 * total)
             } else {
                 0
-            },
-            leads: most > 0 && choice.votes == most,
+            };
+            ShownChoice {
+                id: choice.id,
+                text: choice.choice_text,
+                votes: counted(votes, "vote"),
+                percent,
+                share: if votes > 0 && percent == 0 {
+                    "<1%".to_owned()
+                } else {
+                    format!("{percent}%")
+                },
+                leads: most > 0 && choice.votes == most,
+            }
         };
         Self {
             url: urls::detail(question.id),

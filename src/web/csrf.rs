@@ -67,7 +67,8 @@ impl Secret {
         self.masked_with(&Self::random())
     }
 
-    fn masked_with(&self, mask: &Self) -> String {
+    /// The token under a given mask.
+    pub fn masked_with(&self, mask: &Self) -> String {
         let cipher = self
             .0
             .iter()

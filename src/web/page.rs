@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minijinja::{Value, context};
 use poem::{
-    FromRequest, IntoResponse, Request, RequestBody, Response, Result,
+    FromRequest, Request, RequestBody, Response, Result,
     http::{HeaderValue, header},
 };
 
@@ -56,8 +56,10 @@ impl Page {
 
 /// An answer with a page in it.
 pub fn html_response(html: String) -> Response {
-    html.with_content_type("text/html; charset=utf-8")
-        .into_response()
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header(header::CONTENT_LENGTH, html.len())
+        .body(html)
 }
 
 /// What the layout needs, for pages that no view makes.

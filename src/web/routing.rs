@@ -29,7 +29,9 @@ pub fn redirecting(answer: fn() -> Response) -> impl Endpoint<Output = Response>
 
 /// A redirect; poem has no 302, which Django sends.
 pub fn redirect(status: StatusCode, location: &str) -> Response {
-    let mut response = status.into_response();
+    let mut response = status
+        .with_header(header::CONTENT_LENGTH, 0)
+        .into_response();
     // Our own addresses are plain ASCII, but one may end in what a visitor sent.
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);

@@ -3,8 +3,8 @@
 use std::{fmt, path::Path};
 
 use minijinja::{
-    AutoEscape, Environment, Error, ErrorKind, TemplateSource, UndefinedBehavior, Value, context,
-    syntax::SyntaxConfig,
+    AutoEscape, Environment, Error, ErrorKind, Output, State, TemplateSource, UndefinedBehavior,
+    Value, context, syntax::SyntaxConfig,
 };
 
 use super::{page::layout, statics};
@@ -18,6 +18,7 @@ impl Templates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(format_escaped);
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
@@ -70,6 +71,33 @@ impl Templates {
 impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Templates(…)")
+    }
+}
+
+/// Escapes texts as Django does: minijinja would escape slashes too, which makes addresses in a page unreadable.
+fn format_escaped(
+    out: &mut Output<'_>,
+    state: &mut State<'_, '_>,
+    value: &Value,
+) -> Result<(), Error> {
+    match value.as_str() {
+        Some(text) if !value.is_safe() => {
+            let mut rest = text;
+            while let Some(position) = rest.find(['&', '<', '>', '"', '\'']) {
+                let (plain, special) = rest.split_at(position);
+                out.write_str(plain)?;
+                out.write_str(match special.as_bytes()[0] {
+                    b'&' => "&amp;",
+                    b'<' => "&lt;",
+                    b'>' => "&gt;",
+                    b'"' => "&quot;",
+                    _ => "&#x27;",
+                })?;
+                rest = &special[1..];
+            }
+            Ok(out.write_str(rest)?)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
     }
 }
 

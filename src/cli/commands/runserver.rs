@@ -26,7 +26,7 @@ impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = context.settings.clone();
         if settings.security.allowed_hosts.is_empty() {
-            bail!("You must set ALLOWED_HOSTS if DEBUG is false.");
+            bail!("You must set settings.ALLOWED_HOSTS if DEBUG is False.");
         }
         let address = parse_bind(self.address.as_deref().unwrap_or(&settings.server.bind)).await?;
         let graceful_timeout = settings.server.graceful_timeout;

@@ -1,0 +1,114 @@
+//! `check`, and what else the command line promises.
+
+use std::process::Stdio;
+
+use crate::support::{Backend, Site};
+
+on_both_databases! {
+    async fn findings_have_ids_and_hints(site: Site) {
+        let said = site.run(["check"]).success();
+        let expected = "System check identified some issues:\n\nWARNINGS:\n\
+            ?: (polls.W001) 19 migration(s) have not been applied.\n\tHINT: Run 'polls migrate' to apply them.\n\n\
+            System check identified 1 issue (0 silenced).\n";
+        assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", expected));
+        let said = site.run(["check", "--fail-level", "warning"]);
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.starts_with("SystemCheckError: System check identified some issues:\n"), "{}", said.stderr);
+        assert_eq!(site.run(["check", "--tag", "templates", "--tag", "settings"]).success().stderr, "");
+        assert_eq!(site.run(["check", "--list-tags"]).success().stdout, "database\nmigrations\nsettings\ntemplates\n");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_an_error() {
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", "postgres://polls:hidden@127.0.0.1:1/polls");
+    let said = site.run(["check"]);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("ERRORS:\n?: (polls.E002) The database at postgres://polls:****@127.0.0.1:1/polls cannot be reached: "), "{}", said.stderr);
+    assert!(!said.stderr.contains("hidden"));
+}
+
+#[tokio::test]
+async fn a_closed_pipe_ends_a_command_quietly() {
+    let site = Site::new(Backend::Sqlite).await;
+    for args in [
+        &["showmigrations"][..],
+        &["completions", "bash"],
+        &["man"],
+        &["sqlmigrate", "auth", "0001_initial"],
+    ] {
+        let mut child = site
+            .command_of(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            (
+                output.status.code(),
+                String::from_utf8_lossy(&output.stderr).as_ref()
+            ),
+            (Some(0), ""),
+            "{args:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2_and_help_is_there() {
+    let site = Site::new(Backend::Sqlite).await.with("SECRET_KEY", "");
+    let said = site.run(["migrat"]);
+    assert_eq!(said.code, 2);
+    assert!(said.stderr.contains("'migrate'"), "{}", said.stderr);
+    assert_eq!(
+        site.run(["--version"]).success().stdout,
+        format!("polls {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = site.run(["--help"]).success().stdout;
+    for command in [
+        "runserver",
+        "migrate",
+        "showmigrations",
+        "sqlmigrate",
+        "makemigrations",
+        "createsuperuser",
+        "changepassword",
+        "seed",
+        "check",
+        "healthcheck",
+        "completions",
+        "man",
+    ] {
+        assert!(
+            help.contains(&format!("  {command}")),
+            "{command} is not in:\n{help}"
+        );
+    }
+    // These need no settings.
+    assert!(
+        site.run(["completions", "bash"])
+            .success()
+            .stdout
+            .contains("_polls")
+    );
+    assert!(site.run(["man"]).success().stdout.contains(".TH polls"));
+    site.run(["man", "."]).success();
+    assert!(site.folder().join("polls-migrate.1").exists());
+}
+
+#[tokio::test]
+async fn a_finished_command_leaves_the_sqlite_file_alone_and_whole() {
+    let site = Site::new(Backend::Sqlite).await;
+    site.run(["migrate"]).success();
+    site.run(["seed"]).success();
+    assert_eq!(site.run(["migrate", "nosuch"]).code, 1);
+    let names: Vec<_> = std::fs::read_dir(site.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["db.sqlite3"]);
+}

@@ -1,0 +1,89 @@
+//! Beside the real Django, on the same database: each finds in order what the other has left.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::support::{Backend, Site, site::Said};
+
+/// Django's `manage.py` on a site's database.
+fn manage(site: &Site, args: &[&str]) -> Said {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/django/bin/python");
+    assert!(
+        python.exists(),
+        "Django is not installed: run scripts/test, which installs it into target/django"
+    );
+    let mut command = Command::new(python);
+    command
+        .arg("-B")
+        .arg("manage.py")
+        .args(args)
+        .current_dir(root.join("tests/django"))
+        .env_clear();
+    match site.database.backend {
+        Backend::Sqlite => command.env("DJANGO_SQLITE", site.folder().join("db.sqlite3")),
+        Backend::Postgres => {
+            let port = site.database.url.rsplit([':', '/']).nth(1).unwrap();
+            command
+                .env("PGHOST", "127.0.0.1")
+                .env("PGPORT", port)
+                .env("PGUSER", "postgres");
+            command.env("PGDATABASE", site.database.postgres_name())
+        }
+    };
+    Said::from(command.output().unwrap())
+}
+
+on_both_databases! {
+    async fn a_database_of_django_s_is_taken_as_it_is(site: Site) {
+        manage(&site, &["migrate"]).success();
+        assert_eq!(site.run(["migrate", "--check"]).success().stdout, "");
+        let said = site.run(["migrate"]).success();
+        assert!(said.stdout.ends_with("Running migrations:\n  No migrations to apply.\n"), "{}", said.stdout);
+        let ours = site.run(["showmigrations", "-v", "2"]).success().stdout;
+        assert_eq!(ours, manage(&site, &["showmigrations", "-v", "2"]).success().stdout);
+        // What Django writes, we serve.
+        let code = "from polls_app.models import *; from django.utils import timezone; \
+            q = Question.objects.create(question_text='Written by Django?', pub_date=timezone.now()); \
+            q.choice_set.create(choice_text='Yes'); q.choice_set.create(choice_text='No')";
+        manage(&site, &["shell", "-c", code]).success();
+        let server = site.serve();
+        assert!(server.get("/polls/").contains("Written by Django?"));
+        assert!(server.get("/polls/1/").contains("Yes"));
+    }
+
+    async fn a_database_of_ours_is_taken_by_django_as_it_is(site: Site) {
+        site.run(["migrate"]).success();
+        manage(&site, &["migrate", "--check"]).success();
+        let said = manage(&site, &["migrate"]).success();
+        assert!(said.stdout.contains("No migrations to apply."), "{}", said.stdout);
+        manage(&site, &["makemigrations", "--check"]).success();
+        site.run(["seed"]).success();
+        let site = site.with("DJANGO_SUPERUSER_PASSWORD", "k3Lm-91xz");
+        site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com"]).success();
+        let code = "from django.contrib.auth import authenticate; from polls_app.models import *; from django.utils import timezone; \
+            user = authenticate(username='admin', password='k3Lm-91xz'); \
+            print(user.is_superuser, user.date_joined.date() == timezone.now().date(), Question.objects.count(), \
+            Question.objects.filter(pub_date__lte=timezone.now()).count(), \
+            Question.objects.filter(pub_date__date=timezone.now().date()).count(), Choice.objects.count())";
+        let said = manage(&site, &["shell", "--verbosity", "0", "-c", code]).success();
+        assert_eq!(said.stdout.trim(), "True True 3 3 3 9", "{}", said.stderr);
+        manage(&site, &["check"]).success();
+    }
+
+    async fn the_statements_backwards_are_those_of_django(site: Site) {
+        for (app, name) in [("contenttypes", "0001"), ("auth", "0001"), ("auth", "0012"), ("admin", "0001"), ("admin", "0002"),
+                            ("polls_app", "0001"), ("sessions", "0001")] {
+            let ours = site.run(["sqlmigrate", "--backwards", app, name]).success().stdout;
+            let theirs = manage(&site, &["sqlmigrate", "--backwards", app, name]).success().stdout;
+            let lines = |text: &str| text.lines().filter(|line| !line.starts_with("CREATE TABLE \"new__")).map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(lines(&ours), lines(&theirs), "{app} {name}");
+        }
+        let plan = site.run(["migrate", "--plan", "auth", "zero"]).success().stdout;
+        assert_eq!(plan, manage(&site, &["migrate", "--plan", "auth", "zero"]).success().stdout);
+        site.run(["migrate"]).success();
+        let plan = site.run(["migrate", "--plan", "auth", "0001"]).success().stdout;
+        assert_eq!(plan, manage(&site, &["migrate", "--plan", "auth", "0001"]).success().stdout);
+        let plan = site.run(["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout;
+        assert_eq!(plan, manage(&site, &["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout);
+    }
+}

@@ -1,0 +1,23 @@
+//! `healthcheck` asks a running server.
+
+use crate::support::Site;
+
+on_both_databases! {
+    async fn it_tells_whether_a_server_is_ready(site: Site) {
+        let server = site.serve();
+        let address = server.address.clone();
+        let refused = format!("the server at {address} is not ready: migrations are missing: run `polls migrate`");
+        site.run(["healthcheck", &address]).refused(&refused);
+        site.run(["migrate"]).success();
+        assert_eq!(site.run(["healthcheck", &address]).success().stdout, "ok\n");
+        let port = address.rsplit(':').next().unwrap();
+        assert_eq!(site.run(["healthcheck", port]).success().stdout, "ok\n");
+        // Where nothing is said, it asks where the server would listen.
+        let site = site.with("BIND", &format!("0.0.0.0:{port}"));
+        assert_eq!(site.run(["healthcheck"]).success().stdout, "ok\n");
+        server.stop();
+        let said = site.run(["healthcheck"]);
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.starts_with(&format!("CommandError: no server at {address}: ")), "{}", said.stderr);
+    }
+}

@@ -1,0 +1,24 @@
+//! The integration tests, as one program: pages through the whole router, commands through the built binary, both on
+//! SQLite and on a PostgreSQL server that the run starts for itself and ends with itself.
+
+#[macro_use]
+mod support;
+
+mod assets;
+mod captured;
+mod check;
+mod csrf;
+mod django;
+mod healthcheck;
+mod migrate;
+mod passwords;
+mod polls_pages;
+mod runserver;
+mod schema;
+mod seed;
+mod settings;
+mod sqlmigrate;
+mod storage;
+mod templates;
+mod terminal;
+mod votes;

@@ -1,0 +1,144 @@
+//! `migrate` when things go wrong, and when many do it at once.
+
+use polls::migrations;
+use sea_orm::{ConnectionTrait, Statement};
+
+use crate::support::Site;
+
+/// A number that a query gives.
+async fn number(site: &Site, query: &str) -> i64 {
+    let db = site.database.connect().await;
+    let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
+    let row = db.query_one_raw(statement).await.unwrap().unwrap();
+    let number = row.try_get_by_index(0).unwrap();
+    db.close().await;
+    number
+}
+
+async fn execute(site: &Site, sql: &str) {
+    let db = site.database.connect().await;
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared(sql).await.unwrap();
+    tx.commit().await.unwrap();
+    db.close().await;
+}
+
+on_both_databases! {
+    async fn ten_at_once_all_succeed_and_each_migration_is_recorded_once(site: Site) {
+        let run = || site.command(["migrate"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let children: Vec<_> = (0..10).map(|_| run()).collect();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 19);
+        assert_eq!(number(&site, "SELECT count(*) FROM (SELECT DISTINCT app, name FROM django_migrations) AS names").await, 19);
+        assert_eq!(number(&site, "SELECT count(*) FROM django_content_type").await, 8);
+        assert_eq!(number(&site, "SELECT count(*) FROM auth_permission").await, 32);
+    }
+
+    async fn a_migration_that_fails_half_way_leaves_nothing(site: Site) {
+        // The second of its three operations will find its table in the way.
+        execute(&site, "CREATE TABLE polls_app_question (unrelated integer)").await;
+        let said = site.run(["migrate", "polls_app"]);
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.starts_with("CommandError: polls_app.0001_initial failed, and nothing of it was kept: "), "{}", said.stderr);
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 0);
+
+        execute(&site, "DROP TABLE polls_app_question").await;
+        // The first operation's table is not there either: it could not be made again otherwise.
+        site.run(["migrate", "polls_app"]).success();
+        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_choice").await, 0);
+    }
+
+    async fn fake_changes_the_books_only(site: Site) {
+        let said = site.run(["migrate", "polls_app", "--fake"]).success();
+        assert!(said.stdout.ends_with("  Applying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
+        let said = site.run(["migrate", "polls_app", "zero", "--fake"]).success();
+        assert!(said.stdout.ends_with("  Unapplying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
+        site.run(["migrate", "polls_app"]).success();
+    }
+
+    async fn fake_initial_takes_tables_that_are_there(site: Site) {
+        site.run(["migrate", "polls_app"]).success();
+        execute(&site, "DELETE FROM django_migrations").await;
+        let said = site.run(["migrate", "--fake-initial"]).success();
+        assert!(said.stdout.contains("  Applying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
+        assert!(said.stdout.contains("  Applying contenttypes.0001_initial... OK\n"), "{}", said.stdout);
+    }
+
+    async fn a_history_with_a_hole_is_refused(site: Site) {
+        site.run(["migrate"]).success();
+        execute(&site, "DELETE FROM django_migrations WHERE app = 'auth' AND name LIKE '0001%'").await;
+        site.run(["migrate"]).refused(
+            "Migration admin.0001_initial is applied before its dependency auth.0001_initial on database 'default'.",
+        );
+    }
+
+    async fn going_back_and_forth_keeps_the_rows(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com"]).success();
+        let said = site.run(["migrate", "auth", "0005"]).success();
+        let expected = "Operations to perform:\n  Target specific migration: 0005_alter_user_last_login_null, from auth\n\
+                        Running migrations:\n  Rendering model states... DONE\n  \
+                        Unapplying auth.0012_alter_user_first_name_max_length... OK\n";
+        assert!(said.stdout.starts_with(expected), "{}", said.stdout);
+        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
+        // Nobody has a last login: they get one when they must have one.
+        site.run(["migrate", "auth", "0004"]).success();
+        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE last_login IS NOT NULL").await, 1);
+        site.run(["migrate"]).success();
+        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
+    }
+
+    async fn an_ambiguous_name_is_refused(site: Site) {
+        site.run(["migrate", "auth", "000"]).refused("More than one migration matches '000' in app 'auth'. Please be more specific.");
+        site.run(["sqlmigrate", "auth", "000"]).refused("More than one migration matches '000' in app 'auth'. Please be more specific.");
+    }
+
+    async fn rows_of_unknown_apps_are_left_alone(site: Site) {
+        site.run(["migrate"]).success();
+        execute(&site, "INSERT INTO django_migrations (app, name, applied) VALUES ('other', '0001_initial', '2026-11-20 07:00:00')").await;
+        let said = site.run(["migrate"]).success();
+        assert!(said.stdout.ends_with("  No migrations to apply.\n"));
+        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations WHERE app = 'other'").await, 1);
+    }
+
+    async fn verbosity_is_obeyed(site: Site) {
+        assert_eq!(site.run(["migrate", "-v", "0"]).success().stdout, "");
+        let said = site.run(["migrate", "sessions", "zero", "-v", "2"]).success();
+        assert!(said.stdout.contains("Unapplying sessions.0001_initial... OK (0."), "{}", said.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_refers_to_nothing_stops_a_migration_on_sqlite() {
+    let site = Site::migrated(crate::support::Backend::Sqlite).await;
+    // Foreign keys are not checked while tables are made anew: they have to be before the end.
+    site.run(["migrate", "polls_app", "zero"]).success();
+    let db =
+        polls::db::Database::connect(&site.database.settings(), polls::db::Purpose::Migrations)
+            .await
+            .unwrap();
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("INSERT INTO auth_user_groups (user_id, group_id) VALUES (77, 77)")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let graph = migration::Graph::new();
+    let migration = graph.get("polls_app", "0001_initial").unwrap();
+    let result = migrations::run(
+        &db,
+        migration,
+        migration::Direction::Forwards,
+        migrations::Mode::Run,
+    )
+    .await;
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("a row of auth_user_groups refers to a row of auth_")
+    );
+}

@@ -1,0 +1,189 @@
+//! The server as a process: what it says, what it logs, and how it ends.
+
+use std::{
+    io::{Read, Write},
+    time::{Duration, Instant},
+};
+
+use crate::support::{Backend, Site};
+
+on_both_databases! {
+    async fn it_says_what_it_found_and_where_it_listens(site: Site) {
+        let server = site.serve();
+        let lines: Vec<&str> = server.greeting.lines().collect();
+        assert_eq!(lines[..6], [
+            "Performing system checks...",
+            "",
+            "System check identified no issues (0 silenced).",
+            "",
+            "You have 19 unapplied migration(s). Your project may not work properly until you apply the migrations for app(s): \
+             admin, auth, contenttypes, polls_app, sessions.",
+            "Run 'polls migrate' to apply them.",
+        ]);
+        assert!(chrono::NaiveDateTime::parse_from_str(lines[6], "%B %d, %Y - %H:%M:%S").is_ok(), "{}", lines[6]);
+        assert_eq!(lines[7], format!("polls version {}, using settings from the environment", env!("CARGO_PKG_VERSION")));
+        assert_eq!(lines[8], format!("Starting server at http://{}/", server.address));
+        assert_eq!(lines[9], "Quit the server with CONTROL-C.");
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        // It need not be started anew.
+        assert!(server.get("/polls/").contains("Is Django better than Flask?"));
+        assert!(server.get("/readyz").ends_with("\r\n\r\nok\n"));
+        drop(server);
+        let server = site.serve();
+        assert!(!server.greeting.contains("unapplied"), "{}", server.greeting);
+    }
+
+    async fn each_request_is_a_line_in_the_log(site: Site) {
+        site.run(["migrate"]).success();
+        let server = site.serve();
+        server.get("/polls/");
+        server.get("/nope?q=\"quoted\"");
+        server.send(&format!("GET /%1b[31m HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address));
+        let (log, code) = server.stop();
+        assert_eq!(code, Some(0), "{log}");
+        let access: Vec<&str> = log.lines().filter(|line| line.contains(" access: ")).collect();
+        assert_eq!(access.len(), 3, "{log}");
+        assert!(access[0].contains("access: 127.0.0.1 \"GET /polls/ HTTP/1.1\" 200 "), "{}", access[0]);
+        assert!(access[1].contains("\"GET /nope?q=\\\"quoted\\\" HTTP/1.1\" 404 "), "{}", access[1]);
+        assert!(!log.contains('\u{1b}'));
+    }
+
+    async fn what_is_in_flight_is_finished(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        for signal in ["-TERM", "-INT"] {
+            let server = site.serve();
+            let page = server.get("/polls/1/");
+            let token = page.split("name=\"csrfmiddlewaretoken\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+            let cookie = page.split("csrftoken=").nth(1).unwrap().split(';').next().unwrap();
+            let body = format!("csrfmiddlewaretoken={token}&choice=1");
+            let head = format!(
+                "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={cookie}\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+                server.address,
+                body.len(),
+            );
+            let mut stream = server.connect();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&body.as_bytes()[..20]).unwrap();
+            std::thread::sleep(Duration::from_millis(200));
+            server.signal(signal);
+            std::thread::sleep(Duration::from_millis(200));
+            // Nobody else gets in, but this vote is heard to its end.
+            assert!(std::net::TcpStream::connect(&server.address).is_err());
+            stream.write_all(&body.as_bytes()[20..]).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 302 "), "{answer}");
+            let (log, code) = server.wait();
+            assert_eq!(code, Some(0), "{log}");
+        }
+        let server = site.serve();
+        assert!(server.get("/polls/1/results/").contains("2 votes"));
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_who_never_finishes_does_not_keep_it_from_ending() {
+    let site = Site::migrated(Backend::Sqlite)
+        .await
+        .with("GRACEFUL_TIMEOUT", "1");
+    let server = site.serve();
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /polls/1/vote/ HTTP/1.1\r\nContent-Length: 100\r\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    let (log, code) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(
+        log.contains("still in flight after 1 s and were cut off"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn headers_that_never_end_are_cut_off() {
+    let server = Site::migrated(Backend::Sqlite).await.serve();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /polls/ HTTP/1.1\r\nHost: ").unwrap();
+    let start = Instant::now();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(
+        (5..15).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+    let mut many = "GET /livez HTTP/1.1\r\n".to_owned();
+    (0..101).for_each(|number| many += &format!("x-{number}: y\r\n"));
+    assert!(
+        server
+            .send(&format!("{many}\r\n"))
+            .starts_with("HTTP/1.1 431 ")
+    );
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn it_starts_without_its_database_and_waits_for_it() {
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", "postgres://polls:hidden@127.0.0.1:1/polls");
+    let server = site.serve();
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/polls/").starts_with("HTTP/1.1 503 "));
+    let (log, code) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(
+        log.contains("the database at postgres://polls:****@127.0.0.1:1/polls does not answer yet"),
+        "{log}"
+    );
+    assert!(!log.contains("hidden"));
+}
+
+#[tokio::test]
+async fn bad_addresses_and_missing_hosts_are_refused() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    for bad in ["abc", "127.0.0.1", "127.0.0.1:99999", ":8000", "1:2:3:x"] {
+        site.run(["runserver", bad]).refused(&format!(
+            "\"{bad}\" is not a valid port number or address:port pair."
+        ));
+    }
+    let server = site.serve();
+    let said = site.run(["runserver", &server.address]);
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        said.stderr,
+        format!(
+            "CommandError: cannot listen on {}: Address already in use (os error 98)\n",
+            server.address
+        )
+    );
+    site.with("ALLOWED_HOSTS", "")
+        .run(["runserver"])
+        .refused("You must set settings.ALLOWED_HOSTS if DEBUG is False.");
+}
+
+#[tokio::test]
+async fn the_log_can_be_json() {
+    let server = Site::migrated(Backend::Sqlite)
+        .await
+        .with("LOG_FORMAT", "json")
+        .serve();
+    server.get("/polls/");
+    let (log, _) = server.stop();
+    let line = log.lines().find(|line| line.contains("access")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        (line["target"].as_str(), line["level"].as_str()),
+        (Some("access"), Some("INFO"))
+    );
+}

@@ -1,0 +1,159 @@
+//! After `migrate` on an empty database, the schema is Django 5.2's, object for object and by name, and so are the rows
+//! that Django makes.
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+
+use crate::support::{Backend, Site, TestDatabase, captured};
+
+/// Everything in a database's catalogue, a line each.
+async fn introspect(database: &TestDatabase) -> Vec<String> {
+    let (backend, query) = match database.backend {
+        Backend::Sqlite => (
+            DbBackend::Sqlite,
+            "SELECT type || ' ' || name || ': ' || coalesce(sql, 'automatic') AS line FROM sqlite_master \
+             WHERE name NOT LIKE 'sqlite_seq%'",
+        ),
+        Backend::Postgres => (
+            DbBackend::Postgres,
+            "SELECT 'column ' || table_name || '.' || column_name || ': ' || data_type || ' '
+                    || coalesce(character_maximum_length::text, '-') || ' null ' || is_nullable || ' default '
+                    || coalesce(column_default, '-') || ' identity ' || coalesce(identity_generation, '-') AS line
+               FROM information_schema.columns WHERE table_schema = 'public'
+             UNION ALL
+             SELECT 'constraint ' || conrelid::regclass || '.' || conname || ': ' || pg_get_constraintdef(oid)
+               FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT 'index ' || indexname || ': ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
+             UNION ALL
+             SELECT 'sequence ' || sequencename || ': ' || data_type || start_value || increment_by
+               FROM pg_sequences WHERE schemaname = 'public'",
+        ),
+    };
+    let db = database.connect().await;
+    let rows = db
+        .query_all_raw(Statement::from_string(backend, query))
+        .await
+        .unwrap();
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|row| row.try_get("", "line").unwrap())
+        .collect();
+    lines.sort();
+    db.close().await;
+    lines
+}
+
+/// A database with the schema that was captured from Django.
+async fn django_schema(backend: Backend) -> TestDatabase {
+    let database = TestDatabase::empty(backend).await;
+    let sql = captured(&format!("schema/{}-5.2.19.sql", backend.name()));
+    match backend {
+        Backend::Sqlite => {
+            let sql = sql.replace("CREATE TABLE sqlite_sequence(name,seq);", "");
+            // Tables come after their indexes in the file, which is sorted.
+            let (tables, indexes): (Vec<&str>, Vec<&str>) = sql
+                .lines()
+                .filter(|line| !line.is_empty())
+                .partition(|line| line.starts_with("CREATE TABLE"));
+            let mut connection = SqliteConnection::connect(&format!("{}?mode=rwc", database.url))
+                .await
+                .unwrap();
+            for statement in tables.into_iter().chain(indexes) {
+                connection
+                    .execute(sqlx::AssertSqlSafe(statement.to_owned()))
+                    .await
+                    .unwrap();
+            }
+            connection.close().await.unwrap();
+        }
+        Backend::Postgres => {
+            let mut connection = PgConnection::connect(&database.url).await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+    database
+}
+
+/// The rows that `migrate` leaves, as the captured file has them.
+async fn rows(database: &TestDatabase) -> serde_json::Value {
+    let db = database.connect().await;
+    let list = async |query: &str, columns: &[&str]| {
+        let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
+        let rows = db.query_all_raw(statement).await.unwrap();
+        let value = |row: &sea_orm::QueryResult, column: &str| match row.try_get::<i32>("", column)
+        {
+            Ok(number) => serde_json::Value::from(number),
+            Err(_) => row.try_get::<String>("", column).unwrap().into(),
+        };
+        let object = |row: &sea_orm::QueryResult| {
+            let fields = columns
+                .iter()
+                .map(|column| ((*column).to_owned(), value(row, column)));
+            serde_json::Value::Object(fields.collect())
+        };
+        serde_json::Value::Array(rows.iter().map(object).collect())
+    };
+    let content_types = "SELECT id, app_label, model FROM django_content_type ORDER BY id";
+    let permissions = "SELECT p.id, p.name, p.content_type_id, p.codename, c.app_label, c.model FROM auth_permission p \
+                       JOIN django_content_type c ON c.id = p.content_type_id ORDER BY p.id";
+    let migrations = "SELECT id, app, name FROM django_migrations ORDER BY id";
+    let all = serde_json::json!({
+        "django_content_type": list(content_types, &["id", "app_label", "model"]).await,
+        "auth_permission":
+            list(permissions, &["id", "name", "content_type_id", "codename", "app_label", "model"]).await,
+        "django_migrations": list(migrations, &["id", "app", "name"]).await,
+    });
+    db.close().await;
+    all
+}
+
+on_both_databases! {
+    async fn migrate_makes_the_schema_of_django(site: Site) {
+        site.run(["migrate"]).success();
+        let ours = introspect(&site.database).await;
+        let expected = introspect(&django_schema(site.database.backend).await).await;
+        assert!(expected.len() > 20, "{expected:?}");
+        assert_eq!(ours, expected);
+    }
+
+    async fn migrate_makes_the_rows_of_django(site: Site) {
+        site.run(["migrate"]).success();
+        let captured = captured(&format!("rows/{}-5.2.19.json", site.database.backend.name()));
+        let mut expected: serde_json::Value = serde_json::from_str(&captured).unwrap();
+        for row in expected["django_migrations"].as_array_mut().unwrap() {
+            row.as_object_mut().unwrap().remove("applied");
+        }
+        let ours = rows(&site.database).await;
+        for table in ["django_content_type", "auth_permission", "django_migrations"] {
+            assert!(ours[table].as_array().unwrap().len() > 5);
+            assert_eq!(ours[table], expected[table]);
+        }
+    }
+
+    async fn unapplying_everything_leaves_the_books_alone(site: Site) {
+        site.run(["migrate"]).success();
+        for app in ["sessions", "polls_app", "admin", "auth", "contenttypes"] {
+            site.run(["migrate", app, "zero"]).success();
+        }
+        let left = introspect(&site.database).await;
+        assert!(left.iter().all(|line| line.contains("django_migrations")), "{left:?}");
+        // And all of it can be had again.
+        site.run(["migrate"]).success();
+        assert_eq!(introspect(&site.database).await, introspect(&django_schema(site.database.backend).await).await);
+    }
+
+    async fn each_migration_can_be_unapplied_and_applied_again(site: Site) {
+        site.run(["migrate"]).success();
+        let before = introspect(&site.database).await;
+        for (app, name) in [("auth", "0001"), ("contenttypes", "0001"), ("admin", "0001")] {
+            site.run(["migrate", app, name]).success();
+            site.run(["migrate"]).success();
+            assert_eq!(introspect(&site.database).await, before, "{app} {name}");
+        }
+    }
+}

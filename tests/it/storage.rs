@@ -1,0 +1,143 @@
+//! The data layer: what is written is there, in Django's form, or its writer is told.
+
+use chrono::{DateTime, Utc};
+use polls::{
+    db::{Database, Purpose, sqlite_time},
+    entities::{choice, question},
+};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
+    Statement, sea_query::Expr,
+};
+
+use crate::support::{Backend, TestApp, TestDatabase, captured};
+
+fn orphan() -> choice::ActiveModel {
+    choice::ActiveModel {
+        choice_text: Set("Lost".to_owned()),
+        votes: Set(0),
+        question_id: Set(999),
+        ..Default::default()
+    }
+}
+
+async fn text(database: &TestDatabase, query: &str) -> String {
+    let db = database.connect().await;
+    let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
+    let row = db.query_one_raw(statement).await.unwrap().unwrap();
+    let text = row.try_get_by_index(0).unwrap();
+    db.close().await;
+    text
+}
+
+on_both_databases! {
+    async fn a_row_that_refers_to_nothing_is_not_reported_as_stored(app: TestApp) {
+        let db = app.app.db.write();
+        // Outside a transaction SQLite would report success and keep nothing.
+        assert!(matches!(orphan().insert(db).await, Err(DbErr::Custom(_))));
+        let tx = db.begin().await.unwrap();
+        let result = match orphan().insert(&tx).await {
+            Ok(_) => tx.commit().await,
+            Err(error) => Err(error),
+        };
+        assert!(matches!(result.unwrap_err().sql_err(), Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_))));
+        assert!(choice::Entity::find().all(db).await.unwrap().is_empty());
+    }
+
+    async fn every_kind_of_write_needs_a_transaction(app: TestApp) {
+        let db = app.app.db.write();
+        let refused = |error: DbErr| assert!(error.to_string().contains("outside a transaction"), "{error}");
+        refused(choice::Entity::insert(orphan()).exec(db).await.unwrap_err());
+        refused(choice::Entity::delete_many().exec(db).await.unwrap_err());
+        let update = choice::Entity::update_many().col_expr(choice::Column::Votes, Expr::value(1));
+        refused(update.exec(db).await.unwrap_err());
+        refused(db.execute_unprepared("DELETE FROM polls_app_choice").await.unwrap_err());
+        let insert = Statement::from_string(db.get_database_backend(), "INSERT INTO polls_app_choice DEFAULT VALUES RETURNING id");
+        refused(db.query_one_raw(insert).await.unwrap_err());
+    }
+
+    async fn a_transaction_that_is_dropped_leaves_nothing(app: TestApp) {
+        let db = app.app.db.write();
+        let question = app.question("Kept?", &["a"]).await;
+        let tx = db.begin().await.unwrap();
+        choice::Entity::delete_many().filter(choice::COLUMN.question_id.eq(question.id)).exec(&tx).await.unwrap();
+        drop(tx);
+        assert_eq!(app.votes(question.choices[0]).await, 0);
+    }
+
+    async fn times_come_back_cut_to_microseconds(app: TestApp) {
+        let time: DateTime<Utc> = "2026-11-20T06:30:00.123456789Z".parse().unwrap();
+        let id = app.question_at("When?", time, &[]).await.id;
+        let db = app.app.db.write();
+        let stored = question::Entity::find_by_id(id).one(db).await.unwrap().unwrap().pub_date;
+        assert_eq!(stored, "2026-11-20T06:30:00.123456Z".parse::<DateTime<Utc>>().unwrap());
+        // Equal as a value in a query, too.
+        let found = question::Entity::find().filter(question::COLUMN.pub_date.eq(time)).all(db).await.unwrap();
+        assert_eq!(found.len(), 1);
+    }
+
+    async fn the_connection_is_set_up_for_its_work(app: TestApp) {
+        let db = app.app.db.read();
+        let setting = async |query: &str| {
+            let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
+            let row = db.query_one_raw(statement).await.unwrap().unwrap();
+            row.try_get_by_index::<String>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(|number| number.to_string())).unwrap()
+        };
+        match app.database.backend {
+            Backend::Sqlite => {
+                assert_eq!(setting("PRAGMA journal_mode").await, "wal");
+                assert_eq!(setting("PRAGMA synchronous").await, "2");
+                assert_eq!(setting("PRAGMA foreign_keys").await, "1");
+                assert_eq!(setting("PRAGMA busy_timeout").await, "10000");
+            }
+            Backend::Postgres => {
+                assert_eq!(setting("SELECT current_setting('application_name')").await, "polls");
+                assert_eq!(setting("SELECT current_setting('statement_timeout')").await, "10s");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_sqlite_times_have_django_s_text() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let vectors: serde_json::Value = serde_json::from_str(&captured("vectors.json")).unwrap();
+    let vectors = vectors["datetime"].as_array().unwrap();
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        let time: DateTime<Utc> = vector["iso"].as_str().unwrap().parse().unwrap();
+        let expected = vector["sqlite_text"].as_str().unwrap();
+        assert_eq!(sqlite_time(time), expected);
+        let id = app.question_at("When?", time, &[]).await.id;
+        let query =
+            format!("SELECT CAST(pub_date AS text) FROM polls_app_question WHERE id = {id}");
+        assert_eq!(text(&app.database, &query).await, expected);
+        assert_eq!(
+            text(
+                &app.database,
+                &format!("SELECT typeof(pub_date) FROM polls_app_question WHERE id = {id}")
+            )
+            .await,
+            "text"
+        );
+        let read = question::Entity::find_by_id(id)
+            .one(app.app.db.read())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(read.pub_date, time);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_says_why() {
+    let settings = polls::settings::DatabaseSettings::from_url(
+        "DATABASE_URL",
+        "postgres://polls@127.0.0.1:1/polls",
+    )
+    .unwrap();
+    let error = Database::connect(&settings, Purpose::Command)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("Connection refused"), "{error}");
+}

@@ -1,0 +1,46 @@
+//! What the tests share: databases, the site in this process, the built binary, and a visitor.
+
+pub mod app;
+pub mod client;
+pub mod database;
+pub mod postgres;
+pub mod site;
+
+pub use self::{
+    app::TestApp,
+    client::{Client, Reply},
+    database::{Backend, TestDatabase},
+    site::Site,
+};
+
+/// Makes two tests of one: on SQLite and on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($(#[$attribute:meta])* async fn $name:ident($argument:ident: $type:ty) $body:block)*) => {
+        $(
+            $(#[$attribute])*
+            mod $name {
+                #[allow(unused_imports)]
+                use super::*;
+                use crate::support::Backend;
+
+                async fn body($argument: $type) $body
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_sqlite() {
+                    body(<$type>::new(Backend::Sqlite).await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_postgres() {
+                    body(<$type>::new(Backend::Postgres).await).await;
+                }
+            }
+        )*
+    };
+}
+
+/// A file of what was captured from Django.
+pub fn captured(path: &str) -> String {
+    let path = format!("{}/tests/data/django/{path}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}

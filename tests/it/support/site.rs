@@ -1,0 +1,250 @@
+//! A deployment: the built binary in an empty folder, with a database of its own and nothing in the environment but what
+//! the test gives.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use rexpect::session::PtySession;
+
+use super::{Backend, TestDatabase};
+
+pub const SECRET_KEY: &str = "0Ei3nVd8yq4hTzr1KxLw7uGb2mPfCsA9jRoYtNeQkIvUaXgM6BJ5";
+
+pub struct Site {
+    pub database: TestDatabase,
+    environment: Vec<(String, String)>,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Site {
+    /// With an empty database.
+    pub async fn new(backend: Backend) -> Self {
+        Self::on(TestDatabase::empty(backend).await)
+    }
+
+    /// With a migrated one.
+    pub async fn migrated(backend: Backend) -> Self {
+        Self::on(TestDatabase::migrated(backend).await)
+    }
+
+    pub fn on(database: TestDatabase) -> Self {
+        let environment = [
+            ("SECRET_KEY", SECRET_KEY),
+            ("ALLOWED_HOSTS", "127.0.0.1"),
+            ("DATABASE_URL", &database.url),
+        ];
+        let environment = environment
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        Self {
+            database,
+            environment,
+        }
+    }
+
+    /// The same deployment with another variable; an empty value unsets it.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.database.folder.path()
+    }
+
+    pub fn command<const N: usize>(&self, args: [&str; N]) -> Command {
+        self.command_of(&args)
+    }
+
+    pub fn command_of(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polls"));
+        command.args(args).current_dir(self.folder()).env_clear();
+        // Backtraces of a failing binary, not of a passing one.
+        command
+            .envs(
+                self.environment
+                    .iter()
+                    .filter(|(_, value)| !value.is_empty())
+                    .cloned(),
+            )
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run<const N: usize>(&self, args: [&str; N]) -> Said {
+        Said::from(self.command(args).output().unwrap())
+    }
+
+    /// Runs a command with something on its standard input.
+    pub fn run_with_input<const N: usize>(&self, args: [&str; N], input: &str) -> Said {
+        let mut command = self.command(args);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        Said::from(child.wait_with_output().unwrap())
+    }
+
+    /// Runs a command on a terminal.
+    pub fn terminal(&self, args: &[&str]) -> PtySession {
+        let mut command = self.command_of(args);
+        command.stdin(Stdio::inherit());
+        rexpect::spawn_with_options(
+            command,
+            rexpect::reader::Options::new().timeout_ms(Some(20_000)),
+        )
+        .unwrap()
+    }
+
+    /// Starts the server on a free port.
+    pub fn serve(&self) -> Server {
+        let mut child = self
+            .command(["runserver", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        while !greeting.contains("CONTROL-C") {
+            assert_ne!(
+                lines.read_line(&mut greeting).unwrap(),
+                0,
+                "the server ended: {greeting}{:?}",
+                child.wait_with_output()
+            );
+        }
+        let address = greeting
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .split('/')
+            .next()
+            .unwrap()
+            .to_owned();
+        Server {
+            child: Some(child),
+            address,
+            greeting,
+        }
+    }
+}
+
+impl Said {
+    pub fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    #[track_caller]
+    pub fn success(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts a refusal: exit status 1, nothing on standard output, and one line on standard error.
+    #[track_caller]
+    pub fn refused(self, line: &str) {
+        assert_eq!(
+            (self.code, self.stderr.as_str(), self.stdout.as_str()),
+            (1, format!("CommandError: {line}\n").as_str(), "")
+        );
+    }
+}
+
+/// A running server. Killed with the test if the test does not end it.
+pub struct Server {
+    child: Option<Child>,
+    pub address: String,
+    pub greeting: String,
+}
+
+impl Server {
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Asks for a page and gives the whole answer, head and body.
+    pub fn get(&self, path: &str) -> String {
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        ))
+    }
+
+    /// Sends bytes, and gives all that comes back until the server closes.
+    pub fn send(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream
+    }
+
+    pub fn signal(&self, signal: &str) {
+        assert!(
+            Command::new("kill")
+                .args([signal, &self.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the end; gives what was said on standard error, and the exit status.
+    pub fn wait(mut self) -> (String, Option<i32>) {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        (
+            String::from_utf8(output.stderr).unwrap(),
+            output.status.code(),
+        )
+    }
+
+    pub fn stop(self) -> (String, Option<i32>) {
+        self.signal("-TERM");
+        self.wait()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The dialogues of the commands that ask, on a real terminal: each captured transcript of Django's is played with its
+//! answers, and every word that the terminal shows has to be the same.
+
+use std::process::Command;
+
+use nix::sys::wait::WaitStatus;
+use rexpect::session::PtySession;
+
+use crate::support::{Backend, Site, captured};
+
+/// In the order in which they were captured: each finds what those before it have left.
+const DIALOGUES: &[&str] = &[
+    "createsuperuser_interactive_default_username",
+    "createsuperuser_interactive_usernames",
+    "createsuperuser_interactive_no_default",
+    "createsuperuser_interactive_passwords",
+    "createsuperuser_interactive_cancelled",
+    "createsuperuser_interactive_taken_by_option",
+    "changepassword",
+    "changepassword_three_mismatches",
+];
+
+fn system_user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Plays a transcript, in which what was typed stands between << and >>. Gives the exit status.
+fn play(mut terminal: PtySession, transcript: &str, label: &str) -> i32 {
+    let mut rest = transcript;
+    while let Some((shown, after)) = rest.split_once("<<") {
+        let (answer, after) = after.split_once(">>").unwrap();
+        // Up to the last line, it has been said; the last line is the question.
+        let (said, question) = shown
+            .rsplit_once('\n')
+            .map_or(("", shown), |(said, question)| (said, question));
+        let before = terminal
+            .exp_string(question)
+            .unwrap_or_else(|error| panic!("{label}, waiting for {question:?}: {error}"));
+        assert_eq!(
+            before.replace('\r', "").trim_end_matches('\n'),
+            said,
+            "{label}, before {question:?}"
+        );
+        match answer {
+            "^C" => terminal.send_control('c').unwrap(),
+            answer => drop(terminal.send_line(answer).unwrap()),
+        }
+        rest = after;
+    }
+    let last = terminal.exp_eof().unwrap().replace('\r', "");
+    assert_eq!(last, rest, "{label}, at the end");
+    match terminal.process_mut().wait().unwrap() {
+        WaitStatus::Exited(_, code) => code,
+        other => panic!("{label}: {other:?}"),
+    }
+}
+
+on_both_databases! {
+    async fn commands_ask_as_django_asks(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.com"]).success();
+        let all: serde_json::Value = serde_json::from_str(&captured("commands.json")).unwrap();
+        for label in DIALOGUES {
+            let run = &all["commands"][label];
+            let args: Vec<&str> = run["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap()).collect();
+            let transcript = run["transcript"].as_str().unwrap().replace("'owner'", &format!("'{}'", system_user()));
+            let code = play(site.terminal(&args), &transcript, label);
+            assert_eq!(i64::from(code), run["rc"].as_i64().unwrap(), "{label}");
+        }
+        // Default name, second, third, john_smith and admin: those who were cancelled are not there.
+        let said = site.run(["check"]).success();
+        assert_eq!(said.stdout, "System check identified no issues (0 silenced).\n");
+        let db = site.database.connect().await;
+        let users = <polls::entities::user::Entity as sea_orm::EntityTrait>::find();
+        let mut names: Vec<String> = users.all(&db).await.unwrap().into_iter().map(|user| user.username).collect();
+        names.sort();
+        let mut expected = vec!["admin".to_owned(), "john_smith".to_owned(), "second".to_owned(), "third".to_owned(), system_user()];
+        expected.sort();
+        assert_eq!(names, expected);
+    }
+}
+
+#[tokio::test]
+async fn control_c_at_a_password_leaves_the_terminal_as_it_was() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    // The shell holds the terminal after the command has gone, and says whether it still echoes.
+    let mut shell = Command::new("sh");
+    let script = "\"$POLLS\" createsuperuser --username cancelled --email ''; echo \"status $?\"; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e -echo";
+    let original = site.command([]);
+    shell
+        .args(["-c", script])
+        .current_dir(site.folder())
+        .env("POLLS", original.get_program());
+    shell.envs(
+        original
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let mut terminal = rexpect::session::spawn_command(shell, Some(20_000)).unwrap();
+    terminal.exp_string("Password: ").unwrap();
+    terminal.send_control('c').unwrap();
+    let rest = terminal.exp_eof().unwrap().replace('\r', "");
+    assert_eq!(
+        rest,
+        "\n\nOperation cancelled.\nstatus 1\necho\n".replacen(
+            '\n',
+            "",
+            usize::from(!rest.starts_with("\n\n"))
+        )
+    );
+}
+
+#[tokio::test]
+async fn seed_asks_for_questions_and_choices() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    let transcript = "An empty line ends the choices of a question, and the questions.\n\
+        Question: <<Tea or coffee?>>Tea or coffee?\n  Choice 1: <<Tea>>Tea\n  Choice 2: << >> \nError: the text is blank.\n  \
+        Choice 2: <<Coffee>>Coffee\n  Choice 3: <<>>\nQuestion: <<Nothing to choose?>>Nothing to choose?\n  Choice 1: <<>>\n\
+        Error: a question without choices cannot be voted on; it is left out.\nQuestion: <<>>\n\
+        Added 1 question(s) and 2 choice(s).\n";
+    assert_eq!(
+        play(
+            site.terminal(&["seed", "--interactive"]),
+            transcript,
+            "seed"
+        ),
+        0
+    );
+    site.run(["seed", "--interactive"])
+        .refused("--interactive needs a terminal: give a file instead.");
+}

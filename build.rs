@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 /// Formats that are compressed already gain nothing.
 const COMPRESSIBLE: [&str; 4] = ["css", "js", "svg", "txt"];
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what cargo sets for a build script is no setting"
+)]
 fn main() -> io::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let root = PathBuf::from(

@@ -1,23 +1,25 @@
 //! Beside the real Django, on the same database: each finds in order what the other has left.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use crate::support::{Backend, Site, site::Said};
 
 /// Django's `manage.py` on a site's database.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a setting of the tests, not of the program"
+)]
 fn manage(site: &Site, args: &[&str]) -> Said {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/django/bin/python");
-    assert!(
-        python.exists(),
-        "Django is not installed: run scripts/test, which installs it into target/django"
-    );
+    let python = std::env::var_os("DJANGO_PYTHON");
+    let python = python
+        .expect("DJANGO_PYTHON is not set: run scripts/test, which installs Django and sets it");
+    let project = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/django");
     let mut command = Command::new(python);
     command
         .arg("-B")
         .arg("manage.py")
         .args(args)
-        .current_dir(root.join("tests/django"))
+        .current_dir(project)
         .env_clear();
     match site.database.backend {
         Backend::Sqlite => command.env("DJANGO_SQLITE", site.folder().join("db.sqlite3")),
@@ -71,6 +73,9 @@ on_both_databases! {
     }
 
     async fn the_statements_backwards_are_those_of_django(site: Site) {
+        let plan = site.run(["migrate", "--plan"]).success().stdout;
+        assert_eq!(plan, manage(&site, &["migrate", "--plan"]).success().stdout);
+        site.run(["migrate"]).success();
         for (app, name) in [("contenttypes", "0001"), ("auth", "0001"), ("auth", "0012"), ("admin", "0001"), ("admin", "0002"),
                             ("polls_app", "0001"), ("sessions", "0001")] {
             let ours = site.run(["sqlmigrate", "--backwards", app, name]).success().stdout;
@@ -80,7 +85,6 @@ on_both_databases! {
         }
         let plan = site.run(["migrate", "--plan", "auth", "zero"]).success().stdout;
         assert_eq!(plan, manage(&site, &["migrate", "--plan", "auth", "zero"]).success().stdout);
-        site.run(["migrate"]).success();
         let plan = site.run(["migrate", "--plan", "auth", "0001"]).success().stdout;
         assert_eq!(plan, manage(&site, &["migrate", "--plan", "auth", "0001"]).success().stdout);
         let plan = site.run(["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout;

@@ -130,6 +130,7 @@ async fn in_debug_mode_templates_and_assets_come_from_disk() {
     );
 
     // Without debug mode the files on disk mean nothing.
-    let server = site.with("DEBUG", "false").serve();
+    let site = site.with("DEBUG", "false");
+    let server = site.serve();
     assert!(server.get("/polls/").contains("No polls are available."));
 }

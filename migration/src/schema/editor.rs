@@ -180,7 +180,7 @@ impl SchemaEditor {
         if let Some(through) = model.through_model(field) {
             return self.create_model(state, &through);
         }
-        if self.is_sqlite() && !(field.null && !field.unique) {
+        if self.is_sqlite() && (field.unique || !field.null) {
             return self.remake_table(state, model, Some(field), None);
         }
         let mut definition = self.column(state, field);

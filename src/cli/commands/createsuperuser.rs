@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Add a user who may do everything.
-///
-/// With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD stand in for what
-/// is not given; without a password, nobody can log in as the user until one is set.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+    With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD stand in for what is \
+    not given. Without a password, nobody can log in as the user until one is set.")]
 pub struct Args {
     /// The name to log in with.
     #[arg(long)]

@@ -109,6 +109,10 @@ fn start() -> Postgres {
 }
 
 /// The folder with initdb and postgres: Debian keeps them off the PATH.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "PATH is no setting of the program"
+)]
 fn programs() -> PathBuf {
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|entries| {

@@ -107,15 +107,29 @@ impl Site {
         Said::from(child.wait_with_output().unwrap())
     }
 
-    /// Runs a command on a terminal.
+    /// Runs a command on a terminal that echoes, as a person's does.
     pub fn terminal(&self, args: &[&str]) -> PtySession {
-        let mut command = self.command_of(args);
-        command.stdin(Stdio::inherit());
-        rexpect::spawn_with_options(
-            command,
-            rexpect::reader::Options::new().timeout_ms(Some(20_000)),
-        )
-        .unwrap()
+        self.terminal_script("exec \"$@\"", args)
+    }
+
+    /// Runs a shell script on such a terminal; its arguments are the command's words.
+    pub fn terminal_script(&self, script: &str, args: &[&str]) -> PtySession {
+        let original = self.command_of(args);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("stty echo; {script}"), "sh"])
+            .arg(original.get_program())
+            .args(args);
+        shell
+            .current_dir(self.folder())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
+        shell.envs(
+            original
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        rexpect::session::spawn_command(shell, Some(20_000)).unwrap()
     }
 
     /// Starts the server on a free port.

@@ -1,5 +1,7 @@
 //! Every way in which answering a request can fail. Only this crosses into poem, whose errors show their text.
 
+use std::sync::Arc;
+
 use poem::http::StatusCode;
 use sea_orm::DbErr;
 
@@ -26,7 +28,7 @@ pub enum AppError {
     PayloadTooLarge,
     /// The database cannot be reached just now.
     #[error("database unavailable: {0}")]
-    Unavailable(#[source] DbErr),
+    Unavailable(Arc<DbErr>),
     /// Our own fault.
     #[error("internal error: {0:#}")]
     Internal(anyhow::Error),
@@ -75,7 +77,14 @@ impl AppError {
 
 impl From<DbErr> for AppError {
     fn from(error: DbErr) -> Self {
-        match error {
+        Arc::new(error).into()
+    }
+}
+
+/// For an error that several visitors share.
+impl From<Arc<DbErr>> for AppError {
+    fn from(error: Arc<DbErr>) -> Self {
+        match *error {
             DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => Self::Unavailable(error),
             _ => Self::Internal(error.into()),
         }

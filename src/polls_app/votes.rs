@@ -61,15 +61,7 @@ impl VoteCounter {
         let stopped =
             || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
         self.queue.send(vote).await.map_err(|_| stopped())?;
-        match answered.await.map_err(|_| stopped())? {
-            Ok(counted) => Ok(counted),
-            Err(error) if matches!(*error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) => {
-                Err(AppError::Unavailable(DbErr::Custom(error.to_string())))
-            }
-            Err(error) => Err(AppError::Internal(anyhow::anyhow!(
-                "a vote was not counted: {error}"
-            ))),
-        }
+        Ok(answered.await.map_err(|_| stopped())??)
     }
 }
 

@@ -13,7 +13,7 @@ const DEFAULT_URL: &str = "sqlite://db.sqlite3?mode=rwc";
 
 /// - `DATABASE_URL`: `sqlite://PATH` or `postgres://user:password@host:port/name?sslmode=…`; default
 ///   `sqlite://db.sqlite3?mode=rwc`.
-/// - `DATABASE_PASSWORD_FILE`: a file with the password, instead of one in the address.
+/// - `DATABASE_PASSWORD` or `DATABASE_PASSWORD_FILE`: the password, instead of one in the address.
 /// - `POLLS_BACKEND_SERVICE_HOST`, `POLLS_BACKEND_SERVICE_PORT`: what Kubernetes injects for a Service named
 ///   `polls-backend`. With them and without `DATABASE_URL`, PostgreSQL at that address, with
 ///   `POSTGRES_USER`, `POSTGRES_PASSWORD` or `POSTGRES_PASSWORD_FILE`, and `POSTGRES_DB`; each defaults to `polls`

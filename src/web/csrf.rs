@@ -29,7 +29,7 @@ const COOKIE_AGE: i64 = 31_449_600;
 const SECRET_LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// What a browser keeps in its cookie: 32 characters of [`ALPHABET`], as their indexes.
+/// What a browser keeps in its cookie: 32 characters of a-z, A-Z and 0-9, as their indexes.
 #[derive(Clone, Copy)]
 pub struct Secret([u8; SECRET_LENGTH]);
 

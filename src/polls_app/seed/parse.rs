@@ -1,6 +1,6 @@
 //! Reading files of polls: our own form, or a Django fixture, as YAML or JSON. A file is good as a whole or not at all.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, de};
@@ -238,7 +238,7 @@ impl Fixture {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(de::Error::custom)
     }
 }
@@ -255,7 +255,7 @@ impl<'de> Deserialize<'de> for Votes {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         let time = parse_time(&text);
         time.map(Self).ok_or_else(|| {
             de::Error::custom(format!("{text:?} is no time: write it as 2026-11-20 07:30"))

@@ -19,7 +19,6 @@ macro_rules! on_both_databases {
         $(
             $(#[$attribute])*
             mod $name {
-                #[allow(unused_imports)]
                 use super::*;
                 use crate::support::Backend;
 

@@ -1,12 +1,9 @@
-//! What the polls pages read.
-
-use std::collections::HashMap;
+//! What the polls pages read. Each page is one statement, so that what it shows was all true at one moment.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect,
-    sea_query::{Expr, Query},
+    ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
+    sea_query::{Alias, Expr, Func, Order, Query},
 };
 
 use crate::entities::{choice, question};
@@ -15,10 +12,14 @@ use crate::entities::{choice, question};
 const LATEST: u64 = 5;
 
 /// A question with the sums of its choices.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
 pub struct Listed {
-    /// The question.
-    pub question: question::Model,
+    /// The question's key.
+    pub id: i32,
+    /// What is asked.
+    pub question_text: String,
+    /// When it appeared.
+    pub pub_date: DateTime<Utc>,
     /// How many choices it has.
     pub choices: i64,
     /// How many votes they have together.
@@ -30,55 +31,48 @@ pub struct Listed {
 /// # Errors
 /// When the database does not answer.
 pub async fn latest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Vec<Listed>, DbErr> {
+    use choice::Column::{Id as ChoiceId, QuestionId, Votes};
+    use question::Column::{Id, PubDate, QuestionText};
     let has_choices = Query::select()
         .expr(Expr::val(1))
         .from(choice::Entity)
-        .and_where(
-            choice::Column::QuestionId
-                .into_expr()
-                .equals((question::Entity, question::Column::Id)),
-        )
+        .and_where(Expr::col((choice::Entity, QuestionId)).equals((question::Entity, Id)))
         .take();
-    let questions = question::Entity::find()
-        .filter(question::COLUMN.pub_date.lte(now))
-        .filter(Expr::exists(has_choices))
-        .order_by_desc(question::Column::PubDate)
-        .order_by_desc(question::Column::Id)
+    // The five are chosen first, so that no other question's choices are added up.
+    let latest = Query::select()
+        .columns([Id, QuestionText, PubDate])
+        .from(question::Entity)
+        .and_where(Expr::col(PubDate).lte(now))
+        .and_where(Expr::exists(has_choices))
+        .order_by(PubDate, Order::Desc)
+        .order_by(Id, Order::Desc)
         .limit(LATEST)
-        .all(db)
-        .await?;
-    let ids = questions.iter().map(|question| question.id);
-    let sums = choice::Entity::find()
-        .select_only()
-        .column(choice::Column::QuestionId)
-        .column_as(choice::Column::Id.count(), "choices")
-        .column_as(choice::Column::Votes.sum(), "votes")
-        .filter(choice::Column::QuestionId.is_in(ids))
-        .group_by(choice::Column::QuestionId)
-        .into_model::<Sums>()
-        .all(db)
-        .await?;
-    let sums: HashMap<i32, Sums> = sums
-        .into_iter()
-        .map(|sums| (sums.question_id, sums))
-        .collect();
-    let listed = questions.into_iter().filter_map(|question| {
-        // Without sums, the last choice went between the two queries.
-        let &Sums { choices, votes, .. } = sums.get(&question.id)?;
-        Some(Listed {
-            question,
-            choices,
-            votes,
-        })
-    });
-    Ok(listed.collect())
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Sums {
-    question_id: i32,
-    choices: i64,
-    votes: i64,
+        .take();
+    let chosen = Alias::new("latest");
+    let of_latest = |column: question::Column| (chosen.clone(), column);
+    let query = Query::select()
+        .columns([of_latest(Id), of_latest(QuestionText), of_latest(PubDate)])
+        .expr_as(
+            Func::count(Expr::col((choice::Entity, ChoiceId))),
+            Alias::new("choices"),
+        )
+        .expr_as(
+            Func::sum(Expr::col((choice::Entity, Votes))),
+            Alias::new("votes"),
+        )
+        .from_subquery(latest, chosen.clone())
+        .inner_join(
+            choice::Entity,
+            Expr::col((choice::Entity, QuestionId)).equals(of_latest(Id)),
+        )
+        .group_by_columns([of_latest(Id), of_latest(QuestionText), of_latest(PubDate)])
+        .order_by(of_latest(PubDate), Order::Desc)
+        .order_by(of_latest(Id), Order::Desc)
+        .take();
+    let rows = db.query_all(&query).await?;
+    rows.iter()
+        .map(|row| Listed::from_query_result(row, ""))
+        .collect()
 }
 
 /// The question of that id, if it has been published.
@@ -96,14 +90,18 @@ pub async fn published(
         .await
 }
 
-/// The choices of a question, in the order in which they were added.
+/// The question of that id, if it has been published, and its choices in the order in which they were added.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn choices(
+pub async fn published_with_choices(
     db: &impl ConnectionTrait,
-    question_id: i32,
-) -> Result<Vec<choice::Model>, DbErr> {
-    let of_question = choice::Entity::find().filter(choice::COLUMN.question_id.eq(question_id));
-    of_question.order_by_asc(choice::Column::Id).all(db).await
+    id: i32,
+    now: DateTime<Utc>,
+) -> Result<Option<(question::Model, Vec<choice::Model>)>, DbErr> {
+    let question = question::Entity::find_by_id(id).filter(question::COLUMN.pub_date.lte(now));
+    let with_choices = question
+        .find_with_related(choice::Entity)
+        .order_by_asc(choice::Column::Id);
+    Ok(with_choices.all(db).await?.pop())
 }

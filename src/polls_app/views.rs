@@ -70,9 +70,9 @@ pub async fn vote(
 ) -> Result<Response> {
     let id = question_id(request)?;
     let now = app.now();
-    let question = queries::published(app.db.write(), id, now)
-        .await?
-        .ok_or(AppError::NotFound)?;
+    if queries::published(app.db.write(), id, now).await?.is_none() {
+        return Err(AppError::NotFound);
+    }
     let is_counted = match form.get("choice").and_then(|choice| choice.parse().ok()) {
         Some(choice_id) => app.votes.add(id, choice_id).await?,
         None => false,
@@ -80,7 +80,7 @@ pub async fn vote(
     if is_counted {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
-    let shown = Shown::new(question, queries::choices(app.db.write(), id).await?, now);
+    let shown = Shown::find(app.db.write(), id, now).await?;
     let error_message = "You didn't select a choice.";
     page.render(
         "polls_app/detail.html",
@@ -109,11 +109,11 @@ struct Row {
 impl Row {
     fn new(listed: queries::Listed, now: DateTime<Utc>) -> Self {
         Self {
-            url: urls::detail(listed.question.id),
+            url: urls::detail(listed.id),
             votes: counted(listed.votes, "vote"),
             choices: counted(listed.choices, "choice"),
-            published: Moment::new(listed.question.pub_date, now),
-            text: listed.question.question_text,
+            published: Moment::new(listed.pub_date, now),
+            text: listed.question_text,
         }
     }
 }
@@ -145,10 +145,8 @@ struct ShownChoice {
 
 impl Shown {
     async fn find(db: &impl ConnectionTrait, id: i32, now: DateTime<Utc>) -> Result<Self> {
-        let question = queries::published(db, id, now)
-            .await?
-            .ok_or(AppError::NotFound)?;
-        let choices = queries::choices(db, id).await?;
+        let found = queries::published_with_choices(db, id, now).await?;
+        let (question, choices) = found.ok_or(AppError::NotFound)?;
         Ok(Self::new(question, choices, now))
     }
 

@@ -30,6 +30,10 @@ impl Postgres {
     }
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "the shell outlives the run by a moment, to clean up after it"
+)]
 fn start() -> Postgres {
     let programs = programs();
     let folder = tempfile::Builder::new()

@@ -50,7 +50,10 @@ pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
 pub async fn exist(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'",
-        _ => "SELECT 1 WHERE to_regclass('django_migrations') IS NOT NULL",
+        // Not `to_regclass`: within a transaction it may answer from what it knew before another process's commit.
+        _ => {
+            "SELECT 1 FROM pg_class WHERE relname = 'django_migrations' AND pg_table_is_visible(oid)"
+        }
     };
     let found = db
         .query_one_raw(Statement::from_string(db.get_database_backend(), sql))

@@ -49,7 +49,7 @@ fn main() -> io::Result<()> {
         writeln!(
             code,
             "    Asset {{ name: {name:?}, hashed: \"{stem}.{digest}.{extension}\", content_type: {:?}, \
-             etag: \"\\\"{digest}\\\"\", plain: include_bytes!({path:?}), gzip: {gzip}, brotli: {brotli} }},",
+             digest: \"{digest}\", plain: include_bytes!({path:?}), gzip: {gzip}, brotli: {brotli} }},",
             content_type(extension),
         )
         .expect("a string takes all");

@@ -38,7 +38,7 @@ impl App {
     ) -> Result<Arc<Self>, DbErr> {
         let db = Databases::connect(&settings.database).await?;
         let templates = Templates::new(settings.debug);
-        let votes = VoteCounter::start(db.write().clone());
+        let votes = VoteCounter::start(db.write());
         Ok(Arc::new(Self {
             settings,
             db,

@@ -23,6 +23,8 @@ use crate::settings::DatabaseSettings;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long PostgreSQL works on a statement of a request.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement of a request waits for a row that another transaction has locked, on PostgreSQL.
+const LOCK_TIMEOUT: &str = "1s";
 /// How long SQLite waits for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that rested longer are tried before they are used.
@@ -115,14 +117,6 @@ impl Database {
             ..TransactionOptions::default()
         };
         Ok(Transaction(self.writer.begin_with_options(options).await?))
-    }
-
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), DbErr> {
-        self.reader.ping().await
     }
 
     /// Ends the connections; SQLite then writes its journal into its file.
@@ -278,12 +272,16 @@ async fn connect_sqlite(
 ) -> Result<DatabaseConnection, DbErr> {
     let mut options = options(settings, purpose, connections);
     options.map_sqlx_sqlite_opts(move |options| {
-        options
-            .journal_mode(SqliteJournalMode::Wal)
+        let options = options
             // An acknowledged vote survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(purpose != Purpose::Migrations)
+            .foreign_keys(purpose != Purpose::Migrations);
+        match purpose {
+            // Lasts beyond the connection. A command that only looks must not change the file.
+            Purpose::Requests | Purpose::Migrations => options.journal_mode(SqliteJournalMode::Wal),
+            Purpose::Command => options,
+        }
     });
     sea_orm::Database::connect(options).await
 }
@@ -303,6 +301,7 @@ async fn connect_postgres(
         Purpose::Requests => {
             options
                 .statement_timeout(STATEMENT_TIMEOUT)
+                .map_sqlx_postgres_opts(|options| options.options([("lock_timeout", LOCK_TIMEOUT)]))
                 .connect_lazy(true);
         }
         Purpose::Command | Purpose::Migrations => {

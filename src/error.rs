@@ -1,9 +1,9 @@
 //! Every way in which answering a request can fail. Only this crosses into poem, whose errors show their text.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use poem::http::StatusCode;
-use sea_orm::DbErr;
+use sea_orm::{DbErr, RuntimeErr};
 
 /// What a view returns.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
@@ -13,7 +13,7 @@ pub type Result<T, E = AppError> = std::result::Result<T, E>;
 pub enum AppError {
     /// The request makes no sense.
     #[error("bad request: {0}")]
-    BadRequest(&'static str),
+    BadRequest(Cow<'static, str>),
     /// A form was not proven to come from our own page.
     #[error("CSRF verification failed: {0}")]
     Csrf(CsrfError),
@@ -34,28 +34,31 @@ pub enum AppError {
     Internal(anyhow::Error),
 }
 
-/// Why a form was refused; the texts are Django's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a form was refused; the texts are Django's, and hold what the visitor sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrfError {
     /// The Origin header names another site.
-    #[error("Origin checking failed.")]
-    BadOrigin,
+    #[error("Origin checking failed - {0} does not match any trusted origins.")]
+    BadOrigin(String),
     /// Over HTTPS, and neither Origin nor Referer.
     #[error("Referer checking failed - no Referer.")]
     NoReferer,
-    /// Over HTTPS, and the Referer is no address of an HTTPS page.
-    #[error("Referer checking failed - Referer is malformed or insecure.")]
+    /// Over HTTPS, and the Referer is no address.
+    #[error("Referer checking failed - Referer is malformed.")]
     MalformedReferer,
+    /// Over HTTPS, and the Referer is not.
+    #[error("Referer checking failed - Referer is insecure while host is secure.")]
+    InsecureReferer,
     /// Over HTTPS, and the Referer names another site.
-    #[error("Referer checking failed - Referer does not match any trusted origins.")]
-    BadReferer,
+    #[error("Referer checking failed - {0} does not match any trusted origins.")]
+    BadReferer(String),
     /// The browser has sent no cookie of ours.
     #[error("CSRF cookie not set.")]
     NoCookie,
-    /// The form has no token.
+    /// Neither the form nor a header has a token.
     #[error("CSRF token missing.")]
     NoToken,
-    /// The form's token does not belong to the cookie.
+    /// The token does not belong to the cookie.
     #[error("CSRF token incorrect.")]
     BadToken,
 }
@@ -84,10 +87,39 @@ impl From<DbErr> for AppError {
 /// For an error that several visitors share.
 impl From<Arc<DbErr>> for AppError {
     fn from(error: Arc<DbErr>) -> Self {
-        match *error {
-            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => Self::Unavailable(error),
-            _ => Self::Internal(error.into()),
+        if is_passing(&error) {
+            Self::Unavailable(error)
+        } else {
+            Self::Internal(error.into())
         }
+    }
+}
+
+/// Whether an error comes from the state that the database is in, and may be gone the next time.
+fn is_passing(error: &DbErr) -> bool {
+    let cause = match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+            cause
+        }
+        _ => return false,
+    };
+    match &**cause {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // PostgreSQL: lost connections, too many of them, a statement or a lock that took too long, a restart.
+        // SQLite: another process is writing (5, and 517 for a snapshot that has grown old).
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code.starts_with("08")
+                || [
+                    "53300", "55P03", "57014", "57P01", "57P02", "57P03", "5", "517",
+                ]
+                .contains(&&*code)
+        }),
+        _ => false,
     }
 }
 

@@ -53,6 +53,12 @@ pub enum Default {
     Now,
     /// The present time, again at each save.
     AutoNow,
+    /// True or false.
+    Boolean(bool),
+    /// A number.
+    Integer(i64),
+    /// A text.
+    Text(&'static str),
 }
 
 impl Field {

@@ -250,12 +250,11 @@ mod tests {
             "x@localhost",
             "x@[127.0.0.1]",
             "x@[::1]",
-            "ü@x.y".trim_start_matches('ü'),
             "\"quoted@name\"@example.com",
             "x@bücher.example",
             "x@xn--bcher-kva.xn--p1ai",
         ];
-        for email in good.into_iter().filter(|email| !email.starts_with('@')) {
+        for email in good {
             assert!(is_email(email), "{email}");
         }
         let bad = [

@@ -4,9 +4,11 @@ mod commands;
 mod prompt;
 
 use std::{
+    fmt::Display,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -55,6 +57,9 @@ enum Command {
     Man(man::Args),
 }
 
+/// How long to wait for the database at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What every command works with.
 struct Context {
     settings: Settings,
@@ -73,6 +78,13 @@ impl Context {
         self.verbosity > 0
     }
 
+    /// Says how work goes that goes on whether or not anybody listens.
+    fn tell(&mut self, text: impl Display) {
+        if self.is_talkative() {
+            let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
+        }
+    }
+
     /// Connects to the database, or says why not and to what.
     async fn connect(&mut self, purpose: Purpose) -> anyhow::Result<Database> {
         let settings = &self.settings.database;
@@ -82,39 +94,41 @@ impl Context {
         self.databases.push(database.clone());
         Ok(database)
     }
+
+    /// Ends the connections. One on which the database still works is not waited for.
+    async fn close(&mut self) {
+        for database in self.databases.drain(..) {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
+        }
+    }
 }
 
 /// Runs the program. A refused command is one line on standard error and exit status 1.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("threads can be started");
-    let result = runtime.block_on(run(cli));
-    // A prompt may still be waiting for a line that nobody wants any more.
-    runtime.shutdown_background();
-    result.unwrap_or_else(|error| {
-        if is_closed_pipe(&error) {
-            return ExitCode::SUCCESS;
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = match error.downcast_ref::<prompt::Cancelled>() {
+                Some(cancelled) => format!("\n{cancelled}"),
+                None => format!("CommandError: {}", sentence(&error)),
+            };
+            // Where standard error is closed, the exit status has to do.
+            let _ = writeln!(io::stderr(), "{text}");
+            ExitCode::FAILURE
         }
-        if error.is::<prompt::Cancelled>() {
-            eprintln!("\n{error}");
-        } else {
-            eprintln!("CommandError: {}", format!("{error:#}").replace('\n', " "));
-        }
-        ExitCode::FAILURE
-    })
+    }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out: Box<dyn Write + Send> = Box::new(io::stdout());
     // These two need no settings: packagers call them where there are none.
-    match cli.command {
+    let command = match cli.command {
         Command::Completions(args) => return args.run(&mut out),
         Command::Man(args) => return args.run(&mut out),
-        _ => {}
-    }
+        command => command,
+    };
+    // Before there are threads: it changes the environment, which all threads share.
     let env_file = load_env_file(cli.env_file.as_deref())?;
     start_log(&LogSettings::from_env()?, cli.no_color)?;
     let mut context = Context {
@@ -124,33 +138,49 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         databases: Vec::new(),
         out,
     };
-    let code = match cli.command {
-        Command::Runserver(args) => args.run(&mut context).await,
-        Command::Migrate(args) => args.run(&mut context).await,
-        Command::Showmigrations(args) => args.run(&mut context).await,
-        Command::Sqlmigrate(args) => args.run(&mut context),
-        Command::Makemigrations(args) => args.run(&mut context),
-        Command::Createsuperuser(args) => args.run(&mut context).await,
-        Command::Changepassword(args) => args.run(&mut context).await,
-        Command::Seed(args) => args.run(&mut context).await,
-        Command::Check(args) => args.run(&mut context).await,
-        Command::Healthcheck(args) => args.run(&mut context).await,
-        Command::Completions(_) | Command::Man(_) => unreachable!("have been run"),
-    };
-    for database in context.databases.drain(..) {
-        database.close().await;
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads can be started")?;
+    let code = runtime.block_on(async {
+        let code = command.run(&mut context).await;
+        context.close().await;
+        code
+    });
+    // A prompt may still be waiting for a line that nobody wants any more.
+    runtime.shutdown_background();
+    let code = code?;
     context.out.flush()?;
-    code
+    Ok(code)
+}
+
+impl Command {
+    async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Runserver(args) => args.run(context).await,
+            Self::Migrate(args) => args.run(context).await,
+            Self::Showmigrations(args) => args.run(context).await,
+            Self::Sqlmigrate(args) => args.run(context),
+            Self::Makemigrations(args) => args.run(context),
+            Self::Createsuperuser(args) => args.run(context).await,
+            Self::Changepassword(args) => args.run(context).await,
+            Self::Seed(args) => args.run(context).await,
+            Self::Check(args) => args.run(context).await,
+            Self::Healthcheck(args) => args.run(context).await,
+            Self::Completions(_) | Self::Man(_) => unreachable!("these run without a context"),
+        }
+    }
 }
 
 fn start_log(settings: &LogSettings, no_color: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&settings.filter)
         .map_err(|error| anyhow::anyhow!("RUST_LOG cannot be read: {error}."))?;
+    // A log that cannot be written must not stop the work: the subscriber's own complaint about it would panic.
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     if settings.json {
         log.json().init();
     } else {
@@ -158,6 +188,18 @@ fn start_log(settings: &LogSettings, no_color: bool) -> anyhow::Result<()> {
             .init();
     }
     Ok(())
+}
+
+/// An error with its causes, on one line; causes that the text before them repeats are left out.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text.replace('\n', " ")
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -11,10 +11,10 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i32,
     /// Its app.
-    #[sea_orm(column_type = "String(StringLen::N(100))")]
+    #[sea_orm(column_type = "String(StringLen::N(100))", unique_key = "pair")]
     pub app_label: String,
     /// The model's name in small letters.
-    #[sea_orm(column_type = "String(StringLen::N(100))")]
+    #[sea_orm(column_type = "String(StringLen::N(100))", unique_key = "pair")]
     pub model: String,
 }
 

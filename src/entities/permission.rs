@@ -14,9 +14,10 @@ pub struct Model {
     #[sea_orm(column_type = "String(StringLen::N(255))")]
     pub name: String,
     /// The kind of object.
+    #[sea_orm(unique_key = "pair")]
     pub content_type_id: i32,
     /// `add_question`.
-    #[sea_orm(column_type = "String(StringLen::N(100))")]
+    #[sea_orm(column_type = "String(StringLen::N(100))", unique_key = "pair")]
     pub codename: String,
     /// The row itself.
     #[sea_orm(belongs_to, from = "content_type_id", to = "id")]

@@ -11,8 +11,10 @@ pub struct Model {
     #[sea_orm(primary_key)]
     pub id: i32,
     /// The user.
+    #[sea_orm(unique_key = "pair")]
     pub user_id: i32,
     /// The group.
+    #[sea_orm(unique_key = "pair")]
     pub group_id: i32,
     /// The row itself.
     #[sea_orm(belongs_to, from = "user_id", to = "id")]

@@ -1,11 +1,12 @@
 //! What separates the entities from what the migrations produce, and the migration that would mend it.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, fs::File, io::Write, path::Path};
 
+use anyhow::{Context, bail};
 use migration::{Field, Graph, Kind, Model, State};
 use sea_orm::{
-    ColumnTrait, ColumnType, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
-    PrimaryKeyTrait, RelationTrait,
+    ColumnTrait, ColumnType, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
+    PrimaryKeyTrait, RelationTrait, Schema,
     sea_query::{StringLen, TableRef},
 };
 
@@ -19,6 +20,8 @@ use crate::entities::{
 pub struct Table {
     name: String,
     columns: Vec<Column>,
+    /// Groups of columns that are unique together.
+    unique_together: BTreeSet<Vec<String>>,
 }
 
 /// A column as either side describes it.
@@ -28,6 +31,8 @@ struct Column {
     kind: String,
     null: bool,
     unique: bool,
+    /// Whether it has an index of its own, besides the one that each foreign key has.
+    index: bool,
     primary_key: bool,
     /// The table it refers to.
     references: Option<String>,
@@ -46,6 +51,8 @@ pub enum Change {
     AlterColumn(String, AddedColumn),
     /// A column that no entity has.
     RemoveColumn(String, String),
+    /// Other groups of columns that are unique together.
+    AlterUniqueTogether(Table),
 }
 
 /// A column that a migration has to make.
@@ -61,6 +68,27 @@ pub struct MigrationFile {
     pub source: String,
 }
 
+impl MigrationFile {
+    /// Writes the file below the top of a source tree, where none is yet.
+    ///
+    /// # Errors
+    /// When the folder is not there, or the file is.
+    pub fn write(&self, root: &Path) -> anyhow::Result<()> {
+        let path = root.join(&self.path);
+        if !path.parent().is_some_and(Path::is_dir) {
+            bail!(
+                "the folder of {} is not here: run this in the source tree",
+                self.path
+            );
+        }
+        let file =
+            File::create_new(&path).with_context(|| format!("{} cannot be created", self.path));
+        file?
+            .write_all(self.source.as_bytes())
+            .with_context(|| format!("{} cannot be written", self.path))
+    }
+}
+
 /// The differences of one app; none when entities and migrations agree.
 pub fn of_app(app: &str) -> Vec<Change> {
     compare(&migrated(&State::latest(), app), &entities(app))
@@ -72,7 +100,12 @@ pub fn compare(migrated: &[Table], entities: &[Table]) -> Vec<Change> {
     for entity in entities {
         match migrated.iter().find(|table| table.name == entity.name) {
             None => changes.push(Change::CreateTable(entity.clone())),
-            Some(table) => compare_columns(table, entity, &mut changes),
+            Some(table) => {
+                compare_columns(table, entity, &mut changes);
+                if table.unique_together != entity.unique_together {
+                    changes.push(Change::AlterUniqueTogether(entity.clone()));
+                }
+            }
         }
     }
     let lost = migrated
@@ -115,6 +148,11 @@ pub fn migrated(state: &State, app: &str) -> Vec<Table> {
             .filter(|field| field.is_concrete())
             .map(|field| column(state, field))
             .collect(),
+        unique_together: model
+            .unique_together
+            .iter()
+            .map(|names| columns_of(model, names))
+            .collect(),
     };
     state
         .of_app(app)
@@ -123,6 +161,13 @@ pub fn migrated(state: &State, app: &str) -> Vec<Table> {
                 .into_iter()
                 .chain(model.through_models().map(|t| describe(&t)))
         })
+        .collect()
+}
+
+fn columns_of(model: &Model, names: &[impl AsRef<str>]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| model.field(name.as_ref()).column())
         .collect()
 }
 
@@ -141,6 +186,7 @@ fn column(state: &State, field: &Field) -> Column {
         },
         null: field.null,
         unique: field.unique || field.primary_key,
+        index: field.index,
         primary_key: field.primary_key,
         references,
     }
@@ -169,6 +215,12 @@ fn table<E: EntityTrait>() -> Table {
     let keys: Vec<_> = E::PrimaryKey::iter()
         .map(|key| key.into_column().as_str().to_owned())
         .collect();
+    // The kind of database makes no difference to which columns have an index.
+    let indexes = Schema::new(DbBackend::Sqlite).create_index_from_entity(E::default());
+    let indexes: BTreeSet<Vec<String>> = indexes
+        .iter()
+        .map(|index| index.get_index_spec().get_column_names())
+        .collect();
     let columns = E::Column::iter().map(|column| {
         let (definition, name) = (column.def(), column.as_str().to_owned());
         let is_key = keys.contains(&name);
@@ -176,6 +228,7 @@ fn table<E: EntityTrait>() -> Table {
             kind: kind(definition.get_column_type()),
             null: definition.is_null(),
             unique: definition.is_unique() || is_key,
+            index: indexes.contains(&vec![name.clone()]),
             primary_key: is_key,
             references: references::<E>(&name),
             name,
@@ -183,9 +236,15 @@ fn table<E: EntityTrait>() -> Table {
     });
     // Keys that the database does not give out have a type of their own.
     debug_assert!(E::PrimaryKey::iter().count() == 1 || !E::PrimaryKey::auto_increment());
+    let columns = columns.collect();
+    let unique_together = indexes
+        .into_iter()
+        .filter(|columns| columns.len() > 1)
+        .collect();
     Table {
         name: E::default().table_name().to_owned(),
-        columns: columns.collect(),
+        columns,
+        unique_together,
     }
 }
 
@@ -229,6 +288,9 @@ impl fmt::Display for Change {
                 write!(f, "~ Alter column {} on {table}", column.0.name)
             }
             Self::RemoveColumn(table, column) => write!(f, "- Remove column {column} from {table}"),
+            Self::AlterUniqueTogether(table) => {
+                write!(f, "~ Alter unique_together for {}", table.name)
+            }
         }
     }
 }
@@ -273,6 +335,9 @@ fn title(app: &str, changes: &[Change]) -> String {
             format!("alter_{}_{}", model(table), field_name(&column.0))
         }
         Change::RemoveColumn(table, column) => format!("remove_{}_{column}", model(table)),
+        Change::AlterUniqueTogether(table) => {
+            format!("alter_{}_unique_together", model(&table.name))
+        }
     };
     if changes.len() > 1 {
         format!("{first}_and_more")
@@ -314,6 +379,24 @@ fn operation(app: &str, change: &Change) -> String {
             format!(
                 "RemoveField {{ model: \"{}\", name: \"{column}\" }}",
                 model(table)
+            )
+        }
+        Change::AlterUniqueTogether(table) => {
+            let name = |column: &String| {
+                let column = table.columns.iter().find(|other| other.name == *column);
+                format!("\"{}\"", column.map_or("", field_name))
+            };
+            let group = |columns: &Vec<String>| {
+                format!(
+                    "&[{}]",
+                    columns.iter().map(name).collect::<Vec<_>>().join(", ")
+                )
+            };
+            let groups: Vec<_> = table.unique_together.iter().map(group).collect();
+            let model = model(&table.name);
+            format!(
+                "AlterUniqueTogether {{ model: \"{model}\", unique_together: &[{}] }}",
+                groups.join(", ")
             )
         }
     };
@@ -369,6 +452,9 @@ fn field(column: &Column) -> String {
     };
     if column.null {
         text += ".null()";
+    }
+    if column.index {
+        text += ".index()";
     }
     if column.primary_key {
         text += ".primary_key()";
@@ -431,6 +517,60 @@ mod tests {
         assert_eq!(
             compare(&entities("sessions"), &[])[0].to_string(),
             "- Delete table django_session"
+        );
+    }
+
+    #[test]
+    fn indexes_and_unique_groups_are_compared() {
+        let mut without = entities("sessions");
+        without[0]
+            .columns
+            .iter_mut()
+            .for_each(|column| column.index = false);
+        let changes = compare(&without, &entities("sessions"));
+        assert_eq!(
+            changes[0].to_string(),
+            "~ Alter column expire_date on django_session"
+        );
+        assert!(
+            operation("sessions", &changes[0])
+                .contains(r#"Field::new("expire_date", Kind::DateTime).index()"#)
+        );
+
+        let mut without = entities("auth");
+        without[0].unique_together.clear();
+        let changes = compare(&without, &entities("auth"));
+        assert_eq!(
+            changes[0].to_string(),
+            "~ Alter unique_together for auth_permission"
+        );
+        let text = operation("auth", &changes[0]);
+        assert!(
+            text.contains(r#"unique_together: &[&["content_type", "codename"]]"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_migration_file_is_written_once_and_where_it_belongs() {
+        let file = migration_file("auth", &compare(&before("auth", "0012"), &entities("auth")));
+        let root = tempfile::tempdir().unwrap();
+        let error = file.write(root.path()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("is not here: run this in the source tree"),
+            "{error}"
+        );
+        std::fs::create_dir_all(root.path().join("migration/src/auth")).unwrap();
+        file.write(root.path()).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(root.path().join(&file.path)).unwrap(),
+            file.source
+        );
+        assert!(
+            file.write(root.path())
+                .unwrap_err()
+                .to_string()
+                .ends_with("cannot be created")
         );
     }
 

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sea_orm::{DbErr, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -15,13 +17,16 @@ use crate::{
 
 /// Votes that wait at most; whoever comes then waits for a place.
 const QUEUE: usize = 4096;
+/// Transactions at once on PostgreSQL; a question's votes always go to the same task.
+const POSTGRES_TASKS: usize = 4;
 /// Votes written together at most.
 const BATCH: usize = 1024;
 
 /// Takes votes, any number at once.
 #[derive(Debug, Clone)]
 pub struct VoteCounter {
-    queue: mpsc::Sender<Vote>,
+    /// One per task.
+    queues: Vec<mpsc::Sender<Vote>>,
 }
 
 #[derive(Debug)]
@@ -38,11 +43,23 @@ struct Ballot {
 }
 
 impl VoteCounter {
-    /// Starts the task that writes to `db`. It ends when the last clone of the counter is dropped.
-    pub fn start(db: Database) -> Self {
-        let (queue, votes) = mpsc::channel(QUEUE);
-        tokio::spawn(count(db, votes));
-        Self { queue }
+    /// Starts the tasks that write to `db`. They end when the last clone of the counter is dropped.
+    pub fn start(db: &Database) -> Self {
+        // SQLite has one writer at a time. On PostgreSQL a row that somebody else holds locked keeps its task waiting,
+        // and with it a part of the questions only.
+        let tasks = if db.get_database_backend() == DbBackend::Sqlite {
+            1
+        } else {
+            POSTGRES_TASKS
+        };
+        let start = |_| {
+            let (queue, votes) = mpsc::channel(QUEUE);
+            tokio::spawn(count(db.clone(), votes));
+            queue
+        };
+        Self {
+            queues: (0..tasks).map(start).collect(),
+        }
     }
 
     /// Adds one vote; false when the question has no such choice.
@@ -60,7 +77,10 @@ impl VoteCounter {
         };
         let stopped =
             || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
-        self.queue.send(vote).await.map_err(|_| stopped())?;
+        self.queues[question_id.unsigned_abs() as usize % self.queues.len()]
+            .send(vote)
+            .await
+            .map_err(|_| stopped())?;
         Ok(answered.await.map_err(|_| stopped())??)
     }
 }
@@ -83,8 +103,8 @@ async fn count(db: Database, mut votes: mpsc::Receiver<Vote>) {
 
 type Results = BTreeMap<Ballot, std::result::Result<bool, Arc<DbErr>>>;
 
-/// Writes all sums in one transaction. When a statement fails, one choice is at fault (its count is at the limit, say),
-/// and so each is tried in a transaction of its own: the others' votes are not lost with it.
+/// Writes all sums in one transaction. When a statement fails, one choice is at fault (its row is locked for too long,
+/// say), and so each is tried in a transaction of its own: the others' votes are not lost with it.
 async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>) -> Results {
     match attempt(db, sums).await {
         Ok(results) => results,
@@ -107,7 +127,8 @@ async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>) -> Results {
 enum Failure {
     /// Before the commit: nothing was written.
     Statement(DbErr),
-    /// There was no transaction, or its commit failed: trying again would not help, or could count twice.
+    /// There was no transaction to be had, so trying again at once would not help; or its commit failed, and trying again
+    /// could count twice.
     Transaction(DbErr),
 }
 
@@ -140,7 +161,8 @@ async fn attempt(
     Ok(results)
 }
 
-/// Adds votes in a single statement, so that nobody's are lost. False when the question has no such choice.
+/// Adds votes in a single statement, so that nobody's are lost. False when the question has no such choice, or the choice
+/// has as many votes as the column holds.
 async fn add_votes(
     tx: &Transaction,
     ballot: Ballot,
@@ -152,6 +174,7 @@ async fn add_votes(
             Expr::col(choice::Column::Votes).add(votes),
         )
         .filter(choice::COLUMN.id.eq(ballot.choice_id))
+        .filter(choice::COLUMN.votes.lte(i32::MAX - votes))
         .filter(choice::COLUMN.question_id.eq(ballot.question_id))
         .exec(tx)
         .await?;

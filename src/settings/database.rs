@@ -1,6 +1,6 @@
 //! Which database to use.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU16;
 
 use anyhow::{anyhow, bail};
 use sea_orm::DbBackend;
@@ -10,6 +10,8 @@ use url::Url;
 use super::env;
 
 const DEFAULT_URL: &str = "sqlite://db.sqlite3?mode=rwc";
+const MAX_POOL_SIZE: u32 = 1000;
+const POOL_SIZES: &str = "a number from 1 to 1000";
 
 /// - `DATABASE_URL`: `sqlite://PATH` or `postgres://user:password@host:port/name?sslmode=…`; default
 ///   `sqlite://db.sqlite3?mode=rwc`.
@@ -44,10 +46,11 @@ impl DatabaseSettings {
             (None, None) => ("DATABASE_URL", DEFAULT_URL.to_owned()),
         };
         let mut settings = Self::from_url(variable, &url)?;
-        if let Some(size) =
-            env::parsed::<NonZeroU32>("DATABASE_POOL_SIZE", "a number from 1 upwards")?
-        {
-            settings.pool_size = size.get();
+        if let Some(size) = env::parsed("DATABASE_POOL_SIZE", POOL_SIZES)? {
+            if !(1..=MAX_POOL_SIZE).contains(&size) {
+                bail!("DATABASE_POOL_SIZE must be {POOL_SIZES}, not {size}.");
+            }
+            settings.pool_size = size;
         }
         Ok(settings)
     }
@@ -81,10 +84,17 @@ impl DatabaseSettings {
         let url = self.url.expose_secret();
         let plain = url.split('?').next().unwrap_or(url);
         match Url::parse(plain) {
-            Ok(mut url) if url.password().is_some() => {
-                // Cannot fail: an address that has a password can have another.
-                let _ = url.set_password(Some("****"));
-                url.to_string()
+            Ok(url) if self.backend == DbBackend::Postgres => {
+                let port = url
+                    .port()
+                    .map(|port| format!(":{port}"))
+                    .unwrap_or_default();
+                format!(
+                    "postgres://{}@{}{port}{}",
+                    url.username(),
+                    url.host_str().unwrap_or_default(),
+                    url.path()
+                )
             }
             _ => plain.to_owned(),
         }
@@ -93,20 +103,19 @@ impl DatabaseSettings {
 
 fn sqlite_url(variable: &str, url: &str) -> anyhow::Result<String> {
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-    let file = path.split('?').next().unwrap_or_default();
-    if file.is_empty() || file == ":memory:" {
+    let (file, parameters) = path.split_once('?').unwrap_or((path, ""));
+    let mode = parameters
+        .split('&')
+        .find_map(|parameter| parameter.strip_prefix("mode="));
+    if file.is_empty() || file == ":memory:" || mode == Some("memory") {
         bail!(
             "{variable} names no file: use sqlite://PATH, a database in memory would not outlive a connection."
         );
     }
-    let is_moded = path.contains("mode=");
-    let url = if is_moded {
-        url.to_owned()
-    } else {
-        format!(
-            "{url}{}mode=rwc",
-            if path.contains('?') { '&' } else { '?' }
-        )
+    let url = match (mode, parameters) {
+        (Some(_), _) => url.to_owned(),
+        (None, "") => format!("sqlite://{file}?mode=rwc"),
+        (None, parameters) => format!("sqlite://{file}?{parameters}&mode=rwc"),
     };
     url.parse::<sqlx::sqlite::SqliteConnectOptions>()
         .map_err(|_| anyhow!("{variable} has a parameter that SQLite does not know."))?;
@@ -118,6 +127,12 @@ fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
         Url::parse(url).map_err(|error| anyhow!("{variable} cannot be read: {error}."))?;
     if parsed.host_str().is_none_or(str::is_empty) && !url.contains("host=") {
         bail!("{variable} names no host.");
+    }
+    // A slash in a password ends what is read as the host, and the password would be taken for a path.
+    if parsed.path().contains('@') {
+        bail!(
+            "{variable} has a password with a special character: write / as %2F, @ as %40, # as %23, ? as %3F."
+        );
     }
     if parsed.path().trim_start_matches('/').is_empty() {
         bail!(
@@ -138,7 +153,8 @@ fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
 
 /// The address of the Service `polls-backend`.
 fn service_url(host: &str) -> anyhow::Result<String> {
-    let port: u16 = env::parsed("POLLS_BACKEND_SERVICE_PORT", "a port number")?.unwrap_or(5432);
+    let port: Option<NonZeroU16> = env::parsed("POLLS_BACKEND_SERVICE_PORT", "a port number")?;
+    let port = port.map_or(5432, NonZeroU16::get);
     let named = |name: &str| anyhow::Ok(env::var(name)?.unwrap_or_else(|| "polls".to_owned()));
     // A bare IPv6 address needs its brackets.
     let host = if host.contains(':') && !host.starts_with('[') {

@@ -57,10 +57,11 @@ impl SecuritySettings {
             env::list("CSRF_TRUSTED_ORIGINS")?.unwrap_or_default();
         if let Some(origin) = csrf_trusted_origins
             .iter()
-            .find(|origin| !origin.contains("://"))
+            .find(|origin| !is_origin(origin))
         {
             bail!(
-                "CSRF_TRUSTED_ORIGINS has the entry {origin:?}: it must begin with a scheme, as https:// is."
+                "CSRF_TRUSTED_ORIGINS has the entry {origin:?}: write it as https://example.com or \
+                 https://*.example.com, without a path."
             );
         }
         let allowed_hosts = match (debug, allowed_hosts.is_empty()) {
@@ -81,6 +82,16 @@ impl SecuritySettings {
         let distinct: std::collections::BTreeSet<char> = key.chars().collect();
         key.chars().count() < 50 || distinct.len() < 5 || key.starts_with("django-insecure-")
     }
+}
+
+/// Whether a text is a scheme and a host, perhaps with a port, or with `*.` before the host.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    let is_bare = !host.is_empty() && !host.contains(['*', '/', '?', '#', '@']);
+    is_bare && url::Url::parse(&format!("{scheme}://{host}")).is_ok_and(|url| url.has_host())
 }
 
 /// The networks of this machine alone.

@@ -181,14 +181,14 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
         .data::<Origin>()
         .expect("hosts::validate comes first");
     let trusted = &app.settings.security.csrf_trusted_origins;
-    if let Some(value) = request.headers().get(header::ORIGIN) {
-        let origin = value.to_str().map_err(|_| CsrfError::BadOrigin)?;
+    let is_trusted = |origin: &str| trusted.iter().any(|trusted| is_covered(origin, trusted));
+    if let Some(origin) = request.headers().get(header::ORIGIN) {
+        let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
         let is_own = origin.eq_ignore_ascii_case(&format!("{}://{}", own.scheme(), own.host));
-        let is_good = is_own || trusted.iter().any(|trusted| is_covered(origin, trusted));
-        return if is_good {
+        return if is_own || is_trusted(&origin) {
             Ok(())
         } else {
-            Err(CsrfError::BadOrigin)
+            Err(CsrfError::BadOrigin(origin))
         };
     }
     if !own.is_secure {
@@ -200,15 +200,15 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
         .ok_or(CsrfError::NoReferer)?;
     let referer = url::Url::parse(referer).map_err(|_| CsrfError::MalformedReferer)?;
     if referer.scheme() != "https" {
-        return Err(CsrfError::MalformedReferer);
+        return Err(CsrfError::InsecureReferer);
     }
     let origin = referer.origin().ascii_serialization();
     let own_host = own.host.strip_suffix(":443").unwrap_or(&own.host);
     let is_own = origin.eq_ignore_ascii_case(&format!("https://{own_host}"));
-    if is_own || trusted.iter().any(|trusted| is_covered(&origin, trusted)) {
+    if is_own || is_trusted(&origin) {
         Ok(())
     } else {
-        Err(CsrfError::BadReferer)
+        Err(CsrfError::BadReferer(origin))
     }
 }
 

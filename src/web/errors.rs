@@ -35,8 +35,11 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
             tracing::error!(error = %format!("{error:?}").escape_debug(), "Internal Server Error")
         }
         AppError::Unavailable(_) => tracing::error!("{error}"),
-        AppError::Csrf(reason) => tracing::warn!("Forbidden ({reason})"),
-        AppError::BadRequest(reason) => tracing::warn!("Bad Request ({reason})"),
+        // What the visitor sent is part of these texts.
+        AppError::Csrf(reason) => {
+            tracing::warn!("Forbidden ({})", reason.to_string().escape_debug())
+        }
+        AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
     Ok(page(&app, &error))
@@ -51,7 +54,9 @@ fn from_poem(error: poem::Error) -> AppError {
         Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
             AppError::MethodNotAllowed("GET, HEAD")
         }
-        Err(_) if status.is_client_error() => AppError::BadRequest("an argument does not parse"),
+        Err(_) if status.is_client_error() => {
+            AppError::BadRequest("an argument does not parse".into())
+        }
         Err(error) => AppError::Internal(anyhow::anyhow!("{error}")),
     }
 }

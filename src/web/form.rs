@@ -31,11 +31,11 @@ impl Form {
             .await
             .map_err(|error| match error {
                 poem::error::ReadBodyError::PayloadTooLarge => AppError::PayloadTooLarge,
-                _ => AppError::BadRequest("the body could not be read"),
+                _ => AppError::BadRequest("the body could not be read".into()),
             })?;
         let fields: Vec<_> = form_urlencoded::parse(&body).take(MAX_FIELDS + 1).collect();
         if fields.len() > MAX_FIELDS {
-            return Err(AppError::BadRequest("the form has too many fields"));
+            return Err(AppError::BadRequest("the form has too many fields".into()));
         }
         Ok(Self(
             fields

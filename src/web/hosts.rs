@@ -31,20 +31,32 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     }
     let app = request.data::<Arc<App>>().expect("the router provides it");
     let security = &app.settings.security;
-    let host = request.header(header::HOST).unwrap_or_default().to_owned();
-    if !is_allowed(&host, &security.allowed_hosts) {
-        return Err(AppError::BadRequest("the Host header names none of ALLOWED_HOSTS").into());
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts
+        .next()
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    if hosts.next().is_some() || !is_allowed(&host, &security.allowed_hosts) {
+        let reason =
+            format!("Invalid HTTP_HOST header: {host:?}. You may need to add it to ALLOWED_HOSTS.");
+        return Err(AppError::BadRequest(reason.into()).into());
     }
     let is_secure = is_secure(&request, security);
     request.set_data(Origin { is_secure, host });
     next.call(request).await
 }
 
-fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
-    let peer: Option<IpAddr> = request
+/// The visitor's address. On a socket for both families, IPv4 comes in IPv6's clothes, which are taken off.
+pub fn peer_address(request: &Request) -> Option<IpAddr> {
+    request
         .remote_addr()
         .as_socket_addr()
-        .map(|address| address.ip());
+        .map(|address| address.ip().to_canonical())
+}
+
+fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
+    let peer = peer_address(request);
     let is_trusted = peer.is_some_and(|peer| {
         security
             .trusted_proxies

@@ -9,9 +9,9 @@ use poem::{
 };
 
 use super::csrf::Token;
-use crate::{app::App, error, polls_app::urls};
+use crate::{app::App, error};
 
-/// Renders templates with what all of them need: the CSRF token and the addresses that the layout links to.
+/// Renders templates with what all of them may need: the CSRF token.
 #[derive(Debug)]
 pub struct Page {
     app: Arc<App>,
@@ -60,9 +60,4 @@ pub fn html_response(html: String) -> Response {
         .content_type("text/html; charset=utf-8")
         .header(header::CONTENT_LENGTH, html.len())
         .body(html)
-}
-
-/// What the layout needs, for pages that no view makes.
-pub fn layout() -> Value {
-    context! { url_index => urls::INDEX }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use super::hosts::peer_address;
 use poem::{Endpoint, IntoResponse, Request, Response, Result, http::header};
 
 /// Logs a request with its answer's status, size in bytes and time in milliseconds.
@@ -12,10 +13,8 @@ pub async fn log<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response
         request.original_uri().clone(),
         request.version(),
     );
-    let peer = request
-        .remote_addr()
-        .as_socket_addr()
-        .map(|address| address.ip().to_string())
+    let peer = peer_address(&request)
+        .map(|peer| peer.to_string())
         .unwrap_or_default();
     let response = next.call(request).await?.into_response();
     let size = response

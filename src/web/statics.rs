@@ -20,7 +20,8 @@ pub struct Asset {
     name: &'static str,
     hashed: &'static str,
     content_type: &'static str,
-    etag: &'static str,
+    /// Of the plain content; a part of the hashed name.
+    digest: &'static str,
     plain: &'static [u8],
     gzip: Option<&'static [u8]>,
     brotli: Option<&'static [u8]>,
@@ -68,33 +69,43 @@ impl Asset {
                 .and_then(|value| value.to_str().ok())
                 .unwrap_or_default()
         };
-        let mut response = if is_known(text(header::IF_NONE_MATCH), self.etag) {
+        let accepted = text(header::ACCEPT_ENCODING);
+        let (encoding, content) = match (self.brotli, self.gzip) {
+            (Some(brotli), _) if accepts(accepted, "br") => (Some("br"), brotli),
+            (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
+            _ => (None, self.plain),
+        };
+        // Other bytes, another tag (RFC 9110, 8.8.3).
+        let etag = format!(
+            "\"{}{}\"",
+            self.digest,
+            encoding.map(|name| format!("-{name}")).unwrap_or_default()
+        );
+        let mut response = if is_known(text(header::IF_NONE_MATCH), &etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            let accepted = text(header::ACCEPT_ENCODING);
-            let (encoding, content) = match (self.brotli, self.gzip) {
-                (Some(brotli), _) if accepts(accepted, "br") => (Some("br"), brotli),
-                (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
-                _ => (None, self.plain),
-            };
-            let mut response = poem::Body::from_bytes(content.into())
-                .with_content_type(self.content_type)
-                .into_response();
-            if let Some(encoding) = encoding {
-                response
-                    .headers_mut()
-                    .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-            }
-            response
+            let body = poem::Body::from_bytes(content.into());
+            Response::builder()
+                .content_type(self.content_type)
+                .header(header::CONTENT_LENGTH, content.len())
+                .body(body)
         };
         let headers = response.headers_mut();
-        headers.insert(header::ETAG, HeaderValue::from_static(self.etag));
+        headers.insert(
+            header::ETAG,
+            HeaderValue::from_str(&etag).expect("digits are plain ASCII"),
+        );
         headers.insert(
             header::CACHE_CONTROL,
             HeaderValue::from_static(if is_hashed { FOREVER } else { ASK_AGAIN }),
         );
         if self.gzip.is_some() || self.brotli.is_some() {
             headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        if let (Some(encoding), false) = (encoding, response.status() == StatusCode::NOT_MODIFIED) {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
         }
         response
     }

@@ -4,10 +4,10 @@ use std::{fmt, path::Path};
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, TemplateSource, UndefinedBehavior,
-    Value, context, syntax::SyntaxConfig,
+    Value, syntax::SyntaxConfig,
 };
 
-use super::{page::layout, statics};
+use super::statics;
 
 /// All templates.
 pub struct Templates(Environment<'static>);
@@ -54,9 +54,7 @@ impl Templates {
     /// # Errors
     /// When the template is at fault, or `context` lacks a value.
     pub fn render(&self, name: &str, context: Value) -> Result<String, Error> {
-        self.0
-            .get_template(name)?
-            .render(context! { ..context, ..layout() })
+        self.0.get_template(name)?.render(context)
     }
 
     /// Compiles every template; gives the errors of those that do not.

@@ -89,6 +89,11 @@ async fn the_encoding_is_one_that_the_browser_takes() {
             .get_with(&path, &[("accept-encoding", accepted)])
             .await;
         assert_eq!(reply.header("content-encoding"), expected, "{accepted}");
+        assert_eq!(
+            reply.header("etag") == plain.header("etag"),
+            expected.is_none(),
+            "{accepted}"
+        );
         if expected.is_some() {
             assert!(reply.bytes.len() < plain.bytes.len() / 4);
         }

@@ -52,7 +52,9 @@ fn ours(text: &str) -> String {
         .replace("python manage.py", "polls")
         .replace("manage.py", "polls");
     match text.split_once("(applied at ") {
-        Some((before, _)) => format!("{before}(applied at …)\n"),
+        Some((before, after)) => {
+            format!("{before}(applied at …){}", after.split_once(')').unwrap().1)
+        }
         None => text,
     }
 }

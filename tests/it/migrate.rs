@@ -1,6 +1,12 @@
 //! `migrate` when things go wrong, and when many do it at once.
 
-use polls::migrations;
+use std::process::Stdio;
+
+use migration::{Default, Direction, Field, Kind, Migration, Operation};
+use polls::{
+    db::{Database, Purpose},
+    migrations,
+};
 use sea_orm::{ConnectionTrait, Statement};
 
 use crate::support::Site;
@@ -25,7 +31,7 @@ async fn execute(site: &Site, sql: &str) {
 
 on_both_databases! {
     async fn ten_at_once_all_succeed_and_each_migration_is_recorded_once(site: Site) {
-        let run = || site.command(["migrate"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let run = || site.command(["migrate"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let children: Vec<_> = (0..10).map(|_| run()).collect();
         for child in children {
             let output = child.wait_with_output().unwrap();
@@ -105,11 +111,71 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM django_migrations WHERE app = 'other'").await, 1);
     }
 
+    async fn it_goes_on_when_nobody_listens(site: Site) {
+        let mut child = site.command(["migrate"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 19);
+    }
+
+    async fn a_field_can_be_added_to_rows_that_are_there(site: Site) {
+        const OPERATIONS: &[Operation] = &[
+            Operation::AddField { model: "question", field: Field::new("closed", Kind::Boolean).default(Default::Boolean(true)) },
+            Operation::AddField { model: "question", field: Field::char("author", 30).default(Default::Text("nobody's")) },
+            Operation::AddField { model: "question", field: Field::new("rank", Kind::Integer).default(Default::Integer(7)) },
+            Operation::AddField { model: "question", field: Field::new("note", Kind::Text).null() },
+            Operation::AddField { model: "question", field: Field::foreign_key("owner", "auth.User").null() },
+        ];
+        let added = Migration { app: "polls_app", name: "0002_more", initial: false, dependencies: &[], operations: OPERATIONS };
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        let run = async |direction| {
+            let db = Database::connect(&site.database.settings(), Purpose::Migrations).await.unwrap();
+            let tx = db.begin().await.unwrap();
+            for statement in added.sql(tx.get_database_backend(), direction).statements() {
+                tx.execute_unprepared(statement).await.unwrap();
+            }
+            tx.commit().await.unwrap();
+            db.close().await;
+        };
+        run(Direction::Forwards).await;
+        let kept = "SELECT count(*) FROM polls_app_question WHERE closed AND author = 'nobody''s' AND rank = 7 AND note IS NULL AND owner_id IS NULL";
+        assert_eq!(number(&site, kept).await, 3);
+        run(Direction::Backwards).await;
+        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_question").await, 3);
+        assert_eq!(site.run(["migrate", "--check"]).code, 0);
+    }
+
     async fn verbosity_is_obeyed(site: Site) {
         assert_eq!(site.run(["migrate", "-v", "0"]).success().stdout, "");
         let said = site.run(["migrate", "sessions", "zero", "-v", "2"]).success();
         assert!(said.stdout.contains("Unapplying sessions.0001_initial... OK (0."), "{}", said.stdout);
     }
+}
+
+#[tokio::test]
+async fn a_look_at_a_file_of_django_s_leaves_it_as_it_is() {
+    let site = Site::new(crate::support::Backend::Sqlite).await;
+    let mode = || std::fs::read(site.folder().join("db.sqlite3")).unwrap()[18];
+    // Made without write-ahead logging, as Django makes it: byte 18 of the file says so.
+    let url = format!("{}?mode=rwc", site.database.url);
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url)
+        .await
+        .unwrap();
+    sqlx::Executor::execute(
+        &mut connection,
+        "CREATE TABLE django_migrations (id integer, app text, name text, applied datetime)",
+    )
+    .await
+    .unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    assert_eq!(mode(), 1);
+    site.run(["migrate", "--plan"]).success();
+    assert_eq!(site.run(["migrate", "--check"]).code, 1);
+    site.run(["showmigrations"]).success();
+    site.run(["check"]).success();
+    assert_eq!(mode(), 1);
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ on_both_databases! {
         let site = site.with("DJANGO_SUPERUSER_PASSWORD", "");
         site.run(["createsuperuser", "--noinput", "--username", "second", "--email", "s@example.com"]).success();
         site.run(["createsuperuser", "--noinput", "--username", "first", "--email", "a@b.co"]).refused("Error: That username is already taken.");
+        site.run(["createsuperuser", "--noinput", "--username", "third", "--email", ""]).success();
         let db = site.database.connect().await;
         // The ligature has become two letters.
         let user = users::find(&db, "first").await.unwrap().unwrap();

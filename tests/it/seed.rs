@@ -29,7 +29,7 @@ on_both_databases! {
 
     async fn files_add_what_is_missing_and_keep_what_is_there(site: Site) {
         site.run(["migrate"]).success();
-        file(&site, "a.yaml", "- question: Which?\n  published: 2026-01-02 03:04\n  choices: [a, {choice: b, votes: 7}, a]\n");
+        file(&site, "a.yaml", "- question: Which?\n  published: 2026-01-02 03:04\n  choices: [a, {choice: b, votes: 7}]\n");
         file(&site, "b.json", "[{\"question\": \"Which?\", \"choices\": [\"b\", \"c\"]}]");
         assert_eq!(site.run(["seed", "a.yaml"]).success().stdout, "Added 1 question(s) and 2 choice(s).\n");
         assert_eq!(site.run(["seed", "a.yaml", "b.json"]).success().stdout, "Added 0 question(s) and 1 choice(s).\n");

@@ -77,7 +77,8 @@ on_both_databases! {
     }
 
     async fn the_connection_is_set_up_for_its_work(app: TestApp) {
-        let db = app.app.db.read();
+        // The writing side: on SQLite the reading connections are others.
+        let db = app.app.db.write().begin().await.unwrap();
         let setting = async |query: &str| {
             let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
             let row = db.query_one_raw(statement).await.unwrap().unwrap();
@@ -93,6 +94,7 @@ on_both_databases! {
             Backend::Postgres => {
                 assert_eq!(setting("SELECT current_setting('application_name')").await, "polls");
                 assert_eq!(setting("SELECT current_setting('statement_timeout')").await, "10s");
+                assert_eq!(setting("SELECT current_setting('lock_timeout')").await, "1s");
             }
         }
     }
@@ -127,6 +129,44 @@ async fn on_sqlite_times_have_django_s_text() {
             .unwrap();
         assert_eq!(read.pub_date, time);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_free_connection_is_not_kept_waiting() {
+    let database = TestDatabase::migrated(Backend::Postgres).await;
+    let mut settings = crate::support::app::settings(&database);
+    settings.database.pool_size = 1;
+    let app = TestApp::with_settings(database, settings).await;
+    let tx = app.app.db.write().begin().await.unwrap();
+    let start = std::time::Instant::now();
+    app.visitor().get("/polls/").await.assert_status(503);
+    assert!(
+        (2..6).contains(&start.elapsed().as_secs()),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(tx);
+    app.visitor().get("/polls/").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_were_cut_are_never_the_visitor_s_fault_nor_ours() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let visitor = app.visitor();
+    futures_util::future::join_all((0..8).map(|_| visitor.get("/polls/"))).await;
+    let other = app.database.connect().await;
+    let tx = other.begin().await.unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    tx.execute_unprepared(cut).await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(visitor.get("/polls/").await.status.as_u16());
+    }
+    assert!(
+        statuses.iter().all(|status| [200, 503].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(statuses.last(), Some(&200), "{statuses:?}");
 }
 
 #[tokio::test]

@@ -116,3 +116,17 @@ async fn seed_asks_for_questions_and_choices() {
     site.run(["seed", "--interactive"])
         .refused("--interactive needs a terminal: give a file instead.");
 }
+
+#[tokio::test]
+async fn long_work_shows_its_progress() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    let mut terminal = site.terminal(&["seed", "--random", "3000"]);
+    let shown = terminal.exp_eof().unwrap();
+    assert!(shown.contains("/3,000 questions"), "{shown}");
+    assert!(
+        shown
+            .trim_end()
+            .ends_with("Added 3000 question(s) and 12000 choice(s)."),
+        "{shown}"
+    );
+}

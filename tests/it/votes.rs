@@ -1,9 +1,14 @@
 //! Counting votes when many come at once, and when some cannot be counted.
 
-use polls::entities::choice;
-use sea_orm::{EntityTrait, sea_query::Expr};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::support::TestApp;
+use polls::{entities::choice, polls_app::urls};
+use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
+
+use crate::support::{Backend, TestApp, app::TestQuestion};
 
 on_both_databases! {
     async fn a_thousand_votes_at_once_add_exactly_a_thousand(app: TestApp) {
@@ -17,6 +22,39 @@ on_both_databases! {
         }
         assert_eq!(app.votes(question.choices[0]).await, 500);
         assert_eq!(app.votes(question.choices[1]).await, 500);
+    }
+
+    async fn a_choice_at_the_limit_takes_no_more_and_costs_the_others_nothing(app: TestApp) {
+        let question = app.question("Full?", &["Full", "Empty"]).await;
+        app.set_votes(question.choices[0], i32::MAX).await;
+        let votes: Vec<_> = (0..100).map(|number| add(&app, &question, number % 2)).collect();
+        let mut counted = 0;
+        for vote in votes {
+            counted += i32::from(vote.await.unwrap().unwrap());
+        }
+        assert_eq!(counted, 50);
+        assert_eq!(app.votes(question.choices[1]).await, 50);
+        assert_eq!(app.votes(question.choices[0]).await, i32::MAX);
+    }
+
+    async fn a_thousand_voters_at_once_are_all_led_to_results_with_their_vote(app: TestApp) {
+        let question = app.question("Busy?", &["Yes"]).await;
+        let visitor = Arc::new(app.visitor());
+        let token = visitor.get(urls::detail(question.id)).await.csrf_token();
+        let choice = question.choices[0].to_string();
+        let posts = (0..1000).map(|_| {
+            let (visitor, token, choice) = (visitor.clone(), token.clone(), choice.clone());
+            let (vote, results) = (urls::vote(question.id), urls::results(question.id));
+            tokio::spawn(async move {
+                let fields = [("csrfmiddlewaretoken", token.as_str()), ("choice", choice.as_str())];
+                visitor.post(vote, &fields, &[]).await.assert_redirect(302, &results);
+            })
+        });
+        for post in posts.collect::<Vec<_>>() {
+            post.await.unwrap();
+        }
+        assert_eq!(app.votes(question.choices[0]).await, 1000);
+        visitor.get(urls::results(question.id)).await.assert_contains("1,000 votes");
     }
 
     async fn an_acknowledged_vote_is_there_at_once(app: TestApp) {
@@ -36,27 +74,64 @@ on_both_databases! {
     }
 }
 
+/// Adds a vote in a task of its own.
+fn add(
+    app: &TestApp,
+    question: &TestQuestion,
+    index: usize,
+) -> tokio::task::JoinHandle<polls::error::Result<bool>> {
+    let (app, id, choice) = (app.app.clone(), question.id, question.choices[index]);
+    tokio::spawn(async move { app.votes.add(id, choice).await })
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_choice_that_cannot_take_more_does_not_cost_the_others_their_votes() {
-    let app = TestApp::new(crate::support::Backend::Postgres).await;
-    let question = app.question("Full?", &["Full", "Empty"]).await;
-    app.set_votes(question.choices[0], i32::MAX).await;
-    let votes = (0..100).map(|number| {
-        let (app, choice) = (app.app.clone(), question.choices[number % 2]);
-        tokio::spawn(async move { app.votes.add(question.id, choice).await.is_ok() })
-    });
-    let mut counted = 0;
-    for vote in votes.collect::<Vec<_>>() {
-        counted += i32::from(vote.await.unwrap());
+async fn a_row_that_somebody_holds_does_not_stop_the_other_questions_on_postgres() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let mut questions = Vec::new();
+    for number in 0..8 {
+        questions.push(
+            app.question(&format!("Number {number}?"), &["Held", "Free"])
+                .await,
+        );
     }
-    assert_eq!(counted, 50);
-    assert_eq!(app.votes(question.choices[1]).await, 50);
-    assert_eq!(app.votes(question.choices[0]).await, i32::MAX);
+    let other = app.database.connect().await;
+    let tx = other.begin().await.unwrap();
+    let held = format!(
+        "SELECT 1 FROM polls_app_choice WHERE id = {} FOR UPDATE",
+        questions[0].choices[0]
+    );
+    tx.execute_unprepared(&held).await.unwrap();
+    let start = Instant::now();
+    let refused = add(&app, &questions[0], 0);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // All others are counted: most at once, those of the same task when it gives up waiting.
+    let votes: Vec<_> = questions[1..]
+        .iter()
+        .map(|question| add(&app, question, 0))
+        .collect();
+    let same = add(&app, &questions[0], 1);
+    for vote in votes {
+        assert!(vote.await.unwrap().unwrap());
+    }
+    assert!(same.await.unwrap().unwrap());
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+    let error = refused.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, polls::error::AppError::Unavailable(_)),
+        "{error}"
+    );
+    drop(tx);
+    assert!(add(&app, &questions[0], 0).await.unwrap().unwrap());
+    assert_eq!(app.votes(questions[0].choices[0]).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vote_waits_for_another_writer_on_sqlite() {
-    let app = TestApp::new(crate::support::Backend::Sqlite).await;
+    let app = TestApp::new(Backend::Sqlite).await;
     let question = app.question("Patient?", &["Yes"]).await;
     // Another process, with a transaction that has written.
     let other = app.database.connect().await;

@@ -180,10 +180,15 @@ impl SchemaEditor {
         if let Some(through) = model.through_model(field) {
             return self.create_model(state, &through);
         }
-        if self.is_sqlite() && (field.unique || !field.null) {
+        if self.is_sqlite() && (field.unique || !field.null || field.default != Default::None) {
             return self.remake_table(state, model, Some(field), None);
         }
         let mut definition = self.column(state, field);
+        // Rows that are there get the default; the column does not keep it.
+        let default = self.default_value(field);
+        if let Some(default) = &default {
+            definition += &format!(" DEFAULT {default}");
+        }
         if let (Kind::ForeignKey(target), false) = (&field.kind, self.is_sqlite()) {
             let (name, target) = (
                 self.foreign_key_name(state, model, field),
@@ -198,6 +203,12 @@ impl SchemaEditor {
             "ALTER TABLE \"{}\" ADD COLUMN {definition};",
             model.table
         ));
+        if default.is_some() {
+            let (table, column) = (&model.table, field.column());
+            self.execute(format!(
+                "ALTER TABLE \"{table}\" ALTER COLUMN \"{column}\" DROP DEFAULT;"
+            ));
+        }
         self.defer_indexes(model, field);
     }
 
@@ -374,12 +385,16 @@ impl SchemaEditor {
         .to_owned()
     }
 
-    /// What a column that may no longer be NULL gets where it is; the present time as the database knows it.
-    pub(super) fn default_value(&self, field: &Field) -> Option<&'static str> {
-        match (field.default, self.is_sqlite()) {
-            (Default::None, _) => None,
-            (Default::Now | Default::AutoNow, true) => Some("datetime('now')"),
-            (Default::Now | Default::AutoNow, false) => Some("now()"),
-        }
+    /// What rows get that are there already; the present time as the database knows it.
+    pub(super) fn default_value(&self, field: &Field) -> Option<String> {
+        Some(match (field.default, self.is_sqlite()) {
+            (Default::None, _) => return None,
+            (Default::Now | Default::AutoNow, true) => "datetime('now')".to_owned(),
+            (Default::Now | Default::AutoNow, false) => "now()".to_owned(),
+            (Default::Boolean(value), true) => u8::from(value).to_string(),
+            (Default::Boolean(value), false) => value.to_string(),
+            (Default::Integer(value), _) => value.to_string(),
+            (Default::Text(value), _) => format!("'{}'", value.replace('\'', "''")),
+        })
     }
 }

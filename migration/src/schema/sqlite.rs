@@ -13,6 +13,7 @@ impl SchemaEditor {
         added: Option<&Field>,
         altered: Option<(&Field, &Field)>,
     ) {
+        let null = || "NULL".to_owned();
         let moved = added.or(altered.map(|(_, new)| new));
         let mut remade = model.clone();
         remade
@@ -26,11 +27,11 @@ impl SchemaEditor {
         for field in &remade.fields {
             let column = format!("\"{}\"", field.column());
             values.push(match altered {
-                _ if Some(field) == added => self.default_value(field).unwrap_or("NULL").to_owned(),
+                _ if Some(field) == added => self.default_value(field).unwrap_or_else(null),
                 Some((old, new)) if new == field && old.null && !new.null => {
                     format!(
                         "coalesce({column}, {})",
-                        self.default_value(new).unwrap_or("NULL")
+                        self.default_value(new).unwrap_or_else(null)
                     )
                 }
                 _ => column.clone(),

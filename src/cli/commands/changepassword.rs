@@ -1,4 +1,4 @@
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
@@ -29,17 +29,18 @@ impl Args {
         let db = context.connect(Purpose::Command).await?;
         let user = users::find(&db, &username).await?;
         let user = user.with_context(|| format!("user '{username}' does not exist"))?;
-        writeln!(context.out, "Changing password for user '{username}'")?;
-        context.out.flush()?;
+        if !prompt::is_possible() {
+            bail!("a password can only be typed on a terminal.");
+        }
+        context.tell(format_args!("Changing password for user '{username}'\n"));
         let password =
             hashers::make_password(ask_password(&(&user).into(), &username).await?).await;
         let tx = db.begin().await?;
         users::set_password(&tx, user.id, password).await?;
         tx.commit().await?;
-        writeln!(
-            context.out,
-            "Password changed successfully for user '{username}'"
-        )?;
+        context.tell(format_args!(
+            "Password changed successfully for user '{username}'\n"
+        ));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -17,7 +17,12 @@ pub struct Args {
     #[arg(long)]
     list_tags: bool,
     /// From which level on a finding makes the command fail.
-    #[arg(long, default_value = "error", value_name = "LEVEL")]
+    #[arg(
+        long,
+        default_value = "error",
+        value_name = "LEVEL",
+        ignore_case = true
+    )]
     fail_level: Level,
 }
 

@@ -61,9 +61,7 @@ impl Args {
         let tx = db.begin().await?;
         users::create_superuser(&tx, &user.username, &user.email, password, Utc::now()).await?;
         tx.commit().await?;
-        if context.is_talkative() {
-            writeln!(context.out, "Superuser created successfully.")?;
-        }
+        context.tell("Superuser created successfully.\n");
         Ok(ExitCode::SUCCESS)
     }
 
@@ -79,10 +77,7 @@ impl Args {
         if let Some(error) = username_error(db, &username).await? {
             bail!(error);
         }
-        let email = match or_variable(
-            self.email.filter(|email| !email.is_empty()),
-            "DJANGO_SUPERUSER_EMAIL",
-        )? {
+        let email = match or_variable(self.email, "DJANGO_SUPERUSER_EMAIL")? {
             Some(email) => email,
             None => bail!("You must use --email with --noinput."),
         };

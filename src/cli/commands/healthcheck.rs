@@ -6,7 +6,7 @@ use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::runserver::parse_bind;
+use super::runserver::listen_address;
 use crate::cli::Context;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -21,12 +21,7 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
-        let mut address = parse_bind(
-            self.address
-                .as_deref()
-                .unwrap_or(&context.settings.server.bind),
-        )
-        .await?;
+        let mut address = listen_address(self.address.as_deref(), &context.settings.server).await?;
         // A server that listens on all addresses is asked on this machine's own.
         if address.ip().is_unspecified() {
             address.set_ip(match address {

@@ -1,9 +1,6 @@
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, bail};
-use migration::APPS;
-
-use super::no_such_app;
+use super::find_apps;
 use crate::{cli::Context, migrations::drift};
 
 /// Compare the entities with what the migrations produce; write a migration for each difference.
@@ -18,22 +15,11 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
-        let unknown: Vec<_> = self
-            .apps
-            .iter()
-            .filter(|app| !APPS.contains(&app.as_str()))
-            .collect();
-        if !unknown.is_empty() {
-            unknown
-                .iter()
-                .for_each(|app| eprintln!("{}", no_such_app(app)));
+        let Some(apps) = find_apps(&self.apps) else {
             return Ok(ExitCode::from(2));
-        }
-        let wanted =
-            |app: &&str| self.apps.is_empty() || self.apps.iter().any(|wanted| wanted == app);
-        let changed: Vec<_> = APPS
+        };
+        let changed: Vec<_> = apps
             .into_iter()
-            .filter(wanted)
             .map(|app| (app, drift::of_app(app)))
             .collect();
         if changed.iter().all(|(_, changes)| changes.is_empty()) {
@@ -59,7 +45,7 @@ impl Args {
                 }
             }
             if !self.check {
-                write_new(&file)?;
+                file.write(Path::new("."))?;
             }
         }
         if self.check {
@@ -71,19 +57,4 @@ impl Args {
         )?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Writes a migration where none is yet.
-fn write_new(file: &drift::MigrationFile) -> anyhow::Result<()> {
-    let path = Path::new(&file.path);
-    if !path.parent().is_some_and(Path::is_dir) {
-        bail!(
-            "the folder of {} is not here: run this in the source tree",
-            file.path
-        );
-    }
-    if path.exists() {
-        bail!("{} is there already", file.path);
-    }
-    std::fs::write(path, &file.source).with_context(|| format!("{} cannot be written", file.path))
 }

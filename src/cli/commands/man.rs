@@ -1,5 +1,6 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::CommandFactory;
 
 /// Print the manual page, or write one per command into a folder.
@@ -13,7 +14,8 @@ impl Args {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let command = crate::cli::Cli::command();
         match self.folder {
-            Some(folder) => clap_mangen::generate_to(command, folder)?,
+            Some(folder) => clap_mangen::generate_to(command, &folder)
+                .with_context(|| format!("the pages cannot be written to {}", folder.display()))?,
             None => clap_mangen::Man::new(command).render(&mut *out)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -1,9 +1,9 @@
 use std::{collections::BTreeSet, io::Write, process::ExitCode, time::Instant};
 
-use anyhow::bail;
-use migration::{APPS, Direction, Graph, Lookup, Migration, Operation};
+use anyhow::{Context as _, bail};
+use migration::{APPS, Direction, Graph, Migration, Operation};
 
-use super::no_such_app;
+use super::{find_app, find_migration};
 use crate::{
     cli::Context,
     db::Purpose,
@@ -37,9 +37,17 @@ pub struct Args {
 impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let graph = Graph::new();
-        let app = self.app()?;
+        let app = self.app.as_deref().map(find_app).transpose()?;
         let targets = self.targets(&graph, app)?;
-        let db = context.connect(Purpose::Migrations).await?;
+        // A look leaves an SQLite file in the journal mode that it has.
+        let is_look = self.plan || self.check;
+        let db = context
+            .connect(if is_look {
+                Purpose::Command
+            } else {
+                Purpose::Migrations
+            })
+            .await?;
         let applied = migrations::applied(&db).await?;
         if let Some((migration, parent)) = migrations::inconsistency(&graph, &applied) {
             bail!(
@@ -50,33 +58,29 @@ impl Args {
         if self.plan {
             print_plan(&plan, &mut context.out)?;
         }
-        if self.check || self.plan {
+        if is_look {
             return Ok(if self.check && !plan.is_empty() {
                 ExitCode::FAILURE
             } else {
                 ExitCode::SUCCESS
             });
         }
-        if context.is_talkative() {
-            writeln!(
-                context.out,
-                "Operations to perform:\n  {}",
-                self.describe(app, &targets)
-            )?;
-            writeln!(context.out, "Running migrations:")?;
-        }
+        context.tell(format_args!(
+            "Operations to perform:\n  {}\n",
+            self.describe(app, &targets)
+        ));
+        context.tell("Running migrations:\n");
         migrations::ensure_books(&db).await?;
-        if plan.is_empty() && context.is_talkative() {
-            writeln!(context.out, "  No migrations to apply.")?;
-            notice_drift(&mut context.out)?;
+        if plan.is_empty() {
+            context.tell("  No migrations to apply.\n");
+            context.tell(drift_notice());
         }
         if plan
             .iter()
             .any(|(_, direction)| *direction == Direction::Backwards)
-            && context.is_talkative()
         {
             // Django renders its models here; ours need no rendering, but scripts may look for the line.
-            writeln!(context.out, "  Rendering model states... DONE")?;
+            context.tell("  Rendering model states... DONE\n");
         }
         let mode = match (self.fake, self.fake_initial) {
             (true, _) => Mode::Fake,
@@ -90,16 +94,6 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn app(&self) -> anyhow::Result<Option<&'static str>> {
-        let Some(label) = &self.app else {
-            return Ok(None);
-        };
-        match APPS.into_iter().find(|app| app == label) {
-            None => bail!(no_such_app(label)),
-            app => Ok(app),
-        }
-    }
-
     fn targets(&self, graph: &Graph, app: Option<&'static str>) -> anyhow::Result<Vec<Target>> {
         let (Some(app), Some(name)) = (app, &self.name) else {
             return Ok(graph
@@ -111,15 +105,9 @@ impl Args {
         if name == "zero" {
             return Ok(vec![Target::Zero(app)]);
         }
-        match graph.find(app, name) {
-            Lookup::Found(migration) => Ok(vec![Target::Migration(migration)]),
-            Lookup::None => bail!("Cannot find a migration matching '{name}' from app '{app}'."),
-            Lookup::Ambiguous => {
-                bail!(
-                    "More than one migration matches '{name}' in app '{app}'. Please be more specific."
-                )
-            }
-        }
+        let migration = find_migration(graph, app, name)?;
+        let unknown = || format!("Cannot find a migration matching '{name}' from app '{app}'.");
+        Ok(vec![Target::Migration(migration.with_context(unknown)?)])
     }
 
     fn describe(&self, app: Option<&str>, targets: &[Target]) -> String {
@@ -151,28 +139,23 @@ async fn step(
     mode: Mode,
 ) -> anyhow::Result<()> {
     let (verb, done) = match direction {
-        Direction::Forwards => ("Applying", "ALREADY APPLIED"),
-        Direction::Backwards => ("Unapplying", "ALREADY UNAPPLIED"),
+        Direction::Forwards => ("Applying", " ALREADY APPLIED"),
+        Direction::Backwards => ("Unapplying", " ALREADY UNAPPLIED"),
     };
-    if context.is_talkative() {
-        write!(context.out, "  {verb} {migration}...")?;
-        context.out.flush()?;
-    }
+    context.tell(format_args!("  {verb} {migration}..."));
     let start = Instant::now();
     let result = migrations::run(db, migration, direction, mode).await;
-    if context.is_talkative() {
-        let word = match &result {
-            Ok(Outcome::Done) => " OK",
-            Ok(Outcome::Faked) => " FAKED",
-            Ok(Outcome::DoneElsewhere) => &format!(" {done}"),
-            Err(_) => "",
-        };
-        let elapsed = match (&result, context.verbosity) {
-            (Ok(_), 2..) => format!(" ({:.3}s)", start.elapsed().as_secs_f64()),
-            _ => String::new(),
-        };
-        writeln!(context.out, "{word}{elapsed}")?;
-    }
+    let word = match &result {
+        Ok(Outcome::Done) => " OK",
+        Ok(Outcome::Faked) => " FAKED",
+        Ok(Outcome::DoneElsewhere) => done,
+        Err(_) => "",
+    };
+    let elapsed = match (&result, context.verbosity) {
+        (Ok(_), 2..) => format!(" ({:.3}s)", start.elapsed().as_secs_f64()),
+        _ => String::new(),
+    };
+    context.tell(format_args!("{word}{elapsed}\n"));
     result.map_err(|error| {
         anyhow::Error::from(error)
             .context(format!("{migration} failed, and nothing of it was kept"))
@@ -208,20 +191,18 @@ fn describe_operation(operation: &Operation, direction: Direction) -> String {
     }
 }
 
-/// Says when the entities have moved on without the migrations.
-fn notice_drift(out: &mut dyn Write) -> anyhow::Result<()> {
-    let apps: Vec<_> = APPS
+/// What to say when the entities have moved on without the migrations.
+fn drift_notice() -> String {
+    let changed = APPS
         .into_iter()
-        .filter(|app| !drift::of_app(app).is_empty())
-        .map(|app| format!("'{app}'"))
-        .collect();
-    if !apps.is_empty() {
-        writeln!(
-            out,
-            "  Your models in app(s): {} have changes that are not yet reflected in a migration, and so won't be \
-             applied.\n  Run 'polls makemigrations' to make new migrations, and then re-run 'polls migrate' to apply them.",
-            apps.join(", "),
-        )?;
+        .filter(|app| !drift::of_app(app).is_empty());
+    let apps: Vec<_> = changed.map(|app| format!("'{app}'")).collect();
+    if apps.is_empty() {
+        return String::new();
     }
-    Ok(())
+    format!(
+        "  Your models in app(s): {} have changes that are not yet reflected in a migration, and so won't be applied.\n  \
+         Run 'polls makemigrations' to make new migrations, and then re-run 'polls migrate' to apply them.\n",
+        apps.join(", "),
+    )
 }

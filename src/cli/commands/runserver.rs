@@ -4,14 +4,16 @@ use anyhow::{Context as _, bail};
 use chrono::Utc;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use crate::{
     app::App,
     checks::{self, Tag},
     cli::Context,
-    migrations, web,
+    migrations,
+    settings::ServerSettings,
+    web,
 };
 
 /// Check the system, then serve the site until CONTROL-C or SIGTERM.
@@ -28,7 +30,7 @@ impl Args {
         if settings.security.allowed_hosts.is_empty() {
             bail!("You must set settings.ALLOWED_HOSTS if DEBUG is False.");
         }
-        let address = parse_bind(self.address.as_deref().unwrap_or(&settings.server.bind)).await?;
+        let address = listen_address(self.address.as_deref(), &settings.server).await?;
         let graceful_timeout = settings.server.graceful_timeout;
         if context.is_talkative() {
             writeln!(context.out, "Performing system checks...\n")?;
@@ -70,20 +72,42 @@ impl Args {
             writeln!(context.out, "Quit the server with CONTROL-C.")?;
             context.out.flush()?;
         }
-        let (mut terminate, mut interrupt) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let (mut first, mut second) = (Signals::new()?, Signals::new()?);
         let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            first.next().await;
             app.drain();
             tracing::info!("stopping: finishing what is in flight");
         };
-        web::server::serve(listener, web::router(app.clone()), stop, graceful_timeout).await;
-        Ok(ExitCode::SUCCESS)
+        let impatience = async {
+            second.next().await;
+            second.next().await;
+        };
+        tokio::select! {
+            () = web::server::serve(listener, web::router(app.clone()), stop, graceful_timeout) => Ok(ExitCode::SUCCESS),
+            () = impatience => bail!("stopped at the second signal, without waiting for what was in flight."),
+        }
+    }
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
@@ -111,8 +135,21 @@ async fn notice_unapplied(context: &mut Context, app: &App) -> anyhow::Result<()
     Ok(())
 }
 
+/// Where the server listens: at the address that was given, or as `BIND` says.
+pub async fn listen_address(
+    given: Option<&str>,
+    settings: &ServerSettings,
+) -> anyhow::Result<SocketAddr> {
+    match given {
+        Some(address) => parse_address(address).await,
+        None => parse_address(&settings.bind)
+            .await
+            .context("BIND cannot be used"),
+    }
+}
+
 /// An address as `ADDR:PORT`, `PORT` or `NAME:PORT`.
-pub async fn parse_bind(text: &str) -> anyhow::Result<SocketAddr> {
+async fn parse_address(text: &str) -> anyhow::Result<SocketAddr> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }

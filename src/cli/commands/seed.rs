@@ -1,5 +1,5 @@
 use std::{
-    io::{Read, Write},
+    io::Read,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -46,18 +46,15 @@ impl Args {
         };
         let added =
             added.context("the questions could not be added (has `polls migrate` been run?)")?;
-        if context.is_talkative() {
-            match added {
-                Added {
-                    questions: 0,
-                    choices: 0,
-                } => writeln!(context.out, "Everything is there already.")?,
-                Added { questions, choices } => {
-                    writeln!(
-                        context.out,
-                        "Added {questions} question(s) and {choices} choice(s)."
-                    )?;
-                }
+        match added {
+            Added {
+                questions: 0,
+                choices: 0,
+            } => context.tell("Everything is there already.\n"),
+            Added { questions, choices } => {
+                context.tell(format_args!(
+                    "Added {questions} question(s) and {choices} choice(s).\n"
+                ));
             }
         }
         Ok(ExitCode::SUCCESS)

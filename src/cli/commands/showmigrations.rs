@@ -1,8 +1,8 @@
 use std::process::ExitCode;
 
-use migration::{APPS, Graph, Migration};
+use migration::{Graph, Migration};
 
-use super::no_such_app;
+use super::find_apps;
 use crate::{
     cli::Context,
     db::Purpose,
@@ -24,60 +24,30 @@ pub struct Args {
 
 impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
-        let unknown: Vec<_> = self
-            .apps
-            .iter()
-            .filter(|app| !APPS.contains(&app.as_str()))
-            .collect();
-        if !unknown.is_empty() {
-            unknown
-                .iter()
-                .for_each(|app| eprintln!("{}", no_such_app(app)));
+        let Some(apps) = find_apps(&self.apps) else {
             return Ok(ExitCode::from(2));
-        }
+        };
         let db = context.connect(Purpose::Command).await?;
         let applied = migrations::applied(&db).await?;
         if self.plan {
-            self.print_plan(context, &applied)?
+            self.print_plan(&apps, context, &applied)?
         } else {
-            self.print_list(context, &applied)?
+            print_list(apps, context, &applied)?
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn print_list(&self, context: &mut Context, applied: &Applied) -> anyhow::Result<()> {
-        let graph = Graph::new();
-        let mut apps: Vec<&str> = APPS.into_iter().filter(|app| self.wants(app)).collect();
-        apps.sort_unstable();
-        for app in apps {
-            writeln!(context.out, "{app}")?;
-            for migration in graph.of_app(app) {
-                let time = match applied.time(migration) {
-                    Some(time) if context.verbosity >= 2 => {
-                        time.format(" (applied at %Y-%m-%d %H:%M:%S)").to_string()
-                    }
-                    _ => String::new(),
-                };
-                writeln!(
-                    context.out,
-                    " {} {}{time}",
-                    mark(applied, migration),
-                    migration.name
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    fn print_plan(&self, context: &mut Context, applied: &Applied) -> anyhow::Result<()> {
+    fn print_plan(
+        &self,
+        apps: &[&str],
+        context: &mut Context,
+        applied: &Applied,
+    ) -> anyhow::Result<()> {
         let graph = Graph::new();
         // The plan of one app holds what it depends on, too.
         let mut plan = graph.full_plan();
         if !self.apps.is_empty() {
-            let leaves = APPS
-                .into_iter()
-                .filter(|app| self.wants(app))
-                .flat_map(|app| graph.leaves(Some(app)));
+            let leaves = apps.iter().flat_map(|app| graph.leaves(Some(app)));
             let needed: Vec<_> = leaves
                 .flat_map(|leaf| graph.forwards_plan(leaf.key()))
                 .map(Migration::key)
@@ -101,10 +71,29 @@ impl Args {
         }
         Ok(())
     }
+}
 
-    fn wants(&self, app: &str) -> bool {
-        self.apps.is_empty() || self.apps.iter().any(|wanted| wanted == app)
+fn print_list(mut apps: Vec<&str>, context: &mut Context, applied: &Applied) -> anyhow::Result<()> {
+    let graph = Graph::new();
+    apps.sort_unstable();
+    for app in apps {
+        writeln!(context.out, "{app}")?;
+        for migration in graph.of_app(app) {
+            let time = match applied.time(migration) {
+                Some(time) if context.verbosity >= 2 => {
+                    time.format(" (applied at %Y-%m-%d %H:%M:%S)").to_string()
+                }
+                _ => String::new(),
+            };
+            writeln!(
+                context.out,
+                " {} {}{time}",
+                mark(applied, migration),
+                migration.name
+            )?;
+        }
     }
+    Ok(())
 }
 
 fn mark(applied: &Applied, migration: &Migration) -> &'static str {

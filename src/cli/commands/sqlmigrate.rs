@@ -1,9 +1,9 @@
 use std::process::ExitCode;
 
-use anyhow::bail;
-use migration::{APPS, DbBackend, Direction, Graph, Lookup};
+use anyhow::Context as _;
+use migration::{DbBackend, Direction, Graph};
 
-use super::no_such_app;
+use super::{find_app, find_migration};
 use crate::cli::Context;
 
 /// Print the statements of a migration. Needs no connection.
@@ -35,22 +35,10 @@ impl Args {
             backwards,
             database,
         } = self;
-        if !APPS.contains(&app.as_str()) {
-            bail!(no_such_app(&app));
-        }
-        let migration = match Graph::new().find(&app, &name) {
-            Lookup::Found(migration) => migration,
-            Lookup::None => {
-                bail!(
-                    "Cannot find a migration matching '{name}' from app '{app}'. Is it in INSTALLED_APPS?"
-                )
-            }
-            Lookup::Ambiguous => {
-                bail!(
-                    "More than one migration matches '{name}' in app '{app}'. Please be more specific."
-                )
-            }
-        };
+        let app = find_app(&app)?;
+        let migration = find_migration(&Graph::new(), app, &name)?.with_context(|| {
+            format!("Cannot find a migration matching '{name}' from app '{app}'. Is it in INSTALLED_APPS?")
+        })?;
         let backend = match database {
             Some(Dialect::Postgres) => DbBackend::Postgres,
             Some(Dialect::Sqlite) => DbBackend::Sqlite,

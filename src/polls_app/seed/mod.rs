@@ -3,6 +3,8 @@
 mod parse;
 mod random;
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter, QueryOrder};
 
@@ -14,6 +16,9 @@ use crate::{
     db::Transaction,
     entities::{choice, question},
 };
+
+/// Questions looked up at once; their texts stay below the number of values that SQLite takes in a statement.
+const CHUNK: usize = 500;
 
 /// The built-in example polls.
 pub const EXAMPLES: &str = include_str!("examples.yaml");
@@ -74,39 +79,62 @@ pub struct Added {
 /// When the database refuses.
 pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result<Added, DbErr> {
     let mut added = Added::default();
-    for poll in polls {
-        let known = question::Entity::find()
-            .filter(question::COLUMN.question_text.eq(poll.question.0.as_str()));
-        let id = match known.order_by_asc(question::Column::Id).one(tx).await? {
-            Some(question) => question.id,
-            None => {
-                added.questions += 1;
-                add_question(tx, poll, now).await?
-            }
-        };
-        let known = choice::Entity::find()
-            .filter(choice::COLUMN.question_id.eq(id))
-            .all(tx)
-            .await?;
-        let mut texts: Vec<String> = known.into_iter().map(|choice| choice.choice_text).collect();
-        for (text, votes) in &poll.choices {
-            if texts.contains(&text.0) {
+    for polls in polls.chunks(CHUNK) {
+        let mut known = known(tx, polls).await?;
+        for poll in polls {
+            let (id, texts) = match known.entry(poll.question.0.clone()) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    added.questions += 1;
+                    entry.insert((add_question(tx, poll, now).await?, Vec::new()))
+                }
+            };
+            let new: Vec<_> = poll
+                .choices
+                .iter()
+                .filter(|(text, _)| !texts.contains(&text.0))
+                .collect();
+            if new.is_empty() {
                 continue;
             }
-            let row = choice::ActiveModel {
+            added.choices += new.len();
+            texts.extend(new.iter().map(|(text, _)| text.0.clone()));
+            let rows = new.into_iter().map(|(text, votes)| choice::ActiveModel {
                 choice_text: Set(text.0.clone()),
                 votes: Set(*votes),
-                question_id: Set(id),
+                question_id: Set(*id),
                 ..choice::ActiveModel::default()
-            };
-            choice::Entity::insert(row)
+            });
+            choice::Entity::insert_many(rows)
                 .exec_without_returning(tx)
                 .await?;
-            texts.push(text.0.clone());
-            added.choices += 1;
         }
     }
     Ok(added)
+}
+
+/// The questions among `polls` that are there already: by their texts, their keys and the texts of their choices. Of
+/// questions with the same text, the first.
+async fn known(
+    tx: &Transaction,
+    polls: &[Poll],
+) -> Result<HashMap<String, (i32, Vec<String>)>, DbErr> {
+    let texts = polls.iter().map(|poll| poll.question.0.as_str());
+    let questions = question::Entity::find().filter(question::COLUMN.question_text.is_in(texts));
+    let found = questions
+        .find_with_related(choice::Entity)
+        .order_by_desc(question::Column::Id)
+        .order_by_asc(choice::Column::Id)
+        .all(tx)
+        .await?;
+    let known = found.into_iter().map(|(question, choices)| {
+        let texts = choices
+            .into_iter()
+            .map(|choice| choice.choice_text)
+            .collect();
+        (question.question_text, (question.id, texts))
+    });
+    Ok(known.collect())
 }
 
 async fn add_question(tx: &Transaction, poll: &Poll, now: DateTime<Utc>) -> Result<i32, DbErr> {

@@ -1,6 +1,6 @@
 //! Reading files of polls: our own form, or a Django fixture, as YAML or JSON. A file is good as a whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, de};
@@ -65,11 +65,14 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> 
                         .into_iter()
                         .map(|choice| (choice.choice, choice.votes.0))
                         .collect();
-                    polls.push(Poll {
-                        question,
-                        published: published.map(|time| time.0),
-                        choices,
-                    });
+                    polls.push((
+                        line,
+                        Poll {
+                            question,
+                            published: published.map(|time| time.0),
+                            choices,
+                        },
+                    ));
                     Ok(())
                 }
             }
@@ -82,7 +85,34 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> 
     }
     let skipped = fixture.skipped;
     polls.extend(fixture.into_polls()?);
-    Ok((polls, skipped))
+    check_duplicates(&polls)?;
+    Ok((polls.into_iter().map(|(_, poll)| poll).collect(), skipped))
+}
+
+/// Refuses what could not be told apart in the database: questions with the same text, and choices within one.
+fn check_duplicates(polls: &[(usize, Poll)]) -> Result<(), BadFile> {
+    let mut questions = HashSet::new();
+    for (line, poll) in polls {
+        let refuse = |what: &str, text: &Text| {
+            let reason = format!("the file has the {what} {:?} twice", text.0);
+            Err(BadFile {
+                line: *line,
+                reason,
+            })
+        };
+        if !questions.insert(&poll.question.0) {
+            return refuse("question", &poll.question);
+        }
+        let mut choices = HashSet::new();
+        if let Some((text, _)) = poll
+            .choices
+            .iter()
+            .find(|(text, _)| !choices.insert(&text.0))
+        {
+            return refuse("choice", text);
+        }
+    }
+    Ok(())
 }
 
 /// An entry of either form.
@@ -135,20 +165,24 @@ fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
     };
     let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad(1, &error))?;
     let mut entries = Vec::new();
+    let (mut line, mut counted) = (1, 0);
     for raw in raw {
         // Each piece is a part of the text, so where it begins tells its line.
         let offset = raw.get().as_ptr() as usize - text.as_ptr() as usize;
-        let line = 1 + text[..offset].matches('\n').count();
-        entries.push((
-            line,
-            serde_json::from_str(raw.get()).map_err(|error| bad(line, &error))?,
-        ));
+        line += text[counted..offset].matches('\n').count();
+        counted = offset;
+        let entry = serde_json::from_str(raw.get()).map_err(|error| bad(line, &error))?;
+        entries.push((line, entry));
     }
     Ok(entries)
 }
 
 fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
-    let entries: Vec<Spanned<Entry>> = serde_saphyr::from_str(text).map_err(|error| {
+    // Yes and No are answers here, not truth values.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let entries: Result<Vec<Spanned<Entry>>, _> =
+        serde_saphyr::from_str_with_options(text, options);
+    let entries = entries.map_err(|error| {
         let error = error.without_snippet();
         let line = error
             .location()
@@ -172,7 +206,7 @@ fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
 /// The questions and choices of a fixture by their keys, with the lines where they stand.
 #[derive(Debug, Default)]
 struct Fixture {
-    questions: BTreeMap<i64, Poll>,
+    questions: BTreeMap<i64, (usize, Poll)>,
     choices: BTreeMap<i64, (usize, i64, Text, i32)>,
     skipped: usize,
 }
@@ -197,7 +231,7 @@ impl Fixture {
                     published,
                     choices: Vec::new(),
                 };
-                self.questions.insert(key()?, poll).is_none()
+                self.questions.insert(key()?, (line, poll)).is_none()
             }
             "polls_app.choice" => {
                 let text = fields
@@ -221,7 +255,7 @@ impl Fixture {
         }
     }
 
-    fn into_polls(mut self) -> Result<Vec<Poll>, BadFile> {
+    fn into_polls(mut self) -> Result<Vec<(usize, Poll)>, BadFile> {
         for (line, question, text, votes) in self.choices.into_values() {
             let reason = || {
                 format!("the choice belongs to question {question}, which the file does not have")
@@ -230,7 +264,7 @@ impl Fixture {
                 line,
                 reason: reason(),
             })?;
-            poll.choices.push((text, votes));
+            poll.1.choices.push((text, votes));
         }
         Ok(self.questions.into_values().collect())
     }
@@ -287,6 +321,14 @@ impl<'de> Deserialize<'de> for ChoiceEntry {
                     choice: Text::parse(text).map_err(E::custom)?,
                     votes: Votes::default(),
                 })
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
@@ -407,6 +449,35 @@ mod tests {
             "line 4: the text contains a NUL character"
         );
         assert!(refusal("[{]", Syntax::Json).starts_with("line 1: "));
+    }
+
+    #[test]
+    fn answers_are_texts_whatever_yaml_makes_of_them() {
+        let (polls, _) = parse(
+            "- question: Well?\n  choices: [Yes, No, 42, -1]\n",
+            Syntax::Yaml,
+        )
+        .unwrap();
+        let choices: Vec<_> = polls[0]
+            .choices
+            .iter()
+            .map(|(text, _)| text.0.as_str())
+            .collect();
+        assert_eq!(choices, ["Yes", "No", "42", "-1"]);
+    }
+
+    #[test]
+    fn what_could_not_be_told_apart_is_refused() {
+        let twice = "- question: Same?\n  choices: [a]\n- question: Same?\n  choices: [b]\n";
+        assert_eq!(
+            refusal(twice, Syntax::Yaml),
+            "line 3: the file has the question \"Same?\" twice"
+        );
+        let twice = "- question: Once?\n  choices: [a, b, a]\n";
+        assert_eq!(
+            refusal(twice, Syntax::Yaml),
+            "line 1: the file has the choice \"a\" twice"
+        );
     }
 
     #[test]

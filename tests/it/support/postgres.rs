@@ -73,7 +73,6 @@ fn start() -> Postgres {
         );
     }
     let script = r#"
-        run() { "$@"; }
         $USER_PREFIX "$PROGRAMS/initdb" -D "$DATA" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$FOLDER/initdb.log" 2>&1
         $USER_PREFIX "$PROGRAMS/postgres" -D "$DATA" -p "$PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
             -c fsync=off -c max_connections=300 >"$FOLDER/postgres.log" 2>&1 &

@@ -72,7 +72,6 @@ impl Site {
     pub fn command_of(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_polls"));
         command.args(args).current_dir(self.folder()).env_clear();
-        // Backtraces of a failing binary, not of a passing one.
         command
             .envs(
                 self.environment
@@ -123,7 +122,8 @@ impl Site {
         shell
             .current_dir(self.folder())
             .env_clear()
-            .env("PATH", "/usr/bin:/bin");
+            .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm");
         shell.envs(
             original
                 .get_envs()
@@ -134,8 +134,12 @@ impl Site {
 
     /// Starts the server on a free port.
     pub fn serve(&self) -> Server {
+        self.serve_on("127.0.0.1:0")
+    }
+
+    pub fn serve_on(&self, address: &str) -> Server {
         let mut child = self
-            .command(["runserver", "127.0.0.1:0"])
+            .command(["runserver", address])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -246,6 +250,11 @@ impl Server {
             String::from_utf8(output.stderr).unwrap(),
             output.status.code(),
         )
+    }
+
+    /// Closes the reading end of standard error.
+    pub fn close_log(&mut self) {
+        drop(self.child.as_mut().unwrap().stderr.take());
     }
 
     pub fn stop(self) -> (String, Option<i32>) {

@@ -126,6 +126,12 @@ def measure(name, url):
             with serve(free_port()) as server:
                 starts.append(server.first_answer("/polls/") * 1000)
                 memories.append(server.memory())
+        start = time.perf_counter()
+        polls(environment, folder, "seed", "--random", "100000")
+        print(f"{name}: seed --random 100000 (with 4 choices each) {time.perf_counter() - start:.1f} s")
+        polls(environment, folder, "migrate", "polls_app", "zero", "-v", "0")
+        polls(environment, folder, "migrate", "-v", "0")
+        polls(environment, folder, "seed")
         print(f"{name}: start to first page {statistics.median(starts):.0f} ms, PSS after it {statistics.median(memories):.1f} MiB")
 
         with serve(free_port()) as server:

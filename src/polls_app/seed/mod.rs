@@ -2,6 +2,7 @@
 
 mod parse;
 mod random;
+mod values;
 
 use std::collections::{HashMap, hash_map::Entry};
 

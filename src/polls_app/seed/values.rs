@@ -1,0 +1,116 @@
+//! The values in a file of polls: each knows what it may be, so that the reader of either syntax can tell the line of a
+//! bad one.
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde::{Deserialize, Deserializer, de};
+
+use super::Text;
+
+/// A choice: its text, or its text and its votes.
+#[derive(Debug)]
+pub struct ChoiceEntry {
+    pub choice: Text,
+    pub votes: Votes,
+}
+
+#[derive(Debug, Default)]
+pub struct Votes(pub i32);
+
+#[derive(Debug)]
+pub struct Time(pub DateTime<Utc>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Votes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let votes = i64::deserialize(deserializer)?;
+        let is_count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
+        is_count
+            .map(Self)
+            .ok_or_else(|| de::Error::custom(format!("{votes} is no number of votes")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = parse_time(&text);
+        time.map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{text:?} is no time: write it as 2026-11-20 07:30"))
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for ChoiceEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct WithVotes {
+            choice: Text,
+            #[serde(default)]
+            votes: Votes,
+        }
+
+        struct Visitor;
+
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = ChoiceEntry;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a choice: a text, or `choice` and `votes`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(ChoiceEntry {
+                    choice: Text::parse(text).map_err(E::custom)?,
+                    votes: Votes::default(),
+                })
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let WithVotes { choice, votes } =
+                    Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(ChoiceEntry { choice, votes })
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A time with a zone, or in UTC without; a day alone means its beginning.
+fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let formats = [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%dT%H:%M",
+    ];
+    let time = formats
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
+    let day = || {
+        Some(
+            NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                .ok()?
+                .and_time(NaiveTime::MIN),
+        )
+    };
+    time.or_else(day).map(|time| time.and_utc())
+}

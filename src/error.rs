@@ -34,7 +34,7 @@ pub enum AppError {
     Internal(anyhow::Error),
 }
 
-/// Why a form was refused; the texts are Django's, and hold what the visitor sent.
+/// Why a form was refused, worded as Django words it; some texts hold what the visitor sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrfError {
     /// The Origin header names another site.

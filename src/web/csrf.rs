@@ -3,8 +3,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use minijinja::value::Object;
@@ -15,11 +17,8 @@ use poem::{
 use rand::RngExt;
 use subtle::ConstantTimeEq;
 
-use super::{form::Form, hosts::Origin};
-use crate::{
-    app::App,
-    error::{AppError, CsrfError},
-};
+use super::{app_of, form::Form, hosts::Origin};
+use crate::error::{AppError, CsrfError};
 
 const COOKIE: &str = "csrftoken";
 const FIELD: &str = "csrfmiddlewaretoken";
@@ -176,11 +175,10 @@ fn cookie(request: &Request) -> Option<Secret> {
 
 /// Checks where the form was, as far as the browser says.
 fn check_source(request: &Request) -> Result<(), CsrfError> {
-    let app = request.data::<Arc<App>>().expect("the router provides it");
     let own = request
         .data::<Origin>()
         .expect("hosts::validate comes first");
-    let trusted = &app.settings.security.csrf_trusted_origins;
+    let trusted = &app_of(request).settings.security.csrf_trusted_origins;
     let is_trusted = |origin: &str| trusted.iter().any(|trusted| is_covered(origin, trusted));
     if let Some(origin) = request.headers().get(header::ORIGIN) {
         let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();

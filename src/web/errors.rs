@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::page::html_response;
+use super::{app_of, page::html_response};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -20,10 +20,7 @@ const RETRY_AFTER: &str = "2";
 
 /// Turns errors, and panics too, into pages; logs those that are ours, once.
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let app = request
-        .data::<Arc<App>>()
-        .expect("the router provides it")
-        .clone();
+    let app = app_of(&request).clone();
     let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     let error = match result {
         Ok(Ok(response)) => return Ok(response.into_response()),

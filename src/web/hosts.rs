@@ -4,8 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use poem::{Endpoint, Request, Result, http::header};
 
-use super::health;
-use crate::{app::App, error::AppError, settings::SecuritySettings};
+use super::{app_of, health};
+use crate::{error::AppError, settings::SecuritySettings};
 
 /// How the visitor reached us. Every request that gets to a view has one.
 #[derive(Debug, Clone)]
@@ -29,8 +29,7 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     if health::is_probe(request.uri().path()) {
         return next.call(request).await;
     }
-    let app = request.data::<Arc<App>>().expect("the router provides it");
-    let security = &app.settings.security;
+    let security = &app_of(&request).settings.security;
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = hosts
         .next()
@@ -39,7 +38,7 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
         .to_owned();
     if hosts.next().is_some() || !is_allowed(&host, &security.allowed_hosts) {
         let reason =
-            format!("Invalid HTTP_HOST header: {host:?}. You may need to add it to ALLOWED_HOSTS.");
+            format!("Invalid HTTP_HOST header: {host}. You may need to add it to ALLOWED_HOSTS.");
         return Err(AppError::BadRequest(reason.into()).into());
     }
     let is_secure = is_secure(&request, security);

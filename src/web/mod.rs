@@ -16,7 +16,7 @@ pub mod templates;
 
 use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route, http::StatusCode};
+use poem::{Endpoint, EndpointExt, Request, Response, Route, http::StatusCode};
 
 use crate::{app::App, polls_app};
 
@@ -40,6 +40,13 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
         // Outermost, so that every answer is logged, with its final status.
         .around(request_log::log)
         .data(app)
+}
+
+/// The application that a request came to.
+fn app_of(request: &Request) -> &Arc<App> {
+    request
+        .data()
+        .expect("the router gives it to every request")
 }
 
 /// `/` leads to the polls.

@@ -8,7 +8,7 @@ use poem::{
     http::{HeaderValue, header},
 };
 
-use super::csrf::Token;
+use super::{app_of, csrf::Token};
 use crate::{app::App, error};
 
 /// Renders templates with what all of them may need: the CSRF token.
@@ -20,10 +20,7 @@ pub struct Page {
 
 impl<'a> FromRequest<'a> for Page {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let app = request
-            .data::<Arc<App>>()
-            .expect("the router provides it")
-            .clone();
+        let app = app_of(request).clone();
         Ok(Self {
             app,
             token: Arc::new(Token::for_request(request)),

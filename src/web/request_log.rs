@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::hosts::peer_address;
 use poem::{Endpoint, IntoResponse, Request, Response, Result, http::header};
+
+use super::hosts::peer_address;
 
 /// Logs a request with its answer's status, size in bytes and time in milliseconds.
 pub async fn log<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {

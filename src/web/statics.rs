@@ -8,8 +8,8 @@ use poem::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 
-use crate::{app::App, error::AppError};
-use std::sync::Arc;
+use super::app_of;
+use crate::error::AppError;
 
 const FOREVER: &str = "max-age=31536000, public, immutable";
 const ASK_AGAIN: &str = "no-cache";
@@ -40,7 +40,7 @@ pub fn url(name: &str, debug: bool) -> Option<String> {
 
 /// Sends a file.
 #[handler]
-pub fn serve(request: &Request, app: poem::web::Data<&Arc<App>>) -> Result<Response, AppError> {
+pub fn serve(request: &Request) -> Result<Response, AppError> {
     let path = request
         .uri()
         .path()
@@ -50,7 +50,7 @@ pub fn serve(request: &Request, app: poem::web::Data<&Arc<App>>) -> Result<Respo
         .iter()
         .find(|asset| asset.hashed == path || asset.name == path)
         .ok_or(AppError::NotFound)?;
-    if app.settings.debug
+    if app_of(request).settings.debug
         && let Ok(content) = std::fs::read(Path::new("assets").join(asset.name))
     {
         let response = content

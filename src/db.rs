@@ -7,7 +7,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Timelike, Utc};
+use chrono::{DateTime, Datelike, SubsecRound, Timelike, Utc};
 use migration::SchemaManager;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
@@ -139,7 +139,7 @@ impl Database {
             .iter()
             .any(|word| verb.eq_ignore_ascii_case(word))
         {
-            Ok(prepare(statement))
+            prepare(statement)
         } else {
             Err(outside_transaction())
         }
@@ -196,7 +196,7 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.0.execute_raw(prepare(statement)).await
+        self.0.execute_raw(prepare(statement)?).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
@@ -204,19 +204,24 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.0.query_one_raw(prepare(statement)).await
+        self.0.query_one_raw(prepare(statement)?).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.0.query_all_raw(prepare(statement)).await
+        self.0.query_all_raw(prepare(statement)?).await
     }
 }
 
 /// Gives the statement's times the form that Django stores: whole microseconds, and on SQLite its text.
-fn prepare(mut statement: Statement) -> Statement {
+fn prepare(mut statement: Statement) -> Result<Statement, DbErr> {
     let is_sqlite = statement.db_backend == DbBackend::Sqlite;
     for value in statement.values.iter_mut().flat_map(|values| &mut values.0) {
         if let Value::ChronoDateTimeUtc(Some(time)) = value {
+            if !is_storable(*time) {
+                return Err(DbErr::Custom(format!(
+                    "the time {time} is not within the years 1 to 9999"
+                )));
+            }
             if is_sqlite {
                 *value = Value::from(sqlite_time(*time));
             } else {
@@ -224,7 +229,12 @@ fn prepare(mut statement: Statement) -> Statement {
             }
         }
     }
-    statement
+    Ok(statement)
+}
+
+/// Whether a time is one that Django can read: Python's years have four digits, and so have those of the text form.
+pub fn is_storable(time: DateTime<Utc>) -> bool {
+    (1..=9999).contains(&time.year())
 }
 
 /// A time cut (not rounded) to the microseconds that both databases keep.

@@ -26,6 +26,9 @@ pub enum AppError {
     /// The body is larger than we read.
     #[error("payload too large")]
     PayloadTooLarge,
+    /// The form came in a form that is not read.
+    #[error("unsupported media type")]
+    UnsupportedMediaType,
     /// The database cannot be reached just now.
     #[error("database unavailable: {0}")]
     Unavailable(Arc<DbErr>),
@@ -72,6 +75,7 @@ impl AppError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }

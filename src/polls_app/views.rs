@@ -73,15 +73,20 @@ pub async fn vote(
     if queries::published(app.db.write(), id, now).await?.is_none() {
         return Err(AppError::NotFound);
     }
-    let is_counted = match form.get("choice").and_then(|choice| choice.parse().ok()) {
-        Some(choice_id) => app.votes.add(id, choice_id).await?,
-        None => false,
-    };
-    if is_counted {
+    let chosen: Option<i32> = form.get("choice").and_then(|choice| choice.parse().ok());
+    if let Some(choice_id) = chosen
+        && app.votes.add(id, choice_id).await?
+    {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
     let shown = Shown::find(app.db.write(), id, now).await?;
-    let error_message = "You didn't select a choice.";
+    // A choice of this question that took no vote has as many as can be counted.
+    let is_full = shown.choices.iter().any(|choice| Some(choice.id) == chosen);
+    let error_message = if is_full {
+        "This choice cannot take any more votes."
+    } else {
+        "You didn't select a choice."
+    };
     page.render(
         "polls_app/detail.html",
         context! { question => Serde(shown), error_message },

@@ -1,6 +1,6 @@
 //! Which database to use.
 
-use std::num::NonZeroU16;
+use std::{num::NonZeroU16, path::PathBuf};
 
 use anyhow::{anyhow, bail};
 use sea_orm::DbBackend;
@@ -10,6 +10,15 @@ use url::Url;
 use super::env;
 
 const DEFAULT_URL: &str = "sqlite://db.sqlite3?mode=rwc";
+const POSTGRES_PARAMETERS: [&str; 7] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "application_name",
+    "options",
+];
 const MAX_POOL_SIZE: u32 = 1000;
 const POOL_SIZES: &str = "a number from 1 to 1000";
 
@@ -79,6 +88,18 @@ impl DatabaseSettings {
         })
     }
 
+    /// The file of an SQLite database.
+    pub fn sqlite_file(&self) -> Option<PathBuf> {
+        let options = self
+            .url
+            .expose_secret()
+            .parse::<sqlx::sqlite::SqliteConnectOptions>();
+        options
+            .ok()
+            .filter(|_| self.backend == DbBackend::Sqlite)
+            .map(|options| options.get_filename().to_owned())
+    }
+
     /// The address for people to read: without password and parameters.
     pub fn display(&self) -> String {
         let url = self.url.expose_secret();
@@ -123,8 +144,9 @@ fn sqlite_url(variable: &str, url: &str) -> anyhow::Result<String> {
 }
 
 fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
-    let mut parsed =
-        Url::parse(url).map_err(|error| anyhow!("{variable} cannot be read: {error}."))?;
+    let mut parsed = Url::parse(url).map_err(|error| {
+        anyhow!("{variable} cannot be read: {error} (in a password, write / as %2F, @ as %40, # as %23, ? as %3F).")
+    })?;
     if parsed.host_str().is_none_or(str::is_empty) && !url.contains("host=") {
         bail!("{variable} names no host.");
     }
@@ -138,6 +160,13 @@ fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
         bail!(
             "{variable} names no database: add it behind the host, as in postgres://user@host/name."
         );
+    }
+    // The library would name an unknown parameter in the log, value included.
+    if let Some((name, _)) = parsed
+        .query_pairs()
+        .find(|(name, _)| !POSTGRES_PARAMETERS.contains(&&**name))
+    {
+        bail!("{variable} has the parameter {name:?}, which is not known.");
     }
     if let Some(password) = env::secret("DATABASE_PASSWORD")? {
         parsed

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 pub use self::{
     database::DatabaseSettings,
     security::{SecuritySettings, loopback},
-    server::ServerSettings,
+    server::{ServerSettings, check_bind},
 };
 
 /// All settings.

@@ -48,7 +48,12 @@ impl SecuritySettings {
             }
             Some(key) => key,
         };
-        let allowed_hosts = env::list("ALLOWED_HOSTS")?.unwrap_or_default();
+        let allowed_hosts: Vec<String> = env::list("ALLOWED_HOSTS")?.unwrap_or_default();
+        if let Some(host) = allowed_hosts.iter().find(|host| !is_host_pattern(host)) {
+            bail!(
+                "ALLOWED_HOSTS has the entry {host:?}: write a name without scheme, port and path, .suffix, or *."
+            );
+        }
         let trusted_proxies = match env::list::<Network>("TRUSTED_PROXIES")? {
             Some(networks) => networks.into_iter().map(|network| network.0).collect(),
             None => loopback(),
@@ -82,6 +87,18 @@ impl SecuritySettings {
         let distinct: std::collections::BTreeSet<char> = key.chars().collect();
         key.chars().count() < 50 || distinct.len() < 5 || key.starts_with("django-insecure-")
     }
+}
+
+/// Whether a text is a host's name or address, `.suffix`, or `*`.
+fn is_host_pattern(text: &str) -> bool {
+    let name = text.strip_prefix('.').unwrap_or(text);
+    let is_address = name.starts_with('[') && name.ends_with(']');
+    text == "*"
+        || !name.is_empty()
+            && (is_address
+                || name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || ".-".contains(c)))
 }
 
 /// Whether a text is a scheme and a host, perhaps with a port, or with `*.` before the host.

@@ -97,7 +97,7 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
     match error {
         AppError::BadRequest(_) => (
             "Bad Request",
-            "The server could not make sense of this request. Check the address.",
+            "The server could not make sense of this request. Check the address, or go back and try again.",
         ),
         AppError::Csrf(CsrfError::NoCookie) => (
             "Forbidden",
@@ -120,6 +120,10 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         AppError::PayloadTooLarge => (
             "Content Too Large",
             "What you sent is larger than this site takes.",
+        ),
+        AppError::UnsupportedMediaType => (
+            "Unsupported Media Type",
+            "This site takes forms as application/x-www-form-urlencoded only.",
         ),
         AppError::Unavailable(_) => (
             "Service Unavailable",

@@ -17,8 +17,14 @@ impl Form {
     /// Reads the body of a request; one that is not a form has no fields.
     ///
     /// # Errors
-    /// When the body is too large, breaks off, or has too many fields.
+    /// When the body is too large, breaks off, has too many fields, or is `multipart/form-data`, which no page sends.
     pub async fn read(request: &mut Request) -> Result<Self, AppError> {
+        if request
+            .content_type()
+            .is_some_and(|kind| kind.starts_with("multipart/"))
+        {
+            return Err(AppError::UnsupportedMediaType);
+        }
         if !request
             .content_type()
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))

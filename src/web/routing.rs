@@ -1,4 +1,4 @@
-//! Routes with Django's manners: a missing slash at the end is a redirect, and a method that an address does not take
+//! Routes with Django's manners: each view is protected from forms of other sites, a missing slash at the end is a redirect, and a method that an address does not take
 //! is told which ones it does.
 
 use poem::{
@@ -7,6 +7,7 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
+use super::csrf;
 use crate::error::AppError;
 
 const READS: &str = "GET, HEAD, OPTIONS";
@@ -49,6 +50,8 @@ fn add(
         methods,
         view: view.boxed(),
     };
+    // Here and not around all: what leads to no view needs no check, and is told so (404, or a redirect).
+    let view = view.around(csrf::protect);
     let without_slash = path
         .strip_suffix('/')
         .expect("addresses of pages end with a slash");

@@ -6,6 +6,8 @@ use crate::support::{Backend, Site};
 
 on_both_databases! {
     async fn findings_have_ids_and_hints(site: Site) {
+        // On SQLite the file comes with the first look at the books.
+        site.run(["showmigrations"]).success();
         let said = site.run(["check"]).success();
         let expected = "System check identified some issues:\n\nWARNINGS:\n\
             ?: (polls.W001) 19 migration(s) have not been applied.\n\tHINT: Run 'polls migrate' to apply them.\n\n\
@@ -28,6 +30,37 @@ async fn a_database_that_is_away_is_an_error() {
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("ERRORS:\n?: (polls.E002) The database at postgres://polls@127.0.0.1:1/polls cannot be reached: "), "{}", said.stderr);
     assert!(!said.stderr.contains("hidden"));
+}
+
+#[tokio::test]
+async fn check_creates_no_database_and_fails_even_when_nobody_reads() {
+    let site = Site::new(Backend::Sqlite).await;
+    let said = site.run(["check"]).success();
+    assert!(
+        said.stderr.contains("?: (polls.W002) The database "),
+        "{}",
+        said.stderr
+    );
+    assert!(!site.folder().join("db.sqlite3").exists());
+    let said = site.with("ALLOWED_HOSTS", "").run(["check"]).success();
+    assert!(
+        said.stderr
+            .contains("?: (security.W020) ALLOWED_HOSTS must not be empty in deployment."),
+        "{}",
+        said.stderr
+    );
+
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", "postgres://polls@127.0.0.1:1/polls");
+    let mut child = site
+        .command(["check"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
 #[tokio::test]
@@ -96,8 +129,8 @@ async fn wrong_usage_is_2_and_help_is_there() {
             .contains("_polls")
     );
     assert!(site.run(["man"]).success().stdout.contains(".TH polls"));
-    site.run(["man", "."]).success();
-    assert!(site.folder().join("polls-migrate.1").exists());
+    site.run(["man", "pages"]).success();
+    assert!(site.folder().join("pages/polls-migrate.1").exists());
 }
 
 #[tokio::test]

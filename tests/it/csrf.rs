@@ -100,10 +100,13 @@ on_both_databases! {
         vote(&visitor, &question, Some(&token), &[("referer", "http://evil.example/")]).await.assert_status(302);
     }
 
-    async fn a_form_is_checked_before_its_address(app: TestApp) {
+    async fn a_form_is_checked_before_its_method_and_after_its_address(app: TestApp) {
         let visitor = app.visitor();
         visitor.post("/polls/", &[("a", "b")], &[]).await.assert_status(403);
         visitor.request(Method::DELETE, "/polls/", &[], "").await.assert_status(403);
+        visitor.post("/polls/1/vote/", &[("choice", "1")], &[]).await.assert_status(403);
+        visitor.post("/nowhere/", &[("a", "b")], &[]).await.assert_status(404);
+        visitor.post("/polls/1/vote", &[("choice", "1")], &[]).await.assert_redirect(301, "/polls/1/vote/");
     }
 
     async fn bodies_are_bounded(app: TestApp) {
@@ -117,6 +120,8 @@ on_both_databases! {
         visitor.post(urls::vote(question.id), &fields, &[]).await.assert_status(200);
         fields.push(("one", "more"));
         visitor.post(urls::vote(question.id), &fields, &[]).await.assert_status(400);
+        let multipart = [("content-type", "multipart/form-data; boundary=x"), ("x-csrftoken", token.as_str())];
+        visitor.request(Method::POST, &urls::vote(question.id), &multipart, "--x--").await.assert_status(415);
         // Bytes that are no text, and a body that is no form.
         let choice = question.choices[0];
         let body = format!("csrfmiddlewaretoken={token}&choice=%ff%00{choice}");

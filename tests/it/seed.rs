@@ -30,7 +30,7 @@ on_both_databases! {
     async fn files_add_what_is_missing_and_keep_what_is_there(site: Site) {
         site.run(["migrate"]).success();
         file(&site, "a.yaml", "- question: Which?\n  published: 2026-01-02 03:04\n  choices: [a, {choice: b, votes: 7}]\n");
-        file(&site, "b.json", "[{\"question\": \"Which?\", \"choices\": [\"b\", \"c\"]}]");
+        file(&site, "b.json", "\u{feff}[{\"question\": \"Which?\", \"choices\": [\"b\", \"c\"]}]");
         assert_eq!(site.run(["seed", "a.yaml"]).success().stdout, "Added 1 question(s) and 2 choice(s).\n");
         assert_eq!(site.run(["seed", "a.yaml", "b.json"]).success().stdout, "Added 0 question(s) and 1 choice(s).\n");
         let db = site.database.connect().await;
@@ -59,7 +59,18 @@ on_both_databases! {
         file(&site, "bad.yaml", "- question: First?\n  choices: [x]\n- question: Second?\n  choices: []\n");
         site.run(["seed", "good.yaml", "bad.yaml"]).refused("bad.yaml, line 3: the question has no choices");
         site.run(["seed", "nowhere.yaml"]).refused("nowhere.yaml cannot be read: No such file or directory (os error 2)");
-        file(&site, "latin.yaml", "x");
+        for (name, text, line) in [
+            ("empty.yaml", "# nothing\n", "there are no questions in it"),
+            ("empty.json", "[]", "there are no questions in it"),
+            ("old.yaml", "- question: When?\n  published: 0000-01-01\n  choices: [x]\n", "is no time: write it as 2026-11-20 07:30"),
+            ("late.yaml", "- question: When?\n  published: '9999-12-31T23:59:59-12:00'\n  choices: [x]\n", "is no time: "),
+            ("votes.yaml", "- question: How?\n  choices: [{choice: x, votes: many}]\n", "a whole number of votes"),
+        ] {
+            file(&site, name, text);
+            let said = site.run(["seed", name]);
+            assert_eq!(said.code, 1, "{name}");
+            assert!(said.stderr.starts_with(&format!("CommandError: {name}, line ")) && said.stderr.contains(line), "{}", said.stderr);
+        }
         std::fs::write(site.folder().join("latin.yaml"), b"- question: \xff").unwrap();
         assert_eq!(site.run(["seed", "latin.yaml"]).code, 1);
         assert_eq!(counts(&site).await, (0, 0));
@@ -71,6 +82,7 @@ on_both_databases! {
         assert_eq!(said.stdout, "Added 2345 question(s) and 9380 choice(s).\n");
         assert_eq!(counts(&site).await, (2345, 9380));
         assert_eq!(site.run(["seed", "--random", "0"]).code, 2);
+        assert_eq!(site.run(["seed", "--random", "10000001"]).code, 2);
     }
 
     async fn without_tables_the_way_on_is_shown(site: Site) {

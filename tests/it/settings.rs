@@ -87,6 +87,22 @@ async fn bad_values_are_refused_with_a_sentence_that_names_them() {
             "DATABASE_POOL_SIZE must be a number from 1 to 1000, not 0.",
         ),
         (
+            "DATABASE_URL",
+            "postgres://polls@host/polls?sslpassword=hidden",
+            "DATABASE_URL has the parameter \"sslpassword\", which is not known.",
+        ),
+        (
+            "ALLOWED_HOSTS",
+            "good.example, http://bad.example",
+            "ALLOWED_HOSTS has the entry \"http://bad.example\": ",
+        ),
+        (
+            "ALLOWED_HOSTS",
+            "*.example.com",
+            "ALLOWED_HOSTS has the entry \"*.example.com\": ",
+        ),
+        ("BIND", "127.0.0.1:99999", "BIND cannot be used: "),
+        (
             "DEBUG",
             "perhaps",
             "DEBUG must be true or false, not \"perhaps\".",

@@ -76,6 +76,15 @@ on_both_databases! {
         assert_eq!(found.len(), 1);
     }
 
+    async fn a_time_that_django_cannot_read_is_not_stored(app: TestApp) {
+        let tx = app.app.db.write().begin().await.unwrap();
+        for time in ["+10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z"] {
+            let pub_date = Set(time.parse::<DateTime<Utc>>().unwrap());
+            let row = question::ActiveModel { question_text: Set("When?".to_owned()), pub_date, ..Default::default() };
+            assert!(matches!(question::Entity::insert(row).exec(&tx).await, Err(DbErr::Custom(_))), "{time}");
+        }
+    }
+
     async fn the_connection_is_set_up_for_its_work(app: TestApp) {
         // The writing side: on SQLite the reading connections are others.
         let db = app.app.db.write().begin().await.unwrap();

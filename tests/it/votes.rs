@@ -35,6 +35,10 @@ on_both_databases! {
         assert_eq!(counted, 50);
         assert_eq!(app.votes(question.choices[1]).await, 50);
         assert_eq!(app.votes(question.choices[0]).await, i32::MAX);
+        let visitor = app.visitor();
+        let page = visitor.get(urls::detail(question.id)).await;
+        let reply = visitor.submit(&page, &[("choice", &question.choices[0].to_string())]).await;
+        reply.assert_status(200).assert_contains("This choice cannot take any more votes.");
     }
 
     async fn a_thousand_voters_at_once_are_all_led_to_results_with_their_vote(app: TestApp) {

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 /// Print the manual page, or write one per command into a folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A folder that exists; without it, the main page goes to standard output.
+    /// Without it, the main page goes to standard output.
     folder: Option<PathBuf>,
 }
 
@@ -14,7 +14,8 @@ impl Args {
     pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         let command = crate::cli::Cli::command();
         match self.folder {
-            Some(folder) => clap_mangen::generate_to(command, &folder)
+            Some(folder) => std::fs::create_dir_all(&folder)
+                .and_then(|()| clap_mangen::generate_to(command, &folder))
                 .with_context(|| format!("the pages cannot be written to {}", folder.display()))?,
             None => clap_mangen::Man::new(command).render(&mut *out)?,
         }

@@ -12,7 +12,7 @@ use crate::{
     checks::{self, Tag},
     cli::Context,
     migrations,
-    settings::ServerSettings,
+    settings::{ServerSettings, check_bind},
     web,
 };
 
@@ -140,29 +140,12 @@ pub async fn listen_address(
     given: Option<&str>,
     settings: &ServerSettings,
 ) -> anyhow::Result<SocketAddr> {
-    match given {
-        Some(address) => parse_address(address).await,
-        None => parse_address(&settings.bind)
-            .await
-            .context("BIND cannot be used"),
-    }
-}
-
-/// An address as `ADDR:PORT`, `PORT` or `NAME:PORT`.
-async fn parse_address(text: &str) -> anyhow::Result<SocketAddr> {
-    if let Ok(port) = text.parse::<u16>() {
+    let text = given.unwrap_or(&settings.bind);
+    check_bind(text)?;
+    if let Ok(port) = text.parse() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
-    let is_pair = text
-        .rsplit_once(':')
-        .is_some_and(|(name, port)| !name.is_empty() && port.parse::<u16>().is_ok());
-    if !is_pair {
-        bail!("\"{text}\" is not a valid port number or address:port pair.");
-    }
-    let mut found = tokio::net::lookup_host(text)
-        .await
-        .with_context(|| format!("\"{text}\" is not known here"))?;
-    found
-        .next()
-        .with_context(|| format!("\"{text}\" is not known here"))
+    let unknown = || format!("\"{text}\" is not known here");
+    let mut found = tokio::net::lookup_host(text).await.with_context(unknown)?;
+    found.next().with_context(unknown)
 }

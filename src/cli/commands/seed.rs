@@ -1,6 +1,5 @@
 use std::{
     io::Read,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -28,8 +27,8 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["files", "random"])]
     interactive: bool,
     /// Make up this many questions with four choices each; each time anew.
-    #[arg(long, value_name = "N", conflicts_with = "files")]
-    random: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    random: Option<u32>,
 }
 
 impl Args {
@@ -41,7 +40,7 @@ impl Args {
         };
         let db = context.connect(Purpose::Command).await?;
         let added = match self.random {
-            Some(count) => add_random(&db, count.get(), context.is_talkative()).await,
+            Some(count) => add_random(&db, count as usize, context.is_talkative()).await,
             None => add(&db, &polls).await,
         };
         let added =

@@ -35,10 +35,18 @@ pub struct BadFile {
 /// # Errors
 /// With line and reason, when anything in the file is not as it should be.
 pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> {
+    // What some editors put before everything else.
+    let text = text.trim_start_matches('\u{feff}');
     let entries = match syntax {
         Syntax::Json => json_entries(text)?,
         Syntax::Yaml => yaml_entries(text)?,
     };
+    if entries.is_empty() {
+        return Err(BadFile {
+            line: 1,
+            reason: "there are no questions in it".to_owned(),
+        });
+    }
     let mut polls = Vec::new();
     let mut fixture = Fixture::default();
     for (line, entry) in entries {

@@ -5,6 +5,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, de};
 
 use super::Text;
+use crate::db::is_storable;
 
 /// A choice: its text, or its text and its votes.
 #[derive(Debug)]
@@ -28,18 +29,35 @@ impl<'de> Deserialize<'de> for Text {
 
 impl<'de> Deserialize<'de> for Votes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let votes = i64::deserialize(deserializer)?;
-        let is_count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
-        is_count
-            .map(Self)
-            .ok_or_else(|| de::Error::custom(format!("{votes} is no number of votes")))
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Votes;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a whole number of votes")
+            }
+
+            fn visit_i64<E: de::Error>(self, votes: i64) -> Result<Votes, E> {
+                let is_count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
+                is_count
+                    .map(Votes)
+                    .ok_or_else(|| E::custom(format!("{votes} is no number of votes")))
+            }
+
+            fn visit_u64<E: de::Error>(self, votes: u64) -> Result<Votes, E> {
+                self.visit_i64(i64::try_from(votes).unwrap_or(i64::MAX))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
     }
 }
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time = parse_time(&text);
+        let time = parse_time(&text).filter(|time| is_storable(*time));
         time.map(Self).ok_or_else(|| {
             de::Error::custom(format!("{text:?} is no time: write it as 2026-11-20 07:30"))
         })

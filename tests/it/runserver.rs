@@ -272,3 +272,42 @@ async fn the_log_can_be_json() {
         (Some("access"), Some("INFO"))
     );
 }
+
+on_both_databases! {
+    async fn a_vote_that_got_its_redirect_survives_the_death_of_the_server(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        let server = site.serve();
+        let (address, secret) = (server.address.clone(), "s".repeat(32));
+        let body = format!("csrfmiddlewaretoken={secret}&choice=1");
+        let request = format!(
+            "POST /polls/1/vote/ HTTP/1.1\r\nHost: {address}\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        let voter = || {
+            let (address, request) = (address.clone(), request.clone());
+            std::thread::spawn(move || {
+                let mut acknowledged = 0;
+                // Until the server is gone.
+                while let Ok(mut stream) = std::net::TcpStream::connect(&address) {
+                    let mut answer = [0; 12];
+                    if stream.write_all(request.as_bytes()).is_err() || stream.read_exact(&mut answer).is_err() {
+                        break;
+                    }
+                    acknowledged += i64::from(&answer == b"HTTP/1.1 302");
+                }
+                acknowledged
+            })
+        };
+        let voters: Vec<_> = (0..8).map(|_| voter()).collect();
+        std::thread::sleep(Duration::from_millis(700));
+        server.signal("-KILL");
+        let acknowledged: i64 = voters.into_iter().map(|voter| voter.join().unwrap()).sum();
+        assert!(acknowledged > 8, "{acknowledged}");
+        let db = site.database.connect().await;
+        let choice = <polls::entities::choice::Entity as sea_orm::EntityTrait>::find_by_id(1).one(&db).await.unwrap().unwrap();
+        // Those in flight may have been counted without their voters being told.
+        assert!((acknowledged..=acknowledged + 8).contains(&choice.votes.into()), "{acknowledged} {}", choice.votes);
+    }
+}

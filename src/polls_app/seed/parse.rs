@@ -148,17 +148,9 @@ struct Fields {
 }
 
 fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
-    let bad = |base: usize, error: &serde_json::Error| {
-        let reason = error.to_string();
-        let reason = reason
-            .split(" at line ")
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        BadFile {
-            line: base + error.line().max(1) - 1,
-            reason,
-        }
+    let bad = |base: usize, error: &serde_json::Error| BadFile {
+        line: base + error.line().max(1) - 1,
+        reason: plain(&error.to_string()),
     };
     let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad(1, &error))?;
     let mut entries = Vec::new();
@@ -184,20 +176,48 @@ fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
         let line = error
             .location()
             .map_or(1, |location| location.line() as usize);
-        let reason = error.to_string();
         BadFile {
             line,
-            reason: reason
-                .split(" at line ")
-                .next()
-                .unwrap_or_default()
-                .replace('\n', " "),
+            reason: plain(&error.to_string()),
         }
     })?;
     Ok(entries
         .into_iter()
         .map(|entry| (entry.defined.line() as usize, entry.value))
         .collect())
+}
+
+/// What a parser says, without the place that it repeats, and in words of the file where it speaks of its own workings.
+fn plain(error: &str) -> String {
+    let reason = error
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .replace('\n', " ");
+    let known = [
+        (
+            "expected sequence start",
+            "the file has to be a list of questions",
+        ),
+        (
+            "invalid type: map, expected a sequence",
+            "the file has to be a list of questions",
+        ),
+        (
+            "expected mapping start",
+            "an entry has to have `question` and `choices`",
+        ),
+        ("from_str_multiple", "the file has to be one document"),
+        ("DuplicateKeyPolicy", "the entry has a key twice"),
+        (
+            "invalid type: boolean",
+            "a true or false that is meant as a text has to be in quotes",
+        ),
+    ];
+    let found = known
+        .into_iter()
+        .find(|(library, _)| reason.contains(library));
+    found.map_or(reason, |(_, own)| own.to_owned())
 }
 
 /// The questions and choices of a fixture by their keys, with the lines where they stand.
@@ -341,6 +361,30 @@ mod tests {
             misspelt.starts_with("line 2: ") && misspelt.contains("chioces"),
             "{misspelt}"
         );
+        for (text, expected) in [
+            (
+                "question: A\n",
+                "line 1: the file has to be a list of questions",
+            ),
+            (
+                "- [a, b]\n",
+                "line 1: an entry has to have `question` and `choices`",
+            ),
+            (
+                "- question: A\n  choices: [x]\n---\n- question: B\n",
+                "line 4: the file has to be one document",
+            ),
+            (
+                "- question: A\n  question: B\n",
+                "line 2: the entry has a key twice",
+            ),
+            (
+                "- question: A\n  choices: [true]\n",
+                "line 2: a true or false that is meant as a text has to be in quotes",
+            ),
+        ] {
+            assert_eq!(refusal(text, Syntax::Yaml), expected);
+        }
         let broken = refusal("- question: [\n", Syntax::Yaml);
         assert!(broken.starts_with("line "), "{broken}");
 

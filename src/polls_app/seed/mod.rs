@@ -1,5 +1,6 @@
 //! Questions from files: reading them, and adding what the database lacks.
 
+mod fixture;
 mod parse;
 mod random;
 mod values;

@@ -1,6 +1,6 @@
 //! Reading files of polls: our own form, or a Django fixture, as YAML or JSON. A file is good as a whole or not at all.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,7 +8,8 @@ use serde_saphyr::Spanned;
 
 use super::{
     Poll, Text,
-    values::{ChoiceEntry, Time, Votes},
+    fixture::{Fields, Fixture},
+    values::{ChoiceEntry, Time},
 };
 
 /// How a file is written.
@@ -137,16 +138,6 @@ struct Entry {
     fields: Option<Fields>,
 }
 
-/// What a fixture says of a question or a choice; of other models nothing is read.
-#[derive(Debug, Default, Deserialize)]
-struct Fields {
-    question_text: Option<Text>,
-    pub_date: Option<Time>,
-    choice_text: Option<Text>,
-    votes: Option<Votes>,
-    question: Option<i64>,
-}
-
 fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
     let bad = |base: usize, error: &serde_json::Error| BadFile {
         line: base + error.line().max(1) - 1,
@@ -218,73 +209,6 @@ fn plain(error: &str) -> String {
         .into_iter()
         .find(|(library, _)| reason.contains(library));
     found.map_or(reason, |(_, own)| own.to_owned())
-}
-
-/// The questions and choices of a fixture by their keys, with the lines where they stand.
-#[derive(Debug, Default)]
-struct Fixture {
-    questions: BTreeMap<i64, (usize, Poll)>,
-    choices: BTreeMap<i64, (usize, i64, Text, i32)>,
-    skipped: usize,
-}
-
-impl Fixture {
-    fn add(
-        &mut self,
-        line: usize,
-        model: &str,
-        pk: Option<i64>,
-        fields: Fields,
-    ) -> Result<(), String> {
-        let key = || pk.ok_or_else(|| "the object has no `pk`".to_owned());
-        let is_new = match model {
-            "polls_app.question" => {
-                let question = fields
-                    .question_text
-                    .ok_or("the question has no `question_text`")?;
-                let published = Some(fields.pub_date.ok_or("the question has no `pub_date`")?.0);
-                let poll = Poll {
-                    question,
-                    published,
-                    choices: Vec::new(),
-                };
-                self.questions.insert(key()?, (line, poll)).is_none()
-            }
-            "polls_app.choice" => {
-                let text = fields
-                    .choice_text
-                    .ok_or("the choice has no `choice_text`")?;
-                let question = fields.question.ok_or("the choice has no `question`")?;
-                let votes = fields.votes.unwrap_or_default().0;
-                self.choices
-                    .insert(key()?, (line, question, text, votes))
-                    .is_none()
-            }
-            _ => {
-                self.skipped += 1;
-                true
-            }
-        };
-        if is_new {
-            Ok(())
-        } else {
-            Err(format!("there is another {model} with this `pk`"))
-        }
-    }
-
-    fn into_polls(mut self) -> Result<Vec<(usize, Poll)>, BadFile> {
-        for (line, question, text, votes) in self.choices.into_values() {
-            let reason = || {
-                format!("the choice belongs to question {question}, which the file does not have")
-            };
-            let poll = self.questions.get_mut(&question).ok_or_else(|| BadFile {
-                line,
-                reason: reason(),
-            })?;
-            poll.1.choices.push((text, votes));
-        }
-        Ok(self.questions.into_values().collect())
-    }
 }
 
 #[cfg(test)]

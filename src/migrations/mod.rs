@@ -115,8 +115,8 @@ pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
     let applied = applied(&tx).await?;
     let state = State::after(|migration| applied.contains(migration));
     // While the tables are on their way they may lack columns, or still have others.
-    let has =
-        |app, name| applied.contains(Graph::new().get(app, name).expect("is a migration of ours"));
+    let graph = Graph::new();
+    let has = |app, name| applied.contains(graph.get(app, name).expect("is a migration of ours"));
     if !has("contenttypes", "0002_remove_content_type_name") {
         return Ok(());
     }

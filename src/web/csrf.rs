@@ -3,10 +3,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use minijinja::value::Object;
@@ -99,40 +96,39 @@ fn letter(index: u8) -> char {
     char::from(ALPHABET[usize::from(index)])
 }
 
-/// A page's token. It notes whether the template used it: only then does the page need the cookie.
+/// A page's token. Only a page whose template uses it needs a secret, and the cookie that keeps it.
 #[derive(Debug)]
 pub struct Token {
-    secret: Secret,
-    is_used: AtomicBool,
+    cookie: Option<Secret>,
+    used: OnceLock<Secret>,
 }
 
 impl Token {
     /// The token for an answer to `request`, under the secret that its cookie holds or a new one.
     pub fn for_request(request: &Request) -> Self {
         Self {
-            secret: cookie(request).unwrap_or_else(Secret::random),
-            is_used: AtomicBool::new(false),
+            cookie: cookie(request),
+            used: OnceLock::new(),
         }
     }
 
     /// The `Set-Cookie` header that the page needs, if it does.
     pub fn set_cookie(&self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
-        let expires =
-            (now + chrono::TimeDelta::seconds(COOKIE_AGE)).format("%a, %d %b %Y %H:%M:%S GMT");
-        let cookie = || {
-            format!(
-                "{COOKIE}={}; expires={expires}; Max-Age={COOKIE_AGE}; Path=/; SameSite=Lax",
-                self.secret
-            )
-        };
-        self.is_used.load(Ordering::Relaxed).then(cookie)
+        let secret = self.used.get()?;
+        let expires = now + chrono::TimeDelta::seconds(COOKIE_AGE);
+        let expires = expires.format("%a, %d %b %Y %H:%M:%S GMT");
+        Some(format!(
+            "{COOKIE}={secret}; expires={expires}; Max-Age={COOKIE_AGE}; Path=/; SameSite=Lax"
+        ))
     }
 }
 
 impl Object for Token {
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.is_used.store(true, Ordering::Relaxed);
-        f.write_str(&self.secret.masked())
+        let secret = self
+            .used
+            .get_or_init(|| self.cookie.unwrap_or_else(Secret::random));
+        f.write_str(&secret.masked())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{app::App, polls_app};
 pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
     let pages = Route::new()
         .nest_no_strip("/polls/", polls_app::routes())
-        .at("/", routing::redirecting(home));
+        .at("/", poem::endpoint::make_sync(home));
     let site = Route::new()
         .at("/livez", poem::get(health::livez))
         .at("/readyz", poem::get(health::readyz))
@@ -48,6 +48,6 @@ fn app_of(request: &Request) -> &Arc<App> {
 }
 
 /// `/` leads to the polls.
-fn home() -> Response {
+fn home(_: Request) -> Response {
     routing::redirect(StatusCode::FOUND, polls_app::urls::INDEX)
 }

@@ -1,5 +1,5 @@
-//! Routes with Django's manners: each view is protected from forms of other sites, a missing slash at the end is a redirect, and a method that an address does not take
-//! is told which ones it does.
+//! Routes with Django's manners: each view is protected from forms of other sites, a missing slash at the end is a
+//! redirect, and a method that an address does not take is told which ones it does.
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Route,
@@ -21,11 +21,6 @@ pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 's
 /// An address that takes forms and has no page.
 pub fn post(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
     add(route, path, TAKES, view)
-}
-
-/// An endpoint that answers every request alike.
-pub fn redirecting(answer: fn() -> Response) -> impl Endpoint<Output = Response> {
-    poem::endpoint::make_sync(move |_| answer())
 }
 
 /// A redirect; poem has no 302, which Django sends.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Backend, Site};
+use crate::support::{Backend, Site, site::Server};
 
 on_both_databases! {
     async fn it_says_what_it_found_and_where_it_listens(site: Site) {
@@ -87,17 +87,22 @@ on_both_databases! {
     }
 }
 
+/// Somebody who begins to vote and does not go on, for as long as the connection is kept.
+fn half_a_request(server: &Server) -> std::net::TcpStream {
+    let mut stream = server.connect();
+    let head = b"POST /polls/1/vote/ HTTP/1.1\r\nContent-Length: 100\r\n";
+    stream.write_all(head).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    stream
+}
+
 #[tokio::test]
 async fn a_visitor_who_never_finishes_does_not_keep_it_from_ending() {
     let site = Site::migrated(Backend::Sqlite)
         .await
         .with("GRACEFUL_TIMEOUT", "1");
     let server = site.serve();
-    let mut stream = server.connect();
-    stream
-        .write_all(b"POST /polls/1/vote/ HTTP/1.1\r\nContent-Length: 100\r\n")
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let _visitor = half_a_request(&server);
     let start = Instant::now();
     let (log, code) = server.stop();
     assert_eq!(code, Some(0), "{log}");
@@ -116,11 +121,7 @@ async fn a_visitor_who_never_finishes_does_not_keep_it_from_ending() {
 async fn a_second_signal_ends_it_at_once() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve();
-    let mut stream = server.connect();
-    stream
-        .write_all(b"POST /polls/1/vote/ HTTP/1.1\r\nContent-Length: 100\r\n")
-        .unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    let _visitor = half_a_request(&server);
     let start = Instant::now();
     server.signal("-INT");
     std::thread::sleep(Duration::from_millis(300));

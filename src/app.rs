@@ -9,8 +9,21 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
 use crate::{
-    db::Databases, polls_app::votes::VoteCounter, settings::Settings, web::templates::Templates,
+    admin::{AdminSite, PageMaps},
+    auth::{self, hashing::Hashing},
+    db::Databases,
+    polls_app::{self, votes::VoteCounter},
+    settings::Settings,
+    web::templates::Templates,
 };
+
+/// The admin site with the models of all apps.
+pub fn admin_site() -> AdminSite {
+    let mut site = AdminSite::default();
+    polls_app::admin::register(&mut site);
+    auth::admin::register(&mut site);
+    site
+}
 
 /// The application: settings, databases, templates, clock.
 #[derive(Debug)]
@@ -23,27 +36,37 @@ pub struct App {
     pub templates: Templates,
     /// Takes votes.
     pub votes: VoteCounter,
+    /// The models that the admin shows.
+    pub admin: AdminSite,
+    /// Where the pages of long lists begin.
+    pub page_maps: PageMaps,
+    /// Makes and compares the hashes of passwords.
+    pub hashing: Hashing,
     clock: fn() -> DateTime<Utc>,
     draining: AtomicBool,
 }
 
 impl App {
-    /// Connects and prepares everything; `clock` tells the time. Has to be called on a tokio runtime.
+    /// Connects and prepares everything; `admin` says what the admin shows, `clock` tells the time. Has to be called on a tokio runtime.
     ///
     /// # Errors
     /// When the database cannot be opened.
     pub async fn build(
         settings: Settings,
+        admin: AdminSite,
         clock: fn() -> DateTime<Utc>,
     ) -> Result<Arc<Self>, DbErr> {
         let db = Databases::connect(&settings.database).await?;
         let templates = Templates::new(settings.debug);
         let votes = VoteCounter::start(db.write());
         Ok(Arc::new(Self {
-            settings,
             db,
             templates,
             votes,
+            admin,
+            page_maps: PageMaps::default(),
+            hashing: Hashing::new(settings.security.password_iterations),
+            settings,
             clock,
             draining: AtomicBool::new(false),
         }))

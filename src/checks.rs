@@ -6,6 +6,8 @@ use migration::DbBackend;
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use crate::{
+    admin,
+    app::admin_site,
     db::{Database, Purpose},
     migrations,
     settings::Settings,
@@ -18,6 +20,8 @@ const MIN_POSTGRES: i32 = 130_000;
 /// A group of checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Tag {
+    /// Do the declarations of the admin name what is there?
+    Admin,
     /// Is the database there, and one that we can work with?
     Database,
     /// Have all migrations been applied?
@@ -73,6 +77,10 @@ impl Message {
 /// Runs the checks with these tags.
 pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
     let mut messages = Vec::new();
+    if tags.contains(&Tag::Admin) {
+        let mistakes = admin::mistakes(&admin_site()).into_iter();
+        messages.extend(mistakes.map(|(id, text)| Message::error(id, text, None)));
+    }
     if tags.contains(&Tag::Settings) {
         check_settings(settings, &mut messages);
     }

@@ -5,6 +5,8 @@ use std::{borrow::Cow, sync::Arc};
 use poem::http::StatusCode;
 use sea_orm::{DbErr, RuntimeErr};
 
+use crate::sessions::SaveError;
+
 /// What a view returns.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
 
@@ -17,6 +19,15 @@ pub enum AppError {
     /// A form was not proven to come from our own page.
     #[error("CSRF verification failed: {0}")]
     Csrf(CsrfError),
+    /// The visitor may not do this.
+    #[error("permission denied")]
+    PermissionDenied,
+    /// Too many passwords have been tried; so many seconds are to pass.
+    #[error("too many tries")]
+    TooManyTries(i64),
+    /// Too many others are being served.
+    #[error("busy")]
+    Busy,
     /// There is nothing at this address.
     #[error("not found")]
     NotFound,
@@ -71,12 +82,13 @@ impl AppError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Csrf(_) => StatusCode::FORBIDDEN,
+            Self::Csrf(_) | Self::PermissionDenied => StatusCode::FORBIDDEN,
+            Self::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -124,6 +136,15 @@ fn is_passing(error: &DbErr) -> bool {
                 .contains(&&*code)
         }),
         _ => false,
+    }
+}
+
+impl From<SaveError> for AppError {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Vanished => Self::BadRequest(error.to_string().into()),
+            SaveError::Database(error) => error.into(),
+        }
     }
 }
 

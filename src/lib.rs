@@ -1,5 +1,6 @@
 //! The Cloud Django polls deployment as one binary: pages, migrations, management commands and server.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod checks;
@@ -10,5 +11,7 @@ pub mod entities;
 pub mod error;
 pub mod migrations;
 pub mod polls_app;
+pub mod sessions;
 pub mod settings;
+pub mod signing;
 pub mod web;

@@ -1,4 +1,4 @@
-//! The migrations of the deployment's five apps: Django's names, graph and SQL, on SQLite and PostgreSQL.
+//! The migrations of the deployment's five apps, and those of our own: Django's names, graph and SQL, on SQLite and PostgreSQL.
 //!
 //! A migration is data: a list of [`Operation`]s. What it does to a database ([`Migration::sql`]) and what the models
 //! look like afterwards ([`State`]) both follow from that list, so `migrate`, `sqlmigrate`, `makemigrations` and the
@@ -10,6 +10,7 @@ mod contenttypes;
 mod field;
 mod graph;
 mod operation;
+mod polls;
 mod polls_app;
 mod schema;
 mod sessions;
@@ -25,8 +26,16 @@ use sea_orm_migration::sea_orm::ConnectionTrait;
 pub use sea_orm_migration::{MigrationTrait, SchemaManager, sea_orm::DbBackend};
 pub use state::{Model, State};
 
-/// The apps with migrations, in the order of Django's `INSTALLED_APPS`, which is the order of the content types.
-pub const APPS: [&str; 5] = ["polls_app", "admin", "auth", "contenttypes", "sessions"];
+/// The apps with migrations, in the order of Django's `INSTALLED_APPS`, which is the order of the content types; last the
+/// one that Django does not know.
+pub const APPS: [&str; 6] = [
+    "polls_app",
+    "admin",
+    "auth",
+    "contenttypes",
+    "sessions",
+    "polls",
+];
 
 /// Every migration, app by app and in the order of its numbers.
 pub const MIGRATIONS: &[&[Migration]] = &[
@@ -35,6 +44,7 @@ pub const MIGRATIONS: &[&[Migration]] = &[
     auth::MIGRATIONS,
     contenttypes::MIGRATIONS,
     sessions::MIGRATIONS,
+    polls::MIGRATIONS,
 ];
 
 /// One migration, as Django has it.

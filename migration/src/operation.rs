@@ -55,6 +55,13 @@ pub enum Operation {
         /// What it is called from now on.
         verbose_name: &'static str,
     },
+    /// Statements that both databases read, for what no model describes.
+    RunSql {
+        /// What applies it.
+        forwards: &'static [&'static str],
+        /// What unapplies it.
+        backwards: &'static [&'static str],
+    },
     /// A change to the rows, which Django does in Python and this in SQL that both databases read.
     RunPython {
         /// The documentation of Django's function, as `migrate --plan` shows it.
@@ -105,6 +112,7 @@ impl Operation {
                 )
             }
             Self::AlterModelOptions { model, .. } => format!("Change Meta options on {model}"),
+            Self::RunSql { .. } => "Raw SQL operation".to_owned(),
             Self::RunPython { .. } => "Raw Python operation".to_owned(),
         }
     }
@@ -140,7 +148,7 @@ impl Operation {
             } => {
                 state.model_mut(app, model).verbose_name = (*verbose_name).to_owned();
             }
-            Self::RunPython { .. } => {}
+            Self::RunSql { .. } | Self::RunPython { .. } => {}
         }
     }
 }

@@ -1,27 +1,105 @@
-//! How passwords are stored: in Django's `pbkdf2_sha256$ITERATIONS$SALT$HASH`.
+//! How passwords are stored, in Django's formats (`django/contrib/auth/hashers.py`): written as `pbkdf2_sha256`, read in
+//! every format of Django's default `PASSWORD_HASHERS`.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::STANDARD_NO_PAD};
 use rand::distr::{Alphanumeric, SampleString};
-use sha2::Sha256;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
-/// Django 5.2's cost.
-const ITERATIONS: u32 = 1_000_000;
-/// Characters of a salt: 128 bits of 62 letters, rounded up.
+/// Rounds of PBKDF2 for new hashes: Django 5.2's.
+pub const ITERATIONS: u32 = 1_000_000;
+/// Characters of a salt: 128 bits of 62 letters, rounded up. A shorter one is renewed.
 const SALT_LENGTH: usize = 22;
 /// What marks a password that nobody can log in with.
 const UNUSABLE_PREFIX: &str = "!";
 const UNUSABLE_LENGTH: usize = 40;
 
-/// Hashes a password with a fresh salt, on a thread of its own: it takes a good part of a second.
-pub async fn make_password(password: String) -> String {
+/// What came of comparing a password with a stored hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is another password, or none can be the right one.
+    Wrong,
+    /// It is the password.
+    Right,
+    /// It is the password, and its hash should be made anew: another algorithm, another cost, a short salt.
+    Outdated,
+}
+
+/// Hashes a password with a fresh salt. Takes a good part of a second.
+pub fn make_password(password: &str, iterations: u32) -> String {
     let salt = Alphanumeric.sample_string(&mut rand::rng(), SALT_LENGTH);
-    let hash = tokio::task::spawn_blocking(move || pbkdf2_sha256(&password, &salt, ITERATIONS));
-    hash.await.expect("hashing does not panic")
+    pbkdf2_sha256(password, &salt, iterations)
 }
 
 /// A stored value that no password fits.
 pub fn unusable_password() -> String {
     UNUSABLE_PREFIX.to_owned() + &Alphanumeric.sample_string(&mut rand::rng(), UNUSABLE_LENGTH)
+}
+
+/// Whether any password can fit a stored value.
+pub fn is_usable(encoded: &str) -> bool {
+    !encoded.starts_with(UNUSABLE_PREFIX)
+}
+
+/// The name of the algorithm of a stored value, if it is one that we verify.
+pub fn algorithm(encoded: &str) -> Option<&'static str> {
+    [
+        "pbkdf2_sha256",
+        "pbkdf2_sha1",
+        "argon2",
+        "bcrypt_sha256",
+        "scrypt",
+    ]
+    .into_iter()
+    .find(|name| encoded.split('$').next() == Some(name))
+}
+
+/// Compares a password with a stored value; `iterations` is the cost that new hashes have. Whatever the value, a wrong
+/// password takes at least as long as one for a new hash, so that the time does not tell old hashes, unusable ones and
+/// unknown users apart.
+pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict {
+    let parts: Vec<&str> = encoded.split('$').collect();
+    let computed = match parts[..] {
+        ["pbkdf2_sha256", rounds, salt, _] => {
+            rounds_of(rounds).map(|rounds| (pbkdf2_sha256(password, salt, rounds), rounds))
+        }
+        ["pbkdf2_sha1", rounds, salt, _] => {
+            rounds_of(rounds).map(|rounds| (pbkdf2_sha1(password, salt, rounds), rounds))
+        }
+        ["argon2", variant, version, costs, salt, hash] => {
+            argon2(password, [variant, version, costs, salt, hash]).map(|text| (text, iterations))
+        }
+        ["bcrypt_sha256", "", version, cost, rest] => {
+            bcrypt_sha256(password, version, cost, rest).map(|text| (text, iterations))
+        }
+        ["scrypt", n, salt, r, p, _] => {
+            scrypt(password, [n, salt, r, p]).map(|text| (text, iterations))
+        }
+        _ => None,
+    };
+    let Some((computed, spent)) = computed else {
+        even_out(password, iterations);
+        return Verdict::Wrong;
+    };
+    if !bool::from(computed.as_bytes().ct_eq(encoded.as_bytes())) {
+        even_out(password, iterations.saturating_sub(spent));
+        return Verdict::Wrong;
+    }
+    let is_current = matches!(parts[..], ["pbkdf2_sha256", rounds, salt, _]
+        if rounds_of(rounds) == Some(iterations) && salt.len() >= SALT_LENGTH);
+    if is_current {
+        Verdict::Right
+    } else {
+        Verdict::Outdated
+    }
+}
+
+/// Spends the time of so many rounds.
+pub fn even_out(password: &str, iterations: u32) {
+    if iterations > 0 {
+        std::hint::black_box(pbkdf2_sha256(password, "salt", iterations));
+    }
 }
 
 /// The stored form of a password: PBKDF2 with HMAC-SHA256 (RFC 8018), the salt taken as it is written.
@@ -32,4 +110,84 @@ pub fn pbkdf2_sha256(password: &str, salt: &str, iterations: u32) -> String {
         "pbkdf2_sha256${iterations}${salt}${}",
         STANDARD.encode(hash)
     )
+}
+
+fn pbkdf2_sha1(password: &str, salt: &str, iterations: u32) -> String {
+    let mut hash = [0; 20];
+    pbkdf2::pbkdf2_hmac::<Sha1>(password.as_bytes(), salt.as_bytes(), iterations, &mut hash);
+    format!("pbkdf2_sha1${iterations}${salt}${}", STANDARD.encode(hash))
+}
+
+/// Argon2 (RFC 9106) in the PHC string format.
+fn argon2(password: &str, [variant, version, costs, salt, hash]: [&str; 5]) -> Option<String> {
+    let algorithm = match variant {
+        "argon2i" => argon2::Algorithm::Argon2i,
+        "argon2d" => argon2::Algorithm::Argon2d,
+        "argon2id" => argon2::Algorithm::Argon2id,
+        _ => return None,
+    };
+    let number: u32 = version.strip_prefix("v=")?.parse().ok()?;
+    let mut figures = costs
+        .split(',')
+        .zip(["m=", "t=", "p="])
+        .map(|(cost, name)| {
+            cost.strip_prefix(name)
+                .and_then(|figure| figure.parse::<u32>().ok())
+        });
+    let (memory, time, lanes) = (figures.next()??, figures.next()??, figures.next()??);
+    let mut computed = vec![0; STANDARD_NO_PAD.decode(hash).ok()?.len()];
+    let params = argon2::Params::new(memory, time, lanes, Some(computed.len())).ok()?;
+    argon2::Argon2::new(algorithm, argon2::Version::try_from(number).ok()?, params)
+        .hash_password_into(
+            password.as_bytes(),
+            &STANDARD_NO_PAD.decode(salt).ok()?,
+            &mut computed,
+        )
+        .ok()?;
+    Some(format!(
+        "argon2${variant}${version}${costs}${salt}${}",
+        STANDARD_NO_PAD.encode(computed)
+    ))
+}
+
+/// Bcrypt of the hexadecimal SHA-256 of the password, so that no byte beyond the 72nd is lost.
+fn bcrypt_sha256(password: &str, version: &str, cost: &str, rest: &str) -> Option<String> {
+    let (salt, _) = rest.split_at_checked(22)?;
+    let bytes: [u8; 16] = bcrypt::BASE_64.decode(salt).ok()?.try_into().ok()?;
+    let version = match version {
+        "2a" => bcrypt::Version::TwoA,
+        "2b" => bcrypt::Version::TwoB,
+        "2y" => bcrypt::Version::TwoY,
+        _ => return None,
+    };
+    let digest = hex(&Sha256::digest(password));
+    let parts = bcrypt::hash_with_salt(digest, cost.parse().ok()?, bytes).ok()?;
+    Some(format!(
+        "bcrypt_sha256${}",
+        parts.format_for_version(version)
+    ))
+}
+
+/// Scrypt (RFC 7914) with 64 bytes.
+fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
+    let work: u64 = n.parse().ok()?;
+    if !work.is_power_of_two() {
+        return None;
+    }
+    let params = scrypt::Params::new(work.ilog2() as u8, r.parse().ok()?, p.parse().ok()?).ok()?;
+    let mut hash = [0; 64];
+    scrypt::scrypt(password.as_bytes(), salt.as_bytes(), &params, &mut hash).ok()?;
+    Some(format!(
+        "scrypt${n}${salt}${r}${p}${}",
+        STANDARD.encode(hash)
+    ))
+}
+
+fn rounds_of(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|rounds| *rounds > 0)
+}
+
+/// Bytes as small hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,15 +1,112 @@
 //! Permissions: who may do what with which kind of object.
 
+use std::collections::BTreeSet;
+
 use migration::Model;
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{
+    ActiveValue::Set,
+    ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+};
 
 use crate::{
-    db::Transaction,
-    entities::{content_type, permission},
+    db::{Connection, Transaction},
+    entities::{
+        content_type, group_permissions, permission, user, user_groups, user_user_permissions,
+    },
 };
 
 /// What can be done with any kind of object, in Django's order.
 const ACTIONS: [&str; 4] = ["add", "change", "delete", "view"];
+
+/// What somebody may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Permissions {
+    /// Everything.
+    All,
+    /// What is named, as `polls_app.change_question`.
+    Some(BTreeSet<String>),
+}
+
+impl Permissions {
+    /// Those of a user: their own and those of their groups. Superusers have all, inactive users none.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn of(db: Connection<'_>, user: &user::Model) -> Result<Self, DbErr> {
+        if !user.is_active {
+            return Ok(Self::Some(BTreeSet::new()));
+        }
+        if user.is_superuser {
+            return Ok(Self::All);
+        }
+        let own = Query::select()
+            .column(user_user_permissions::Column::PermissionId)
+            .from(user_user_permissions::Entity)
+            .and_where(user_user_permissions::COLUMN.user_id.eq(user.id))
+            .take();
+        let of_groups = Query::select()
+            .column((
+                group_permissions::Entity,
+                group_permissions::Column::PermissionId,
+            ))
+            .from(group_permissions::Entity)
+            .inner_join(
+                user_groups::Entity,
+                Expr::col((user_groups::Entity, user_groups::Column::GroupId)).equals((
+                    group_permissions::Entity,
+                    group_permissions::Column::GroupId,
+                )),
+            )
+            .and_where(user_groups::COLUMN.user_id.eq(user.id))
+            .take();
+        let id = (permission::Entity, permission::Column::Id);
+        let either = Expr::col(id)
+            .in_subquery(own)
+            .or(Expr::col(id).in_subquery(of_groups));
+        Ok(Self::Some(named(db, either).await?.into_values().collect()))
+    }
+
+    /// Whether this is among them.
+    pub fn contains(&self, permission: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(names) => names.contains(permission),
+        }
+    }
+}
+
+/// The permissions that a condition chooses, by id and as `polls_app.change_question`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn named(
+    db: Connection<'_>,
+    condition: Expr,
+) -> Result<std::collections::BTreeMap<i32, String>, DbErr> {
+    let rows = db.query_all(joined().and_where(condition)).await?;
+    let name = |row: &QueryResult| {
+        let (app, codename): (String, String) =
+            (row.try_get("", "app_label")?, row.try_get("", "codename")?);
+        Ok((row.try_get("", "id")?, format!("{app}.{codename}")))
+    };
+    rows.iter().map(name).collect()
+}
+
+/// All columns that name a permission, with those of its content type.
+pub fn joined() -> SelectStatement {
+    use content_type::Column::{AppLabel, Id as TypeId, Model as ModelName};
+    use permission::Column::{Codename, ContentTypeId, Id, Name};
+    Query::select()
+        .columns([Id, Name, Codename].map(|column| (permission::Entity, column)))
+        .columns([AppLabel, ModelName].map(|column| (content_type::Entity, column)))
+        .from(permission::Entity)
+        .inner_join(
+            content_type::Entity,
+            Expr::col((content_type::Entity, TypeId)).equals((permission::Entity, ContentTypeId)),
+        )
+        .take()
+}
 
 /// Creates the four permissions of each of these models where they are missing. Models without a content type get
 /// none.

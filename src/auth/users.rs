@@ -62,7 +62,25 @@ pub async fn set_password(tx: &Transaction, id: i32, password: String) -> Result
     update.filter(COLUMN.id.eq(id)).exec(tx).await.map(drop)
 }
 
-fn normalize_email(email: &str) -> String {
+/// Stores a hash in the place of another, if the other is still there; whether it was.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn replace_password(
+    tx: &Transaction,
+    id: i32,
+    old: &str,
+    new: &str,
+) -> Result<bool, DbErr> {
+    let update = Entity::update_many().col_expr(Column::Password, Expr::value(new));
+    let update = update
+        .filter(COLUMN.id.eq(id))
+        .filter(COLUMN.password.eq(old));
+    Ok(update.exec(tx).await?.rows_affected == 1)
+}
+
+/// An address with its domain in small letters.
+pub fn normalize_email(email: &str) -> String {
     match email.trim().rsplit_once('@') {
         Some((name, domain)) => format!("{name}@{}", domain.to_lowercase()),
         None => email.to_owned(),

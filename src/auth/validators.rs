@@ -57,6 +57,24 @@ pub fn email_errors(email: &str) -> Vec<String> {
     errors
 }
 
+/// What is wrong with a password that was typed twice.
+pub fn new_password_errors(new: &str, again: &str, user: &KnownOfUser<'_>) -> Vec<String> {
+    if new != again {
+        return vec!["The two password fields didn’t match.".to_owned()];
+    }
+    password_errors(new, user)
+}
+
+/// What passwords must be like, for those who are to think of one.
+pub fn help_texts() -> Vec<&'static str> {
+    vec![
+        "Your password can’t be too similar to your other personal information.",
+        "Your password must contain at least 8 characters.",
+        "Your password can’t be a commonly used password.",
+        "Your password can’t be entirely numeric.",
+    ]
+}
+
 fn length_error(text: &str, limit: usize) -> Option<String> {
     let length = text.chars().count();
     (length > limit)

@@ -12,3 +12,23 @@ pub mod session;
 pub mod user;
 pub mod user_groups;
 pub mod user_user_permissions;
+
+use sea_orm::{EntityTrait, Iterable, RelationTrait, sea_query::TableRef};
+
+/// The table that a column of an entity refers to.
+pub fn references<E: EntityTrait>(column: &str) -> Option<String> {
+    E::Relation::iter()
+        .map(|relation| relation.def())
+        .find_map(|definition| {
+            let is_own = definition
+                .from_col
+                .iter()
+                .any(|own| own.to_string() == column);
+            match definition.to_tbl {
+                TableRef::Table(name, _) if !definition.is_owner && is_own => {
+                    Some(name.1.to_string())
+                }
+                _ => None,
+            }
+        })
+}

@@ -1,5 +1,6 @@
 //! The app `polls_app`: questions, choices and votes.
 
+pub mod admin;
 pub mod queries;
 pub mod seed;
 pub mod urls;

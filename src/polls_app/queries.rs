@@ -90,17 +90,15 @@ pub async fn published(
         .await
 }
 
-/// The question of that id, if it has been published, and its choices in the order in which they were added.
+/// The question of that id, published or not, and its choices in the order in which they were added.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn published_with_choices(
+pub async fn with_choices(
     db: &impl ConnectionTrait,
     id: i32,
-    now: DateTime<Utc>,
 ) -> Result<Option<(question::Model, Vec<choice::Model>)>, DbErr> {
-    let question = question::Entity::find_by_id(id).filter(question::COLUMN.pub_date.lte(now));
-    let with_choices = question
+    let with_choices = question::Entity::find_by_id(id)
         .find_with_related(choice::Entity)
         .order_by_asc(choice::Column::Id);
     Ok(with_choices.all(db).await?.pop())

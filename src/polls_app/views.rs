@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use minijinja::{context, value::Serde};
 use poem::{Request, Response, handler, http::StatusCode, web::Data};
 use sea_orm::ConnectionTrait;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::{queries, urls};
 use crate::{
     app::App,
+    auth::login,
     entities::{choice, question},
     error::{AppError, Result},
     web::{
@@ -18,6 +20,7 @@ use crate::{
         format::{Moment, counted},
         page::Page,
         routing::redirect,
+        visitor::session_of,
     },
 };
 
@@ -28,7 +31,7 @@ pub async fn index(page: Page, Data(app): Data<&Arc<App>>) -> Result<Response> {
     let latest = queries::latest(app.db.read(), now).await?;
     let rows: Vec<_> = latest
         .into_iter()
-        .map(|listed| Row::new(listed, now))
+        .map(|listed| Row::new(listed, now, app.settings.time_zone))
         .collect();
     page.render(
         "polls_app/index.html",
@@ -39,7 +42,7 @@ pub async fn index(page: Page, Data(app): Data<&Arc<App>>) -> Result<Response> {
 /// A question with its choices to vote for.
 #[handler]
 pub async fn detail(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
-    let shown = Shown::find(app.db.read(), question_id(request)?, app.now()).await?;
+    let shown = Shown::find(app, app.db.read(), request).await?;
     page.render(
         "polls_app/detail.html",
         context! { question => Serde(shown), error_message => "" },
@@ -53,7 +56,7 @@ pub async fn results(
     Data(app): Data<&Arc<App>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(app.db.write(), question_id(request)?, app.now()).await?;
+    let shown = Shown::find(app, app.db.write(), request).await?;
     page.render(
         "polls_app/results.html",
         context! { question => Serde(shown) },
@@ -79,7 +82,7 @@ pub async fn vote(
     {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
-    let shown = Shown::find(app.db.write(), id, now).await?;
+    let shown = Shown::find(app, app.db.write(), request).await?;
     // A choice of this question that took no vote has as many as can be counted.
     let is_full = shown.choices.iter().any(|choice| Some(choice.id) == chosen);
     let error_message = if is_full {
@@ -112,12 +115,12 @@ struct Row {
 }
 
 impl Row {
-    fn new(listed: queries::Listed, now: DateTime<Utc>) -> Self {
+    fn new(listed: queries::Listed, now: DateTime<Utc>, zone: Tz) -> Self {
         Self {
             url: urls::detail(listed.id),
             votes: counted(listed.votes, "vote"),
             choices: counted(listed.choices, "choice"),
-            published: Moment::new(listed.pub_date, now),
+            published: Moment::new(listed.pub_date, now, zone),
             text: listed.question_text,
         }
     }
@@ -131,6 +134,8 @@ struct Shown {
     url_results: String,
     url_vote: String,
     published: Moment,
+    /// Whether visitors see it too.
+    is_published: bool,
     votes: String,
     choices: Vec<ShownChoice>,
 }
@@ -149,13 +154,26 @@ struct ShownChoice {
 }
 
 impl Shown {
-    async fn find(db: &impl ConnectionTrait, id: i32, now: DateTime<Utc>) -> Result<Self> {
-        let found = queries::published_with_choices(db, id, now).await?;
+    /// The question that an address names. One that is not published yet is there for staff only, to look at.
+    async fn find(app: &App, db: &impl ConnectionTrait, request: &Request) -> Result<Self> {
+        let found = queries::with_choices(db, question_id(request)?).await?;
         let (question, choices) = found.ok_or(AppError::NotFound)?;
-        Ok(Self::new(question, choices, now))
+        let now = app.now();
+        if question.pub_date > now {
+            let user = login::current_user(app, session_of(request)).await?;
+            if !user.is_some_and(|user| user.row.is_staff) {
+                return Err(AppError::NotFound);
+            }
+        }
+        Ok(Self::new(question, choices, now, app.settings.time_zone))
     }
 
-    fn new(question: question::Model, choices: Vec<choice::Model>, now: DateTime<Utc>) -> Self {
+    fn new(
+        question: question::Model,
+        choices: Vec<choice::Model>,
+        now: DateTime<Utc>,
+        zone: Tz,
+    ) -> Self {
         let total: i64 = choices.iter().map(|choice| i64::from(choice.votes)).sum();
         let most = choices
             .iter()
@@ -186,8 +204,9 @@ impl Shown {
             url: urls::detail(question.id),
             url_results: urls::results(question.id),
             url_vote: urls::vote(question.id),
-            published: Moment::new(question.pub_date, now),
+            published: Moment::new(question.pub_date, now, zone),
             votes: counted(total, "vote"),
+            is_published: question.pub_date <= now,
             choices: choices.into_iter().map(shown).collect(),
             text: question.question_text,
         }

@@ -8,6 +8,7 @@ mod server;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use chrono_tz::Tz;
 
 pub use self::{
     database::DatabaseSettings,
@@ -18,10 +19,13 @@ pub use self::{
 /// All settings.
 ///
 /// - `DEBUG`: developer mode; default false. Templates and assets come from disk.
+/// - `TIME_ZONE`: in which times are shown and typed, as `Europe/Berlin`; default `UTC`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Developer mode.
     pub debug: bool,
+    /// In which times are shown and typed.
+    pub time_zone: Tz,
     /// Which database.
     pub database: DatabaseSettings,
     /// The secret key, and whom to believe.
@@ -39,6 +43,8 @@ impl Settings {
         let debug = env::flag("DEBUG")?;
         Ok(Self {
             debug,
+            time_zone: env::parsed("TIME_ZONE", "the name of a time zone, as Europe/Berlin")?
+                .unwrap_or(Tz::UTC),
             database: DatabaseSettings::from_env()?,
             security: SecuritySettings::from_env(debug)?,
             server: ServerSettings::from_env()?,

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::env;
+use crate::{auth::hashers::ITERATIONS, signing::Keys};
 
 /// The key of a site in debug mode that has none of its own.
 const DEBUG_KEY: &str = "django-insecure-polls-debug-mode-only";
@@ -13,14 +14,17 @@ const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 
 /// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what visitors carry; required unless `DEBUG` is on, 16 characters at
 ///   least.
+/// - `SECRET_KEY_FALLBACKS`: older keys, separated by commas, whose signatures are still believed.
 /// - `ALLOWED_HOSTS`: the names the site answers to, separated by commas: exact, `.suffix` with all below it, or `*`;
 ///   required unless `DEBUG` is on, which allows the names of this machine.
 /// - `CSRF_TRUSTED_ORIGINS`: other sites whose forms are taken, as `https://example.com` or `https://*.example.com`.
-/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` is believed; default loopback.
+/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed; default loopback.
 #[derive(Debug, Clone)]
 pub struct SecuritySettings {
-    /// Signs what visitors carry.
-    pub secret_key: SecretString,
+    /// Sign what visitors carry.
+    pub keys: Keys,
+    /// Rounds of PBKDF2 for new hashes. Tests lower them; no variable does.
+    pub password_iterations: u32,
     /// The names the site answers to.
     pub allowed_hosts: Vec<String>,
     /// Other sites whose forms are taken.
@@ -48,6 +52,8 @@ impl SecuritySettings {
             }
             Some(key) => key,
         };
+        let fallbacks: Vec<String> = env::list("SECRET_KEY_FALLBACKS")?.unwrap_or_default();
+        let fallbacks = fallbacks.into_iter().map(SecretString::from).collect();
         let allowed_hosts: Vec<String> = env::list("ALLOWED_HOSTS")?.unwrap_or_default();
         if let Some(host) = allowed_hosts.iter().find(|host| !is_host_pattern(host)) {
             bail!(
@@ -74,7 +80,11 @@ impl SecuritySettings {
             _ => allowed_hosts,
         };
         Ok(Self {
-            secret_key,
+            keys: Keys {
+                current: secret_key,
+                fallbacks,
+            },
+            password_iterations: ITERATIONS,
             allowed_hosts,
             csrf_trusted_origins,
             trusted_proxies,
@@ -83,7 +93,7 @@ impl SecuritySettings {
 
     /// Whether the key is weak by Django's measure (check `security.W009`).
     pub fn has_weak_key(&self) -> bool {
-        let key = self.secret_key.expose_secret();
+        let key = self.keys.current.expose_secret();
         let distinct: std::collections::BTreeSet<char> = key.chars().collect();
         key.chars().count() < 50 || distinct.len() < 5 || key.starts_with("django-insecure-")
     }

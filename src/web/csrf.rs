@@ -6,15 +6,16 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use chrono::{DateTime, Utc};
 use minijinja::value::Object;
 use poem::{
-    Endpoint, Request, Result,
+    Endpoint, Request, Response, Result,
     http::{Method, header},
 };
 use rand::RngExt;
 use subtle::ConstantTimeEq;
 
-use super::{app_of, form::Form, hosts::Origin};
+use super::{app_of, cookies, form::Form, hosts::Origin};
 use crate::error::{AppError, CsrfError};
 
 const COOKIE: &str = "csrftoken";
@@ -112,14 +113,12 @@ impl Token {
         }
     }
 
-    /// The `Set-Cookie` header that the page needs, if it does.
-    pub fn set_cookie(&self, now: chrono::DateTime<chrono::Utc>) -> Option<String> {
-        let secret = self.used.get()?;
-        let expires = now + chrono::TimeDelta::seconds(COOKIE_AGE);
-        let expires = expires.format("%a, %d %b %Y %H:%M:%S GMT");
-        Some(format!(
-            "{COOKIE}={secret}; expires={expires}; Max-Age={COOKIE_AGE}; Path=/; SameSite=Lax"
-        ))
+    /// Gives the browser the secret, if the page used it.
+    pub fn attach(&self, response: &mut Response, now: DateTime<Utc>) {
+        if let Some(secret) = self.used.get() {
+            cookies::set(response, &set_cookie(secret, now));
+            cookies::vary(response);
+        }
     }
 }
 
@@ -156,17 +155,20 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
 }
 
 fn cookie(request: &Request) -> Option<Secret> {
-    let headers = request
-        .headers()
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = headers
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(name, _)| *name == COOKIE)
-        .and_then(|(_, value)| Secret::parse(value))
+    cookies::get(request, COOKIE).and_then(Secret::parse)
+}
+
+fn set_cookie(secret: &Secret, now: DateTime<Utc>) -> String {
+    format!(
+        "{COOKIE}={secret}{}; Path=/; SameSite=Lax",
+        cookies::max_age(COOKIE_AGE, now)
+    )
+}
+
+/// Gives the browser another secret: forms from before a login are worth nothing after it.
+pub fn rotate(response: &mut Response, now: DateTime<Utc>) {
+    cookies::set(response, &set_cookie(&Secret::random(), now));
+    cookies::vary(response);
 }
 
 /// Checks where the form was, as far as the browser says.

@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{app_of, page::html_response};
+use super::{app_of, page::html_response, theme::Theme};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -21,6 +21,7 @@ const RETRY_AFTER: &str = "2";
 /// Turns errors, and panics too, into pages; logs those that are ours, once.
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
+    let theme = Theme::of(&request);
     let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
     let error = match result {
         Ok(Ok(response)) => return Ok(response.into_response()),
@@ -39,7 +40,7 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    Ok(page(&app, &error))
+    Ok(page(&app, &error, theme))
 }
 
 /// Poem's own errors, for addresses and arguments that it refuses, carry a status only.
@@ -64,10 +65,10 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-fn page(app: &App, error: &AppError) -> Response {
+fn page(app: &App, error: &AppError, theme: Theme) -> Response {
     let (title, advice) = texts(error);
     let status = error.status();
-    let context = context! { status => status.as_u16(), title, advice };
+    let context = context! { status => status.as_u16(), title, advice, theme => theme.name() };
     let mut response = match app.templates.render("error.html", context) {
         Ok(html) => html_response(html),
         Err(error) => {
@@ -82,10 +83,15 @@ fn page(app: &App, error: &AppError) -> Response {
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static(methods));
         }
-        AppError::Unavailable(_) => {
+        AppError::Unavailable(_) | AppError::Busy => {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        AppError::TooManyTries(seconds) => {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, (*seconds).into());
         }
         _ => {}
     }
@@ -108,6 +114,19 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
             "Forbidden",
             "CSRF verification failed: this form is out of date or comes from another site. Go back, reload the page and \
              try again.",
+        ),
+        AppError::PermissionDenied => (
+            "Forbidden",
+            "You are not allowed to do this. Ask somebody who manages the users of this site for the permission.",
+        ),
+        AppError::TooManyTries(_) => (
+            "Too Many Requests",
+            "Too many tries to log in have failed. Wait a quarter of an hour, then try again; somebody who manages the \
+             users of this site can give you another password.",
+        ),
+        AppError::Busy => (
+            "Service Unavailable",
+            "Too many people are logging in just now. Try again in a moment.",
         ),
         AppError::NotFound => (
             "Not Found",

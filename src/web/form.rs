@@ -61,6 +61,39 @@ impl Form {
     }
 }
 
+impl Form {
+    /// All values of a field, in the order in which they were sent.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(field, _)| field == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a field was sent, with whatever value.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The fields of a query string.
+    pub fn of_query(query: &str) -> Self {
+        let fields = form_urlencoded::parse(query.as_bytes());
+        Self(
+            fields
+                .take(MAX_FIELDS)
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect(),
+        )
+    }
+
+    /// Names and values, in the order in which they were sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
 /// Views get the form that `csrf::protect` has read and checked.
 impl<'a> FromRequest<'a> for Form {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {

@@ -1,6 +1,7 @@
 //! Numbers and times for people.
 
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 
 /// A moment in the forms that pages show.
@@ -17,10 +18,11 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// `time` as seen at `now`.
-    pub fn new(time: DateTime<Utc>, now: DateTime<Utc>) -> Self {
-        let date = date(time);
-        let full = format!("{date}, {} UTC", clock(time));
+    /// `time` as seen at `now`, on the clocks of a zone.
+    pub fn new(time: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
+        let local = time.with_timezone(&zone);
+        let full = format!("{} {}", date_time(time, zone), local.format("%Z"));
+        let date = date(local);
         Self {
             iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
             date,
@@ -56,8 +58,23 @@ pub fn counted(number: i64, singular: &str) -> String {
     )
 }
 
+/// The same with a plural of its own: `2 entries`.
+pub fn counted_as(number: u64, singular: &str, plural: &str) -> String {
+    let name = if number == 1 { singular } else { plural };
+    format!(
+        "{} {name}",
+        grouped(i64::try_from(number).unwrap_or(i64::MAX))
+    )
+}
+
+/// A day and a time on the clocks of a zone, as Django's admin has it: `Nov. 20, 2026, 6:55 a.m.`
+pub fn date_time(time: DateTime<Utc>, zone: Tz) -> String {
+    let local = time.with_timezone(&zone);
+    format!("{}, {}", date(local), clock(local))
+}
+
 /// Month names as the Associated Press abbreviates them, which is what Django's `N` prints.
-fn date(time: DateTime<Utc>) -> String {
+fn date(time: DateTime<Tz>) -> String {
     const MONTHS: [&str; 12] = [
         "Jan.", "Feb.", "March", "April", "May", "June", "July", "Aug.", "Sept.", "Oct.", "Nov.",
         "Dec.",
@@ -71,7 +88,7 @@ fn date(time: DateTime<Utc>) -> String {
 }
 
 /// The time of day as Django's `P` prints it: `6:55 a.m.`, `noon`.
-fn clock(time: DateTime<Utc>) -> String {
+fn clock(time: DateTime<Tz>) -> String {
     let (is_pm, hour) = time.hour12();
     match (time.hour(), time.minute()) {
         (0, 0) => "midnight".to_owned(),
@@ -126,7 +143,7 @@ mod tests {
     #[test]
     fn moments_read_well() {
         let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
-        let moment = Moment::new("2026-11-20T06:55:00Z".parse().unwrap(), now);
+        let moment = Moment::new("2026-11-20T06:55:00Z".parse().unwrap(), now, Tz::UTC);
         assert_eq!(moment.full, "Nov. 20, 2026, 6:55 a.m. UTC");
         assert_eq!(moment.iso, "2026-11-20T06:55:00Z");
         let expected = [
@@ -145,6 +162,9 @@ mod tests {
         for (seconds, text) in expected {
             assert_eq!(ago(TimeDelta::seconds(seconds)), text);
         }
-        assert_eq!(Moment::new(now, now).full, "Nov. 20, 2026, noon UTC");
+        assert_eq!(
+            Moment::new(now, now, Tz::UTC).full,
+            "Nov. 20, 2026, noon UTC"
+        );
     }
 }

@@ -54,15 +54,52 @@ pub fn peer_address(request: &Request) -> Option<IpAddr> {
         .map(|address| address.ip().to_canonical())
 }
 
+/// The visitor's address, or what proxies that we trust say it is: of those in `X-Forwarded-For`, the last that is not
+/// one of theirs.
+pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
+    let mut address = peer_address(request)?;
+    let headers = request.headers().get_all("x-forwarded-for").iter();
+    let lists: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).collect();
+    for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
+        if !is_trusted(address, security) {
+            break;
+        }
+        match hop.trim().parse::<IpAddr>() {
+            Ok(hop) => address = hop.to_canonical(),
+            // What stands before is anybody's guess.
+            Err(_) => break,
+        }
+    }
+    Some(address)
+}
+
+/// Whether an address leads nowhere but to this site (Django's `url_has_allowed_host_and_scheme`): browsers read
+/// backslashes as slashes, skip control characters, and take `//` for the start of a host.
+pub fn is_own_address(address: &str, own: &Origin) -> bool {
+    let has_oddities = address.starts_with(char::is_whitespace)
+        || address.chars().any(|c| c.is_control() || c == '\\');
+    if address.is_empty() || has_oddities {
+        return false;
+    }
+    match address.strip_prefix('/') {
+        Some(rest) => !rest.starts_with('/'),
+        None => url::Url::parse(address).is_ok_and(|url| {
+            let own = url::Url::parse(&format!("{}://{}", own.scheme(), own.host));
+            address.contains("://") && own.is_ok_and(|own| own.origin() == url.origin())
+        }),
+    }
+}
+
+fn is_trusted(address: IpAddr, security: &SecuritySettings) -> bool {
+    security
+        .trusted_proxies
+        .iter()
+        .any(|network| network.contains(&address))
+}
+
 fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
-    let peer = peer_address(request);
-    let is_trusted = peer.is_some_and(|peer| {
-        security
-            .trusted_proxies
-            .iter()
-            .any(|network| network.contains(&peer))
-    });
-    is_trusted && request.header("x-forwarded-proto") == Some("https")
+    peer_address(request).is_some_and(|peer| is_trusted(peer, security))
+        && request.header("x-forwarded-proto") == Some("https")
 }
 
 fn is_allowed(host: &str, allowed: &[String]) -> bool {
@@ -137,6 +174,35 @@ mod tests {
             "[::1",
         ] {
             assert!(!is_allowed(host, &allowed), "{host}");
+        }
+        let own = Origin {
+            is_secure: true,
+            host: "example.com".to_owned(),
+        };
+        for address in [
+            "/",
+            "/admin/?q=//x",
+            "https://example.com/admin/",
+            "https://example.com:443/",
+        ] {
+            assert!(is_own_address(address, &own), "{address}");
+        }
+        for address in [
+            "",
+            "//evil.com",
+            "/\\evil.com",
+            "\\\\evil.com",
+            "///evil.com",
+            "https://evil.com",
+            "http://example.com/",
+            "https:evil.com",
+            "javascript:alert(1)",
+            " /",
+            "/\n/evil.com",
+            "https://example.com@evil.com/",
+            "evil",
+        ] {
+            assert!(!is_own_address(address, &own), "{address}");
         }
         assert!(is_allowed("anything.test", &["*".to_owned()]));
         assert!(!is_allowed("any thing/", &["*".to_owned()]));

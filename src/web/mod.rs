@@ -1,30 +1,39 @@
 //! The web server: routing, what every request passes, and the pages' common parts.
 
+mod compression;
+pub mod cookies;
 pub mod csrf;
 mod errors;
 pub mod form;
 pub mod format;
 mod headers;
 pub mod health;
-mod hosts;
+pub mod hosts;
+pub mod messages;
 pub mod page;
 mod request_log;
 pub mod routing;
 pub mod server;
 pub mod statics;
 pub mod templates;
+mod theme;
+pub mod visitor;
 
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Request, Response, Route, http::StatusCode};
 
-use crate::{app::App, polls_app};
+use crate::{admin, app::App, auth, polls_app};
 
 /// The whole site. What a request passes on its way in is listed from the last to the first.
 pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
     let pages = Route::new()
         .nest_no_strip("/polls/", polls_app::routes())
-        .at("/", poem::endpoint::make_sync(home));
+        .at("/", poem::endpoint::make_sync(home))
+        .nest_no_strip("/admin/", admin::routes(auth::admin::routes(Route::new())));
+    let pages = routing::post(pages, "/theme/", theme::choose);
+    // Nothing before this needs to know who asks.
+    let pages = pages.around(visitor::remember);
     let site = Route::new()
         .at("/livez", poem::get(health::livez))
         .at("/readyz", poem::get(health::readyz))
@@ -35,6 +44,7 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
         // Whatever went wrong becomes a page of ours.
         .around(errors::pages)
         .around(headers::secure)
+        .around(compression::pages)
         // Outermost, so that every answer is logged, with its final status.
         .around(request_log::log)
         .data(app)

@@ -3,50 +3,47 @@
 use std::sync::Arc;
 
 use minijinja::{Value, context};
-use poem::{
-    FromRequest, Request, RequestBody, Response, Result,
-    http::{HeaderValue, header},
-};
+use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
 
-use super::{app_of, csrf::Token};
+use super::{app_of, csrf::Token, theme::Theme};
 use crate::{app::App, error};
 
-/// Renders templates with what all of them may need: the CSRF token.
+/// Renders templates with what all of them may need: the CSRF token, the theme.
 #[derive(Debug)]
 pub struct Page {
     app: Arc<App>,
     token: Arc<Token>,
+    theme: Theme,
 }
 
 impl<'a> FromRequest<'a> for Page {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        let app = app_of(request).clone();
-        Ok(Self {
-            app,
-            token: Arc::new(Token::for_request(request)),
-        })
+        Ok(Self::new(request))
     }
 }
 
 impl Page {
+    /// A page that answers `request`.
+    pub fn new(request: &Request) -> Self {
+        let token = Arc::new(Token::for_request(request));
+        Self {
+            app: app_of(request).clone(),
+            token,
+            theme: Theme::of(request),
+        }
+    }
+
     /// The page that a template makes of `context`.
     ///
     /// # Errors
     /// When the template is at fault.
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
-        let common = context! { csrf_token => Value::from_dyn_object(self.token.clone()) };
-        let html = self
-            .app
-            .templates
-            .render(template, context! { ..context, ..common })?;
+        let csrf_token = Value::from_dyn_object(self.token.clone());
+        let common = context! { csrf_token, theme => self.theme.name() };
+        let context = context! { ..context, ..common };
+        let html = self.app.templates.render(template, context)?;
         let mut response = html_response(html);
-        if let Some(cookie) = self.token.set_cookie(self.app.now()) {
-            let cookie = HeaderValue::from_str(&cookie).expect("a secret is plain ASCII");
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-            response
-                .headers_mut()
-                .append(header::VARY, HeaderValue::from_static("Cookie"));
-        }
+        self.token.attach(&mut response, self.app.now());
         Ok(response)
     }
 }

@@ -12,6 +12,7 @@ use crate::error::AppError;
 
 const READS: &str = "GET, HEAD, OPTIONS";
 const TAKES: &str = "POST, OPTIONS";
+const BOTH: &str = "GET, HEAD, POST, OPTIONS";
 
 /// A page at `path`, which ends with a slash.
 pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
@@ -21,6 +22,15 @@ pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 's
 /// An address that takes forms and has no page.
 pub fn post(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
     add(route, path, TAKES, view)
+}
+
+/// A page with a form that is sent to its own address.
+pub fn get_and_post(
+    route: Route,
+    path: &str,
+    view: impl Endpoint<Output = Response> + 'static,
+) -> Route {
+    add(route, path, BOTH, view)
 }
 
 /// A redirect; poem has no 302, which Django sends.

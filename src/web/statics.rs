@@ -120,7 +120,7 @@ fn is_known(header: &str, etag: &str) -> bool {
 }
 
 /// Whether an `Accept-Encoding` header takes an encoding (RFC 9110, 12.5.3).
-fn accepts(header: &str, encoding: &str) -> bool {
+pub fn accepts(header: &str, encoding: &str) -> bool {
     header.split(',').any(|entry| {
         let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
         let quality = parameters

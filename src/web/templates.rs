@@ -79,24 +79,33 @@ fn format_escaped(
     value: &Value,
 ) -> Result<(), Error> {
     match value.as_str() {
-        Some(text) if !value.is_safe() => {
-            let mut rest = text;
-            while let Some(position) = rest.find(['&', '<', '>', '"', '\'']) {
-                let (plain, special) = rest.split_at(position);
-                out.write_str(plain)?;
-                out.write_str(match special.as_bytes()[0] {
-                    b'&' => "&amp;",
-                    b'<' => "&lt;",
-                    b'>' => "&gt;",
-                    b'"' => "&quot;",
-                    _ => "&#x27;",
-                })?;
-                rest = &special[1..];
-            }
-            Ok(out.write_str(rest)?)
-        }
+        Some(text) if !value.is_safe() => Ok(write_escaped(out, text)?),
         _ => minijinja::escape_formatter(out, state, value),
     }
+}
+
+/// A text as HTML.
+pub fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    write_escaped(&mut html, text).expect("a string takes all");
+    html
+}
+
+fn write_escaped(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    let mut rest = text;
+    while let Some(position) = rest.find(['&', '<', '>', '"', '\'']) {
+        let (plain, special) = rest.split_at(position);
+        out.write_str(plain)?;
+        out.write_str(match special.as_bytes()[0] {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&quot;",
+            _ => "&#x27;",
+        })?;
+        rest = &special[1..];
+    }
+    out.write_str(rest)
 }
 
 /// A template from the working directory, with a check whether it has changed since.

@@ -16,8 +16,8 @@ on_both_databases! {
             "",
             "System check identified no issues (0 silenced).",
             "",
-            "You have 19 unapplied migration(s). Your project may not work properly until you apply the migrations for app(s): \
-             admin, auth, contenttypes, polls_app, sessions.",
+            "You have 21 unapplied migration(s). Your project may not work properly until you apply the migrations for app(s): \
+             admin, auth, contenttypes, polls, polls_app, sessions.",
             "Run 'polls migrate' to apply them.",
         ]);
         assert!(chrono::NaiveDateTime::parse_from_str(lines[6], "%B %d, %Y - %H:%M:%S").is_ok(), "{}", lines[6]);

@@ -28,7 +28,9 @@ async fn assert_same_as_captured(backend: Backend, dialect: &str) {
         .skip(1)
         .map(|part| part.split_once(" ====\n").unwrap())
         .collect();
-    assert_eq!(scripts.len(), Graph::new().full_plan().len());
+    let plan = Graph::new().full_plan();
+    let of_django = plan.iter().filter(|migration| migration.app != "polls");
+    assert_eq!(scripts.len(), of_django.count());
     for (migration, expected) in scripts {
         let (app, name) = migration.split_once('.').unwrap();
         let said = site

@@ -72,7 +72,11 @@ impl SchemaEditor {
                 self.alter_unique_together(from.model(app, model), to.model(app, model));
             }
             Operation::AlterModelOptions { .. } => {}
-            Operation::RunPython {
+            Operation::RunSql {
+                forwards: apply,
+                backwards: unapply,
+            }
+            | Operation::RunPython {
                 forwards: apply,
                 backwards: unapply,
                 ..

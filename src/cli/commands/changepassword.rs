@@ -4,7 +4,8 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     auth::{
-        hashers, users,
+        hashers::{self, ITERATIONS},
+        users,
         validators::{KnownOfUser, password_errors},
     },
     cli::{Context, prompt},
@@ -34,7 +35,7 @@ impl Args {
         }
         context.tell(format_args!("Changing password for user '{username}'\n"));
         let password =
-            hashers::make_password(ask_password(&(&user).into(), &username).await?).await;
+            hashers::make_password(&ask_password(&(&user).into(), &username).await?, ITERATIONS);
         let tx = db.begin().await?;
         users::set_password(&tx, user.id, password).await?;
         tx.commit().await?;

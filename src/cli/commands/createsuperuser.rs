@@ -6,7 +6,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     auth::{
-        hashers, users,
+        hashers::{self, ITERATIONS},
+        users,
         validators::{KnownOfUser, email_errors, password_errors, username_errors},
     },
     cli::{Context, prompt},
@@ -55,7 +56,7 @@ impl Args {
             self.asked(&db).await?
         };
         let password = match user.password {
-            Some(password) => hashers::make_password(password).await,
+            Some(password) => hashers::make_password(&password, ITERATIONS),
             None => hashers::unusable_password(),
         };
         let tx = db.begin().await?;

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    app::App,
+    app::{App, admin_site},
     checks::{self, Tag},
     cli::Context,
     migrations,
@@ -36,7 +36,7 @@ impl Args {
             writeln!(context.out, "Performing system checks...\n")?;
         }
         // The database is looked at below: a server starts without it and waits for it.
-        let messages = checks::run(&settings, &[Tag::Settings, Tag::Templates]).await;
+        let messages = checks::run(&settings, &[Tag::Admin, Tag::Settings, Tag::Templates]).await;
         if !checks::report(
             &messages,
             checks::Level::Error,
@@ -45,12 +45,14 @@ impl Args {
         )? {
             return Ok(ExitCode::FAILURE);
         }
-        let app = App::build(settings, Utc::now).await.with_context(|| {
-            format!(
-                "the database at {} cannot be opened",
-                context.settings.database.display()
-            )
-        })?;
+        let app = App::build(settings, admin_site(), Utc::now)
+            .await
+            .with_context(|| {
+                format!(
+                    "the database at {} cannot be opened",
+                    context.settings.database.display()
+                )
+            })?;
         context.databases.push(app.db.write().clone());
         notice_unapplied(context, &app).await?;
         let listener = TcpListener::bind(address)

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use migration::{Field, Kind, Model, State};
 use sea_orm::{
     ColumnTrait, ColumnType, DbBackend, EntityTrait, IdenStatic, Iterable, PrimaryKeyToColumn,
-    PrimaryKeyTrait, RelationTrait, Schema,
-    sea_query::{StringLen, TableRef},
+    PrimaryKeyTrait, Schema, sea_query::StringLen,
 };
 
 use super::{Column, Table};
 use crate::entities::{
-    choice, content_type, group, group_permissions, log_entry, permission, question, session, user,
-    user_groups, user_user_permissions,
+    choice, content_type, group, group_permissions, log_entry, permission, question, references,
+    session, user, user_groups, user_user_permissions,
 };
 
 /// The tables of an app as its migrations leave them.
@@ -133,22 +132,4 @@ fn kind(column_type: &ColumnType) -> String {
         ColumnType::TimestampWithTimeZone => "DateTime".to_owned(),
         other => format!("{other:?}"),
     }
-}
-
-/// The table that a column of an entity refers to.
-fn references<E: EntityTrait>(column: &str) -> Option<String> {
-    E::Relation::iter()
-        .map(|relation| relation.def())
-        .find_map(|definition| {
-            let is_own = definition
-                .from_col
-                .iter()
-                .any(|own| own.to_string() == column);
-            match definition.to_tbl {
-                TableRef::Table(name, _) if !definition.is_owner && is_own => {
-                    Some(name.1.to_string())
-                }
-                _ => None,
-            }
-        })
 }

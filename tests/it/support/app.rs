@@ -5,9 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::{EndpointExt, Response, endpoint::BoxEndpoint};
 use polls::{
-    app::App,
+    app::{App, admin_site},
     entities::{choice, question},
     settings::{SecuritySettings, ServerSettings, Settings, loopback},
+    signing::Keys,
     web,
 };
 use sea_orm::{ActiveValue::Set, EntityTrait};
@@ -34,9 +35,14 @@ pub struct TestQuestion {
 pub fn settings(database: &TestDatabase) -> Settings {
     Settings {
         debug: false,
+        time_zone: chrono_tz::Tz::UTC,
         database: database.settings(),
         security: SecuritySettings {
-            secret_key: "test-secret-key-0123456789".into(),
+            keys: Keys {
+                current: "test-secret-key-0123456789".into(),
+                fallbacks: vec!["older-key".into()],
+            },
+            password_iterations: 1000,
             allowed_hosts: vec!["testserver".to_owned()],
             csrf_trusted_origins: vec![
                 "https://*.trusted.example".to_owned(),
@@ -62,7 +68,7 @@ impl TestApp {
     }
 
     pub async fn with_settings(database: TestDatabase, settings: Settings) -> Self {
-        let app = App::build(settings, now).await.unwrap();
+        let app = App::build(settings, admin_site(), now).await.unwrap();
         let router = Arc::new(web::router(app.clone()).boxed());
         Self {
             app,

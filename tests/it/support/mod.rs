@@ -38,6 +38,23 @@ macro_rules! on_both_databases {
     };
 }
 
+/// What a command said, without what it said about the app that Django does not know.
+pub fn as_django(text: &str) -> String {
+    let mut is_ours = false;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        // A heading of `showmigrations`, or a line of a plan, with what is indented below it.
+        if !line.starts_with(' ') {
+            is_ours = line == "polls" || line.contains("polls.0");
+        }
+        if !is_ours && !line.contains("polls.0") {
+            lines.push(line.replace(" polls,", ""));
+        }
+    }
+    let end = if text.ends_with('\n') { "\n" } else { "" };
+    lines.join("\n") + end
+}
+
 /// A file of what was captured from Django.
 pub fn captured(path: &str) -> String {
     let path = format!("{}/tests/data/django/{path}", env!("CARGO_MANIFEST_DIR"));

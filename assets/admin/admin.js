@@ -1,0 +1,205 @@
+// What makes the admin quicker. Every page does its work without this.
+"use strict";
+
+document.documentElement.classList.add("has-script");
+
+const make = (tag, properties, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+
+// Menus close when something else is clicked, or with Escape.
+const menus = () => document.querySelectorAll("details.menu[open]");
+document.addEventListener("click", (event) => {
+  for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of menus()) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// Ctrl+S, or Command+S, saves.
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s") {
+    const save = document.querySelector("button[name=_save]");
+    if (save) {
+      event.preventDefault();
+      save.click();
+    }
+  }
+});
+
+// Who leaves a form with changes is asked first.
+for (const form of document.querySelectorAll("form[data-guard]")) {
+  let isChanged = document.querySelector("#errors, #meanwhile") !== null;
+  form.addEventListener("input", () => { isChanged = true; });
+  form.addEventListener("submit", () => { isChanged = false; });
+  addEventListener("beforeunload", (event) => { if (isChanged) event.preventDefault(); });
+}
+
+// The first error has the focus, unless the page chose something else.
+document.querySelector("#meanwhile, #errors")?.focus();
+
+// Today and now, on the clocks of the site.
+const zone = document.querySelector(".zone-note")?.textContent.match(/in ([\w/+-]+)\./)?.[1];
+const clock = () => {
+  const parts = new Intl.DateTimeFormat("en-CA", {
+    timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  }).formatToParts(new Date());
+  const part = (type) => parts.find((one) => one.type === type).value;
+  return { date: `${part("year")}-${part("month")}-${part("day")}`, time: `${part("hour")}:${part("minute")}:${part("second")}` };
+};
+const addClocks = (root) => {
+  for (const moment of root.querySelectorAll(".moment")) {
+    const [date, time] = moment.querySelectorAll("input");
+    const button = (text, set) => make("button", {
+      type: "button", className: "btn", textContent: text,
+      onclick: () => { set(clock()); moment.dispatchEvent(new Event("input", { bubbles: true })); },
+    });
+    moment.append(
+      button("Today", (now) => { date.value = now.date; }),
+      button("Now", (now) => { date.value = now.date; time.value = now.time; }),
+    );
+  }
+};
+addClocks(document);
+
+// Inlines: further rows from the template, numbered on.
+for (const inline of document.querySelectorAll("[data-inline]")) {
+  const template = inline.querySelector("template[data-empty]");
+  if (!template) continue;
+  const { inline: prefix, max, name } = inline.dataset;
+  const rows = inline.querySelector("[data-rows]");
+  const total = inline.querySelector(`[name="${prefix}-TOTAL_FORMS"]`);
+  const initial = Number(inline.querySelector(`[name="${prefix}-INITIAL_FORMS"]`).value);
+  const renumber = () => {
+    [...rows.children].forEach((row, index) => {
+      for (const element of row.querySelectorAll("[name], [id], [for], [aria-describedby]")) {
+        for (const attribute of ["name", "id", "for", "aria-describedby"]) {
+          const value = element.getAttribute(attribute);
+          if (value) element.setAttribute(attribute, value.replace(new RegExp(`${prefix}-(\\d+|__prefix__)-`, "g"), `${prefix}-${index}-`));
+        }
+      }
+    });
+    total.value = rows.children.length;
+    add.disabled = rows.children.length >= Number(max);
+  };
+  const removable = (row) => {
+    const button = make("button", {
+      type: "button", className: "btn btn-sm", textContent: "Remove",
+      onclick: () => {
+        const next = row.nextElementSibling ?? row.previousElementSibling;
+        row.remove();
+        renumber();
+        (next?.querySelector("input:not([type=hidden])") ?? add).focus();
+        inline.dispatchEvent(new Event("input", { bubbles: true }));
+      },
+    });
+    button.setAttribute("aria-label", `Remove this ${name}`);
+    (row.querySelector(".delete-cell, .stacked-head") ?? row.lastElementChild).append(button);
+  };
+  const add = make("button", {
+    type: "button", className: "btn", textContent: `Add another ${name}`,
+    onclick: () => {
+      const row = template.content.firstElementChild.cloneNode(true);
+      for (const node of row.querySelectorAll("label, [aria-label]")) {
+        const number = rows.children.length + 1;
+        if (node.hasAttribute("aria-label")) node.setAttribute("aria-label", node.getAttribute("aria-label").replace("__number__", number));
+        else node.textContent = node.textContent.replace("__number__", number);
+      }
+      rows.append(row);
+      addClocks(row);
+      removable(row);
+      renumber();
+      row.querySelector("input:not([type=hidden])").focus();
+    },
+  });
+  [...rows.children].slice(initial).forEach(removable);
+  inline.append(make("div", { className: "card-footer" }, add));
+  renumber();
+}
+
+// Two boxes in the place of a list of many.
+for (const source of document.querySelectorAll("select[data-chooser]")) {
+  const title = source.dataset.chooser;
+  const side = (heading) => {
+    const box = make("select", { multiple: true, className: "form-select" });
+    const filter = make("input", { type: "search", className: "form-control", placeholder: "Filter" });
+    box.setAttribute("aria-label", heading);
+    filter.setAttribute("aria-label", `Filter ${heading.toLowerCase()}`);
+    filter.addEventListener("input", () => fill());
+    filter.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      if (box.options.length) move([box.options[0]]);
+    });
+    box.addEventListener("dblclick", () => move(box.selectedOptions));
+    box.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); move(box.selectedOptions); } });
+    return { box, filter, element: make("div", { className: "chooser-side" }, make("span", { className: "chooser-title", textContent: heading }), filter, box) };
+  };
+  const available = side(`Available ${title}`);
+  const chosen = side(`Chosen ${title}`);
+  const status = make("span", { className: "visually-hidden" });
+  status.setAttribute("aria-live", "polite");
+  const fill = () => {
+    for (const { box, filter } of [available, chosen]) {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const options = [...source.options].filter((option) =>
+        option.selected === (box === chosen.box) && words.every((word) => option.text.toLowerCase().includes(word)));
+      box.replaceChildren(...options.map((option) => make("option", { value: option.value, text: option.text, title: option.text })));
+    }
+  };
+  const move = (options) => {
+    const values = new Set([...options].map((option) => option.value));
+    for (const option of source.options) if (values.has(option.value)) option.selected = !option.selected;
+    fill();
+    status.textContent = `${chosen.box.options.length} chosen`;
+    source.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const button = (text, label, from) => {
+    const element = make("button", { type: "button", className: "btn", textContent: text, onclick: () => move(from.box.selectedOptions) });
+    element.setAttribute("aria-label", label);
+    return element;
+  };
+  const buttons = make("div", { className: "chooser-buttons" },
+    button("→", `Choose the selected ${title}`, available), button("←", `Remove the selected ${title}`, chosen));
+  source.hidden = true;
+  source.after(make("div", { className: "chooser" }, available.element, buttons, chosen.element), status);
+  fill();
+}
+
+// Lists: all rows at once, and how many are chosen.
+for (const bar of document.querySelectorAll("[data-actions]")) {
+  const form = bar.closest("form");
+  const boxes = [...form.querySelectorAll("[name=_selected_action]")];
+  const counter = bar.querySelector("[data-counter]");
+  const across = bar.querySelector("[data-across]");
+  const all = make("input", { type: "checkbox", className: "form-check-input" });
+  all.setAttribute("aria-label", "Select all on this page");
+  form.querySelector("[data-select-all]").append(all);
+  const count = () => {
+    const number = boxes.filter((box) => box.checked).length;
+    all.checked = number === boxes.length;
+    all.indeterminate = number > 0 && !all.checked;
+    across?.classList.toggle("offered", all.checked);
+    if (across && !all.checked) across.querySelector("input").checked = false;
+    counter.textContent = across?.querySelector("input").checked
+      ? "All selected" : `${number} of ${counter.dataset.total} selected`;
+  };
+  all.addEventListener("change", () => { for (const box of boxes) box.checked = all.checked; count(); });
+  let last = null;
+  form.addEventListener("click", (event) => {
+    const index = boxes.indexOf(event.target);
+    if (index < 0) return;
+    if (event.shiftKey && last !== null) {
+      for (const box of boxes.slice(Math.min(last, index), Math.max(last, index) + 1)) box.checked = event.target.checked;
+    }
+    last = index;
+  });
+  form.addEventListener("change", count);
+  count();
+}

@@ -1,0 +1,17 @@
+//! How often logging in has failed, for whom and from where; `since` is in seconds since 1970.
+
+use crate::{Migration, Operation};
+
+pub const MIGRATION: Migration = Migration {
+    app: "polls",
+    name: "0001_login_failures",
+    initial: false,
+    dependencies: &[],
+    operations: &[Operation::RunSql {
+        forwards: &[
+            "CREATE TABLE \"polls_login_failures\" (\"name\" varchar(64) NOT NULL PRIMARY KEY, \
+             \"failures\" integer NOT NULL, \"since\" bigint NOT NULL);",
+        ],
+        backwards: &["DROP TABLE \"polls_login_failures\";"],
+    }],
+};

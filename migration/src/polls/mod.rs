@@ -1,0 +1,10 @@
+//! What this program adds to Django's schema. Django does not know the app: nothing here is a model, and every name
+//! begins with `polls_`, which none of Django's tables does.
+
+mod m0001_login_failures;
+mod m0002_indexes;
+
+use crate::Migration;
+
+/// In the order of their numbers.
+pub const MIGRATIONS: &[Migration] = &[m0001_login_failures::MIGRATION, m0002_indexes::MIGRATION];

@@ -1,0 +1,334 @@
+//! What is done with several objects of a list at once: deleting those that were chosen, or storing what was typed
+//! into the list itself.
+
+use std::collections::BTreeMap;
+
+use minijinja::{context, value::Serde};
+use poem::{Response, http::StatusCode};
+use sea_orm::sea_query::ExprTrait;
+
+use super::{
+    Crumb, Log,
+    changelist::paging::COUNT_LIMIT,
+    delete::{self, Plan},
+    field::Field,
+    form::{BoundField, ObjectForm, Surroundings, is_same, save::update},
+    log::{Action, ChangeMessage},
+    model::{Changes, KEY, Model, Object},
+    views::changelist::{List, Typed},
+};
+use crate::{
+    db::{Connection, Transaction},
+    error::Result,
+    web::{form::Form, format::counted_as, messages::Level, routing::redirect},
+};
+
+/// The field with the keys of the chosen objects.
+const SELECTED: &str = "_selected_action";
+const DELETE: &str = "delete_selected";
+const NOTHING_SELECTED: &str =
+    "Items must be selected in order to perform actions on them. No items have been changed.";
+
+/// Does what was chosen.
+///
+/// # Errors
+/// When the user may not do it, or the database refuses.
+pub async fn take(list: &List<'_>, form: &Form) -> Result<Response> {
+    let model = list.list.model;
+    if form.has("_save") && !model.list_editable.is_empty() {
+        list.page
+            .staff
+            .require(list.page.staff.may("change", model))?;
+        return store_list(list, form).await;
+    }
+    match form.get("action") {
+        Some(DELETE) => delete_selected(list, form).await,
+        _ => {
+            let text = if form.has(SELECTED) {
+                "No action selected."
+            } else {
+                NOTHING_SELECTED
+            };
+            list.page.messages.add(Level::Warning, text);
+            Ok(back(list))
+        }
+    }
+}
+
+/// Back to the list as it was.
+fn back(list: &List<'_>) -> Response {
+    let filters = list.list.params.text();
+    let end = if filters.is_empty() {
+        String::new()
+    } else {
+        format!("?{filters}")
+    };
+    redirect(
+        StatusCode::FOUND,
+        &format!("{}{end}", list.list.model.url()),
+    )
+}
+
+async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
+    let (app, page, model) = (list.app, list.page, list.list.model);
+    page.staff.require(page.staff.may("delete", model))?;
+    let user = page.staff.user();
+    let is_confirmed = form.has("post");
+    let tx = app.db.write().begin().await?;
+    let db = Connection::Transaction(&tx);
+    let Some(objects) = selected(list, form, db).await? else {
+        page.messages.add(
+            Level::Warning,
+            &format!(
+                "At most {} can be deleted at once. Narrow the list, then try again.",
+                counted_as(COUNT_LIMIT, model.verbose_name, model.verbose_name_plural)
+            ),
+        );
+        return Ok(back(list));
+    };
+    if objects.is_empty() {
+        page.messages.add(Level::Warning, NOTHING_SELECTED);
+        return Ok(back(list));
+    }
+    for object in &objects {
+        page.staff
+            .require(model.rules.may_change(db, user, object.id).await?)?;
+    }
+    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+    let counted = counted_as(
+        objects.len() as u64,
+        model.verbose_name,
+        model.verbose_name_plural,
+    );
+    if is_confirmed {
+        page.staff.require(plan.forbidden.is_empty())?;
+        delete::delete(
+            &tx,
+            model,
+            &objects,
+            Log {
+                user_id: user.row.id,
+                model,
+                now: app.now(),
+            },
+        )
+        .await?;
+        tx.commit().await?;
+        app.page_maps.forget(model.table);
+        page.messages
+            .add(Level::Success, &format!("Successfully deleted {counted}."));
+        return Ok(back(list));
+    }
+    let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
+    if form.get("select_across") == Some("1") {
+        // All that the list has then, and no more than are named here.
+        hidden.push(("select_across".to_owned(), "1".to_owned()));
+        hidden.push(("expected".to_owned(), objects.len().to_string()));
+        hidden.push((SELECTED.to_owned(), objects[0].id.to_string()));
+    } else {
+        hidden.extend(
+            objects
+                .iter()
+                .map(|object| (SELECTED.to_owned(), object.id.to_string())),
+        );
+    }
+    let mut way = Crumb::to_changelist(app, model);
+    way.push(Crumb::here("Delete multiple objects"));
+    let title = if plan.forbidden.is_empty() {
+        "Delete multiple objects"
+    } else {
+        "Cannot delete the selected objects"
+    };
+    let filters = list.list.params.text();
+    let context = context! {
+        plan => Serde(plan),
+        question => format!("the selected {counted}"),
+        hidden => Serde(hidden),
+        back => format!("{}?{filters}", model.url()),
+    };
+    page.render("admin/delete_confirmation.html", title, way, context)
+}
+
+/// The chosen objects; `None` when they are more than can be done at once, or than were confirmed.
+async fn selected(list: &List<'_>, form: &Form, db: Connection<'_>) -> Result<Option<Vec<Object>>> {
+    let model = list.list.model;
+    let mut query = model.select();
+    if form.get("select_across") == Some("1") {
+        list.list.narrow(&mut query, list.oldest());
+    } else {
+        let keys: Vec<i32> = form
+            .all(SELECTED)
+            .filter_map(|key| key.parse().ok())
+            .collect();
+        if keys.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        query.and_where(model.column(KEY).is_in(keys));
+    }
+    query
+        .order_by_expr(model.column(KEY), sea_orm::sea_query::Order::Asc)
+        .limit(COUNT_LIMIT + 1);
+    let objects = model.all(db, query, list.list.now).await?;
+    let is_too_many = objects.len() as u64 > COUNT_LIMIT;
+    let expected = form
+        .get("expected")
+        .and_then(|text| text.parse::<usize>().ok());
+    let has_grown = expected.is_some_and(|expected| objects.len() > expected);
+    Ok((!is_too_many && !has_grown).then_some(objects))
+}
+
+/// Stores what was typed into the list: all of it or, if something is wrong, nothing.
+async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
+    let (app, page, model) = (list.app, list.page, list.list.model);
+    let around = Surroundings {
+        site: &app.admin,
+        zone: list.list.zone,
+        now: list.list.now,
+        user: page.staff.user(),
+    };
+    let total = form
+        .get("form-TOTAL_FORMS")
+        .and_then(|text| text.parse::<usize>().ok())
+        .unwrap_or(0);
+    let tx = app.db.write().begin().await?;
+    let db = Connection::Transaction(&tx);
+    let mut typed = Typed::new();
+    let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
+    let most = std::cmp::max(model.list_max_show_all, model.list_per_page) as usize;
+    for index in 0..std::cmp::min(total, most) {
+        let Some(id) = form
+            .get(&format!("form-{index}-{KEY}"))
+            .and_then(|text| text.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let mut query = model.select();
+        query.and_where(model.column(KEY).eq(id));
+        Model::lock(&mut query, db);
+        // Who was deleted meanwhile cannot be changed any more.
+        let Some(object) = model.all(db, query, around.now).await?.pop() else {
+            continue;
+        };
+        if !model.rules.may_change(db, around.user, id).await? {
+            continue;
+        }
+        let mut row = row_form(model, object, index, form, around);
+        let mut changes = row.clean(around.zone);
+        row.check(db, &mut changes).await?;
+        model
+            .rules
+            .validate(&tx, around.user, Some(id), &mut changes)
+            .await?;
+        for bound in row
+            .fields
+            .iter()
+            .filter(|bound| bound.has_changed(around.zone) && !bound.field.options.is_counter)
+        {
+            if let Some(theirs) = &bound.theirs {
+                changes.refuse(
+                    bound.field.name,
+                    format!(
+                        "Somebody else has changed this to “{}” meanwhile.",
+                        theirs.join(" ")
+                    ),
+                );
+            }
+        }
+        let errors = std::mem::take(&mut changes.errors);
+        for bound in &row.fields {
+            let errors = errors.get(bound.field.name).cloned().unwrap_or_default();
+            typed.insert((id, bound.field.name), (bound.raw.clone(), errors));
+        }
+        if row.has_changed(around.zone) {
+            row.show_errors(errors);
+            changed.insert(id, (row, changes));
+        }
+    }
+    let mistakes: usize = changed.values().map(|(row, _)| row.error_count()).sum();
+    if mistakes > 0 {
+        drop(tx);
+        let text = if mistakes == 1 {
+            "Please correct the error below."
+        } else {
+            "Please correct the errors below."
+        };
+        return list.show(&typed, text).await;
+    }
+    let count = changed.len() as u64;
+    for (id, (row, changes)) in changed {
+        store_row(&tx, id, &row, &changes, around).await?;
+    }
+    tx.commit().await?;
+    if count > 0 {
+        let counted = counted_as(count, model.verbose_name, model.verbose_name_plural);
+        page.messages.add(
+            Level::Success,
+            &format!(
+                "{counted} {} changed successfully.",
+                if count == 1 { "was" } else { "were" }
+            ),
+        );
+    }
+    Ok(back(list))
+}
+
+/// The form of a row: the fields that can be edited in the list. What they held at first comes with them.
+fn row_form<'a>(
+    model: &'a Model,
+    object: Object,
+    index: usize,
+    form: &Form,
+    around: Surroundings<'_>,
+) -> ObjectForm<'a> {
+    let prefix = format!("form-{index}-");
+    let editable = model
+        .concrete()
+        .filter(|field: &&Field| model.list_editable.contains(&field.name));
+    let fields = editable.map(|field| {
+        let mut bound = BoundField::new(field, model.raw(&object, field, around.zone), false);
+        bound.raw = field.posted(form, &prefix);
+        // What it held when the visitor got the list, as Django names it; a list of Django's own has it not.
+        if form.has(&format!("initial-{prefix}{}", field.name)) {
+            let initial = field.posted(form, &format!("initial-{prefix}"));
+            if !is_same(field, &initial, &bound.initial, around.zone) {
+                bound.theirs = Some(std::mem::replace(&mut bound.initial, initial));
+            }
+        }
+        bound
+    });
+    ObjectForm {
+        model,
+        fields: fields.collect(),
+        object: Some(object),
+        prefix,
+        errors: Vec::new(),
+    }
+}
+
+async fn store_row(
+    tx: &Transaction,
+    id: i32,
+    row: &ObjectForm<'_>,
+    changes: &Changes,
+    around: Surroundings<'_>,
+) -> Result<()> {
+    let Some(object) = &row.object else {
+        return Ok(());
+    };
+    update(tx, row, changes, object, around).await?;
+    let mut message = ChangeMessage::default();
+    message.changed(&row.changed_labels(around.zone));
+    let stored = row
+        .model
+        .find(Connection::Transaction(tx), id, around.now)
+        .await?;
+    let label = stored.map_or_else(|| object.label.clone(), |stored| stored.label);
+    let log = Log {
+        user_id: around.user.row.id,
+        model: row.model,
+        now: around.now,
+    };
+    Ok(log
+        .write(tx, Action::Change, &[(id, &label)], &message.stored())
+        .await?)
+}

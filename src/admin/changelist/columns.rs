@@ -1,0 +1,237 @@
+//! The columns of a changelist and their order.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    DbErr, QueryResult, Value,
+    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
+};
+
+use super::Params;
+use crate::admin::{
+    AdminSite,
+    field::{Field, Kind, capitalized},
+    model::{KEY, Model, Object},
+    options::Cell,
+};
+
+/// A column.
+pub struct Column {
+    /// Its name in `list_display`.
+    pub name: &'static str,
+    /// Its heading.
+    pub heading: String,
+    source: Source,
+}
+
+enum Source {
+    /// What stands for the object.
+    Label,
+    Field(Field),
+    /// Position among the computed ones, and the column that orders it.
+    Computed(usize, Option<&'static str>),
+    Related(Related),
+}
+
+/// A field of the object that a foreign key refers to.
+pub struct Related {
+    key: &'static str,
+    table: &'static str,
+    field: Field,
+}
+
+/// The columns that a model's `list_display` names.
+pub fn of(site: &AdminSite, model: &Model) -> Vec<Column> {
+    let column = |name: &&'static str| {
+        let (heading, source) = source(site, model, name)?;
+        Some(Column {
+            name,
+            heading,
+            source,
+        })
+    };
+    model.list_display.iter().filter_map(column).collect()
+}
+
+fn source(site: &AdminSite, model: &Model, name: &str) -> Option<(String, Source)> {
+    if name == "__str__" {
+        return Some((capitalized(model.verbose_name), Source::Label));
+    }
+    if let Some(field) = model.concrete().find(|field| field.name == name) {
+        return Some((field.label(), Source::Field(field.clone())));
+    }
+    if let Some(position) = model.computed.iter().position(|column| column.name == name) {
+        let computed = &model.computed[position];
+        let by = computed
+            .ordered_by
+            .and_then(|name| model.field(name))
+            .map(|field| field.column);
+        return Some((computed.heading.to_owned(), Source::Computed(position, by)));
+    }
+    let related = related(site, model, name)?;
+    Some((related.field.label(), Source::Related(related)))
+}
+
+/// What `key__field` names, if it names something.
+pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
+    let (key, far) = name.split_once("__")?;
+    let key = model.concrete().find(|field| field.name == key)?;
+    let Kind::ForeignKey(table) = &key.kind else {
+        return None;
+    };
+    let target = site.of_table(table)?;
+    let field = target.concrete().find(|field| field.name == far)?.clone();
+    Some(Related {
+        key: key.column,
+        table: target.table,
+        field,
+    })
+}
+
+/// The order that the parameter `o` asks for: positions, and whether descending. What names no column counts for nothing.
+pub fn order(columns: &[Column], model: &Model, parameter: Option<&str>) -> Vec<(usize, bool)> {
+    let mut order: Vec<(usize, bool)> = Vec::new();
+    for entry in parameter.unwrap_or_default().split('.') {
+        let (digits, is_descending) = entry
+            .strip_prefix('-')
+            .map_or((entry, false), |digits| (digits, true));
+        let Some(position) = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_sub(1))
+        else {
+            continue;
+        };
+        let is_known = columns
+            .get(position)
+            .is_some_and(|column| column.order_by(model).is_some());
+        if is_known && !order.iter().any(|(known, _)| *known == position) {
+            order.push((position, is_descending));
+        }
+    }
+    order
+}
+
+/// The parameter `o` for an order.
+pub fn parameter(order: &[(usize, bool)]) -> String {
+    let entry = |(position, is_descending): &(usize, bool)| {
+        format!("{}{}", if *is_descending { "-" } else { "" }, position + 1)
+    };
+    order.iter().map(entry).collect::<Vec<_>>().join(".")
+}
+
+impl Column {
+    /// What the rows are ordered by, if they can be.
+    pub fn order_by(&self, model: &Model) -> Option<Expr> {
+        match &self.source {
+            Source::Label => None,
+            Source::Field(field) => Some(model.column(field.column)),
+            Source::Computed(_, by) => by.map(|column| model.column(column)),
+            Source::Related(related) => Some(related.lookup(model)),
+        }
+    }
+
+    /// Adds what the column needs beyond the object itself.
+    pub fn select(&self, model: &Model, query: &mut SelectStatement) {
+        if let Source::Related(related) = &self.source {
+            query.expr_as(related.lookup(model), Alias::new(self.name));
+        }
+    }
+
+    /// The field that it shows, if it shows one.
+    pub fn field(&self) -> Option<&Field> {
+        match &self.source {
+            Source::Field(field) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// What it shows of an object, given with its row.
+    ///
+    /// # Errors
+    /// When the row lacks the column.
+    pub fn cell(&self, model: &Model, object: &Object, row: &QueryResult) -> Result<Cell, DbErr> {
+        Ok(match &self.source {
+            Source::Label => Cell::Text(object.label.clone()),
+            Source::Field(field) => model
+                .value(object, field.name)
+                .map_or(Cell::Empty, |value| field.cell(value)),
+            Source::Computed(position, _) => object.computed[*position].clone(),
+            Source::Related(related) => related.field.cell(&related.value(row, self.name)?),
+        })
+    }
+
+    /// The links of its heading, while the rows are in `order`; `None` when rows cannot be ordered by it.
+    pub fn sorting(
+        &self,
+        position: usize,
+        model: &Model,
+        order: &[(usize, bool)],
+        params: &Params,
+    ) -> Option<Sorting> {
+        self.order_by(model)?;
+        let priority = order.iter().position(|(known, _)| *known == position);
+        let is_descending = priority.map(|index| order[index].1);
+        let without: Vec<_> = order
+            .iter()
+            .copied()
+            .filter(|(known, _)| *known != position)
+            .collect();
+        let turned = (position, is_descending.is_some_and(|is| !is));
+        let mut first = vec![turned];
+        first.extend(&without);
+        let in_place: Vec<_> = order
+            .iter()
+            .map(|entry| if entry.0 == position { turned } else { *entry })
+            .collect();
+        let link = |order: &[(usize, bool)]| match order {
+            [] => params.with(&[], &["o"]),
+            order => params.with(&[("o", &parameter(order))], &[]),
+        };
+        Some(Sorting {
+            url: link(&first),
+            is_descending,
+            priority: priority.filter(|_| order.len() > 1).map(|index| index + 1),
+            url_turn: link(&in_place),
+            url_remove: link(&without),
+        })
+    }
+}
+
+/// The links of a heading.
+#[derive(Debug, serde::Serialize)]
+pub struct Sorting {
+    /// Orders by this column before all others.
+    pub url: String,
+    /// Whether it orders downwards; `None` when it does not order.
+    pub is_descending: Option<bool>,
+    /// Its place among several that order.
+    pub priority: Option<usize>,
+    /// Turns its direction.
+    pub url_turn: String,
+    /// Takes it out of the order.
+    pub url_remove: String,
+}
+
+impl Related {
+    fn lookup(&self, model: &Model) -> Expr {
+        let table = Alias::new(self.table);
+        let query = Query::select()
+            .column((table.clone(), Alias::new(self.field.column)))
+            .from(table.clone())
+            .and_where(Expr::col((table, Alias::new(KEY))).eq(model.column(self.key)))
+            .take();
+        query.into()
+    }
+
+    fn value(&self, row: &QueryResult, name: &str) -> Result<Value, DbErr> {
+        Ok(match self.field.kind {
+            Kind::Boolean => Value::Bool(row.try_get("", name)?),
+            Kind::SmallInteger => Value::SmallInt(row.try_get("", name)?),
+            Kind::Integer | Kind::ForeignKey(_) => Value::Int(row.try_get("", name)?),
+            Kind::DateTime => {
+                Value::ChronoDateTimeUtc(row.try_get::<Option<DateTime<Utc>>>("", name)?)
+            }
+            _ => Value::String(row.try_get("", name)?),
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! The filters beside a changelist (`django/contrib/admin/filters.py`).
+
+use chrono::{Datelike, Days, NaiveDate};
+use sea_orm::{ConnectionTrait, DbErr};
+use serde::Serialize;
+
+use super::{ChangeList, count_query, lookups};
+use crate::{
+    admin::{
+        field::{Field, Kind},
+        model::KEY,
+    },
+    db::Connection,
+    web::format::grouped,
+};
+
+/// Facets count no further.
+const MAX_FACET: u64 = 10_000;
+/// The most choices that a filter by related objects offers.
+const MAX_RELATED: u64 = 200;
+
+/// A filter.
+#[derive(Debug, Serialize)]
+pub struct Filter {
+    /// What it is about.
+    pub title: String,
+    /// What can be chosen.
+    pub choices: Vec<Choice>,
+    /// Whether something is chosen.
+    pub is_used: bool,
+}
+
+/// A choice of a filter.
+#[derive(Debug, Serialize)]
+pub struct Choice {
+    /// What it says.
+    pub text: String,
+    /// Where it leads.
+    pub url: String,
+    /// Whether it is chosen now.
+    pub is_selected: bool,
+    /// How many objects it would leave, if that was asked for.
+    pub count: Option<String>,
+    #[serde(skip)]
+    params: Vec<(String, String)>,
+}
+
+/// The filters of a list, with how many objects each choice leaves when the address asks for `_facets`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn filters(list: &ChangeList<'_>, db: Connection<'_>) -> Result<Vec<Filter>, DbErr> {
+    let mut filters = Vec::new();
+    for name in list.model.list_filter {
+        let Some(field) = list.model.field(name) else {
+            continue;
+        };
+        let (keys, options) = options(list, db, field).await?;
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let present = |key: &str| list.params.get(key);
+        let is_used = keys.iter().any(|key| present(key).is_some());
+        let mut choices = Vec::new();
+        for (text, params) in options {
+            let set: Vec<(&str, &str)> = params
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            let is_selected = keys.iter().all(|key| {
+                present(key)
+                    == set
+                        .iter()
+                        .find(|(known, _)| known == key)
+                        .map(|(_, value)| *value)
+            });
+            choices.push(Choice {
+                text,
+                url: list.params.with(&set, &keys),
+                is_selected,
+                count: None,
+                params,
+            });
+        }
+        if list.params.get("_facets").is_some() {
+            for choice in &mut choices {
+                choice.count = facet(list, db, &keys, &choice.params).await?;
+            }
+        }
+        filters.push(Filter {
+            title: field.verbose_name.clone(),
+            choices,
+            is_used,
+        });
+    }
+    Ok(filters)
+}
+
+type Options = Vec<(String, Vec<(String, String)>)>;
+
+/// The parameters that a filter uses, and its choices.
+async fn options(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    field: &Field,
+) -> Result<(Vec<String>, Options), DbErr> {
+    let all = |text: &str| (text.to_owned(), Vec::new());
+    let exact = format!("{}__exact", field.name);
+    let is_null = format!("{}__isnull", field.name);
+    let pick = |text: &str, key: &str, value: &str| {
+        (text.to_owned(), vec![(key.to_owned(), value.to_owned())])
+    };
+    if !field.options.choices.is_empty() {
+        let mut options = vec![all("All")];
+        options.extend(
+            field
+                .options
+                .choices
+                .iter()
+                .map(|(value, text)| pick(text, &exact, value)),
+        );
+        return Ok((vec![exact], options));
+    }
+    Ok(match &field.kind {
+        Kind::Boolean => {
+            let options = vec![
+                all("All"),
+                pick("Yes", &exact, "1"),
+                pick("No", &exact, "0"),
+            ];
+            (vec![exact], options)
+        }
+        Kind::DateTime => {
+            let (from, to) = (
+                format!("{}__gte", field.name),
+                format!("{}__lt", field.name),
+            );
+            let mut options = vec![all("Any date")];
+            options.extend(periods(list).into_iter().map(|(text, start, end)| {
+                (
+                    text.to_owned(),
+                    vec![(from.clone(), start), (to.clone(), end)],
+                )
+            }));
+            if field.null {
+                options.push(pick("No date", &is_null, "True"));
+                options.push(pick("Has date", &is_null, "False"));
+            }
+            (vec![from, to, is_null], options)
+        }
+        Kind::ForeignKey(table) => {
+            let key = format!("{}__id__exact", field.name);
+            let mut options = vec![all("All")];
+            if let Some(target) = list.site.of_table(table) {
+                let mut query = target.select();
+                query
+                    .order_by_expr(target.column(KEY), sea_orm::sea_query::Order::Asc)
+                    .limit(MAX_RELATED);
+                let objects = target.all(db, query, list.now).await?;
+                options.extend(
+                    objects
+                        .iter()
+                        .map(|object| pick(&object.label, &key, &object.id.to_string())),
+                );
+            }
+            if field.null {
+                options.push(pick("-", &is_null, "True"));
+            }
+            (vec![key, is_null], options)
+        }
+        Kind::ManyToMany => {
+            let key = format!("{}__id__exact", field.name);
+            let mut options = vec![all("All")];
+            if let Some(relation) = list
+                .model
+                .many_to_many
+                .iter()
+                .find(|relation| relation.name == field.name)
+            {
+                let mut query = (relation.choices.query)();
+                for row in db.query_all(query.limit(MAX_RELATED)).await? {
+                    let id: i32 = row.try_get("", KEY)?;
+                    options.push(pick(
+                        &(relation.choices.label)(&row)?,
+                        &key,
+                        &id.to_string(),
+                    ));
+                }
+            }
+            options.push(pick("-", &is_null, "True"));
+            (vec![key, is_null], options)
+        }
+        _ => (Vec::new(), Vec::new()),
+    })
+}
+
+/// The periods of a filter by date: what each is called, and its first and last moment as Django writes them.
+fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
+    let today = list.now.with_timezone(&list.zone).date_naive();
+    let tomorrow = today + Days::new(1);
+    let first_of = |year: i32, month: u32| NaiveDate::from_ymd_opt(year, month, 1).unwrap_or(today);
+    let next_month = if today.month() == 12 {
+        first_of(today.year() + 1, 1)
+    } else {
+        first_of(today.year(), today.month() + 1)
+    };
+    let text = |day: NaiveDate| {
+        let start = lookups::midnight(day, list.zone)
+            .unwrap_or(list.now)
+            .with_timezone(&list.zone);
+        start.format("%Y-%m-%d %H:%M:%S%:z").to_string()
+    };
+    [
+        ("Today", today, tomorrow),
+        ("Past 7 days", today - Days::new(7), tomorrow),
+        (
+            "This month",
+            first_of(today.year(), today.month()),
+            next_month,
+        ),
+        (
+            "This year",
+            first_of(today.year(), 1),
+            first_of(today.year() + 1, 1),
+        ),
+    ]
+    .map(|(name, from, to)| (name, text(from), text(to)))
+    .to_vec()
+}
+
+/// How many objects the list would have with these parameters in the place of a filter's.
+async fn facet(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    keys: &[&str],
+    params: &[(String, String)],
+) -> Result<Option<String>, DbErr> {
+    let others = list
+        .params
+        .without(keys)
+        .filter(|(name, _)| !super::CONTROLS.contains(&name.as_str()));
+    let lookups: Vec<(&str, &str)> = others
+        .chain(params)
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let Some(condition) = lookups::condition(list.model, &lookups, list.zone, list.backend) else {
+        return Ok(None);
+    };
+    let mut query = list.model.select();
+    query.cond_where(condition);
+    if !list.search.is_empty() {
+        query.cond_where(super::search::condition(
+            list.site,
+            list.model,
+            &list.search,
+            list.backend,
+        ));
+    }
+    let row = db.query_one(&count_query(query, MAX_FACET + 1)).await?;
+    let count: i64 = row.map_or(Ok(0), |row| row.try_get("", "count"))?;
+    let limit = MAX_FACET as i64;
+    Ok(Some(if count > limit {
+        format!("{}+", grouped(limit))
+    } else {
+        grouped(count)
+    }))
+}

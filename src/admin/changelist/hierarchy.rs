@@ -1,0 +1,209 @@
+//! The way through a date field by year, month and day.
+
+use chrono::{DateTime, Datelike, Utc};
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    sea_query::{Alias, Expr, ExprTrait, Func, Query, UnionType},
+};
+use serde::Serialize;
+
+use super::{ChangeList, lookups};
+use crate::db::Connection;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+/// More years than a list of links can show.
+const MAX_YEARS: u32 = 60;
+
+/// Where one is, and where one can go.
+#[derive(Debug, Default, Serialize)]
+pub struct Hierarchy {
+    /// The way back.
+    pub back: Vec<Step>,
+    /// What is chosen now.
+    pub here: String,
+    /// What can be chosen.
+    pub steps: Vec<Step>,
+}
+
+/// A link.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// What it says.
+    pub text: String,
+    /// Where it leads.
+    pub url: String,
+}
+
+/// The links for a list, if its model has such a field and there are objects.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn hierarchy(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+) -> Result<Option<Hierarchy>, DbErr> {
+    let Some(field) = list
+        .model
+        .date_hierarchy
+        .and_then(|name| list.model.field(name))
+    else {
+        return Ok(None);
+    };
+    let keys = ["year", "month", "day"].map(|part| format!("{}__{part}", field.name));
+    let keys = [keys[0].as_str(), keys[1].as_str(), keys[2].as_str()];
+    let number = |index: usize| {
+        list.params
+            .get(keys[index])
+            .and_then(|value| value.parse::<u32>().ok())
+    };
+    let (year, month, day) = (number(0), number(1), number(2));
+    let link = |text: String, values: &[u32]| {
+        let values: Vec<String> = values.iter().map(u32::to_string).collect();
+        let set: Vec<(&str, &str)> = keys
+            .iter()
+            .zip(&values)
+            .map(|(key, value)| (*key, value.as_str()))
+            .collect();
+        Step {
+            text,
+            url: list.params.with(&set, &keys),
+        }
+    };
+    let month_name = |month: u32| MONTHS.get(month as usize - 1).copied().unwrap_or_default();
+    let mut shown = Hierarchy::default();
+    let candidates: Vec<(String, Vec<u32>)> = match (year, month, day) {
+        (Some(year), Some(month), day) if (1..=12).contains(&month) => {
+            shown.back.push(link("All dates".to_owned(), &[]));
+            shown.back.push(link(year.to_string(), &[year]));
+            if let Some(day) = day {
+                shown
+                    .back
+                    .push(link(month_name(month).to_owned(), &[year, month]));
+                shown.here = format!("{} {day}", month_name(month));
+                Vec::new()
+            } else {
+                shown.here = format!("{} {year}", month_name(month));
+                (1..=31)
+                    .map(|day| {
+                        (
+                            format!("{} {day}", month_name(month)),
+                            vec![year, month, day],
+                        )
+                    })
+                    .collect()
+            }
+        }
+        (Some(year), None, None) => {
+            shown.back.push(link("All dates".to_owned(), &[]));
+            shown.here = year.to_string();
+            (1..=12)
+                .map(|month| (format!("{} {year}", month_name(month)), vec![year, month]))
+                .collect()
+        }
+        _ => years(list, db, field.column)
+            .await?
+            .map(|year| (year.to_string(), vec![year]))
+            .collect(),
+    };
+    let present = which(list, db, field.column, &candidates).await?;
+    shown.steps = candidates
+        .into_iter()
+        .zip(present)
+        .filter_map(|((text, values), is_there)| is_there.then(|| link(text, &values)))
+        .collect();
+    let has_nothing = shown.steps.is_empty() && shown.back.is_empty();
+    Ok((!has_nothing).then_some(shown))
+}
+
+/// The years from the first to the last.
+async fn years(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    column: &str,
+) -> Result<std::ops::RangeInclusive<u32>, DbErr> {
+    // Two statements in one: each is answered by one end of the index.
+    let end = |function: fn(Expr) -> sea_orm::sea_query::FunctionCall| {
+        let query = Query::select()
+            .expr(function(list.model.column(column)))
+            .from(Alias::new(list.model.table))
+            .take();
+        Expr::from(query)
+    };
+    let query = Query::select()
+        .expr_as(end(|column| Func::min(column)), Alias::new("first"))
+        .expr_as(end(|column| Func::max(column)), Alias::new("last"))
+        .take();
+    let row = db.query_one(&query).await?;
+    let year = |name: &str| -> Result<Option<u32>, DbErr> {
+        let time = row
+            .as_ref()
+            .map(|row| row.try_get::<Option<DateTime<Utc>>>("", name))
+            .transpose()?
+            .flatten();
+        Ok(time.map(|time| time.with_timezone(&list.zone).year().unsigned_abs()))
+    };
+    #[expect(clippy::reversed_empty_ranges, reason = "nothing has no years")]
+    Ok(match (year("first")?, year("last")?) {
+        (Some(first), Some(last)) => {
+            std::cmp::max(first, last.saturating_sub(MAX_YEARS - 1))..=last
+        }
+        _ => 1..=0,
+    })
+}
+
+/// Which of the periods have objects that the rest of the list's conditions leave.
+async fn which(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    column: &str,
+    candidates: &[(String, Vec<u32>)],
+) -> Result<Vec<bool>, DbErr> {
+    let mut union: Option<sea_orm::sea_query::SelectStatement> = None;
+    for (index, (_, values)) in candidates.iter().enumerate() {
+        let part = |index: usize| values.get(index).copied();
+        let Some((from, to)) = lookups::range([part(0), part(1), part(2)], list.zone) else {
+            continue;
+        };
+        let mut rows = Query::select();
+        rows.expr(Expr::val(1)).from(Alias::new(list.model.table));
+        list.narrow(&mut rows, None);
+        rows.and_where(list.model.column(column).gte(from))
+            .and_where(list.model.column(column).lt(to));
+        let one = Query::select()
+            .expr_as(Expr::val(index as i32), Alias::new("number"))
+            .and_where(Expr::exists(rows))
+            .take();
+        match &mut union {
+            None => union = Some(one),
+            Some(union) => {
+                union.union(UnionType::All, one);
+            }
+        }
+    }
+    let mut present = vec![false; candidates.len()];
+    if let Some(query) = union {
+        for row in db.query_all(&query).await? {
+            let number: i32 = row.try_get("", "number")?;
+            if let Some(place) = usize::try_from(number)
+                .ok()
+                .and_then(|number| present.get_mut(number))
+            {
+                *place = true;
+            }
+        }
+    }
+    Ok(present)
+}

@@ -1,0 +1,249 @@
+//! Conditions as addresses write them: `pub_date__gte=2026-01-01`, `is_staff__exact=1`, `groups__id__exact=3`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono_tz::Tz;
+use sea_orm::{
+    DbBackend, Value,
+    sea_query::{Alias, BinOper, Condition, Expr, ExprTrait, Func, LikeExpr, Query},
+};
+
+use crate::{
+    admin::{
+        dates,
+        field::{Field, Kind},
+        model::{KEY, Model},
+    },
+    db::is_storable,
+};
+
+/// Year, month and day of a field, as far as they are given.
+type Day = [Option<u32>; 3];
+
+/// The condition that parameters make together; `None` when one of them makes none.
+pub fn condition(
+    model: &Model,
+    lookups: &[(&str, &str)],
+    zone: Tz,
+    backend: DbBackend,
+) -> Option<Condition> {
+    let mut all = Condition::all();
+    let mut days: BTreeMap<&str, Day> = BTreeMap::new();
+    for (name, value) in lookups {
+        if value.contains('\0') {
+            return None;
+        }
+        match name.rsplit_once("__") {
+            Some((field, part @ ("year" | "month" | "day"))) => {
+                let index = ["year", "month", "day"]
+                    .iter()
+                    .position(|known| *known == part)?;
+                days.entry(field).or_default()[index] = Some(value.parse().ok()?);
+            }
+            _ => all = all.add(single(model, name, value, zone, backend)?),
+        }
+    }
+    for (name, day) in days {
+        let field = model
+            .field(name)
+            .filter(|field| field.kind == Kind::DateTime)?;
+        let (from, to) = range(day, zone)?;
+        let column = model.column(field.column);
+        all = all.add(column.clone().gte(from)).add(column.lt(to));
+    }
+    Some(all)
+}
+
+/// The time that a year, a month or a day takes.
+pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let year = i32::try_from(year?)
+        .ok()
+        .filter(|year| (1..9999).contains(year))?;
+    let (from, to) = match (month, day) {
+        (None, None) => (
+            NaiveDate::from_ymd_opt(year, 1, 1)?,
+            NaiveDate::from_ymd_opt(year + 1, 1, 1)?,
+        ),
+        (Some(month), None) => {
+            let from = NaiveDate::from_ymd_opt(year, month, 1)?;
+            (from, from.checked_add_months(chrono::Months::new(1))?)
+        }
+        (Some(month), Some(day)) => {
+            let from = NaiveDate::from_ymd_opt(year, month, day)?;
+            (from, from.succ_opt()?)
+        }
+        (None, Some(_)) => return None,
+    };
+    Some((midnight(from, zone)?, midnight(to, zone)?))
+}
+
+/// The moment at which a day begins. Where the clocks leave midnight out, it begins an hour later.
+pub fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
+    (0..3).find_map(|hour| {
+        let local = day
+            .and_time(NaiveTime::from_hms_opt(hour, 0, 0)?)
+            .and_local_timezone(zone);
+        local.earliest().map(|time| time.to_utc())
+    })
+}
+
+fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) -> Option<Expr> {
+    let (path, lookup) = match name.rsplit_once("__") {
+        Some((path, lookup)) if is_lookup(lookup) => (path, lookup),
+        _ => (name, "exact"),
+    };
+    let path = path
+        .strip_suffix("__id")
+        .or_else(|| path.strip_suffix("__pk"))
+        .unwrap_or(path);
+    if path == KEY || path == "pk" {
+        return compare_number(model.column(KEY), lookup, value);
+    }
+    let field = model.field(path)?;
+    if field.kind == Kind::ManyToMany {
+        return many_to_many(model, field, lookup, value);
+    }
+    let column = model.column(field.column);
+    if lookup == "isnull" {
+        return Some(if boolean(value)? {
+            column.is_null()
+        } else {
+            column.is_not_null()
+        });
+    }
+    match field.kind {
+        Kind::Boolean if lookup == "exact" => Some(column.eq(boolean(value)?)),
+        Kind::Boolean => None,
+        Kind::Integer | Kind::SmallInteger | Kind::ForeignKey(_) => {
+            compare_number(column, lookup, value)
+        }
+        Kind::DateTime => compare(column, lookup, moment(value, zone)?),
+        Kind::Char(_) | Kind::Text => match lookup {
+            "in" => Some(column.is_in(value.split(',').map(str::to_owned))),
+            "gt" | "gte" | "lt" | "lte" | "exact" => compare(column, lookup, value.to_owned()),
+            _ => {
+                let is_blind = lookup.starts_with('i');
+                let pattern = match lookup.strip_prefix('i').unwrap_or(lookup) {
+                    "contains" => format!("%{}%", escaped(value)),
+                    "startswith" => format!("{}%", escaped(value)),
+                    "endswith" => format!("%{}", escaped(value)),
+                    _ => escaped(value),
+                };
+                Some(like(column, &pattern, is_blind, backend))
+            }
+        },
+        Kind::ManyToMany | Kind::Virtual(_) => None,
+    }
+}
+
+fn is_lookup(name: &str) -> bool {
+    const LOOKUPS: [&str; 14] = [
+        "exact",
+        "iexact",
+        "contains",
+        "icontains",
+        "startswith",
+        "istartswith",
+        "endswith",
+        "iendswith",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "in",
+        "isnull",
+    ];
+    LOOKUPS.contains(&name)
+}
+
+fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Option<Expr> {
+    let relation = model
+        .many_to_many
+        .iter()
+        .find(|relation| relation.name == field.name)?;
+    let (table, near, far) = relation.through;
+    let mut query = Query::select();
+    query.column(Alias::new(near)).from(Alias::new(table));
+    let key = model.column(KEY);
+    match lookup {
+        "isnull" if boolean(value)? => Some(key.not_in_subquery(query)),
+        "isnull" => Some(key.in_subquery(query)),
+        _ => {
+            query.and_where(compare_number(Expr::col(Alias::new(far)), lookup, value)?);
+            Some(key.in_subquery(query))
+        }
+    }
+}
+
+fn compare_number(column: Expr, lookup: &str, value: &str) -> Option<Expr> {
+    // Numbers beyond any key are numbers, of which there is no object.
+    let number = |text: &str| text.trim().parse::<i64>().ok();
+    match lookup {
+        "in" => Some(column.is_in(value.split(',').map(number).collect::<Option<Vec<_>>>()?)),
+        "isnull" => Some(if boolean(value)? {
+            column.is_null()
+        } else {
+            column.is_not_null()
+        }),
+        _ => compare(column, lookup, number(value)?),
+    }
+}
+
+fn compare(column: Expr, lookup: &str, value: impl Into<Value>) -> Option<Expr> {
+    let value = Expr::val(value.into());
+    Some(match lookup {
+        "exact" => column.eq(value),
+        "gt" => column.gt(value),
+        "gte" => column.gte(value),
+        "lt" => column.lt(value),
+        "lte" => column.lte(value),
+        _ => return None,
+    })
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    match value {
+        "1" | "True" | "true" => Some(true),
+        "0" | "False" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// A moment: a date, or a date and a time, with or without a distance from UTC.
+fn moment(value: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    let value = value.trim();
+    let with_offset =
+        DateTime::parse_from_str(&value.replacen('T', " ", 1), "%Y-%m-%d %H:%M:%S%.f%#z");
+    let moment = match with_offset {
+        Ok(time) => time.to_utc(),
+        Err(_) => {
+            let naive =
+                NaiveDateTime::parse_from_str(&value.replacen('T', " ", 1), "%Y-%m-%d %H:%M:%S%.f");
+            match naive {
+                Ok(naive) => dates::moment(naive, zone).ok()?,
+                Err(_) => midnight(dates::parse_date(value)?, zone)?,
+            }
+        }
+    };
+    is_storable(moment).then_some(moment)
+}
+
+/// Whether a text is like a pattern, whose signs `%` and `_` mean themselves behind a backslash.
+pub fn like(text: Expr, pattern: &str, is_blind: bool, backend: DbBackend) -> Expr {
+    match backend {
+        // PostgreSQL's LIKE tells large letters from small ones; its escape is the backslash.
+        DbBackend::Postgres if is_blind => {
+            Func::upper(text).binary(BinOper::Like, Func::upper(pattern))
+        }
+        // SQLite's does not, as far as ASCII goes: so it is with Django.
+        _ => text.like(LikeExpr::new(pattern).escape('\\')),
+    }
+}
+
+/// A text that stands for itself in a pattern.
+pub fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_")
+}

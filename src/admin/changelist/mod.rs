@@ -1,0 +1,249 @@
+//! The changelist: which objects of a model, in which order, on which page, as an address says it
+//! (`django/contrib/admin/views/main.py`).
+
+pub mod columns;
+pub mod filters;
+pub mod hierarchy;
+pub mod lookups;
+pub mod paging;
+pub mod search;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sea_orm::{
+    DbBackend,
+    sea_query::{Condition, Expr, Order, SelectStatement},
+};
+
+use self::columns::Column;
+use super::{
+    AdminSite,
+    model::{KEY, Model},
+};
+use crate::web::form::Form;
+
+/// Parameters that choose no objects.
+const CONTROLS: [&str; 10] = [
+    "q",
+    "o",
+    "p",
+    "all",
+    "e",
+    "scope",
+    "_facets",
+    "_popup",
+    "_to_field",
+    "_changelist_filters",
+];
+
+/// What an address asks a changelist for.
+pub struct ChangeList<'a> {
+    /// The site.
+    pub site: &'a AdminSite,
+    /// Of which model.
+    pub model: &'a Model,
+    /// In which zone dates are meant.
+    pub zone: Tz,
+    /// The present time.
+    pub now: DateTime<Utc>,
+    /// For which database.
+    pub backend: DbBackend,
+    /// The parameters as they came, for links that change one of them.
+    pub params: Params,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// Positions in `columns`, and whether descending.
+    pub order: Vec<(usize, bool)>,
+    /// What is searched for.
+    pub search: String,
+    /// What the filters choose; not the search.
+    pub condition: Condition,
+}
+
+/// The address makes no sense: a parameter that names nothing, or a value that cannot be.
+#[derive(Debug)]
+pub struct BadLookup;
+
+impl<'a> ChangeList<'a> {
+    /// Reads an address's parameters.
+    ///
+    /// # Errors
+    /// When one of them names no field, or its value does not fit.
+    pub fn new(
+        site: &'a AdminSite,
+        model: &'a Model,
+        query: &Form,
+        (zone, now, backend): (Tz, DateTime<Utc>, DbBackend),
+    ) -> Result<Self, BadLookup> {
+        let params = Params(
+            query
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        );
+        let columns = columns::of(site, model);
+        let order = columns::order(&columns, model, params.get("o"));
+        let lookups = params
+            .0
+            .iter()
+            .filter(|(name, _)| !CONTROLS.contains(&name.as_str()));
+        let lookups: Vec<(&str, &str)> = lookups
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let condition = lookups::condition(model, &lookups, zone, backend).ok_or(BadLookup)?;
+        let search = params
+            .get("q")
+            .unwrap_or_default()
+            .replace('\0', "")
+            .trim()
+            .to_owned();
+        Ok(Self {
+            site,
+            model,
+            zone,
+            now,
+            backend,
+            columns,
+            order,
+            search,
+            condition,
+            params,
+        })
+    }
+
+    /// Whether the list is of all objects, newest first: then any page of however many is found at once.
+    pub fn is_plain(&self) -> bool {
+        self.condition.is_empty()
+            && self.search.is_empty()
+            && self.order.is_empty()
+            && self.model.ordering.is_empty()
+    }
+
+    /// Whether something narrows the list.
+    pub fn is_narrowed(&self) -> bool {
+        !self.condition.is_empty() || !self.search.is_empty()
+    }
+
+    /// Lets a query choose what the list has; the search looks no further back than `oldest`.
+    pub fn narrow(&self, query: &mut SelectStatement, oldest: Option<i32>) {
+        query.cond_where(self.condition.clone());
+        if !self.search.is_empty() {
+            query.cond_where(search::condition(
+                self.site,
+                self.model,
+                &self.search,
+                self.backend,
+            ));
+            if let Some(oldest) = oldest {
+                query.and_where(sea_orm::sea_query::ExprTrait::gte(
+                    self.model.column(KEY),
+                    oldest,
+                ));
+            }
+        }
+    }
+
+    /// Puts a query's rows in order; those that are equal otherwise by key.
+    pub fn sort(&self, query: &mut SelectStatement) {
+        let direction = |is_descending| {
+            if is_descending {
+                Order::Desc
+            } else {
+                Order::Asc
+            }
+        };
+        for (position, is_descending) in &self.order {
+            if let Some(expression) = self.columns[*position].order_by(self.model) {
+                query.order_by_expr(expression, direction(*is_descending));
+            }
+        }
+        if self.order.is_empty() {
+            for name in self.model.ordering {
+                let (name, is_descending) = name
+                    .strip_prefix('-')
+                    .map_or((*name, false), |name| (name, true));
+                let column = self.model.field(name).map_or(name, |field| field.column);
+                query.order_by_expr(self.model.column(column), direction(is_descending));
+            }
+        }
+        // With columns that are ordered upwards the key goes the same way, so that one index serves both.
+        let first = self.order.first().map(|(_, is_descending)| *is_descending);
+        query.order_by_expr(self.model.column(KEY), direction(first.unwrap_or(true)));
+    }
+
+    /// All columns of the objects, with those that are looked up in other tables.
+    pub fn select(&self) -> SelectStatement {
+        let mut query = self.model.select();
+        for column in &self.columns {
+            column.select(self.model, &mut query);
+        }
+        query
+    }
+}
+
+/// The parameters of an address.
+#[derive(Debug, Clone, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// The value of a parameter; of several, the last.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// A query string with some parameters set and others taken out. It leads to the first page.
+    pub fn with(&self, set: &[(&str, &str)], without: &[&str]) -> String {
+        let is_kept = |name: &str| {
+            !["p", "e"].contains(&name)
+                && !without.contains(&name)
+                && !set.iter().any(|(other, _)| *other == name)
+        };
+        let kept = self.0.iter().filter(|(name, _)| is_kept(name));
+        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        let text = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(kept.chain(set.iter().copied()))
+            .finish();
+        format!("?{text}")
+    }
+
+    /// The whole, as the pages behind the list carry it along.
+    pub fn text(&self) -> String {
+        let pairs = self
+            .0
+            .iter()
+            .filter(|(name, _)| !["e", "_changelist_filters"].contains(&name.as_str()));
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish()
+    }
+
+    /// Those that are set, for hidden fields, less some.
+    pub fn without<'a>(
+        &'a self,
+        names: &'a [&'a str],
+    ) -> impl Iterator<Item = &'a (String, String)> {
+        self.0
+            .iter()
+            .filter(move |(name, _)| !names.contains(&name.as_str()))
+    }
+}
+
+/// A number of rows at most, as a condition that counts no further.
+pub fn count_query(mut rows: SelectStatement, limit: u64) -> SelectStatement {
+    use sea_orm::sea_query::{Alias, Func, Query};
+    rows.clear_selects()
+        .clear_order_by()
+        .expr(Expr::val(1))
+        .limit(limit);
+    Query::select()
+        .expr_as(
+            Func::count(Expr::col(sea_orm::sea_query::Asterisk)),
+            Alias::new("count"),
+        )
+        .from_subquery(rows, Alias::new("counted"))
+        .take()
+}

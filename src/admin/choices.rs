@@ -1,0 +1,76 @@
+//! Lists of objects to choose from.
+
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    sea_query::{Alias, Expr, ExprTrait, Order, Query},
+};
+
+use super::{
+    form::Surroundings,
+    model::{KEY, Model},
+};
+use crate::db::Connection;
+
+/// A list with more entries is no list: the key is typed then.
+pub const MAX_LISTED: u64 = 1000;
+
+/// The objects that a many-to-many field can have: keys and labels, in order.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_relation(
+    model: &Model,
+    name: &str,
+    db: Connection<'_>,
+) -> Result<Vec<(i32, String)>, DbErr> {
+    let Some(relation) = model
+        .many_to_many
+        .iter()
+        .find(|relation| relation.name == name)
+    else {
+        return Ok(Vec::new());
+    };
+    let rows = db.query_all(&(relation.choices.query)()).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", KEY)?, (relation.choices.label)(row)?)))
+        .collect()
+}
+
+/// The objects of a table; `None` when they are too many for a list, or the site does not know their model.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_table(
+    table: &str,
+    db: Connection<'_>,
+    around: Surroundings<'_>,
+) -> Result<Option<Vec<(i32, String)>>, DbErr> {
+    let Some(model) = around.site.of_table(table) else {
+        return Ok(None);
+    };
+    let mut query = model.select();
+    query
+        .order_by_expr(model.column(KEY), Order::Asc)
+        .limit(MAX_LISTED + 1);
+    let objects = model.all(db, query, around.now).await?;
+    let listed = objects.len() as u64 <= MAX_LISTED;
+    Ok(listed.then(|| {
+        objects
+            .into_iter()
+            .map(|object| (object.id, object.label))
+            .collect()
+    }))
+}
+
+/// Whether a table has a row of this key.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn exists(table: &str, id: i32, db: Connection<'_>) -> Result<bool, DbErr> {
+    let query = Query::select()
+        .expr(Expr::val(1))
+        .from(Alias::new(table))
+        .and_where(Expr::col(Alias::new(KEY)).eq(id))
+        .take();
+    Ok(db.query_one(&query).await?.is_some())
+}

@@ -1,0 +1,209 @@
+//! What goes when objects go, and letting it go (`django/contrib/admin/utils.py`, `NestedObjects`).
+
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    sea_query::{Alias, Expr, ExprTrait, Order, Query},
+};
+use serde::Serialize;
+
+use super::{
+    AdminSite,
+    log::{Action, Log},
+    model::{KEY, Model, Object},
+    options::Dependent,
+};
+use crate::{
+    auth::login::User,
+    db::{Connection, Transaction},
+    web::format::{counted_as, grouped},
+};
+
+/// The most that a page names; what is beyond is counted.
+const MAX_NAMED: u64 = 100;
+/// Keys in one statement.
+const KEYS_AT_ONCE: usize = 1000;
+
+/// What would go.
+#[derive(Debug, Default, Serialize)]
+pub struct Plan {
+    /// How many of what: `3 choices`.
+    pub summary: Vec<String>,
+    /// The objects, each with what goes with it.
+    pub objects: Vec<Doomed>,
+    /// How many objects are not named.
+    pub unnamed: Option<String>,
+    /// What the user may not delete.
+    pub forbidden: Vec<String>,
+}
+
+/// An object that would go.
+#[derive(Debug, Serialize)]
+pub struct Doomed {
+    /// What it is and what stands for it: `Question: …`.
+    pub text: String,
+    /// Its page.
+    pub url: String,
+    /// What goes with it.
+    pub rows: Vec<String>,
+}
+
+impl Plan {
+    /// Finds out what goes with objects of a model.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn new(
+        site: &AdminSite,
+        model: &Model,
+        objects: &[Object],
+        db: Connection<'_>,
+        user: &User,
+    ) -> Result<Self, DbErr> {
+        let mut plan = Self::default();
+        plan.summary.push(counted_as(
+            objects.len() as u64,
+            model.verbose_name,
+            model.verbose_name_plural,
+        ));
+        let kind = super::field::capitalized(model.verbose_name);
+        let named = &objects[..objects.len().min(MAX_NAMED as usize)];
+        plan.objects = named
+            .iter()
+            .map(|object| Doomed {
+                text: format!("{kind}: {}", object.label),
+                url: model.object_url(object.id, "change"),
+                rows: Vec::new(),
+            })
+            .collect();
+        let unnamed = objects.len() - named.len();
+        plan.unnamed = (unnamed > 0).then(|| grouped(unnamed as i64));
+        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+        for dependent in dependents(model) {
+            let mut total = 0;
+            for keys in keys.chunks(KEYS_AT_ONCE) {
+                let mut query = dependent.rows(keys);
+                query.expr_as(Expr::cust("count(*)"), Alias::new("count"));
+                let row = db.query_one(&query).await?;
+                total += row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64;
+            }
+            if total == 0 {
+                continue;
+            }
+            plan.summary.push(counted_as(
+                total,
+                dependent.verbose_name,
+                dependent.verbose_name_plural,
+            ));
+            if let Some(other) = site.of_table(dependent.table.0)
+                && !user.has_perm(&other.permission("delete"))
+                && !plan.forbidden.contains(&other.verbose_name.to_owned())
+            {
+                plan.forbidden.push(other.verbose_name.to_owned());
+            }
+            plan.name_rows(&dependent, named, db).await?;
+        }
+        Ok(plan)
+    }
+
+    async fn name_rows(
+        &mut self,
+        dependent: &Dependent,
+        named: &[Object],
+        db: Connection<'_>,
+    ) -> Result<(), DbErr> {
+        let (Some(label), (_, key)) = (dependent.label_column, dependent.table) else {
+            return Ok(());
+        };
+        let keys: Vec<i32> = named.iter().map(|object| object.id).collect();
+        let mut query = dependent.rows(&keys);
+        query
+            .expr_as(Expr::col(Alias::new(key)), Alias::new("owner"))
+            .expr_as(Expr::col(Alias::new(label)), Alias::new("label"))
+            .order_by(Alias::new(KEY), Order::Asc)
+            .limit(MAX_NAMED);
+        let kind = super::field::capitalized(dependent.verbose_name);
+        for row in db.query_all(&query).await? {
+            let (owner, label): (i32, String) =
+                (row.try_get("", "owner")?, row.try_get("", "label")?);
+            if let Some(position) = named.iter().position(|object| object.id == owner) {
+                self.objects[position].rows.push(format!("{kind}: {label}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deletes objects with what goes with them, and logs it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn delete(
+    tx: &Transaction,
+    model: &Model,
+    objects: &[Object],
+    log: Log<'_>,
+) -> Result<(), DbErr> {
+    let named: Vec<(i32, &str)> = objects
+        .iter()
+        .map(|object| (object.id, object.label.as_str()))
+        .collect();
+    log.write(tx, Action::Deletion, &named, "").await?;
+    let mut keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+    // Always upwards, so that two who delete do not wait for each other.
+    keys.sort_unstable();
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        for dependent in dependents(model) {
+            let (table, column) = dependent.table;
+            let delete = Query::delete()
+                .from_table(Alias::new(table))
+                .and_where(Expr::col(Alias::new(column)).is_in(keys.iter().copied()))
+                .take();
+            tx.execute(&delete).await?;
+        }
+        let delete = Query::delete()
+            .from_table(Alias::new(model.table))
+            .and_where(Expr::col(Alias::new(KEY)).is_in(keys.iter().copied()))
+            .take();
+        tx.execute(&delete).await?;
+    }
+    Ok(())
+}
+
+/// The other rows that go: those of inlines, of many-to-many fields, and those that the model names.
+fn dependents(model: &Model) -> Vec<Dependent> {
+    let inlines = model.inlines.iter().map(|inline| {
+        let of = &inline.model;
+        let text = of
+            .concrete()
+            .find(|field| matches!(field.kind, super::field::Kind::Char(_)));
+        Dependent {
+            table: (
+                of.table,
+                of.field(inline.key).map_or("", |field| field.column),
+            ),
+            verbose_name: of.verbose_name,
+            verbose_name_plural: of.verbose_name_plural,
+            label_column: text.map(|field| field.column),
+        }
+    });
+    let relations = model.many_to_many.iter().map(|relation| Dependent {
+        table: (relation.through.0, relation.through.1),
+        verbose_name: relation.relationship.0,
+        verbose_name_plural: relation.relationship.1,
+        label_column: None,
+    });
+    inlines
+        .chain(relations)
+        .chain(model.dependents.iter().copied())
+        .collect()
+}
+
+impl Dependent {
+    fn rows(&self, keys: &[i32]) -> sea_orm::sea_query::SelectStatement {
+        let (table, column) = self.table;
+        Query::select()
+            .from(Alias::new(table))
+            .and_where(Expr::col(Alias::new(column)).is_in(keys.iter().copied()))
+            .take()
+    }
+}

@@ -1,0 +1,291 @@
+//! The fields of a model: what a form sends, what a column holds, and what a page shows.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use sea_orm::Value;
+
+use super::{
+    dates,
+    options::{Cell, FieldOptions, VirtualKind},
+};
+use crate::{db::is_storable, web::form::Form};
+
+/// What a form holds for a field: one text, two for a moment, any number for several choices.
+pub type Raw = Vec<String>;
+
+/// A field of a model.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// Its name in declarations, addresses and forms.
+    pub name: &'static str,
+    /// Its column.
+    pub column: &'static str,
+    /// What a person calls it.
+    pub verbose_name: String,
+    /// What it holds.
+    pub kind: Kind,
+    /// Whether the column may be NULL.
+    pub null: bool,
+    /// Whether no two objects have the same.
+    pub unique: bool,
+    /// What was declared.
+    pub options: FieldOptions,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Text of at most so many characters.
+    Char(u32),
+    /// Text of any length.
+    Text,
+    /// A number of 32 bits.
+    Integer,
+    /// A number of 16 bits.
+    SmallInteger,
+    /// Yes or no.
+    Boolean,
+    /// A moment.
+    DateTime,
+    /// The key of a row of this table.
+    ForeignKey(String),
+    /// Keys of rows in another table.
+    ManyToMany,
+    /// Nothing that a column holds.
+    Virtual(VirtualKind),
+}
+
+impl Field {
+    /// What it is called at the beginning of a line.
+    pub fn label(&self) -> String {
+        capitalized(&self.verbose_name)
+    }
+
+    /// Whether a form has to have a value.
+    pub fn is_required(&self) -> bool {
+        match self.kind {
+            Kind::Boolean | Kind::ManyToMany | Kind::Virtual(VirtualKind::Description) => false,
+            _ => !self.null && !self.options.blank,
+        }
+    }
+
+    /// What an empty form holds.
+    pub fn initial(&self, now: DateTime<Utc>, zone: Tz) -> Raw {
+        match (self.options.default, &self.kind) {
+            (Some(default), _) => self.raw(&default(now), zone),
+            (None, Kind::DateTime) => vec![String::new(); 2],
+            (None, Kind::Boolean | Kind::ManyToMany) => Vec::new(),
+            (None, Kind::Virtual(VirtualKind::Radio)) => {
+                vec![
+                    self.options
+                        .choices
+                        .first()
+                        .map_or("", |choice| choice.0)
+                        .to_owned(),
+                ]
+            }
+            (None, _) => vec![String::new()],
+        }
+    }
+
+    /// What a form shows for a value.
+    pub fn raw(&self, value: &Value, zone: Tz) -> Raw {
+        match value {
+            Value::String(Some(text)) => vec![text.clone()],
+            Value::Int(Some(number)) => vec![number.to_string()],
+            Value::SmallInt(Some(number)) => vec![number.to_string()],
+            Value::Bool(Some(true)) => vec!["on".to_owned()],
+            Value::Bool(_) => Vec::new(),
+            Value::ChronoDateTimeUtc(Some(time)) => {
+                let local = time.with_timezone(&zone);
+                vec![
+                    local.format("%Y-%m-%d").to_string(),
+                    local.format("%H:%M:%S").to_string(),
+                ]
+            }
+            Value::ChronoDateTimeUtc(None) => vec![String::new(); 2],
+            _ => vec![String::new()],
+        }
+    }
+
+    /// What a form has sent.
+    pub fn posted(&self, form: &Form, prefix: &str) -> Raw {
+        let name = format!("{prefix}{}", self.name);
+        let one = |name: &str| form.get(name).unwrap_or_default().to_owned();
+        match self.kind {
+            Kind::DateTime => vec![one(&format!("{name}_0")), one(&format!("{name}_1"))],
+            Kind::Boolean => match form.get(&name) {
+                None | Some("" | "False" | "false" | "0") => Vec::new(),
+                Some(_) => vec!["on".to_owned()],
+            },
+            Kind::ManyToMany => form.all(&name).map(str::to_owned).collect(),
+            _ => vec![one(&name)],
+        }
+    }
+
+    /// The value that a form means.
+    ///
+    /// # Errors
+    /// What is wrong with it, in Django's words.
+    pub fn clean(&self, raw: &Raw, zone: Tz) -> Result<Value, Vec<String>> {
+        if raw.iter().any(|text| text.contains('\0')) {
+            return Err(vec!["Null characters are not allowed.".to_owned()]);
+        }
+        let is_password = self.kind == Kind::Virtual(VirtualKind::Password);
+        let first = raw.first().map_or("", String::as_str);
+        let text = if is_password { first } else { first.trim() };
+        let is_empty = match self.kind {
+            Kind::DateTime => raw.iter().any(|part| part.trim().is_empty()),
+            Kind::Boolean => return Ok(Value::Bool(Some(!raw.is_empty()))),
+            _ => text.is_empty(),
+        };
+        if is_empty {
+            let is_half =
+                self.kind == Kind::DateTime && raw.iter().any(|part| !part.trim().is_empty());
+            return if self.is_required() || is_half {
+                Err(vec!["This field is required.".to_owned()])
+            } else {
+                Ok(self.empty())
+            };
+        }
+        if !self.options.choices.is_empty()
+            && !self.options.choices.iter().any(|choice| choice.0 == text)
+        {
+            return Err(vec![format!(
+                "Select a valid choice. {text} is not one of the available choices."
+            )]);
+        }
+        match self.kind {
+            Kind::Integer => {
+                number(text, i32::MIN, i32::MAX).map(|number| Value::Int(Some(number)))
+            }
+            Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))
+                .map(|number| Value::SmallInt(Some(number as i16))),
+            Kind::ForeignKey(_) => text.parse().map(|id| Value::Int(Some(id))).map_err(|_| {
+                vec![
+                    "Select a valid choice. That choice is not one of the available choices."
+                        .to_owned(),
+                ]
+            }),
+            Kind::DateTime => {
+                clean_moment(raw, zone).map(|time| Value::ChronoDateTimeUtc(Some(time)))
+            }
+            _ => self.clean_text(text),
+        }
+    }
+
+    /// What a column shows of a value.
+    pub fn cell(&self, value: &Value) -> Cell {
+        let chosen = |text: &str| {
+            let known = self.options.choices.iter().find(|choice| choice.0 == text);
+            known.map(|choice| Cell::Text(choice.1.to_owned()))
+        };
+        match value {
+            Value::String(Some(text)) if text.is_empty() => Cell::Empty,
+            Value::String(Some(text)) => chosen(text).unwrap_or_else(|| Cell::Text(text.clone())),
+            Value::Int(Some(number)) => {
+                chosen(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
+            }
+            Value::SmallInt(Some(number)) => {
+                chosen(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
+            }
+            Value::Bool(Some(is)) => Cell::Boolean(*is),
+            Value::ChronoDateTimeUtc(Some(time)) => Cell::Moment(*time),
+            _ => Cell::Empty,
+        }
+    }
+
+    /// The value of an empty form.
+    fn empty(&self) -> Value {
+        match self.kind {
+            Kind::Integer | Kind::ForeignKey(_) => Value::Int(None),
+            Kind::SmallInteger => Value::SmallInt(None),
+            Kind::DateTime => Value::ChronoDateTimeUtc(None),
+            _ if self.null => Value::String(None),
+            _ => Value::String(Some(String::new())),
+        }
+    }
+
+    fn clean_text(&self, text: &str) -> Result<Value, Vec<String>> {
+        let mut errors = Vec::new();
+        if let Some(validate) = self.options.validate {
+            errors = validate(text);
+        } else if let Kind::Char(limit) = self.kind {
+            let length = text.chars().count();
+            if length > limit as usize {
+                errors.push(format!(
+                    "Ensure this value has at most {limit} characters (it has {length})."
+                ));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let text = self
+            .options
+            .normalize
+            .map_or_else(|| text.to_owned(), |normalize| normalize(text));
+        Ok(Value::String(Some(text)))
+    }
+}
+
+fn number(text: &str, least: i32, most: i32) -> Result<i32, Vec<String>> {
+    // Django takes 3.0 for 3.
+    let whole = match text.split_once('.') {
+        Some((whole, zeros)) if zeros.chars().all(|c| c == '0') => whole,
+        _ => text,
+    };
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
+        return Err(vec!["Enter a whole number.".to_owned()]);
+    }
+    // More digits than fit are as far out as the furthest that do.
+    let number = whole.parse::<i64>().unwrap_or(if whole.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    });
+    if number < i64::from(least) {
+        Err(vec![format!(
+            "Ensure this value is greater than or equal to {least}."
+        )])
+    } else if number > i64::from(most) {
+        Err(vec![format!(
+            "Ensure this value is less than or equal to {most}."
+        )])
+    } else {
+        Ok(number as i32)
+    }
+}
+
+fn clean_moment(raw: &Raw, zone: Tz) -> Result<DateTime<Utc>, Vec<String>> {
+    let part = |index: usize| raw.get(index).map_or("", String::as_str);
+    match (dates::parse_date(part(0)), dates::parse_time(part(1))) {
+        (Some(date), Some(time)) => {
+            let moment = dates::moment(date.and_time(time), zone).map_err(|error| vec![error])?;
+            if is_storable(moment) {
+                Ok(moment)
+            } else {
+                Err(vec!["Enter a valid date.".to_owned()])
+            }
+        }
+        (date, time) => {
+            let mut errors = Vec::new();
+            if date.is_none() {
+                errors.push("Enter a valid date.".to_owned());
+            }
+            if time.is_none() {
+                errors.push("Enter a valid time.".to_owned());
+            }
+            Err(errors)
+        }
+    }
+}
+
+/// A text with its first letter large.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}

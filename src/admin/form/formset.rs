@@ -1,0 +1,261 @@
+//! The forms of the objects that belong to another, as Django numbers and names them.
+
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    sea_query::{ExprTrait, Order},
+};
+
+use super::{BoundField, ObjectForm, Surroundings};
+use crate::{
+    admin::{
+        field::Kind,
+        model::{InlineModel, KEY, Model, Object},
+    },
+    db::Connection,
+    error::{AppError, Result},
+    web::form::Form,
+};
+
+/// A set of forms.
+#[derive(Debug)]
+pub struct Formset<'a> {
+    /// For which inline.
+    pub inline: &'a InlineModel,
+    /// The forms, those of present objects first.
+    pub forms: Vec<InlineForm<'a>>,
+    /// Whether the visitor may add, change and delete.
+    pub may: Rights,
+    /// What is wrong with the set.
+    pub errors: Vec<String>,
+    /// The objects that there are.
+    pub present: Vec<Object>,
+    /// The object that all belong to.
+    pub(super) owner: Option<i32>,
+}
+
+/// What a visitor may do with the objects of an inline.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights {
+    /// Add further ones.
+    pub add: bool,
+    /// Change those that there are.
+    pub change: bool,
+    /// Delete them.
+    pub delete: bool,
+}
+
+/// One of the forms.
+#[derive(Debug)]
+pub struct InlineForm<'a> {
+    /// Its fields.
+    pub form: ObjectForm<'a>,
+    /// Whether its object is to go.
+    pub is_deleted: bool,
+}
+
+impl std::fmt::Debug for InlineModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.prefix())
+    }
+}
+
+impl<'a> Formset<'a> {
+    /// The forms of an object's rows, and some empty ones.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load(
+        inline: &'a InlineModel,
+        owner: Option<&Object>,
+        db: Connection<'_>,
+        around: Surroundings<'_>,
+    ) -> Result<Self, DbErr> {
+        let model = &inline.model;
+        let present = match owner {
+            Some(owner) => rows(inline, owner.id, db, around).await?,
+            None => Vec::new(),
+        };
+        let may = |action| around.user.has_perm(&model.permission(action));
+        let may = Rights {
+            add: may("add"),
+            change: may("change"),
+            delete: may("delete"),
+        };
+        let mut formset = Self {
+            inline,
+            forms: Vec::new(),
+            may,
+            errors: Vec::new(),
+            present: present.clone(),
+            owner: owner.map(|owner| owner.id),
+        };
+        for object in present {
+            formset.push(Some(object), around);
+        }
+        if may.add {
+            for _ in 0..inline
+                .extra
+                .min(inline.max.saturating_sub(formset.forms.len()))
+            {
+                formset.push(None, around);
+            }
+        }
+        Ok(formset)
+    }
+
+    /// Takes what was sent: as many forms as it says, of which each names its object.
+    ///
+    /// # Errors
+    /// When the numbers are not there or make no sense.
+    pub fn bind(&mut self, form: &Form, around: Surroundings<'_>) -> Result<()> {
+        let prefix = self.inline.prefix();
+        let number = |name: &str| {
+            form.get(&format!("{prefix}-{name}"))
+                .and_then(|text| text.parse::<usize>().ok())
+        };
+        let tampered = || {
+            AppError::BadRequest("ManagementForm data is missing or has been tampered with".into())
+        };
+        let total = number("TOTAL_FORMS").ok_or_else(tampered)?;
+        number("INITIAL_FORMS")
+            .filter(|initial| *initial <= total)
+            .ok_or_else(tampered)?;
+        if total > self.inline.max {
+            self.errors
+                .push(format!("Please submit at most {} forms.", self.inline.max));
+        }
+        self.forms.clear();
+        for index in 0..total.min(self.inline.max) {
+            let start = format!("{prefix}-{index}-");
+            let id = form
+                .get(&format!("{start}{KEY}"))
+                .unwrap_or_default()
+                .trim();
+            let found = self
+                .present
+                .iter()
+                .find(|object| object.id.to_string() == id)
+                .cloned();
+            let is_unknown = !id.is_empty() && found.is_none();
+            let owner = form
+                .get(&format!("{start}{}", self.inline.key))
+                .unwrap_or_default();
+            let is_foreign =
+                !owner.is_empty() && self.owner.is_none_or(|own| own.to_string() != owner);
+            self.push(found, around);
+            let position = self.forms.len() - 1;
+            let bound = &mut self.forms[position];
+            bound.form.prefix = start;
+            bound.form.bind(form);
+            bound.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
+            if is_unknown {
+                bound.form.errors.push(
+                    "Select a valid choice. That choice is not one of the available choices."
+                        .to_owned(),
+                );
+            }
+            if is_foreign {
+                bound
+                    .form
+                    .errors
+                    .push("The inline value did not match the parent instance.".to_owned());
+            }
+        }
+        // A form that was sent without one of the rows leaves that row alone, as Django does.
+        Ok(())
+    }
+
+    /// Adds the form of an object, or an empty one.
+    pub fn push(&mut self, object: Option<Object>, around: Surroundings<'_>) {
+        let model = &self.inline.model;
+        let is_readonly = if object.is_some() {
+            !self.may.change
+        } else {
+            !self.may.add
+        };
+        let fields = model
+            .concrete()
+            .filter(|field| field.name != self.inline.key)
+            .map(|field| {
+                let raw = match &object {
+                    Some(object) => model.raw(object, field, around.zone),
+                    None => field.initial(around.now, around.zone),
+                };
+                BoundField::new(
+                    field,
+                    raw,
+                    is_readonly || model.readonly_fields.contains(&field.name),
+                )
+            });
+        let form = ObjectForm {
+            model,
+            prefix: format!("{}-{}-", self.inline.prefix(), self.forms.len()),
+            fields: fields.collect(),
+            object,
+            errors: Vec::new(),
+        };
+        self.forms.push(InlineForm {
+            form,
+            is_deleted: false,
+        });
+    }
+
+    /// Makes forms of new objects of all, for rows that are to belong to another object.
+    pub fn adopt(&mut self) {
+        self.forms.retain(|row| !row.is_deleted);
+        for row in &mut self.forms {
+            row.form.object = None;
+            row.form.errors.clear();
+        }
+        self.renumber();
+    }
+
+    /// Numbers the forms anew, those of present objects first.
+    pub fn renumber(&mut self) {
+        self.forms.sort_by_key(|row| row.form.object.is_none());
+        let prefix = self.inline.prefix();
+        for (index, row) in self.forms.iter_mut().enumerate() {
+            row.form.prefix = format!("{prefix}-{index}-");
+        }
+    }
+
+    /// How many things are wrong.
+    pub fn error_count(&self) -> usize {
+        self.errors.len()
+            + self
+                .forms
+                .iter()
+                .map(|row| row.form.error_count())
+                .sum::<usize>()
+    }
+}
+
+/// The objects of an inline that belong to another, in the order in which they came. In a transaction they are kept from
+/// being changed by others.
+async fn rows(
+    inline: &InlineModel,
+    owner: i32,
+    db: Connection<'_>,
+    around: Surroundings<'_>,
+) -> Result<Vec<Object>, DbErr> {
+    let model = &inline.model;
+    let key = model
+        .field(inline.key)
+        .filter(|field| matches!(field.kind, Kind::ForeignKey(_)));
+    let Some(key) = key else {
+        return Ok(Vec::new());
+    };
+    let mut query = model.select();
+    query
+        .and_where(model.column(key.column).eq(owner))
+        .order_by_expr(model.column(KEY), Order::Asc)
+        // A form has no room for more.
+        .limit(inline.max as u64);
+    if let Connection::Transaction(_) = db {
+        Model::lock(&mut query, db);
+    }
+    let rows = db.query_all(&query).await?;
+    rows.iter()
+        .map(|row| model.object(row, around.now))
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! What a form was made from, carried in the form: by it a save notices that somebody else has changed the object
+//! meanwhile. A form that Django rendered has none, and is saved as Django would.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{Editor, ObjectForm, Surroundings, is_same};
+use crate::{
+    admin::field::Raw,
+    error::{AppError, Result},
+    web::form::Form,
+};
+
+/// The name of the field that carries it.
+pub const FIELD: &str = "_version";
+
+/// The contents of all fields at one time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Mark {
+    /// When.
+    pub at: DateTime<Utc>,
+    object: BTreeMap<String, Raw>,
+    /// By the inline's prefix and the object's key.
+    inlines: BTreeMap<String, BTreeMap<i32, BTreeMap<String, Raw>>>,
+}
+
+/// What somebody else has done meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Foreign {
+    /// Which field or object.
+    pub what: String,
+    /// What it was when the visitor got the form.
+    pub before: String,
+    /// What it is now.
+    pub now: String,
+}
+
+impl Mark {
+    /// The mark of a form as it was loaded.
+    pub fn new(editor: &Editor<'_>, now: DateTime<Utc>) -> Self {
+        let inlines = editor.formsets.iter().map(|formset| {
+            let present = formset.forms.iter().filter_map(|row| {
+                row.form
+                    .object
+                    .as_ref()
+                    .map(|object| (object.id, contents(&row.form)))
+            });
+            (formset.inline.prefix(), present.collect())
+        });
+        Self {
+            at: now,
+            object: contents(&editor.main),
+            inlines: inlines.collect(),
+        }
+    }
+
+    /// The mark that a form carries, if it does.
+    ///
+    /// # Errors
+    /// When it is not readable.
+    pub fn read(form: &Form) -> Result<Option<Self>> {
+        let Some(text) = form.get(FIELD) else {
+            return Ok(None);
+        };
+        let mark = serde_json::from_str(text);
+        mark.map(Some)
+            .map_err(|_| AppError::BadRequest("the form's mark is not readable".into()))
+    }
+
+    /// As the form carries it.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("texts are JSON")
+    }
+
+    /// Compares with a form that was just loaded and has not been bound: what has been changed since, by others or by
+    /// visitors. The form's fields learn what they held at the time of the mark. Counters are no news.
+    pub fn compare(&self, editor: &mut Editor<'_>, around: Surroundings<'_>) -> Vec<Foreign> {
+        let mut news = Vec::new();
+        compare_object(&mut editor.main, &self.object, "", around, &mut news);
+        for formset in &mut editor.formsets {
+            let empty = BTreeMap::new();
+            let known = self.inlines.get(&formset.inline.prefix()).unwrap_or(&empty);
+            let name = formset.inline.model.verbose_name;
+            for row in &mut formset.forms {
+                let Some(object) = &row.form.object else {
+                    continue;
+                };
+                let title = format!("{name} “{}”", object.label);
+                match known.get(&object.id) {
+                    Some(before) => {
+                        compare_object(&mut row.form, before, &title, around, &mut news)
+                    }
+                    None => news.push(Foreign {
+                        what: title,
+                        before: "not there".to_owned(),
+                        now: "added".to_owned(),
+                    }),
+                }
+            }
+            for (id, before) in known {
+                if !formset.present.iter().any(|object| object.id == *id) {
+                    let first = before.values().flatten().find(|text| !text.is_empty());
+                    news.push(Foreign {
+                        what: format!("{name} “{}”", first.map_or("", String::as_str)),
+                        before: "there".to_owned(),
+                        now: "deleted".to_owned(),
+                    });
+                }
+            }
+        }
+        news
+    }
+
+    /// Whether an object of an inline was in the form.
+    pub fn knows(&self, prefix: &str, id: i32) -> bool {
+        self.inlines
+            .get(prefix)
+            .is_some_and(|known| known.contains_key(&id))
+    }
+}
+
+fn contents(form: &ObjectForm<'_>) -> BTreeMap<String, Raw> {
+    let shown = form.fields.iter().filter(|bound| !bound.is_readonly);
+    shown
+        .map(|bound| (bound.field.name.to_owned(), bound.initial.clone()))
+        .collect()
+}
+
+fn compare_object(
+    form: &mut ObjectForm<'_>,
+    before: &BTreeMap<String, Raw>,
+    title: &str,
+    around: Surroundings<'_>,
+    news: &mut Vec<Foreign>,
+) {
+    for bound in &mut form.fields {
+        let Some(known) = before.get(bound.field.name) else {
+            continue;
+        };
+        if is_same(bound.field, known, &bound.initial, around.zone) {
+            continue;
+        }
+        bound.theirs = Some(std::mem::replace(&mut bound.initial, known.clone()));
+        if !bound.field.options.is_counter {
+            let what = match title {
+                "" => bound.field.label(),
+                title => format!("{}: {}", title, bound.field.label()),
+            };
+            let text = |raw: &Raw| raw.join(" ");
+            news.push(Foreign {
+                what,
+                before: text(known),
+                now: bound.theirs.as_ref().map(text).unwrap_or_default(),
+            });
+        }
+    }
+}

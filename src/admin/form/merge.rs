@@ -1,0 +1,124 @@
+//! When somebody else has changed an object while a visitor had its form: who, what, and what the form then shows.
+
+use std::collections::HashSet;
+
+use sea_orm::{DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+
+use super::{
+    Editor, Surroundings, is_same,
+    mark::{Foreign, Mark},
+};
+use crate::{
+    admin::{log, model::Model},
+    db::Connection,
+    entities::{log_entry, user},
+    web::format::Moment,
+};
+
+/// Entries of the log that are shown at most.
+const MAX_ENTRIES: u64 = 5;
+
+/// What happened meanwhile.
+#[derive(Debug, Serialize)]
+pub struct Meanwhile {
+    /// Who did something, when, and what.
+    pub entries: Vec<Entry>,
+    /// What is different.
+    pub news: Vec<Foreign>,
+    /// Whether the object is gone.
+    pub is_deleted: bool,
+}
+
+/// An entry of the log.
+#[derive(Debug, Serialize)]
+pub struct Entry {
+    user: String,
+    time: Moment,
+    text: String,
+}
+
+impl Meanwhile {
+    /// Asks the log.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find(
+        model: &Model,
+        id: i32,
+        mark: &Mark,
+        news: Vec<Foreign>,
+        db: Connection<'_>,
+        around: Surroundings<'_>,
+    ) -> Result<Self, DbErr> {
+        let type_id = log::find_content_type(db, model).await?;
+        let rows = log_entry::Entity::find()
+            .filter(log_entry::COLUMN.object_id.eq(id.to_string()))
+            .filter(
+                log_entry::COLUMN
+                    .content_type_id
+                    .eq(type_id.unwrap_or_default()),
+            )
+            .filter(log_entry::COLUMN.action_time.gte(mark.at))
+            .find_also_related(user::Entity)
+            .order_by_desc(log_entry::Column::ActionTime)
+            .order_by_desc(log_entry::Column::Id)
+            .limit(MAX_ENTRIES)
+            .all(&db)
+            .await?;
+        let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
+            user: who.map_or_else(|| "Somebody".to_owned(), |user| user.username),
+            time: Moment::new(row.action_time, around.now, around.zone),
+            text: match row.action_flag {
+                3 => "Deleted it.".to_owned(),
+                _ => log::shown(&row.change_message),
+            },
+        };
+        Ok(Self {
+            entries: rows.into_iter().map(entry).collect(),
+            news,
+            is_deleted: false,
+        })
+    }
+}
+
+/// Lets a form show what others have stored, wherever its visitor has not typed something else. Rows that others have
+/// deleted stay as new ones if the visitor has changed them; rows that others have added come to those that there are.
+pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: Surroundings<'_>) {
+    let take = |fields: &mut Vec<super::BoundField<'_>>| {
+        for bound in fields {
+            if let Some(theirs) = &bound.theirs
+                && is_same(bound.field, &bound.raw, &bound.initial, around.zone)
+            {
+                bound.raw.clone_from(theirs);
+                bound.theirs = None;
+            }
+        }
+    };
+    take(&mut editor.main.fields);
+    for formset in &mut editor.formsets {
+        let prefix = formset.inline.prefix();
+        for row in &mut formset.forms {
+            take(&mut row.form.fields);
+        }
+        // A row whose object is gone carries an error about its key; as a new one it has none.
+        formset.forms.retain_mut(|row| {
+            let was_there = row.form.object.is_none() && !row.form.errors.is_empty();
+            if was_there {
+                row.form.errors.clear();
+            }
+            !(was_there && row.is_deleted)
+        });
+        let shown: HashSet<i32> = formset
+            .forms
+            .iter()
+            .filter_map(|row| row.form.object.as_ref().map(|o| o.id))
+            .collect();
+        for object in formset.present.clone() {
+            if !shown.contains(&object.id) && !mark.knows(&prefix, object.id) {
+                formset.push(Some(object), around);
+            }
+        }
+        formset.renumber();
+    }
+}

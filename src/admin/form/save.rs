@@ -1,0 +1,332 @@
+//! Storing what a form means: everything in the one transaction that the caller has begun, with its entry in the log.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{
+    ConnectionTrait, DbErr, Value,
+    sea_query::{Alias, Expr, ExprTrait, Query},
+};
+
+use super::{Editor, ObjectForm, Surroundings, formset::Formset};
+use crate::{
+    admin::{
+        field::Kind,
+        log::{Action, ChangeMessage, Log},
+        model::{Changes, KEY, Model, Object},
+    },
+    db::{Connection, Transaction},
+};
+
+/// What is to be stored of a whole form.
+#[derive(Debug)]
+pub struct Cleaned {
+    /// Of the object.
+    pub main: Changes,
+    /// Of each set of forms, and each form in it that is not to be left alone.
+    sets: Vec<BTreeMap<usize, Changes>>,
+}
+
+impl Cleaned {
+    /// Cleans all forms. Empty forms that nobody has touched, and those that are to go, count for nothing.
+    pub fn new(editor: &mut Editor<'_>, around: Surroundings<'_>) -> Self {
+        let main = editor.main.clean(around.zone);
+        let clean = |formset: &mut Formset<'_>| {
+            let mut cleaned = BTreeMap::new();
+            for (index, row) in formset.forms.iter_mut().enumerate() {
+                if !row.is_deleted && row.form.has_changed(around.zone) {
+                    cleaned.insert(index, row.form.clean(around.zone));
+                }
+            }
+            cleaned
+        };
+        Self {
+            main,
+            sets: editor.formsets.iter_mut().map(clean).collect(),
+        }
+    }
+
+    /// Checks against the database; afterwards the errors stand in the forms.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn check(
+        &mut self,
+        editor: &mut Editor<'_>,
+        tx: &Transaction,
+        around: Surroundings<'_>,
+    ) -> Result<(), DbErr> {
+        let db = Connection::Transaction(tx);
+        editor.main.check(db, &mut self.main).await?;
+        let id = editor.main.object.as_ref().map(|object| object.id);
+        editor
+            .main
+            .model
+            .rules
+            .validate(tx, around.user, id, &mut self.main)
+            .await?;
+        editor
+            .main
+            .show_errors(std::mem::take(&mut self.main.errors));
+        for (formset, cleaned) in editor.formsets.iter_mut().zip(&mut self.sets) {
+            for (index, changes) in cleaned {
+                let form = &mut formset.forms[*index].form;
+                form.check(db, changes).await?;
+                form.show_errors(std::mem::take(&mut changes.errors));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores everything, and logs it. Gives the object as it is then.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn store(
+        self,
+        editor: &Editor<'_>,
+        tx: &Transaction,
+        around: Surroundings<'_>,
+    ) -> Result<Object, DbErr> {
+        let (main, model) = (&editor.main, editor.main.model);
+        let mut message = ChangeMessage::default();
+        let (id, action) = match &main.object {
+            Some(object) => {
+                update(tx, main, &self.main, object, around).await?;
+                message.changed(&main.changed_labels(around.zone));
+                (object.id, Action::Change)
+            }
+            None => {
+                let id = insert(tx, model, &self.main, None, around).await?;
+                message.added();
+                (id, Action::Addition)
+            }
+        };
+        for (name, keys) in &self.main.chosen {
+            choose(tx, model, name, id, keys).await?;
+        }
+        for (formset, cleaned) in editor.formsets.iter().zip(self.sets) {
+            store_set(tx, formset, cleaned, id, &mut message, around).await?;
+        }
+        let stored = model
+            .find(Connection::Transaction(tx), id, around.now)
+            .await?;
+        let stored = stored.ok_or_else(|| DbErr::RecordNotFound(format!("{} {id}", model.name)))?;
+        let log = Log {
+            user_id: around.user.row.id,
+            model,
+            now: around.now,
+        };
+        log.write(tx, action, &[(id, &stored.label)], &message.stored())
+            .await?;
+        Ok(stored)
+    }
+}
+
+async fn store_set(
+    tx: &Transaction,
+    formset: &Formset<'_>,
+    cleaned: BTreeMap<usize, Changes>,
+    owner: i32,
+    message: &mut ChangeMessage,
+    around: Surroundings<'_>,
+) -> Result<(), DbErr> {
+    let model = &formset.inline.model;
+    let db = Connection::Transaction(tx);
+    let mut changed = Vec::new();
+    // Those that are new come first in the log, then the changed ones, then those that are gone.
+    for (index, changes) in &cleaned {
+        let form = &formset.forms[*index].form;
+        match &form.object {
+            Some(object) if formset.may.change => {
+                update(tx, form, changes, object, around).await?;
+                changed.push((object.id, form.changed_labels(around.zone)));
+            }
+            None if formset.may.add => {
+                let key = model
+                    .field(formset.inline.key)
+                    .map(|field| (field.column, owner));
+                let id = insert(tx, model, changes, key, around).await?;
+                let label = model
+                    .find(db, id, around.now)
+                    .await?
+                    .map(|object| object.label);
+                message.inline_added(model.verbose_name, &label.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    for (id, labels) in changed {
+        let label = model
+            .find(db, id, around.now)
+            .await?
+            .map(|object| object.label);
+        message.inline_changed(model.verbose_name, &label.unwrap_or_default(), &labels);
+    }
+    for row in formset
+        .forms
+        .iter()
+        .filter(|row| row.is_deleted && formset.may.delete)
+    {
+        if let Some(object) = &row.form.object {
+            let delete = Query::delete()
+                .from_table(Alias::new(model.table))
+                .and_where(Expr::col(Alias::new(KEY)).eq(object.id))
+                .take();
+            tx.execute(&delete).await?;
+            message.inline_deleted(model.verbose_name, &object.label);
+        }
+    }
+    Ok(())
+}
+
+/// Changes the columns of the fields that the visitor has changed, and no others.
+pub async fn update(
+    tx: &Transaction,
+    form: &ObjectForm<'_>,
+    changes: &Changes,
+    object: &Object,
+    around: Surroundings<'_>,
+) -> Result<(), DbErr> {
+    let mut update = Query::update();
+    update
+        .table(Alias::new(form.model.table))
+        .and_where(Expr::col(Alias::new(KEY)).eq(object.id));
+    let mut has_changes = false;
+    for bound in form
+        .fields
+        .iter()
+        .filter(|bound| bound.has_changed(around.zone))
+    {
+        let Some(value) = changes
+            .values
+            .get(bound.field.name)
+            .filter(|_| !bound.field.column.is_empty())
+        else {
+            continue;
+        };
+        has_changes = true;
+        update.value(
+            Alias::new(bound.field.column),
+            counted(form.model, object, bound, value, around),
+        );
+    }
+    if has_changes {
+        tx.execute(&update).await?;
+    }
+    Ok(())
+}
+
+/// What a field shall hold. To a counter the visitor's change is added, so that what was counted since is not lost.
+fn counted(
+    model: &Model,
+    object: &Object,
+    bound: &super::BoundField<'_>,
+    value: &Value,
+    around: Surroundings<'_>,
+) -> Value {
+    if !bound.field.options.is_counter {
+        return value.clone();
+    }
+    let before = bound.field.clean(&bound.initial, around.zone);
+    match (value, before, model.value(object, bound.field.name)) {
+        (Value::Int(Some(wanted)), Ok(Value::Int(Some(before))), Some(Value::Int(Some(now)))) => {
+            let sum = i64::from(*now) + i64::from(*wanted) - i64::from(before);
+            let clamped = sum.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+            Value::Int(Some(i32::try_from(clamped).unwrap_or(*wanted)))
+        }
+        _ => value.clone(),
+    }
+}
+
+/// Adds an object; `key` is a column of its own with the object that it belongs to. Gives its key.
+async fn insert(
+    tx: &Transaction,
+    model: &Model,
+    changes: &Changes,
+    key: Option<(&str, i32)>,
+    around: Surroundings<'_>,
+) -> Result<i32, DbErr> {
+    let mut columns = Vec::new();
+    let mut values: Vec<Expr> = Vec::new();
+    for field in model.concrete() {
+        let value = match (key, changes.values.get(field.name), field.options.default) {
+            (Some((column, owner)), ..) if column == field.column => Value::Int(Some(owner)),
+            (_, Some(value), _) => value.clone(),
+            (_, None, Some(default)) => default(around.now),
+            (_, None, None) => absent(field),
+        };
+        columns.push(Alias::new(field.column));
+        values.push(Expr::val(value));
+    }
+    let mut insert = Query::insert();
+    insert
+        .into_table(Alias::new(model.table))
+        .columns(columns)
+        .values_panic(values)
+        .returning_col(Alias::new(KEY));
+    let row = tx.query_one(&insert).await?;
+    row.ok_or_else(|| DbErr::RecordNotInserted)?
+        .try_get("", KEY)
+}
+
+/// What a column holds that no form asks for.
+fn absent(field: &crate::admin::field::Field) -> Value {
+    match field.kind {
+        Kind::Boolean => Value::Bool(Some(false)),
+        Kind::DateTime => Value::ChronoDateTimeUtc(None),
+        Kind::Integer if !field.null => Value::Int(Some(0)),
+        Kind::Integer | Kind::ForeignKey(_) => Value::Int(None),
+        Kind::SmallInteger => Value::SmallInt((!field.null).then_some(0)),
+        _ => Value::String((!field.null).then(String::new)),
+    }
+}
+
+/// Makes a many-to-many field hold these keys.
+async fn choose(
+    tx: &Transaction,
+    model: &Model,
+    name: &str,
+    id: i32,
+    keys: &[i32],
+) -> Result<(), DbErr> {
+    let Some(relation) = model
+        .many_to_many
+        .iter()
+        .find(|relation| relation.name == name)
+    else {
+        return Ok(());
+    };
+    let (table, near, far) = relation.through;
+    let present = model.chosen(Connection::Transaction(tx), name, id).await?;
+    let gone: Vec<i32> = present
+        .iter()
+        .copied()
+        .filter(|key| !keys.contains(key))
+        .collect();
+    if !gone.is_empty() {
+        let delete = Query::delete()
+            .from_table(Alias::new(table))
+            .and_where(Expr::col(Alias::new(near)).eq(id))
+            .and_where(Expr::col(Alias::new(far)).is_in(gone))
+            .take();
+        tx.execute(&delete).await?;
+    }
+    let mut new: Vec<i32> = keys
+        .iter()
+        .copied()
+        .filter(|key| !present.contains(key))
+        .collect();
+    new.sort_unstable();
+    new.dedup();
+    if !new.is_empty() {
+        let mut insert = Query::insert();
+        insert
+            .into_table(Alias::new(table))
+            .columns([Alias::new(near), Alias::new(far)]);
+        for key in new {
+            insert.values_panic([id.into(), key.into()]);
+        }
+        tx.execute(&insert).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! `django_admin_log`: what was done in the admin, in Django's JSON (`django/contrib/admin/utils.py`).
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter};
+use serde_json::{Value, json};
+
+use super::model::Model;
+use crate::{
+    db::{Connection, Transaction},
+    entities::{content_type, log_entry},
+    signing::ascii_json,
+};
+
+/// In characters.
+const MAX_REPR: usize = 200;
+/// Rows that one statement inserts: 7 values each, and SQLite takes 32,766.
+const ROWS_AT_ONCE: usize = 1000;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Something new.
+    Addition = 1,
+    /// Something else.
+    Change = 2,
+    /// Something less.
+    Deletion = 3,
+}
+
+/// What was changed in one form, in words and in Django's order.
+#[derive(Debug, Default)]
+pub struct ChangeMessage(Vec<Value>);
+
+impl ChangeMessage {
+    /// The object is new.
+    pub fn added(&mut self) {
+        self.0.push(json!({"added": {}}));
+    }
+
+    /// Fields of the object, by their labels.
+    pub fn changed(&mut self, fields: &[String]) {
+        if !fields.is_empty() {
+            self.0.push(json!({"changed": {"fields": fields}}));
+        }
+    }
+
+    /// An object of an inline is new.
+    pub fn inline_added(&mut self, name: &str, object: &str) {
+        self.0
+            .push(json!({"added": {"name": name, "object": object}}));
+    }
+
+    /// Fields of an object of an inline.
+    pub fn inline_changed(&mut self, name: &str, object: &str, fields: &[String]) {
+        self.0
+            .push(json!({"changed": {"name": name, "object": object, "fields": fields}}));
+    }
+
+    /// An object of an inline is gone.
+    pub fn inline_deleted(&mut self, name: &str, object: &str) {
+        self.0
+            .push(json!({"deleted": {"name": name, "object": object}}));
+    }
+
+    /// As it is stored.
+    pub fn stored(self) -> String {
+        ascii_json(&Value::Array(self.0), ", ", ": ")
+    }
+}
+
+/// Who did something, when, and to objects of which model.
+#[derive(Debug, Clone, Copy)]
+pub struct Log<'a> {
+    /// Who.
+    pub user_id: i32,
+    /// Of which model.
+    pub model: &'a Model,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Log<'_> {
+    /// Writes entries for objects, given by key and label.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn write(
+        &self,
+        tx: &Transaction,
+        action: Action,
+        objects: &[(i32, &str)],
+        message: &str,
+    ) -> Result<(), DbErr> {
+        let content_type_id = content_type_id(tx, self.model).await?;
+        for objects in objects.chunks(ROWS_AT_ONCE) {
+            let row = |(id, label): &(i32, &str)| log_entry::ActiveModel {
+                action_time: Set(self.now),
+                object_id: Set(Some(id.to_string())),
+                object_repr: Set(label.chars().take(MAX_REPR).collect()),
+                action_flag: Set(action as i16),
+                change_message: Set(message.to_owned()),
+                content_type_id: Set(Some(content_type_id)),
+                user_id: Set(self.user_id),
+                ..log_entry::ActiveModel::default()
+            };
+            log_entry::Entity::insert_many(objects.iter().map(row))
+                .exec_without_returning(tx)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of a model's content type; of one that has none yet, a new one.
+async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> {
+    if let Some(found) = find_content_type(Connection::Transaction(tx), model).await? {
+        return Ok(found);
+    }
+    let row = content_type::ActiveModel {
+        app_label: Set(model.app_label.to_owned()),
+        model: Set(model.name.to_owned()),
+        ..content_type::ActiveModel::default()
+    };
+    Ok(content_type::Entity::insert(row)
+        .exec(tx)
+        .await?
+        .last_insert_id)
+}
+
+/// The key of a model's content type, if it has one.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Option<i32>, DbErr> {
+    let query = content_type::Entity::find()
+        .filter(content_type::COLUMN.app_label.eq(model.app_label))
+        .filter(content_type::COLUMN.model.eq(model.name));
+    Ok(query.one(&db).await?.map(|found| found.id))
+}
+
+/// What an entry says was changed, in words.
+pub fn shown(change_message: &str) -> String {
+    let parsed = change_message
+        .starts_with('[')
+        .then(|| serde_json::from_str::<Vec<Value>>(change_message));
+    let Some(Ok(parts)) = parsed else {
+        return change_message.to_owned();
+    };
+    let sentences: Vec<String> = parts.iter().filter_map(sentence).collect();
+    if sentences.is_empty() {
+        "No fields changed.".to_owned()
+    } else {
+        sentences.join(" ")
+    }
+}
+
+fn sentence(part: &Value) -> Option<String> {
+    let (verb, details) = part.as_object()?.iter().next()?;
+    let text = |name| details.get(name).and_then(Value::as_str);
+    let object =
+        text("name").map(|name| format!("{name} “{}”", text("object").unwrap_or_default()));
+    Some(match (verb.as_str(), object) {
+        ("added", Some(object)) => format!("Added {object}."),
+        ("added", None) => "Added.".to_owned(),
+        ("changed", object) => {
+            let fields: Vec<&str> = details
+                .get("fields")?
+                .as_array()?
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            let fields = listed(&fields);
+            object.map_or_else(
+                || format!("Changed {fields}."),
+                |object| format!("Changed {fields} for {object}."),
+            )
+        }
+        ("deleted", object) => format!("Deleted {}.", object?),
+        _ => return None,
+    })
+}
+
+/// Names with commas, and `and` before the last.
+pub fn listed(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn entries_are_put_into_words_as_django_does() {
+        for (stored, text) in [
+            ("[]", "No fields changed."),
+            (r#"[{"added": {}}]"#, "Added."),
+            (
+                r#"[{"added": {"name": "choice", "object": "A"}}]"#,
+                "Added choice “A”.",
+            ),
+            (
+                r#"[{"changed": {"fields": ["A", "B", "C"]}}]"#,
+                "Changed A, B and C.",
+            ),
+            (
+                r#"[{"changed": {"fields": ["A", "B"]}}, {"changed": {"name": "choice", "object": "X", "fields": ["V"]}}]"#,
+                "Changed A and B. Changed V for choice “X”.",
+            ),
+            (
+                r#"[{"deleted": {"name": "choice", "object": "\u00e9"}}]"#,
+                "Deleted choice “é”.",
+            ),
+            ("", ""),
+            ("plain", "plain"),
+            ("[broken", "[broken"),
+        ] {
+            assert_eq!(shown(stored), text);
+        }
+    }
+}

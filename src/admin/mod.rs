@@ -1,0 +1,70 @@
+//! The admin site: pages to see, add, change and delete the objects of the models that apps register. It knows no model
+//! itself: each app's own `admin.rs` declares how its models are shown ([`ModelAdmin`]).
+
+mod actions;
+mod changelist;
+mod check;
+mod choices;
+mod dates;
+mod delete;
+mod field;
+mod form;
+mod log;
+mod model;
+mod options;
+mod page;
+mod site;
+mod staff;
+mod views;
+
+use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};
+
+pub use self::{
+    changelist::paging::PageMaps,
+    check::mistakes,
+    log::{Action, ChangeMessage, Log},
+    model::Changes,
+    options::{
+        Cell, Choices, Computed, Dependent, Description, FieldOptions, Fieldset, Inline,
+        ManyToMany, ModelAdmin, Rules, Source, Values, VirtualKind,
+    },
+    page::{AdminPage, Crumb},
+    site::AdminSite,
+    staff::Staff,
+    views::{changed_html, model_and_id},
+};
+use crate::web::routing::{get, get_and_post, post};
+
+/// The pages below `/admin/`; `own` are addresses that apps add for their models.
+pub fn routes(own: Route) -> BoxEndpoint<'static, Response> {
+    let route = get(own, staff::INDEX, views::index::index);
+    let route = get_and_post(route, staff::LOGIN, views::login::login);
+    let route = post(route, staff::LOGOUT, views::login::logout);
+    let route = get_and_post(route, "/admin/password_change/", views::password::change);
+    let route = get(route, "/admin/password_change/done/", views::password::done);
+    let route = get(
+        route,
+        "/admin/r/:type<[0-9]+>/:id<[0-9]+>/",
+        views::index::view_on_site,
+    );
+    let route = get(route, "/admin/:app/", views::index::app_index);
+    let route = get_and_post(route, "/admin/:app/:model/", views::changelist::changelist);
+    let route = get_and_post(route, "/admin/:app/:model/add/", views::change::add);
+    let route = get(route, "/admin/:app/:model/:id/", views::change::short);
+    let route = get_and_post(
+        route,
+        "/admin/:app/:model/:id/change/",
+        views::change::change,
+    );
+    let route = get_and_post(
+        route,
+        "/admin/:app/:model/:id/delete/",
+        views::delete::delete,
+    );
+    let route = get(
+        route,
+        "/admin/:app/:model/:id/history/",
+        views::history::history,
+    );
+    route.around(staff::gate).map_to_response().boxed()
+}

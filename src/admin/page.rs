@@ -1,0 +1,117 @@
+//! A page of the admin: what all of them show around their content.
+
+use std::sync::Arc;
+
+use minijinja::{Value, context, value::Serde};
+use poem::{FromRequest, Request, RequestBody, Response, Result};
+use serde::Serialize;
+
+use super::{Staff, model::Model, staff::INDEX};
+use crate::{
+    app::App,
+    error,
+    sessions::Session,
+    web::{
+        messages::Messages,
+        page::Page,
+        visitor::{messages_of, session_of},
+    },
+};
+
+/// Renders the admin's templates: with the user, the menu, and the messages for them.
+#[derive(Debug)]
+pub struct AdminPage {
+    page: Page,
+    app: Arc<App>,
+    /// Who looks at it.
+    pub staff: Staff,
+    /// What they are told on the next page.
+    pub messages: Arc<Messages>,
+    /// Their session.
+    pub session: Arc<Session>,
+    address: String,
+}
+
+/// A step of the way from the index to a page.
+#[derive(Debug, Serialize)]
+pub struct Crumb {
+    /// What it is called.
+    pub text: String,
+    /// Where it is; empty for the page itself.
+    pub url: String,
+}
+
+impl Crumb {
+    /// A step that leads somewhere.
+    pub fn link(text: impl Into<String>, url: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            url: url.into(),
+        }
+    }
+
+    /// The page itself.
+    pub fn here(text: impl Into<String>) -> Self {
+        Self::link(text, "")
+    }
+
+    /// The way to a model's changelist.
+    pub fn to_changelist(app: &App, model: &Model) -> Vec<Self> {
+        vec![
+            Self::link(
+                app.admin.app_name(model.app_label),
+                format!("{INDEX}{}/", model.app_label),
+            ),
+            Self::link(
+                super::field::capitalized(model.verbose_name_plural),
+                model.url(),
+            ),
+        ]
+    }
+}
+
+impl<'a> FromRequest<'a> for AdminPage {
+    async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
+        let target = request
+            .original_uri()
+            .path_and_query()
+            .map_or(INDEX, |target| target.as_str());
+        Ok(Self {
+            page: Page::new(request),
+            app: request
+                .data::<Arc<App>>()
+                .expect("the router gives it")
+                .clone(),
+            staff: Staff::from_request(request, body).await?,
+            messages: messages_of(request).clone(),
+            session: session_of(request).clone(),
+            address: target.to_owned(),
+        })
+    }
+}
+
+impl AdminPage {
+    /// The page that a template makes of `context`, with a title and the way to it.
+    ///
+    /// # Errors
+    /// When the template is at fault.
+    pub fn render(
+        &self,
+        template: &str,
+        title: &str,
+        way: Vec<Crumb>,
+        context: Value,
+    ) -> error::Result<Response> {
+        let user = self.staff.user();
+        let common = context! {
+            title,
+            breadcrumbs => Serde(way),
+            user => user.short_name(),
+            has_usable_password => crate::auth::hashers::is_usable(&user.row.password),
+            menu => Serde(self.app.admin.apps(user)),
+            messages => self.messages.take(&self.app, &self.session),
+            address => &self.address,
+        };
+        self.page.render(template, context! { ..context, ..common })
+    }
+}

@@ -1,0 +1,138 @@
+//! Which models the admin shows, and under which apps.
+
+use sea_orm::EntityTrait;
+use serde::Serialize;
+
+use super::{
+    model::{InlineModel, Model},
+    options::ModelAdmin,
+};
+use crate::auth::login::User;
+
+/// The admin site of a project.
+#[derive(Default)]
+pub struct AdminSite {
+    models: Vec<Model>,
+    app_names: Vec<(&'static str, &'static str)>,
+}
+
+/// An app, as the index shows it.
+#[derive(Debug, Serialize)]
+pub struct AppEntry {
+    /// Its label.
+    pub label: &'static str,
+    /// What a person calls it.
+    pub name: String,
+    /// Its page.
+    pub url: String,
+    /// Its models, as far as the user may see them.
+    pub models: Vec<ModelEntry>,
+}
+
+/// A model, as the index shows it.
+#[derive(Debug, Serialize)]
+pub struct ModelEntry {
+    /// What a person calls several.
+    pub name: String,
+    /// The changelist.
+    pub url: String,
+    /// Whether the user may add one.
+    pub can_add: bool,
+    /// Whether the user may change them, and not only look.
+    pub can_change: bool,
+}
+
+impl AdminSite {
+    /// Shows a model.
+    pub fn register<E: EntityTrait>(&mut self, admin: ModelAdmin<E>)
+    where
+        E::Model: Sync,
+    {
+        self.models.push(Model::new(admin));
+    }
+
+    /// Gives an app another name than its label.
+    pub fn name_app(&mut self, label: &'static str, name: &'static str) {
+        self.app_names.push((label, name));
+    }
+
+    /// All models, in the order in which they were registered.
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The model of an address.
+    pub fn find(&self, app_label: &str, name: &str) -> Option<&Model> {
+        self.models
+            .iter()
+            .find(|model| model.app_label == app_label && model.name == name)
+    }
+
+    /// The model of a table.
+    pub fn of_table(&self, table: &str) -> Option<&Model> {
+        self.models.iter().find(|model| model.table == table)
+    }
+
+    /// What a person calls an app.
+    pub fn app_name(&self, label: &str) -> String {
+        let given = self.app_names.iter().find(|(known, _)| *known == label);
+        given.map_or_else(|| titled(label), |(_, name)| (*name).to_owned())
+    }
+
+    /// The apps and models that a user may see, by name.
+    pub fn apps(&self, user: &User) -> Vec<AppEntry> {
+        let mut apps: Vec<AppEntry> = Vec::new();
+        for model in &self.models {
+            let may = |action| user.has_perm(&model.permission(action));
+            if !["add", "change", "delete", "view"].into_iter().any(may) {
+                continue;
+            }
+            let entry = ModelEntry {
+                name: super::field::capitalized(model.verbose_name_plural),
+                url: model.url(),
+                can_add: may("add"),
+                can_change: may("change"),
+            };
+            match apps.iter_mut().find(|app| app.label == model.app_label) {
+                Some(app) => app.models.push(entry),
+                None => apps.push(AppEntry {
+                    label: model.app_label,
+                    name: self.app_name(model.app_label),
+                    url: format!("/admin/{}/", model.app_label),
+                    models: vec![entry],
+                }),
+            }
+        }
+        apps.sort_by_key(|app| app.name.to_lowercase());
+        for app in &mut apps {
+            app.models.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        apps
+    }
+
+    /// The inlines of a model that a user may see.
+    pub fn inlines<'a>(&self, model: &'a Model, user: &User) -> Vec<&'a InlineModel> {
+        let may_see = |inline: &&InlineModel| {
+            let may = |action| user.has_perm(&inline.model.permission(action));
+            ["add", "change", "delete", "view"].into_iter().any(may)
+        };
+        model.inlines.iter().filter(may_see).collect()
+    }
+}
+
+impl std::fmt::Debug for AdminSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.models.iter().map(|model| model.table))
+            .finish()
+    }
+}
+
+/// A label as Python's `str.title` writes it: `Polls_App`.
+fn titled(label: &str) -> String {
+    label
+        .split('_')
+        .map(super::field::capitalized)
+        .collect::<Vec<_>>()
+        .join("_")
+}

@@ -1,0 +1,120 @@
+//! Who may enter the admin: active staff. Everybody else is led to the login.
+
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use poem::{
+    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result,
+    http::{HeaderValue, StatusCode, header},
+};
+
+use super::model::Model;
+use crate::{
+    app::App,
+    auth::login::{self, User},
+    error::{self, AppError},
+    web::{cookies, routing::redirect, visitor::session_of},
+};
+
+/// The index of the admin.
+pub const INDEX: &str = "/admin/";
+/// The same as people type it, which is no page.
+const WITHOUT_SLASH: &str = "/admin";
+/// Where one logs in.
+pub const LOGIN: &str = "/admin/login/";
+/// Where one logs out.
+pub const LOGOUT: &str = "/admin/logout/";
+/// What stays as it is in the address that one returns to.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'~');
+
+/// Somebody who may be in the admin. A view that takes one cannot be reached by others.
+#[derive(Debug, Clone)]
+pub struct Staff(Arc<User>);
+
+/// Who asks for a page that all may see.
+#[derive(Debug, Clone)]
+pub struct Visitor(pub Option<Arc<User>>);
+
+/// Finds out who asks, and lets staff pass. Nothing of the admin is kept by a cache.
+pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
+    let app: Arc<App> = request
+        .data::<Arc<App>>()
+        .expect("the router gives it")
+        .clone();
+    let session = session_of(&request).clone();
+    let user = login::current_user(&app, &session)
+        .await
+        .map_err(AppError::from)?
+        .map(Arc::new);
+    let is_staff = user.as_ref().is_some_and(|user| user.row.is_staff);
+    let path = request.original_uri().path().to_owned();
+    let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
+        request.set_data(Visitor(user));
+        next.call(request).await?.into_response()
+    } else if path == LOGOUT {
+        redirect(StatusCode::FOUND, INDEX)
+    } else {
+        let target = request
+            .original_uri()
+            .path_and_query()
+            .map_or(INDEX, |target| target.as_str());
+        redirect(
+            StatusCode::FOUND,
+            &format!("{LOGIN}?next={}", utf8_percent_encode(target, PLAIN)),
+        )
+    };
+    cookies::vary(&mut response);
+    let expires = app.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::EXPIRES,
+        HeaderValue::from_str(&expires).expect("a date is plain ASCII"),
+    );
+    let never = HeaderValue::from_static("max-age=0, no-cache, no-store, must-revalidate, private");
+    headers.insert(header::CACHE_CONTROL, never);
+    Ok(response)
+}
+
+impl Staff {
+    /// The user.
+    pub fn user(&self) -> &User {
+        &self.0
+    }
+
+    /// Whether they may do something with a model's objects.
+    pub fn may(&self, action: &str, model: &Model) -> bool {
+        self.0.has_perm(&model.permission(action))
+    }
+
+    /// Whether they may look at a model's objects. Who may change them may look.
+    pub fn may_view(&self, model: &Model) -> bool {
+        self.may("view", model) || self.may("change", model)
+    }
+
+    /// Refuses those who have not this permission.
+    ///
+    /// # Errors
+    /// When they have not.
+    pub fn require(&self, is_allowed: bool) -> error::Result<()> {
+        if is_allowed {
+            Ok(())
+        } else {
+            Err(AppError::PermissionDenied)
+        }
+    }
+}
+
+impl<'a> FromRequest<'a> for Staff {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let user = request
+            .data::<Visitor>()
+            .and_then(|visitor| visitor.0.clone());
+        let staff = user.filter(|user| user.row.is_staff);
+        Ok(Self(staff.ok_or(AppError::PermissionDenied)?))
+    }
+}

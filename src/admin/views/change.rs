@@ -1,0 +1,372 @@
+//! Adding and changing an object.
+
+use std::sync::Arc;
+
+use minijinja::{context, value::Serde};
+use poem::{
+    Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
+use sea_orm::SqlErr;
+
+use super::{
+    FILTERS, back_to_list, changed_html, database, missing, model_and_id, model_of, preserved,
+    surroundings,
+};
+use crate::{
+    admin::{
+        AdminPage, Crumb,
+        form::{
+            Editor, Surroundings,
+            mark::{self, Mark},
+            merge::{self, Meanwhile},
+            save::Cleaned,
+            show::ShownEditor,
+        },
+        model::{Model, Object},
+        staff::INDEX,
+    },
+    app::App,
+    db::Connection,
+    error::{AppError, Result},
+    web::{form::Form, messages::Level, routing::redirect},
+};
+
+const SAVED_AS_NEW: &str = "_saveasnew";
+
+/// `…/7/` leads to `…/7/change/`.
+#[handler]
+pub async fn short(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let (model, id) = model_and_id(app, request)?;
+    Ok(match id {
+        Some(id) => redirect(StatusCode::FOUND, &model.object_url(id, "change")),
+        None => missing(&page, model, request),
+    })
+}
+
+/// The form for a new object, and taking it.
+#[handler]
+pub async fn add(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let model = model_of(app, request)?;
+    page.staff.require(page.staff.may("add", model))?;
+    let desk = Desk {
+        app,
+        page: &page,
+        model,
+        request,
+        around: surroundings(app, &page),
+    };
+    if *request.method() == Method::POST {
+        return desk.save_new(&form).await;
+    }
+    let mut editor = Editor::load(model, None, database(app), desk.around).await?;
+    // A link may bring values along.
+    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    for bound in &mut editor.main.fields {
+        let names = [
+            bound.field.name.to_owned(),
+            format!("{}_0", bound.field.name),
+        ];
+        if names.iter().any(|name| query.has(name)) {
+            bound.raw = bound.field.posted(&query, "");
+        }
+    }
+    desk.show(editor, database(app), None, None, false).await
+}
+
+/// The form of an object, and taking it. Who may only look gets no inputs.
+#[handler]
+pub async fn change(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let (model, id) = model_and_id(app, request)?;
+    page.staff.require(page.staff.may_view(model))?;
+    let desk = Desk {
+        app,
+        page: &page,
+        model,
+        request,
+        around: surroundings(app, &page),
+    };
+    let Some(id) = id else {
+        return Ok(missing(&page, model, request));
+    };
+    let db = database(app);
+    let may_change = page.staff.may("change", model)
+        && model.rules.may_change(db, page.staff.user(), id).await?;
+    if *request.method() == Method::POST {
+        page.staff.require(may_change)?;
+        let saves_as_new = model.save_as && form.has(SAVED_AS_NEW);
+        page.staff
+            .require(!saves_as_new || page.staff.may("add", model))?;
+        return if saves_as_new {
+            desk.save_new(&form).await
+        } else {
+            desk.save(id, &form).await
+        };
+    }
+    let Some(object) = model.find(db, id, app.now()).await? else {
+        return Ok(missing(&page, model, request));
+    };
+    let editor = Editor::load(model, Some(object), db, desk.around).await?;
+    desk.show(editor, db, None, None, !may_change).await
+}
+
+/// What the steps of a view share.
+struct Desk<'a> {
+    app: &'a Arc<App>,
+    page: &'a AdminPage,
+    model: &'a Model,
+    request: &'a Request,
+    around: Surroundings<'a>,
+}
+
+impl Desk<'_> {
+    /// Stores a new object, or shows what is wrong with it.
+    async fn save_new(&self, form: &Form) -> Result<Response> {
+        let mut editor = Editor::load(self.model, None, database(self.app), self.around).await?;
+        editor.bind(form, self.around)?;
+        for formset in &mut editor.formsets {
+            // Rows of another object that are saved as new become rows of this one.
+            if form.has(SAVED_AS_NEW) {
+                formset.adopt();
+            }
+        }
+        let mut cleaned = Cleaned::new(&mut editor, self.around);
+        self.model
+            .rules
+            .prepare(self.app, &mut cleaned.main)
+            .await?;
+        let tx = self.app.db.write().begin().await?;
+        cleaned.check(&mut editor, &tx, self.around).await?;
+        if editor.error_count() > 0 {
+            return self
+                .show(editor, Connection::Transaction(&tx), None, None, false)
+                .await;
+        }
+        let object = match cleaned.store(&editor, &tx, self.around).await {
+            Ok(object) => object,
+            Err(error) => return self.taken(editor, explain(error)?).await,
+        };
+        tx.commit().await?;
+        self.after_add(form, &object)
+    }
+
+    /// Stores a changed object; shows what is wrong with it, or what others have done to it meanwhile.
+    async fn save(&self, id: i32, form: &Form) -> Result<Response> {
+        let mark = Mark::read(form)?;
+        let tx = self.app.db.write().begin().await?;
+        let db = Connection::Transaction(&tx);
+        let mut query = self.model.select();
+        query.and_where(sea_orm::sea_query::ExprTrait::eq(
+            self.model.column(crate::admin::model::KEY),
+            id,
+        ));
+        Model::lock(&mut query, db);
+        let Some(object) = self.model.all(db, query, self.around.now).await?.pop() else {
+            return self.gone(id, mark.as_ref(), form).await;
+        };
+        let mut editor = Editor::load(self.model, Some(object), db, self.around).await?;
+        let news = mark
+            .as_ref()
+            .map(|mark| mark.compare(&mut editor, self.around))
+            .unwrap_or_default();
+        editor.bind(form, self.around)?;
+        if let (Some(mark), false) = (&mark, news.is_empty()) {
+            let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
+            merge::take_theirs(&mut editor, mark, self.around);
+            return self.show(editor, db, None, Some(meanwhile), false).await;
+        }
+        let mut cleaned = Cleaned::new(&mut editor, self.around);
+        cleaned.check(&mut editor, &tx, self.around).await?;
+        if editor.error_count() > 0 {
+            return self.show(editor, db, mark, None, false).await;
+        }
+        let object = match cleaned.store(&editor, &tx, self.around).await {
+            Ok(object) => object,
+            Err(error) => return self.taken(editor, explain(error)?).await,
+        };
+        tx.commit().await?;
+        self.after_change(form, &object)
+    }
+
+    /// Two have stored the same at the same time, and the other was first.
+    async fn taken(&self, mut editor: Editor<'_>, text: String) -> Result<Response> {
+        editor.main.errors.push(text);
+        self.show(editor, database(self.app), None, None, false)
+            .await
+    }
+
+    /// The object is gone. What was typed is not: it can be stored as a new one.
+    async fn gone(&self, id: i32, mark: Option<&Mark>, form: &Form) -> Result<Response> {
+        let Some(mark) = mark.filter(|_| self.page.staff.may("add", self.model)) else {
+            return Ok(missing(self.page, self.model, self.request));
+        };
+        let db = database(self.app);
+        let mut editor = Editor::load(self.model, None, db, self.around).await?;
+        editor.bind(form, self.around)?;
+        editor
+            .formsets
+            .iter_mut()
+            .for_each(super::super::form::formset::Formset::adopt);
+        let mut meanwhile =
+            Meanwhile::find(self.model, id, mark, Vec::new(), db, self.around).await?;
+        meanwhile.is_deleted = true;
+        self.show(editor, db, None, Some(meanwhile), false).await
+    }
+
+    /// The form as a page. A form with errors keeps its mark; any other gets one of what it holds.
+    async fn show(
+        &self,
+        editor: Editor<'_>,
+        db: Connection<'_>,
+        mark: Option<Mark>,
+        meanwhile: Option<Meanwhile>,
+        is_readonly: bool,
+    ) -> Result<Response> {
+        let (model, object) = (self.model, editor.main.object.clone());
+        let shown = ShownEditor::new(&editor, db, self.around, is_readonly).await?;
+        let mark = match (&object, mark) {
+            (None, _) => None,
+            (Some(_), Some(mark)) => Some(mark),
+            (Some(object), None) => {
+                let fresh = Editor::load(model, Some(object.clone()), db, self.around).await?;
+                Some(Mark::new(&fresh, self.around.now))
+            }
+        };
+        let may = |action| self.page.staff.may(action, model);
+        let verb = match (&object, is_readonly) {
+            (None, _) => "Add",
+            (Some(_), false) => "Change",
+            (Some(_), true) => "View",
+        };
+        let mut way = Crumb::to_changelist(self.app, model);
+        way.push(Crumb::here(object.as_ref().map_or_else(
+            || format!("Add {}", model.verbose_name),
+            |o| o.label.clone(),
+        )));
+        let errors = editor.error_count();
+        let history_url = object
+            .as_ref()
+            .map(|object| model.object_url(object.id, "history"));
+        let with_filters = |url: String| format!("{url}{}", preserved(self.request));
+        let context = context! {
+            form => Serde(shown),
+            kind => model.verbose_name,
+            heading => format!("{verb} {}", model.verbose_name),
+            is_readonly,
+            is_new => object.is_none(),
+            object_label => object.as_ref().map(|object| object.label.clone()),
+            errors,
+            meanwhile => Serde(meanwhile.as_ref()),
+            // After somebody else deleted the object, the form goes to where new ones are made.
+            action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
+            mark_field => mark::FIELD,
+            mark => mark.map(|mark| mark.text()),
+            history_url => history_url.map(with_filters),
+            delete_url => object.as_ref().filter(|_| may("delete") && !is_readonly)
+                .map(|object| with_filters(model.object_url(object.id, "delete"))),
+            site_url => object.as_ref().zip(model.view_on_site).map(|(object, url)| url(object.id)),
+            back => back_to_list(model, self.request),
+            may_view => self.page.staff.may_view(model),
+            may_add => may("add"),
+            save_as => model.save_as && object.is_some() && may("add"),
+            zone => self.around.zone.name(),
+        };
+        let title = match &object {
+            Some(object) => format!("{} | {verb} {}", object.label, model.verbose_name),
+            None => format!("{verb} {}", model.verbose_name),
+        };
+        let title = if errors > 0 {
+            format!("Error: {title}")
+        } else {
+            title
+        };
+        self.page
+            .render("admin/change_form.html", &title, way, context)
+    }
+
+    fn after_add(&self, form: &Form, object: &Object) -> Result<Response> {
+        let model = self.model;
+        let told = |what: &str| {
+            let text = changed_html(model, object, what, self.page.staff.may("change", model));
+            self.page.messages.add_html(Level::Success, &text);
+        };
+        let filters = preserved(self.request);
+        let continues = form.has("_continue")
+            || (model.rules.continues_after_add() && !form.has("_addanother"));
+        let target = if (continues || form.has(SAVED_AS_NEW)) && self.page.staff.may_view(model) {
+            told("was added successfully. You may edit it again below.");
+            format!("{}{filters}", model.object_url(object.id, "change"))
+        } else if form.has("_addanother") {
+            told(&format!(
+                "was added successfully. You may add another {} below.",
+                model.verbose_name
+            ));
+            format!("{}add/{filters}", model.url())
+        } else {
+            told("was added successfully.");
+            self.list_or_index()
+        };
+        Ok(redirect(StatusCode::FOUND, &target))
+    }
+
+    fn after_change(&self, form: &Form, object: &Object) -> Result<Response> {
+        let model = self.model;
+        let told = |what: &str| {
+            self.page
+                .messages
+                .add_html(Level::Success, &changed_html(model, object, what, true));
+        };
+        let filters = preserved(self.request);
+        let target = if form.has("_continue") {
+            told("was changed successfully. You may edit it again below.");
+            format!("{}{filters}", model.object_url(object.id, "change"))
+        } else if form.has("_addanother") {
+            told(&format!(
+                "was changed successfully. You may add another {} below.",
+                model.verbose_name
+            ));
+            format!("{}add/{filters}", model.url())
+        } else {
+            told("was changed successfully.");
+            self.list_or_index()
+        };
+        Ok(redirect(StatusCode::FOUND, &target))
+    }
+
+    fn list_or_index(&self) -> String {
+        let query = Form::of_query(self.request.original_uri().query().unwrap_or_default());
+        match (self.page.staff.may_view(self.model), query.has(FILTERS)) {
+            (false, _) => INDEX.to_owned(),
+            (true, false) => self.model.url(),
+            (true, true) => back_to_list(self.model, self.request),
+        }
+    }
+}
+
+/// What to say of an error that a person can do something about.
+///
+/// # Errors
+/// When it is none of those.
+fn explain(error: sea_orm::DbErr) -> Result<String> {
+    match error.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => {
+            Ok("Somebody else stored something at the same moment that does not go with this. Try again.".to_owned())
+        }
+        _ => Err(AppError::from(error)),
+    }
+}

@@ -1,0 +1,112 @@
+//! Deleting one object, after it was said what goes with it.
+
+use std::sync::Arc;
+
+use minijinja::{context, value::Serde};
+use poem::{
+    Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
+
+use super::{back_to_list, database, missing, model_and_id, preserved};
+use crate::{
+    admin::{
+        AdminPage, Crumb, Log,
+        delete::{Plan, delete as delete_objects},
+        staff::INDEX,
+    },
+    app::App,
+    db::Connection,
+    error::Result,
+    web::{messages::Level, routing::redirect},
+};
+
+/// The question, and taking the answer.
+#[handler]
+pub async fn delete(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let (model, id) = model_and_id(app, request)?;
+    page.staff.require(page.staff.may("delete", model))?;
+    let user = page.staff.user();
+    let found = match id {
+        Some(id) => model.find(database(app), id, app.now()).await?,
+        None => None,
+    };
+    let Some(object) = found else {
+        return Ok(missing(&page, model, request));
+    };
+    page.staff.require(
+        model
+            .rules
+            .may_change(database(app), user, object.id)
+            .await?,
+    )?;
+    if *request.method() != Method::POST {
+        let plan = Plan::new(
+            &app.admin,
+            model,
+            std::slice::from_ref(&object),
+            database(app),
+            user,
+        )
+        .await?;
+        let mut way = Crumb::to_changelist(app, model);
+        let back = format!(
+            "{}{}",
+            model.object_url(object.id, "change"),
+            preserved(request)
+        );
+        way.push(Crumb::link(object.label.clone(), back.clone()));
+        way.push(Crumb::here("Delete"));
+        let title = if plan.forbidden.is_empty() {
+            "Delete"
+        } else {
+            "Cannot delete"
+        };
+        return page.render(
+            "admin/delete_confirmation.html",
+            &format!("{title} {}", model.verbose_name),
+            way,
+            context! {
+                plan => Serde(plan),
+                question => format!("the {} “{}”", model.verbose_name, object.label),
+                hidden => Serde(Vec::<(String, String)>::new()),
+                back,
+            },
+        );
+    }
+    let tx = app.db.write().begin().await?;
+    let db = Connection::Transaction(&tx);
+    // Somebody else may have been quicker.
+    let Some(object) = model.find(db, object.id, app.now()).await? else {
+        return Ok(missing(&page, model, request));
+    };
+    let objects = [object];
+    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+    page.staff.require(plan.forbidden.is_empty())?;
+    let log = Log {
+        user_id: user.row.id,
+        model,
+        now: app.now(),
+    };
+    delete_objects(&tx, model, &objects, log).await?;
+    tx.commit().await?;
+    app.page_maps.forget(model.table);
+    page.messages.add(
+        Level::Success,
+        &format!(
+            "The {} “{}” was deleted successfully.",
+            model.verbose_name, objects[0].label
+        ),
+    );
+    let back = if page.staff.may_view(model) {
+        back_to_list(model, request)
+    } else {
+        INDEX.to_owned()
+    };
+    Ok(redirect(StatusCode::FOUND, &back))
+}

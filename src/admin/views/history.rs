@@ -1,0 +1,105 @@
+//! What was done to one object.
+
+use std::sync::Arc;
+
+use minijinja::{context, value::Serde};
+use poem::{Request, Response, handler, web::Data};
+use sea_orm::{EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+
+use super::{database, missing, model_and_id, preserved};
+use crate::{
+    admin::{AdminPage, Crumb, log},
+    app::App,
+    entities::{log_entry, user},
+    error::{AppError, Result},
+    web::{form::Form, format::Moment},
+};
+
+/// Entries on a page.
+const PER_PAGE: u64 = 100;
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    time: Moment,
+    user: String,
+    action: &'static str,
+    text: String,
+}
+
+/// The entries of the log, newest first.
+#[handler]
+pub async fn history(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let (model, id) = model_and_id(app, request)?;
+    page.staff.require(page.staff.may_view(model))?;
+    let found = match id {
+        Some(id) => model.find(database(app), id, app.now()).await?,
+        None => None,
+    };
+    let Some(object) = found else {
+        return Ok(missing(&page, model, request));
+    };
+    let type_id = log::find_content_type(database(app), model).await?;
+    let entries = log_entry::Entity::find()
+        .filter(log_entry::COLUMN.object_id.eq(object.id.to_string()))
+        .filter(
+            log_entry::COLUMN
+                .content_type_id
+                .eq(type_id.unwrap_or_default()),
+        );
+    let count = entries.clone().count(app.db.write()).await?;
+    let pages = count.div_ceil(PER_PAGE).max(1);
+    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let number = query.get("p").map_or(Ok(1), str::parse::<u64>);
+    let number = number
+        .ok()
+        .filter(|number| (1..=pages).contains(number))
+        .ok_or(AppError::NotFound)?;
+    let rows = entries
+        .find_also_related(user::Entity)
+        .order_by_desc(log_entry::Column::ActionTime)
+        .order_by_desc(log_entry::Column::Id)
+        .offset((number - 1) * PER_PAGE)
+        .limit(PER_PAGE)
+        .all(app.db.write())
+        .await?;
+    let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
+        time: Moment::new(row.action_time, app.now(), app.settings.time_zone),
+        user: who.map(|user| full_name(&user)).unwrap_or_default(),
+        action: match row.action_flag {
+            1 => "added",
+            3 => "deleted",
+            _ => "changed",
+        },
+        text: log::shown(&row.change_message),
+    };
+    let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
+    let mut way = Crumb::to_changelist(app, model);
+    way.push(Crumb::link(
+        object.label.clone(),
+        format!(
+            "{}{}",
+            model.object_url(object.id, "change"),
+            preserved(request)
+        ),
+    ));
+    way.push(Crumb::here("History"));
+    page.render(
+        "admin/object_history.html",
+        &format!("Change history: {}", object.label),
+        way,
+        context! { entries => Serde(entries), count, number, pages, kind => model.verbose_name },
+    )
+}
+
+/// The username, with the whole name where there is one, as Django's template has it.
+pub fn full_name(user: &user::Model) -> String {
+    match format!("{} {}", user.first_name, user.last_name).trim() {
+        "" => user.username.clone(),
+        name => format!("{} ({name})", user.username),
+    }
+}

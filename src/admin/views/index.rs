@@ -1,0 +1,131 @@
+//! The index, and the pages of single apps.
+
+use std::sync::Arc;
+
+use minijinja::{context, value::Serde};
+use poem::{Request, Response, handler, http::StatusCode, web::Data};
+use sea_orm::{DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde::Serialize;
+
+use super::database;
+use crate::{
+    admin::{AdminPage, Crumb},
+    app::App,
+    entities::{content_type, log_entry},
+    error::{AppError, Result},
+    web::{format::Moment, routing::redirect},
+};
+
+/// How many of their own recent actions a user sees.
+const RECENT: u64 = 10;
+
+/// All apps with their models.
+#[handler]
+pub async fn index(page: AdminPage, Data(app): Data<&Arc<App>>) -> Result<Response> {
+    let recent = recent_actions(app, &page).await?;
+    let apps = app.admin.apps(page.staff.user());
+    page.render(
+        "admin/index.html",
+        "Site administration",
+        Vec::new(),
+        context! { apps => Serde(apps), recent => Serde(recent), has_recent => true },
+    )
+}
+
+/// The models of one app.
+#[handler]
+pub async fn app_index(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let label = request.raw_path_param("app").unwrap_or_default();
+    let mut apps = app.admin.apps(page.staff.user());
+    apps.retain(|entry| entry.label == label);
+    let name = apps
+        .first()
+        .map(|entry| entry.name.clone())
+        .ok_or(AppError::NotFound)?;
+    let title = format!("{name} administration");
+    let context = context! { apps => Serde(apps), recent => Serde(Vec::<Recent>::new()), has_recent => false };
+    page.render("admin/index.html", &title, vec![Crumb::here(name)], context)
+}
+
+/// Leads to where visitors see an object, given by its content type.
+#[handler]
+pub async fn view_on_site(
+    _: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+) -> Result<Response> {
+    let number = |name| {
+        request
+            .raw_path_param(name)
+            .and_then(|text| text.parse::<i32>().ok())
+    };
+    let (Some(type_id), Some(id)) = (number("type"), number("id")) else {
+        return Err(AppError::NotFound);
+    };
+    let found = content_type::Entity::find_by_id(type_id)
+        .one(app.db.write())
+        .await?;
+    let model = found.and_then(|found| app.admin.find(&found.app_label, &found.model));
+    let (model, url) = model
+        .and_then(|model| Some((model, model.view_on_site?)))
+        .ok_or(AppError::NotFound)?;
+    let object = model
+        .find(database(app), id, app.now())
+        .await?
+        .ok_or(AppError::NotFound)?;
+    Ok(redirect(StatusCode::FOUND, &url(object.id)))
+}
+
+/// Something that a user has done.
+#[derive(Debug, Serialize)]
+struct Recent {
+    action: &'static str,
+    label: String,
+    url: Option<String>,
+    kind: String,
+    time: Moment,
+}
+
+async fn recent_actions(app: &App, page: &AdminPage) -> Result<Vec<Recent>, DbErr> {
+    let entries = log_entry::Entity::find()
+        .filter(log_entry::COLUMN.user_id.eq(page.staff.user().row.id))
+        .find_also_related(content_type::Entity)
+        .order_by_desc(log_entry::Column::ActionTime)
+        .order_by_desc(log_entry::Column::Id)
+        .limit(RECENT)
+        .all(app.db.write())
+        .await?;
+    let recent = |(entry, found): (log_entry::Model, Option<content_type::Model>)| {
+        let model = found
+            .as_ref()
+            .and_then(|found| app.admin.find(&found.app_label, &found.model));
+        let id = entry
+            .object_id
+            .as_deref()
+            .and_then(|id| id.parse::<i32>().ok());
+        let (action, is_there) = match entry.action_flag {
+            1 => ("Added", true),
+            3 => ("Deleted", false),
+            _ => ("Changed", true),
+        };
+        let url = model
+            .zip(id)
+            .filter(|(model, _)| is_there && page.staff.may_view(model));
+        Recent {
+            action,
+            label: entry.object_repr,
+            url: url.map(|(model, id)| model.object_url(id, "change")),
+            kind: match (model, found) {
+                (Some(model), _) => crate::admin::field::capitalized(model.verbose_name),
+                (None, Some(found)) => crate::admin::field::capitalized(&found.model),
+                (None, None) => "Unknown content".to_owned(),
+            },
+            time: Moment::new(entry.action_time, app.now(), app.settings.time_zone),
+        }
+    };
+    Ok(entries.into_iter().map(recent).collect())
+}

@@ -1,0 +1,144 @@
+//! Logging in and out.
+
+use std::sync::Arc;
+
+use minijinja::{Value, context};
+use poem::{
+    IntoResponse, Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
+
+use crate::{
+    admin::staff::{INDEX, LOGIN, Visitor},
+    app::App,
+    auth::login::{Outcome, log_in},
+    error::{AppError, Result},
+    web::{
+        csrf,
+        form::Form,
+        hosts::{Origin, client_address, is_own_address},
+        page::Page,
+        routing::redirect,
+        visitor::{messages_of, session_of},
+    },
+};
+
+const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
+                     case-sensitive.";
+const REQUIRED: &str = "This field is required.";
+/// Longer than any name or password that can be stored or hashed in good time.
+const MAX_INPUT: usize = 4096;
+
+/// The form to log in, and taking it.
+#[handler]
+pub async fn login(
+    page: Page,
+    Data(app): Data<&Arc<App>>,
+    Data(visitor): Data<&Visitor>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let is_staff = visitor.0.as_ref().is_some_and(|user| user.row.is_staff);
+    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let next = form
+        .get("next")
+        .or_else(|| query.get("next"))
+        .unwrap_or_default();
+    if *request.method() != Method::POST {
+        if is_staff {
+            return Ok(redirect(StatusCode::FOUND, INDEX));
+        }
+        return show(&page, app, visitor, request, next, &Errors::default(), "");
+    }
+    let (username, password) = (
+        form.get("username").unwrap_or_default(),
+        form.get("password").unwrap_or_default(),
+    );
+    let mut errors = Errors::default();
+    if username.trim().is_empty() {
+        errors.username = REQUIRED;
+    }
+    if password.is_empty() {
+        errors.password = REQUIRED;
+    }
+    if errors.username.is_empty() && errors.password.is_empty() {
+        let session = session_of(request);
+        let address = client_address(request, &app.settings.security);
+        let (username, is_possible) = (username.trim(), !username.contains('\0'));
+        let is_possible = is_possible && username.len() <= MAX_INPUT && password.len() <= MAX_INPUT;
+        let outcome = match is_possible {
+            true => log_in(app, session, username, password, address).await?,
+            false => Outcome::Refused,
+        };
+        match outcome {
+            Outcome::LoggedIn => {
+                let origin = request
+                    .data::<Origin>()
+                    .expect("hosts::validate comes first");
+                let next = if is_own_address(next, origin) {
+                    next
+                } else {
+                    INDEX
+                };
+                let mut response = redirect(StatusCode::FOUND, next);
+                csrf::rotate(&mut response, app.now());
+                return Ok(response);
+            }
+            Outcome::Throttled(wait) => {
+                return Err(AppError::TooManyTries(wait.num_seconds().max(1)));
+            }
+            Outcome::Refused => errors.form = WRONG,
+        }
+    }
+    show(&page, app, visitor, request, next, &errors, username)
+}
+
+/// Ends the session.
+#[handler]
+pub async fn logout(page: Page, request: &Request) -> Result<Response> {
+    session_of(request).flush();
+    let context =
+        context! { title => "Logged out", address => INDEX, messages => Vec::<Value>::new() };
+    Ok(page
+        .render("registration/logged_out.html", context)?
+        .into_response())
+}
+
+#[derive(Default)]
+struct Errors {
+    form: &'static str,
+    username: &'static str,
+    password: &'static str,
+}
+
+fn show(
+    page: &Page,
+    app: &App,
+    visitor: &Visitor,
+    request: &Request,
+    next: &str,
+    errors: &Errors,
+    username: &str,
+) -> Result<Response> {
+    let messages: Value = messages_of(request).take(app, session_of(request));
+    let has_errors =
+        !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
+    // Somebody who is logged in and may not enter.
+    let outsider = visitor.0.as_ref().map(|user| user.row.username.clone());
+    page.render(
+        "registration/login.html",
+        context! {
+            title => if has_errors { "Error: Log in" } else { "Log in" },
+            login_url => LOGIN,
+            next,
+            username,
+            error => errors.form,
+            username_error => errors.username,
+            password_error => errors.password,
+            outsider,
+            messages,
+            address => LOGIN,
+        },
+    )
+}

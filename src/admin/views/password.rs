@@ -1,0 +1,103 @@
+//! Changing one's own password.
+
+use std::sync::Arc;
+
+use minijinja::context;
+use poem::{
+    Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
+
+use crate::{
+    admin::{AdminPage, Crumb},
+    app::App,
+    auth::{
+        hashers::{self, Verdict},
+        login::keep_session,
+        users,
+        validators::{help_texts, new_password_errors},
+    },
+    error::{AppError, Result},
+    web::{csrf, form::Form, routing::redirect},
+};
+
+const REQUIRED: &str = "This field is required.";
+
+/// The form, and taking it.
+#[handler]
+pub async fn change(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let user = &page.staff.user().row;
+    if !hashers::is_usable(&user.password) {
+        return Err(AppError::NotFound);
+    }
+    let mut errors: [Vec<String>; 3] = Default::default();
+    if *request.method() == Method::POST {
+        let text = |name| form.get(name).unwrap_or_default().to_owned();
+        let (old, new, again) = (
+            text("old_password"),
+            text("new_password1"),
+            text("new_password2"),
+        );
+        for (text, errors) in [&old, &new, &again].into_iter().zip(&mut errors) {
+            if text.is_empty() {
+                errors.push(REQUIRED.to_owned());
+            }
+        }
+        if !new.is_empty() && !again.is_empty() {
+            errors[2] = new_password_errors(&new, &again, &user.into());
+        }
+        if errors[0].is_empty() {
+            let verdict = app
+                .hashing
+                .check_password(old, user.password.clone())
+                .await?;
+            if verdict == Verdict::Wrong {
+                errors[0].push(
+                    "Your old password was entered incorrectly. Please enter it again.".to_owned(),
+                );
+            }
+        }
+        if errors.iter().all(Vec::is_empty) {
+            let encoded = app.hashing.make_password(new).await?;
+            let tx = app.db.write().begin().await?;
+            let was_replaced =
+                users::replace_password(&tx, user.id, &user.password, &encoded).await?;
+            if !was_replaced {
+                return Err(AppError::BadRequest(
+                    "the password was changed elsewhere meanwhile".into(),
+                ));
+            }
+            tx.commit().await?;
+            keep_session(app, &page.session, &encoded);
+            let mut response = redirect(StatusCode::FOUND, "/admin/password_change/done/");
+            csrf::rotate(&mut response, app.now());
+            return Ok(response);
+        }
+    }
+    let has_errors = errors.iter().any(|errors| !errors.is_empty());
+    let [old_errors, new_errors, again_errors] = errors;
+    page.render(
+        "registration/password_change_form.html",
+        "Password change",
+        vec![Crumb::here("Password change")],
+        context! { old_errors, new_errors, again_errors, has_errors, rules => help_texts() },
+    )
+}
+
+/// It has been changed.
+#[handler]
+pub async fn done(page: AdminPage) -> Result<Response> {
+    let way = vec![Crumb::here("Password change")];
+    page.render(
+        "registration/password_change_done.html",
+        "Password change successful",
+        way,
+        context! {},
+    )
+}

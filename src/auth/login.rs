@@ -1,0 +1,174 @@
+//! Who a visitor is, and how they become somebody (`django/contrib/auth/__init__.py`).
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use sea_orm::{DbErr, EntityTrait, QueryFilter, sea_query::Expr};
+use serde_json::Value;
+use subtle::ConstantTimeEq;
+
+use super::{
+    hashers::{Verdict, hex},
+    permissions::Permissions,
+    throttle::{self, Admission},
+    users,
+};
+use crate::{app::App, db::Connection, entities::user, error::Result, sessions::Session};
+
+const USER_ID: &str = "_auth_user_id";
+const BACKEND: &str = "_auth_user_backend";
+const HASH: &str = "_auth_user_hash";
+/// The only backend there is.
+const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
+/// What the session's hash is made with.
+const HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
+
+/// Somebody who has logged in, and what they may do.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Their row.
+    pub row: user::Model,
+    /// What they may do.
+    pub permissions: Permissions,
+}
+
+impl User {
+    /// Whether they have a permission, given as `polls_app.change_question`.
+    pub fn has_perm(&self, permission: &str) -> bool {
+        self.permissions.contains(permission)
+    }
+
+    /// What to call them: the first name, if they gave one.
+    pub fn short_name(&self) -> &str {
+        match self.row.first_name.as_str() {
+            "" => &self.row.username,
+            name => name,
+        }
+    }
+}
+
+/// What came of a try to log in.
+#[derive(Debug)]
+pub enum Outcome {
+    /// They are in.
+    LoggedIn,
+    /// Name and password do not fit, or the account may not enter.
+    Refused,
+    /// Too many tries have failed; the time until the next is taken.
+    Throttled(TimeDelta),
+}
+
+/// Who the visitor is. A session whose user is gone, or has another password by now, ends here.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, DbErr> {
+    let keys = &app.settings.security.keys;
+    session.load(app.db.write(), keys, app.now()).await?;
+    let text = |name| match session.get(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let (Some(id), Some(MODEL_BACKEND)) = (text(USER_ID), text(BACKEND).as_deref()) else {
+        return Ok(None);
+    };
+    let Ok(id) = id.parse::<i32>() else {
+        return Ok(None);
+    };
+    let Some(row) = user::Entity::find_by_id(id).one(app.db.write()).await? else {
+        return Ok(None);
+    };
+    if !row.is_active {
+        return Ok(None);
+    }
+    let known = text(HASH).unwrap_or_default();
+    let fits = |hash: [u8; 32]| bool::from(hex(&hash).as_bytes().ct_eq(known.as_bytes()));
+    match keys.salted_hmacs(HASH_SALT, &row.password).position(fits) {
+        Some(0) => {}
+        Some(_) => {
+            // Signed with an older key: from now on with the present one.
+            session.cycle_key();
+            session.set(HASH, session_hash(app, &row.password));
+        }
+        None => {
+            session.flush();
+            return Ok(None);
+        }
+    }
+    let permissions = Permissions::of(Connection::Database(app.db.write()), &row).await?;
+    Ok(Some(User { row, permissions }))
+}
+
+/// Tries to log a visitor in to the admin: active staff only.
+///
+/// # Errors
+/// When the database refuses, or too many others are having their passwords compared.
+pub async fn log_in(
+    app: &App,
+    session: &Session,
+    username: &str,
+    password: &str,
+    address: Option<IpAddr>,
+) -> Result<Outcome> {
+    let (db, keys, now) = (app.db.write(), &app.settings.security.keys, app.now());
+    let this = match throttle::admit(db, keys, username, address, now).await? {
+        Admission::Admitted(this) => this,
+        Admission::Refused(wait) => return Ok(Outcome::Throttled(wait)),
+    };
+    let found = users::find(db, username).await?;
+    let verdict = match &found {
+        Some(user) => {
+            app.hashing
+                .check_password(password.to_owned(), user.password.clone())
+                .await?
+        }
+        None => {
+            app.hashing.even_out(password.to_owned()).await?;
+            Verdict::Wrong
+        }
+    };
+    let Some(mut user) =
+        found.filter(|user| verdict != Verdict::Wrong && user.is_active && user.is_staff)
+    else {
+        return Ok(Outcome::Refused);
+    };
+    let tx = if verdict == Verdict::Outdated {
+        let renewed = app.hashing.make_password(password.to_owned()).await?;
+        let tx = db.begin().await?;
+        // Unless somebody has set another password since it was compared.
+        if users::replace_password(&tx, user.id, &user.password, &renewed).await? {
+            user.password = renewed;
+        }
+        tx
+    } else {
+        db.begin().await?
+    };
+    let update = user::Entity::update_many().col_expr(user::Column::LastLogin, Expr::value(now));
+    update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
+    throttle::forgive(&tx, &this).await?;
+    tx.commit().await?;
+
+    session.load(db, keys, now).await?;
+    let own_id = Value::String(user.id.to_string());
+    match session.get(USER_ID) {
+        None => session.cycle_key(),
+        Some(id)
+            if id == own_id && session.get(HASH) == Some(session_hash(app, &user.password)) => {}
+        // Somebody else's, or of an older password.
+        Some(_) => session.flush(),
+    }
+    session.set(USER_ID, own_id);
+    session.set(BACKEND, MODEL_BACKEND.into());
+    session.set(HASH, session_hash(app, &user.password));
+    Ok(Outcome::LoggedIn)
+}
+
+/// Keeps the visitor's own session when their password changes; all others end.
+pub fn keep_session(app: &App, session: &Session, encoded: &str) {
+    session.cycle_key();
+    session.set(HASH, session_hash(app, encoded));
+}
+
+fn session_hash(app: &App, encoded: &str) -> Value {
+    hex(&app.settings.security.keys.salted_hmac(HASH_SALT, encoded)).into()
+}

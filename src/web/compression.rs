@@ -1,0 +1,61 @@
+//! Pages travel compressed. What the page repeats of a visitor's input stands beside tokens that are masked anew for
+//! each page; and the length of an answer tells nothing exactly, since a random piece is added (as Django's
+//! `GZipMiddleware` does, against BREACH).
+
+use std::{io::Write, sync::Arc};
+
+use flate2::{Compression, GzBuilder};
+use poem::{
+    Body, Endpoint, IntoResponse, Request, Response, Result,
+    http::{HeaderValue, header},
+};
+use rand::RngExt;
+
+use super::statics::accepts;
+
+/// In bytes: what fits one packet gains nothing.
+const MIN_LENGTH: usize = 1400;
+/// The most that is added at random, in bytes.
+const MAX_PADDING: usize = 100;
+
+/// Compresses the pages that a browser can unpack.
+pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let is_accepted = request
+        .header(header::ACCEPT_ENCODING)
+        .is_some_and(|accepted| accepts(accepted, "gzip"));
+    let mut response = next.call(request).await?.into_response();
+    if response
+        .content_type()
+        .is_none_or(|kind| !kind.starts_with("text/html"))
+    {
+        return Ok(response);
+    }
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if !is_accepted || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return Ok(response);
+    }
+    let Ok(page) = response.take_body().into_bytes().await else {
+        return Ok(response);
+    };
+    if page.len() < MIN_LENGTH {
+        response.set_body(Body::from_bytes(page));
+        return Ok(response);
+    }
+    let packed = gzip(&page);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::CONTENT_LENGTH, packed.len().into());
+    response.set_body(Body::from_vec(packed));
+    Ok(response)
+}
+
+fn gzip(page: &[u8]) -> Vec<u8> {
+    let padding = vec![b'a'; rand::rng().random_range(1..=MAX_PADDING)];
+    let mut encoder = GzBuilder::new()
+        .filename(padding)
+        .write(Vec::new(), Compression::new(4));
+    let packed = encoder.write_all(page).and_then(|()| encoder.finish());
+    packed.expect("a vector takes all")
+}

@@ -1,0 +1,165 @@
+//! What a visitor is told on the next page they see, kept as Django keeps it (`django/contrib/messages/storage`): in a
+//! signed cookie, and in the session when it is too much for that.
+
+use std::sync::{Mutex, MutexGuard};
+
+use minijinja::Value as Shown;
+use poem::Response;
+use serde_json::{Value, json};
+
+use super::cookies;
+use crate::{
+    app::App,
+    sessions::Session,
+    signing::{Purpose, ascii_json},
+};
+
+/// The first element of a message.
+const MARK: &str = "__json_message";
+/// The last element of a cookie whose messages go on in the session.
+const NOT_FINISHED: &str = "__messagesnotfinished__";
+const IN_SESSION: &str = "_messages";
+/// In bytes.
+const MAX_COOKIE: usize = 2048;
+
+/// How good the news is, with Django's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// It was done.
+    Success = 25,
+    /// It was not done, and nothing is wrong.
+    Warning = 30,
+    /// It could not be done.
+    Error = 40,
+}
+
+/// The messages of one request.
+#[derive(Debug)]
+pub struct Messages(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    cookie: Option<String>,
+    /// The stored ones have been shown.
+    are_shown: bool,
+    added: Vec<Value>,
+}
+
+impl Messages {
+    /// The cookie's name.
+    pub const COOKIE: &'static str = "messages";
+
+    /// Those that a cookie holds, and perhaps the session.
+    pub fn new(cookie: Option<&str>) -> Self {
+        Self(Mutex::new(State {
+            cookie: cookie.map(str::to_owned),
+            ..State::default()
+        }))
+    }
+
+    /// Tells something in plain text.
+    pub fn add(&self, level: Level, text: &str) {
+        self.state().added.push(json!([MARK, 0, level as u8, text]));
+    }
+
+    /// Tells something in HTML, in which everything that is not ours has been escaped.
+    pub fn add_html(&self, level: Level, html: &str) {
+        self.state().added.push(json!([MARK, 1, level as u8, html]));
+    }
+
+    /// What is to be shown, as a page shows it; it is not shown again.
+    pub fn take(&self, app: &App, session: &Session) -> Shown {
+        let mut messages = self.stored(app, session);
+        let mut state = self.state();
+        messages.append(&mut state.added);
+        state.are_shown = true;
+        messages.iter().filter_map(shown).collect()
+    }
+
+    /// Keeps what has not been shown for the next page.
+    pub fn store(&self, app: &App, session: &Session, response: &mut Response) {
+        let (has_cookie, are_shown, added) = {
+            let state = self.state();
+            (state.cookie.is_some(), state.are_shown, state.added.clone())
+        };
+        if added.is_empty() && !are_shown {
+            return;
+        }
+        let mut kept = if are_shown {
+            Vec::new()
+        } else {
+            self.stored(app, session)
+        };
+        kept.extend(added);
+        let mut rest = Vec::new();
+        let cookie = loop {
+            let mut list = kept.clone();
+            if !rest.is_empty() {
+                list.push(NOT_FINISHED.into());
+            }
+            let keys = &app.settings.security.keys;
+            let cookie = keys.dumps(&Value::Array(list), Purpose::Messages, app.now());
+            if cookie.len() <= MAX_COOKIE || kept.is_empty() {
+                break cookie;
+            }
+            rest.insert(0, kept.pop().expect("it is not empty"));
+        };
+        if rest.is_empty() {
+            session.remove(IN_SESSION);
+        } else {
+            session.set(
+                IN_SESSION,
+                ascii_json(&Value::Array(rest.clone()), ", ", ": ").into(),
+            );
+        }
+        if !kept.is_empty() || !rest.is_empty() {
+            let cookie = format!("{}={cookie}; HttpOnly; Path=/; SameSite=Lax", Self::COOKIE);
+            cookies::set(response, &cookie);
+        } else if has_cookie {
+            cookies::delete(response, Self::COOKIE);
+        }
+    }
+
+    /// What earlier requests have left; what is not signed with our keys does not count.
+    fn stored(&self, app: &App, session: &Session) -> Vec<Value> {
+        let Some(cookie) = self.state().cookie.clone() else {
+            return Vec::new();
+        };
+        let keys = &app.settings.security.keys;
+        let Some(Value::Array(mut list)) = keys.loads(&cookie, Purpose::Messages) else {
+            return Vec::new();
+        };
+        if list.last().is_some_and(|last| last == NOT_FINISHED) {
+            list.pop();
+            if let Some(Value::String(rest)) = session.get(IN_SESSION)
+                && let Ok(rest) = serde_json::from_str::<Vec<Value>>(&rest)
+            {
+                list.extend(rest);
+            }
+        }
+        list
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+/// A message for a template; `None` for what is none.
+fn shown(message: &Value) -> Option<Shown> {
+    let text = message.get(3)?.as_str()?;
+    let is_html = message.get(1)? == 1 || message.get(1)? == true;
+    let level = match message.get(2)?.as_u64()? {
+        0..20 => "debug",
+        20..25 => "info",
+        25..30 => "success",
+        30..40 => "warning",
+        _ => "error",
+    };
+    let text = if is_html {
+        Shown::from_safe_string(text.to_owned())
+    } else {
+        text.into()
+    };
+    Some(minijinja::context! { level, text })
+}

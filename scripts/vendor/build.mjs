@@ -7,7 +7,7 @@ const source = "node_modules/@tabler/core/dist/css/tabler.min.css";
 const { version } = JSON.parse(readFileSync("node_modules/@tabler/core/package.json", "utf8"));
 
 const [purged] = await new PurgeCSS().purge({
-  content: ["../../templates/**/*.html"],
+  content: ["../../templates/**/*.html", "../../assets/admin/*.js"],
   css: [source],
   keyframes: true,
 });

@@ -132,7 +132,7 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
                 .map(|object| (SELECTED.to_owned(), object.id.to_string())),
         );
     }
-    let mut way = Crumb::to_changelist(app, model);
+    let mut way = Crumb::to_changelist(model);
     way.push(Crumb::here("Delete multiple objects"));
     let title = if plan.forbidden.is_empty() {
         "Delete multiple objects"

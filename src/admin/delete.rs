@@ -65,7 +65,7 @@ impl Plan {
             model.verbose_name,
             model.verbose_name_plural,
         ));
-        let kind = super::field::capitalized(model.verbose_name);
+        let kind = crate::contenttypes::capitalized(model.verbose_name);
         let named = &objects[..objects.len().min(MAX_NAMED as usize)];
         plan.objects = named
             .iter()
@@ -121,7 +121,7 @@ impl Plan {
             .expr_as(Expr::col(Alias::new(label)), Alias::new("label"))
             .order_by(Alias::new(KEY), Order::Asc)
             .limit(MAX_NAMED);
-        let kind = super::field::capitalized(dependent.verbose_name);
+        let kind = crate::contenttypes::capitalized(dependent.verbose_name);
         for row in db.query_all(&query).await? {
             let (owner, label): (i32, String) =
                 (row.try_get("", "owner")?, row.try_get("", "label")?);

@@ -8,7 +8,7 @@ use super::{
     dates,
     options::{Cell, FieldOptions, VirtualKind},
 };
-use crate::{db::is_storable, web::form::Form};
+use crate::{contenttypes::capitalized, db::is_storable, web::form::Form};
 
 /// What a form holds for a field: one text, two for a moment, any number for several choices.
 pub type Raw = Vec<String>;
@@ -280,12 +280,4 @@ fn clean_moment(raw: &Raw, zone: Tz) -> Result<DateTime<Utc>, Vec<String>> {
             Err(errors)
         }
     }
-}
-
-/// A text with its first letter large.
-pub fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
 }

@@ -56,14 +56,14 @@ impl Crumb {
     }
 
     /// The way to a model's changelist.
-    pub fn to_changelist(app: &App, model: &Model) -> Vec<Self> {
+    pub fn to_changelist(model: &Model) -> Vec<Self> {
         vec![
             Self::link(
-                app.admin.app_name(model.app_label),
+                crate::contenttypes::app_name(model.app_label),
                 format!("{INDEX}{}/", model.app_label),
             ),
             Self::link(
-                super::field::capitalized(model.verbose_name_plural),
+                crate::contenttypes::capitalized(model.verbose_name_plural),
                 model.url(),
             ),
         ]

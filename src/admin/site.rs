@@ -7,13 +7,15 @@ use super::{
     model::{InlineModel, Model},
     options::ModelAdmin,
 };
-use crate::auth::login::User;
+use crate::{
+    auth::login::User,
+    contenttypes::{app_name, capitalized},
+};
 
 /// The admin site of a project.
 #[derive(Default)]
 pub struct AdminSite {
     models: Vec<Model>,
-    app_names: Vec<(&'static str, &'static str)>,
 }
 
 /// An app, as the index shows it.
@@ -51,11 +53,6 @@ impl AdminSite {
         self.models.push(Model::new(admin));
     }
 
-    /// Gives an app another name than its label.
-    pub fn name_app(&mut self, label: &'static str, name: &'static str) {
-        self.app_names.push((label, name));
-    }
-
     /// All models, in the order in which they were registered.
     pub fn models(&self) -> &[Model] {
         &self.models
@@ -73,12 +70,6 @@ impl AdminSite {
         self.models.iter().find(|model| model.table == table)
     }
 
-    /// What a person calls an app.
-    pub fn app_name(&self, label: &str) -> String {
-        let given = self.app_names.iter().find(|(known, _)| *known == label);
-        given.map_or_else(|| titled(label), |(_, name)| (*name).to_owned())
-    }
-
     /// The apps and models that a user may see, by name.
     pub fn apps(&self, user: &User) -> Vec<AppEntry> {
         let mut apps: Vec<AppEntry> = Vec::new();
@@ -88,7 +79,7 @@ impl AdminSite {
                 continue;
             }
             let entry = ModelEntry {
-                name: super::field::capitalized(model.verbose_name_plural),
+                name: capitalized(model.verbose_name_plural),
                 url: model.url(),
                 can_add: may("add"),
                 can_change: may("change"),
@@ -97,7 +88,7 @@ impl AdminSite {
                 Some(app) => app.models.push(entry),
                 None => apps.push(AppEntry {
                     label: model.app_label,
-                    name: self.app_name(model.app_label),
+                    name: app_name(model.app_label),
                     url: format!("/admin/{}/", model.app_label),
                     models: vec![entry],
                 }),
@@ -126,13 +117,4 @@ impl std::fmt::Debug for AdminSite {
             .entries(self.models.iter().map(|model| model.table))
             .finish()
     }
-}
-
-/// A label as Python's `str.title` writes it: `Polls_App`.
-fn titled(label: &str) -> String {
-    label
-        .split('_')
-        .map(super::field::capitalized)
-        .collect::<Vec<_>>()
-        .join("_")
 }

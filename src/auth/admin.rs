@@ -30,6 +30,7 @@ use crate::{
         VirtualKind,
     },
     app::App,
+    contenttypes::app_name,
     db::{Connection, Transaction},
     entities::{content_type, group, group_permissions, permission, user},
     error::{AppError, Result},
@@ -46,7 +47,6 @@ const RAISES: &str = "You cannot give a right that you do not have yourself: ";
 
 /// Shows users and groups.
 pub fn register(site: &mut AdminSite) {
-    site.name_app("auth", "Authentication and Authorization");
     site.register(ModelAdmin::<group::Entity> {
         many_to_many: vec![ManyToMany {
             name: "permissions",
@@ -222,15 +222,13 @@ fn all_permissions() -> SelectStatement {
     query
 }
 
-/// `polls_app | question | Can add question`.
+/// `Polls_App | question | Can add question`.
 fn permission_label(row: &QueryResult) -> Result<String, DbErr> {
     let text = |name| row.try_get::<String>("", name);
-    Ok(format!(
-        "{} | {} | {}",
-        text("app_label")?,
-        text("model")?,
-        text("name")?
-    ))
+    let (app, model, name) = (app_name(&text("app_label")?), text("model")?, text("name")?);
+    // The name ends with what a person calls the model.
+    let kind = name.splitn(3, ' ').nth(2).unwrap_or(&model);
+    Ok(format!("{app} | {kind} | {name}"))
 }
 
 fn all_groups() -> SelectStatement {
@@ -524,7 +522,7 @@ async fn change_password(
             return Ok(response);
         }
     }
-    let mut way = Crumb::to_changelist(app, model);
+    let mut way = Crumb::to_changelist(model);
     way.push(Crumb::link(
         target.username.clone(),
         model.object_url(id, "change"),

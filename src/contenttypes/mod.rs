@@ -8,6 +8,33 @@ use crate::{
     entities::content_type::{ActiveModel, Entity},
 };
 
+/// What a person calls an app: its own name, or its label.
+pub fn app_name(label: &str) -> String {
+    let name = match label {
+        "admin" => "Administration",
+        "auth" => "Authentication and Authorization",
+        "contenttypes" => "Content Types",
+        // As Python's `str.title` writes it: `Polls_App`.
+        other => {
+            return other
+                .split('_')
+                .map(capitalized)
+                .collect::<Vec<_>>()
+                .join("_");
+        }
+    };
+    name.to_owned()
+}
+
+/// A text with its first letter large.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect());
+    first.unwrap_or_default()
+}
+
 /// Creates the rows that are missing for these models, in their order.
 ///
 /// # Errors

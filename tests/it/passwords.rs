@@ -1,28 +1,88 @@
 //! Passwords as `createsuperuser` and `changepassword` store them, with Django's own vectors.
 
-use polls::auth::{hashers, users};
+use polls::auth::{
+    hashers::{self, Verdict},
+    users,
+};
 
 use crate::support::{Site, captured};
 
+/// Every captured password with its hash.
+fn vectors() -> Vec<(String, String, serde_json::Value)> {
+    let vectors: serde_json::Value = serde_json::from_str(&captured("vectors.json")).unwrap();
+    let text = |vector: &serde_json::Value, name: &str| vector[name].as_str().unwrap().to_owned();
+    let vectors = vectors["passwords"].as_array().unwrap().iter();
+    vectors
+        .map(|vector| {
+            (
+                text(vector, "password"),
+                text(vector, "encoded"),
+                vector.clone(),
+            )
+        })
+        .collect()
+}
+
 #[test]
 fn hashes_are_django_s() {
-    let vectors: serde_json::Value = serde_json::from_str(&captured("vectors.json")).unwrap();
     let mut seen = 0;
-    for vector in vectors["passwords"].as_array().unwrap() {
-        let (password, encoded) = (
-            vector["password"].as_str().unwrap(),
-            vector["encoded"].as_str().unwrap(),
+    for (password, encoded, vector) in vectors() {
+        let expected = match (
+            &vector["accepted_by_reference_settings"],
+            &vector["check_password_would_upgrade"],
+        ) {
+            (serde_json::Value::Bool(false), _) => Verdict::Wrong,
+            (_, serde_json::Value::Bool(true)) => Verdict::Outdated,
+            _ => Verdict::Right,
+        };
+        assert_eq!(
+            hashers::check_password(&password, &encoded, 1_000_000),
+            expected,
+            "{encoded}"
         );
-        let parts: Vec<&str> = encoded.split('$').collect();
-        if let ["pbkdf2_sha256", iterations, salt, _] = parts[..] {
-            assert_eq!(
-                hashers::pbkdf2_sha256(password, salt, iterations.parse().unwrap()),
-                encoded
-            );
-            seen += 1;
-        }
+        assert_eq!(
+            hashers::check_password("another", &encoded, 1),
+            Verdict::Wrong,
+            "{encoded}"
+        );
+        seen += 1;
     }
-    assert!(seen > 3, "{seen}");
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
+fn what_is_no_hash_fits_no_password() {
+    for encoded in [
+        "",
+        "!",
+        "!abc",
+        "plain",
+        "pbkdf2_sha256",
+        "pbkdf2_sha256$1",
+        "pbkdf2_sha256$x$salt$AAAA",
+        "pbkdf2_sha256$0$salt$AAAA",
+        "pbkdf2_sha256$-1$salt$",
+        "argon2$argon2id$v=19$m=1,t=1$c2FsdA$aGFzaA",
+        "argon2$x$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
+        "bcrypt_sha256$$2b$12$short",
+        "bcrypt_sha256$$2b$99$abcdefghijklmnopqrstuuXjrjCz0Q7JKAudztu",
+        "scrypt$3$salt$8$1$AAAA",
+        "scrypt$99999999999999999999$salt$8$1$AAAA",
+        "md5$salt$0cc175b9c0f1b6a831c399e269772661",
+        "nosuch$1$2$3",
+        "$$$$$$",
+    ] {
+        assert_eq!(
+            hashers::check_password("", encoded, 1),
+            Verdict::Wrong,
+            "{encoded}"
+        );
+        assert_eq!(
+            hashers::check_password("a", encoded, 1),
+            Verdict::Wrong,
+            "{encoded}"
+        );
+    }
 }
 
 on_both_databases! {

@@ -23,8 +23,13 @@ fn every_class_has_a_rule() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut templates = Vec::new();
     files(&root.join("templates"), &mut templates);
-    let styles = ["vendor/tabler.css", "polls_app/style.css"]
-        .map(|name| fs::read_to_string(root.join("assets").join(name)).unwrap());
+    files(&root.join("assets/admin"), &mut templates);
+    let styles = [
+        "vendor/tabler.css",
+        "polls_app/style.css",
+        "admin/style.css",
+    ]
+    .map(|name| fs::read_to_string(root.join("assets").join(name)).unwrap());
     let styles = styles.concat();
     // What stands behind a dot in a selector.
     let known: BTreeSet<&str> = styles
@@ -38,18 +43,27 @@ fn every_class_has_a_rule() {
         .collect();
     let mut used = 0;
     for (path, text) in &templates {
-        for classes in text
-            .split("class=\"")
-            .skip(1)
-            .map(|rest| rest.split('"').next().unwrap())
-        {
-            // Tags between classes are not classes.
-            let plain: String = classes
-                .split("{%")
-                .map(|part| part.rsplit("%}").next().unwrap())
-                .collect::<Vec<_>>()
-                .join(" ");
-            for class in plain.split_whitespace() {
+        // In a template `class="…"`, in a script `className: "…"`.
+        let quoted = ["class=\"", "className: \""]
+            .into_iter()
+            .flat_map(|mark| text.split(mark).skip(1));
+        for classes in quoted.map(|rest| rest.split('"').next().unwrap()) {
+            // Tags and values between classes are not classes, and one that goes on in a value is only half a class.
+            let plain = ["{%", "{{"]
+                .iter()
+                .fold(classes.to_owned(), |text, opening| {
+                    let closing = if *opening == "{%" { "%}" } else { "}}" };
+                    let parts = text
+                        .split(opening)
+                        .map(|part| part.rsplit(closing).next().unwrap());
+                    parts
+                        .collect::<Vec<_>>()
+                        .join(if *opening == "{%" { " " } else { "\u{0}" })
+                });
+            for class in plain
+                .split_whitespace()
+                .filter(|class| !class.contains('\0'))
+            {
                 assert!(
                     known.contains(class),
                     "{path} uses the class {class}, which has no rule: run scripts/vendor-assets"
@@ -70,16 +84,25 @@ fn no_page_has_script_or_style_of_its_own() {
     );
     for (path, text) in templates {
         for forbidden in [
-            "<script",
             "<style",
             " style=",
-            " on",
             "javascript:",
             "http://",
             "https://",
             "|safe",
         ] {
             assert!(!text.contains(forbidden), "{path} has {forbidden}");
+        }
+        // Scripts are files of ours, and no attribute is one.
+        for script in text.split("<script").skip(1) {
+            assert!(script.starts_with(" src=\"{{ static('"), "{path}");
+        }
+        let attributes = text
+            .split(" on")
+            .skip(1)
+            .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_lowercase()));
+        for rest in attributes {
+            assert!(!rest.starts_with('='), "{path} has a handler: {rest}");
         }
     }
 }

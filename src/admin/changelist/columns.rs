@@ -7,11 +7,14 @@ use sea_orm::{
 };
 
 use super::Params;
-use crate::admin::{
-    AdminSite,
-    field::{Field, Kind, capitalized},
-    model::{KEY, Model, Object},
-    options::Cell,
+use crate::{
+    admin::{
+        AdminSite,
+        field::{Field, Kind},
+        model::{KEY, Model, Object},
+        options::Cell,
+    },
+    contenttypes::capitalized,
 };
 
 /// A column.

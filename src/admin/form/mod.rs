@@ -268,7 +268,7 @@ impl<'a> ObjectForm<'a> {
                             .is_ok_and(|id| id != own)
                     });
                     if taken {
-                        let label = super::field::capitalized(self.model.verbose_name);
+                        let label = crate::contenttypes::capitalized(self.model.verbose_name);
                         let text = format!("{label} with this {} already exists.", field.label());
                         changes.refuse(
                             name,

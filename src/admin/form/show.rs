@@ -7,9 +7,10 @@ use super::{BoundField, Editor, ObjectForm, Surroundings, fieldsets, formset::Fo
 use crate::{
     admin::{
         choices,
-        field::{Kind, Raw, capitalized},
+        field::{Kind, Raw},
         options::{Cell, Description, Layout, Values, VirtualKind},
     },
+    contenttypes::capitalized,
     db::Connection,
     web::format::{date_time, grouped},
 };

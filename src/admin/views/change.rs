@@ -253,7 +253,7 @@ impl Desk<'_> {
             (Some(_), false) => "Change",
             (Some(_), true) => "View",
         };
-        let mut way = Crumb::to_changelist(self.app, model);
+        let mut way = Crumb::to_changelist(model);
         way.push(Crumb::here(object.as_ref().map_or_else(
             || format!("Add {}", model.verbose_name),
             |o| o.label.clone(),

@@ -21,7 +21,6 @@ use crate::{
             filters, hierarchy,
             paging::{COUNT_LIMIT, PageMap, Paging, SEARCH_LIMIT},
         },
-        field::capitalized,
         form::show::{ShownCell, show_cell},
         model::{Model, Object},
     },
@@ -262,7 +261,7 @@ impl List<'_> {
             search_all_url => list.params.with(&[("scope", "all")], &[]),
             is_bad_lookup => list.params.get("e").is_some(),
         };
-        let mut way = Crumb::to_changelist(app, model);
+        let mut way = Crumb::to_changelist(model);
         if let Some(last) = way.last_mut() {
             last.url = String::new();
         }
@@ -350,6 +349,6 @@ fn count_text(paging: &Paging, model: &Model) -> String {
     counted_as(
         paging.count.number,
         model.verbose_name,
-        &capitalized(model.verbose_name_plural).to_lowercase(),
+        model.verbose_name_plural,
     )
 }

@@ -54,7 +54,7 @@ pub async fn delete(
             user,
         )
         .await?;
-        let mut way = Crumb::to_changelist(app, model);
+        let mut way = Crumb::to_changelist(model);
         let back = format!(
             "{}{}",
             model.object_url(object.id, "change"),

@@ -78,7 +78,7 @@ pub async fn history(
         text: log::shown(&row.change_message),
     };
     let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
-    let mut way = Crumb::to_changelist(app, model);
+    let mut way = Crumb::to_changelist(model);
     way.push(Crumb::link(
         object.label.clone(),
         format!(

@@ -120,8 +120,8 @@ async fn recent_actions(app: &App, page: &AdminPage) -> Result<Vec<Recent>, DbEr
             label: entry.object_repr,
             url: url.map(|(model, id)| model.object_url(id, "change")),
             kind: match (model, found) {
-                (Some(model), _) => crate::admin::field::capitalized(model.verbose_name),
-                (None, Some(found)) => crate::admin::field::capitalized(&found.model),
+                (Some(model), _) => crate::contenttypes::capitalized(model.verbose_name),
+                (None, Some(found)) => crate::contenttypes::capitalized(&found.model),
                 (None, None) => "Unknown content".to_owned(),
             },
             time: Moment::new(entry.action_time, app.now(), app.settings.time_zone),

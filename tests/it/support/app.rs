@@ -5,19 +5,34 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::{EndpointExt, Response, endpoint::BoxEndpoint};
 use polls::{
+    admin::AdminSite,
     app::{App, admin_site},
-    entities::{choice, question},
+    auth::hashers,
+    entities::{
+        choice, content_type, log_entry, permission, question, user, user_user_permissions,
+    },
     settings::{SecuritySettings, ServerSettings, Settings, loopback},
     signing::Keys,
     web,
 };
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder};
 
 use super::{Backend, Client, TestDatabase};
 
 /// The time at which all tests of pages take place.
 pub fn now() -> DateTime<Utc> {
     "2026-11-20T12:00:00.123456Z".parse().unwrap()
+}
+
+/// The password of every user that a test adds.
+pub const PASSWORD: &str = "k3Lm-91xz";
+
+/// What a user is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Superuser,
+    Staff,
+    Outsider,
 }
 
 pub struct TestApp {
@@ -68,7 +83,11 @@ impl TestApp {
     }
 
     pub async fn with_settings(database: TestDatabase, settings: Settings) -> Self {
-        let app = App::build(settings, admin_site(), now).await.unwrap();
+        Self::with_site(database, settings, admin_site()).await
+    }
+
+    pub async fn with_site(database: TestDatabase, settings: Settings, site: AdminSite) -> Self {
+        let app = App::build(settings, site, now).await.unwrap();
         let router = Arc::new(web::router(app.clone()).boxed());
         Self {
             app,
@@ -80,6 +99,93 @@ impl TestApp {
     /// Somebody with an empty cookie jar.
     pub fn visitor(&self) -> Client {
         Client::new(self.router.clone())
+    }
+
+    /// Adds a user with the password [`PASSWORD`] and these permissions, given as `polls_app.view_question`.
+    pub async fn add_user(&self, username: &str, kind: Kind, permissions: &[&str]) -> i32 {
+        let tx = self.app.db.write().begin().await.unwrap();
+        let row = user::ActiveModel {
+            password: Set(hashers::make_password(PASSWORD, 1000)),
+            last_login: Set(None),
+            is_superuser: Set(kind == Kind::Superuser),
+            username: Set(username.to_owned()),
+            first_name: Set(String::new()),
+            last_name: Set(String::new()),
+            email: Set(String::new()),
+            is_staff: Set(kind != Kind::Outsider),
+            is_active: Set(true),
+            date_joined: Set(now()),
+            ..Default::default()
+        };
+        let id = user::Entity::insert(row)
+            .exec(&tx)
+            .await
+            .unwrap()
+            .last_insert_id;
+        for name in permissions {
+            let row = user_user_permissions::ActiveModel {
+                user_id: Set(id),
+                permission_id: Set(self.permission(name).await),
+                ..Default::default()
+            };
+            user_user_permissions::Entity::insert(row)
+                .exec(&tx)
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// The key of a permission.
+    pub async fn permission(&self, name: &str) -> i32 {
+        let (app, codename) = name.split_once('.').unwrap();
+        let found = permission::Entity::find()
+            .find_also_related(content_type::Entity)
+            .filter(content_type::COLUMN.app_label.eq(app))
+            .filter(permission::COLUMN.codename.eq(codename))
+            .one(self.app.db.write())
+            .await
+            .unwrap();
+        found.unwrap_or_else(|| panic!("no permission {name}")).0.id
+    }
+
+    /// A superuser named `admin`, logged in.
+    pub async fn superuser(&self) -> Client {
+        self.add_user("admin", Kind::Superuser, &[]).await;
+        self.logged_in("admin").await
+    }
+
+    /// Somebody of the staff with these permissions, named `editor` and logged in.
+    pub async fn staff(&self, permissions: &[&str]) -> Client {
+        self.add_user("editor", Kind::Staff, permissions).await;
+        self.logged_in("editor").await
+    }
+
+    /// A user's browser.
+    pub async fn logged_in(&self, username: &str) -> Client {
+        let client = self.visitor();
+        client
+            .log_in(username, PASSWORD)
+            .await
+            .assert_redirect(302, "/admin/");
+        client
+    }
+
+    /// The entries of the log, oldest first: user, action, object and message.
+    pub async fn log(&self) -> Vec<(i32, i16, String, String)> {
+        let rows = log_entry::Entity::find().order_by_asc(log_entry::Column::Id);
+        let rows = rows.all(self.app.db.write()).await.unwrap();
+        rows.into_iter()
+            .map(|row| {
+                (
+                    row.user_id,
+                    row.action_flag,
+                    row.object_repr,
+                    row.change_message,
+                )
+            })
+            .collect()
     }
 
     /// A question published an hour ago.

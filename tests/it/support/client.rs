@@ -65,6 +65,22 @@ impl Client {
             .await
     }
 
+    /// Goes to the page of an address, and takes the form that has this text in its first tag.
+    pub async fn form(&self, path: impl AsRef<str>, mark: &str) -> super::Form {
+        let page = self.get(path.as_ref()).await;
+        page.assert_status(200);
+        super::Form::find(&page, mark, path.as_ref())
+    }
+
+    /// Logs in to the admin.
+    pub async fn log_in(&self, username: &str, password: &str) -> Reply {
+        let form = self.form("/admin/login/", "login-form").await;
+        form.set("username", username)
+            .set("password", password)
+            .submit(self)
+            .await
+    }
+
     pub fn cookie(&self, name: &str) -> Option<String> {
         self.cookies.lock().unwrap().get(name).cloned()
     }
@@ -119,7 +135,11 @@ impl Client {
                 .unwrap()
                 .split_once('=')
                 .unwrap();
-            self.set_cookie(name, value);
+            if cookie.to_str().unwrap().contains("Max-Age=0;") {
+                self.cookies.lock().unwrap().remove(name);
+            } else {
+                self.set_cookie(name, value);
+            }
         }
         let (parts, body) = response.into_parts();
         Reply {

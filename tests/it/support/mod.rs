@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod forms;
 pub mod postgres;
 pub mod site;
 
@@ -10,6 +11,7 @@ pub use self::{
     app::TestApp,
     client::{Client, Reply},
     database::{Backend, TestDatabase},
+    forms::Form,
     site::Site,
 };
 

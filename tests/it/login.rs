@@ -1,0 +1,390 @@
+//! Logging in and out, sessions, and what happens to those who guess.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use polls::{
+    auth::{
+        hashers,
+        throttle::{self, Admission},
+        users,
+    },
+    entities::{session, user},
+    signing::{Keys, Purpose},
+};
+use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, sea_query::Expr};
+
+use crate::support::{
+    Client, Reply, TestApp,
+    app::{Kind, PASSWORD, now, settings},
+};
+
+const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be case-sensitive.";
+
+async fn sessions(app: &TestApp) -> Vec<session::Model> {
+    session::Entity::find()
+        .all(app.app.db.write())
+        .await
+        .unwrap()
+}
+
+async fn set_password(app: &TestApp, username: &str, encoded: String) {
+    let tx = app.app.db.write().begin().await.unwrap();
+    let id = users::find(&tx, username).await.unwrap().unwrap().id;
+    users::set_password(&tx, id, encoded).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+async fn try_from(client: &Client, password: &str, headers: &[(&str, &str)]) -> Reply {
+    let page = client.get("/admin/login/").await;
+    let token = page.csrf_token();
+    let fields = [
+        ("csrfmiddlewaretoken", token.as_str()),
+        ("username", "admin"),
+        ("password", password),
+    ];
+    client.post("/admin/login/", &fields, headers).await
+}
+
+on_both_databases! {
+    async fn a_login_leads_to_where_one_wanted_to_go(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        let visitor = app.visitor();
+        visitor.get("/admin").await.assert_redirect(301, "/admin/");
+        let reply = visitor.get("/admin/polls_app/question/?q=a&o=1").await;
+        reply.assert_redirect(302, "/admin/login/?next=/admin/polls_app/question/%3Fq%3Da%26o%3D1");
+        visitor.get("/admin/nosuch/").await.assert_redirect(302, "/admin/login/?next=/admin/nosuch/");
+        let form = visitor.form(reply.header("location").unwrap(), "login-form").await;
+        let secret = visitor.cookie("csrftoken").unwrap();
+        let reply = form.set("username", "admin").set("password", PASSWORD).submit(&visitor).await;
+        reply.assert_redirect(302, "/admin/polls_app/question/?q=a&o=1");
+        let cookies: Vec<&str> = reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+        let cookie = cookies.iter().find(|cookie| cookie.starts_with("sessionid=")).unwrap();
+        assert!(cookie.ends_with("; expires=Fri, 04 Dec 2026 12:00:00 GMT; Max-Age=1209600; HttpOnly; Path=/; SameSite=Lax"), "{cookie}");
+        assert_ne!(visitor.cookie("csrftoken").unwrap(), secret);
+        assert_eq!(reply.header("vary"), Some("Cookie"));
+        assert_eq!(reply.header("cache-control"), Some("max-age=0, no-cache, no-store, must-revalidate, private"));
+        assert!(reply.header("expires").is_some());
+        visitor.get("/admin/login/").await.assert_redirect(302, "/admin/");
+        let [row] = &sessions(&app).await[..] else { panic!() };
+        assert_eq!((row.session_key.len(), row.expire_date), (32, polls::db::microseconds(now() + TimeDelta::seconds(1_209_600))));
+        assert_eq!(Some(row.session_key.clone()), visitor.cookie("sessionid"));
+        let found = users::find(app.app.db.write(), "admin").await.unwrap().unwrap();
+        assert_eq!(found.last_login, Some(now()));
+        // A page that only looks writes nothing.
+        visitor.get("/admin/").await.assert_status(200);
+        assert_eq!(sessions(&app).await, [row.clone()]);
+    }
+
+    async fn next_never_leads_to_another_site(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        for next in ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "https:evil.example", "\t//evil.example", ""] {
+            let visitor = app.visitor();
+            let form = visitor.form("/admin/login/", "login-form").await;
+            let reply = form.set("username", "admin").set("password", PASSWORD).set("next", next).submit(&visitor).await;
+            reply.assert_redirect(302, "/admin/");
+        }
+        let visitor = app.visitor();
+        let form = visitor.form("/admin/login/?next=http://testserver/polls/", "login-form").await;
+        form.set("username", "admin").set("password", PASSWORD).submit(&visitor).await.assert_redirect(302, "http://testserver/polls/");
+    }
+
+    async fn who_may_not_enter_is_told_the_same_as_who_does_not_exist(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        app.add_user("outsider", Kind::Outsider, &[]).await;
+        let sleeper = app.add_user("sleeper", Kind::Superuser, &[]).await;
+        let tx = app.app.db.write().begin().await.unwrap();
+        let update = user::Entity::update_many().col_expr(user::Column::IsActive, Expr::value(false));
+        update.filter(user::COLUMN.id.eq(sleeper)).exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        for (username, password) in [("admin", "wrong"), ("ADMIN", PASSWORD), ("outsider", PASSWORD), ("sleeper", PASSWORD), ("nobody", PASSWORD)] {
+            let reply = app.visitor().log_in(username, password).await;
+            reply.assert_status(200).assert_contains(WRONG).assert_contains("Error: Log in").assert_lacks(PASSWORD);
+        }
+        let reply = app.visitor().log_in("", "").await;
+        reply.assert_status(200).assert_contains("Please correct the errors below.").assert_contains("This field is required.");
+        assert!(sessions(&app).await.is_empty());
+        for (username, password) in [("a\0b", "x"), ("x", "a\0b"), ("é".repeat(5000).as_str(), "x"), ("x", "y".repeat(5000).as_str())] {
+            app.visitor().log_in(username, password).await.assert_status(200).assert_contains(WRONG);
+        }
+    }
+
+    async fn logging_out_ends_the_session_and_only_by_post(app: TestApp) {
+        let admin = app.superuser().await;
+        let reply = admin.get("/admin/logout/").await;
+        assert_eq!(reply.assert_status(405).header("allow"), Some("POST, OPTIONS"));
+        let form = admin.form("/admin/", "logout-form").await;
+        let reply = form.submit(&admin).await;
+        reply.assert_status(200).assert_contains("Logged out").assert_contains("Log in again");
+        assert!(reply.header("set-cookie").unwrap().starts_with("sessionid=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0;"));
+        assert!(sessions(&app).await.is_empty());
+        admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        form.submit(&admin).await.assert_redirect(302, "/admin/");
+    }
+
+    async fn a_session_that_was_there_gets_another_key(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let tx = app.app.db.write().begin().await.unwrap();
+        let data = app.app.settings.security.keys.dumps(&serde_json::json!({"basket": 7}), Purpose::Sessions, now());
+        let row = session::ActiveModel {
+            session_key: Set("planted0by0somebody0else00000000".to_owned()),
+            session_data: Set(data),
+            expire_date: Set(now() + TimeDelta::days(1)),
+        };
+        session::Entity::insert(row).exec_without_returning(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let visitor = app.visitor();
+        visitor.set_cookie("sessionid", "planted0by0somebody0else00000000");
+        visitor.log_in("admin", PASSWORD).await.assert_redirect(302, "/admin/");
+        let [row] = &sessions(&app).await[..] else { panic!() };
+        assert_ne!(row.session_key, "planted0by0somebody0else00000000");
+        let data = app.app.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
+        assert_eq!((data["basket"].as_i64(), data["_auth_user_backend"].as_str()), (Some(7), Some("django.contrib.auth.backends.ModelBackend")));
+        assert!(data["_auth_user_id"].is_string() && data["_auth_user_hash"].as_str().unwrap().len() == 64);
+        // Somebody else's contents are not for the next.
+        let first = row.session_key.clone();
+        let page = visitor.get("/polls/").await;
+        assert_eq!(page.status.as_u16(), 200);
+        let stranger = app.visitor();
+        stranger.set_cookie("sessionid", &first);
+        let token = stranger.get("/admin/").await.csrf_token();
+        let fields = [("csrfmiddlewaretoken", token.as_str()), ("username", "other"), ("password", PASSWORD)];
+        stranger.post("/admin/login/", &fields, &[]).await.assert_redirect(302, "/admin/");
+        let [row] = &sessions(&app).await[..] else { panic!() };
+        let data = app.app.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
+        assert!(row.session_key != first && data.get("basket").is_none());
+    }
+
+    async fn a_password_change_ends_all_sessions_but_ones_own(app: TestApp) {
+        let here = app.superuser().await;
+        let elsewhere = app.logged_in("admin").await;
+        let form = here.form("/admin/password_change/", "class=\"narrow\"").await;
+        let fill = |old: &str, new: &str, again: &str| {
+            form.clone().set_all(&[("old_password", old), ("new_password1", new), ("new_password2", again)])
+        };
+        for (old, new, again, error) in [
+            ("", "", "", "This field is required."),
+            ("wrong", "Quite-new-91", "Quite-new-91", "Your old password was entered incorrectly. Please enter it again."),
+            (PASSWORD, "Quite-new-91", "Quite-new-92", "The two password fields didn’t match."),
+            (PASSWORD, "12345678", "12345678", "This password is entirely numeric."),
+            (PASSWORD, "password", "password", "This password is too common."),
+            (PASSWORD, "short", "short", "This password is too short. It must contain at least 8 characters."),
+            (PASSWORD, "adminadm", "adminadm", "The password is too similar to the username."),
+        ] {
+            let reply = fill(old, new, again).submit(&here).await;
+            reply.assert_status(200).assert_contains(error).assert_lacks("value=\"Quite");
+        }
+        let key = here.cookie("sessionid");
+        fill(PASSWORD, "Quite-new-91", "Quite-new-91").submit(&here).await.assert_redirect(302, "/admin/password_change/done/");
+        assert_ne!(here.cookie("sessionid"), key);
+        here.get("/admin/password_change/done/").await.assert_status(200).assert_contains("Your password was changed.");
+        elsewhere.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        assert_eq!(elsewhere.cookie("sessionid"), None);
+        app.visitor().log_in("admin", PASSWORD).await.assert_contains(WRONG);
+        app.visitor().log_in("admin", "Quite-new-91").await.assert_redirect(302, "/admin/");
+    }
+
+    async fn sessions_of_an_older_key_go_on_under_the_present_one(app: TestApp) {
+        let old = { let mut settings = settings(&app.database); settings.security.keys = Keys { current: "older-key".into(), fallbacks: Vec::new() }; settings };
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        let before = polls::web::router(polls::app::App::build(old, polls::app::admin_site(), now).await.unwrap());
+        let visitor = Client::new(std::sync::Arc::new(poem::EndpointExt::boxed(before)));
+        visitor.log_in("admin", PASSWORD).await.assert_redirect(302, "/admin/");
+        let after = app.visitor();
+        after.set_cookie("sessionid", &visitor.cookie("sessionid").unwrap());
+        after.get("/admin/").await.assert_status(200);
+        let [row] = &sessions(&app).await[..] else { panic!() };
+        assert_eq!(Some(row.session_key.clone()), after.cookie("sessionid"));
+        assert_ne!(visitor.cookie("sessionid"), after.cookie("sessionid"));
+        let only_present = Keys { current: "test-secret-key-0123456789".into(), fallbacks: Vec::new() };
+        assert!(only_present.loads(&row.session_data, Purpose::Sessions).is_some());
+    }
+
+    async fn sessions_end(app: TestApp) {
+        let admin = app.superuser().await;
+        let key = admin.cookie("sessionid").unwrap();
+        let set = async |data: Option<&str>, expire: chrono::DateTime<chrono::Utc>| {
+            let tx = app.app.db.write().begin().await.unwrap();
+            let mut update = session::Entity::update_many().col_expr(session::Column::ExpireDate, Expr::value(expire));
+            if let Some(data) = data {
+                update = update.col_expr(session::Column::SessionData, Expr::value(data));
+            }
+            update.exec(&tx).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        set(None, now() - TimeDelta::seconds(1)).await;
+        admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        admin.set_cookie("sessionid", &key);
+        set(None, now() + TimeDelta::days(1)).await;
+        admin.get("/admin/").await.assert_status(200);
+        // What somebody has written into the row without our key is an empty session.
+        set(Some("eyJhIjoxfQ:1r31eq:forged"), now() + TimeDelta::days(1)).await;
+        admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        for cookie in ["short", "'; DROP TABLE django_session; --", &"x".repeat(500)] {
+            admin.set_cookie("sessionid", cookie);
+            admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        }
+    }
+
+    async fn old_hashes_are_made_anew_at_a_login(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        for old in [hashers::pbkdf2_sha256(PASSWORD, "seasalt", 1000), hashers::pbkdf2_sha256(PASSWORD, "saltsaltsaltsaltsaltsa", 10)] {
+            set_password(&app, "admin", old.clone()).await;
+            let visitor = app.logged_in("admin").await;
+            let renewed = users::find(app.app.db.write(), "admin").await.unwrap().unwrap().password;
+            assert!(renewed != old && renewed.starts_with("pbkdf2_sha256$1000$"), "{renewed}");
+            // The session is that of the new hash.
+            visitor.get("/admin/").await.assert_status(200);
+        }
+        for unusable in ["!", "!whatever", "", "plain", "nosuch$1$2$3"] {
+            set_password(&app, "admin", unusable.to_owned()).await;
+            app.visitor().log_in("admin", unusable).await.assert_status(200);
+            set_password(&app, "admin", hashers::make_password(PASSWORD, 1000)).await;
+            app.visitor().log_in("admin", PASSWORD).await.assert_redirect(302, "/admin/");
+        }
+    }
+
+    async fn the_sixth_failed_try_is_refused_without_a_hash(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        let visitor = app.visitor();
+        for _ in 0..5 {
+            try_from(&visitor, "wrong", &[]).await.assert_status(200).assert_contains(WRONG);
+        }
+        for password in ["wrong", PASSWORD] {
+            let reply = try_from(&visitor, password, &[]).await;
+            reply.assert_status(429).assert_contains("Too many tries to log in have failed.");
+            assert_eq!(reply.header("retry-after"), Some("899"));
+        }
+        // Another user at the same address, and the same user elsewhere.
+        app.add_user("other", Kind::Superuser, &[]).await;
+        app.visitor().log_in("other", PASSWORD).await.assert_redirect(302, "/admin/");
+        try_from(&visitor, PASSWORD, &[("x-forwarded-for", "203.0.113.7")]).await.assert_redirect(302, "/admin/");
+    }
+
+    async fn the_right_password_takes_the_failures_back(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        for _ in 0..3 {
+            for _ in 0..5 {
+                try_from(&app.visitor(), "wrong", &[]).await.assert_status(200);
+            }
+            // Not even one is left to spare.
+            let keys = &app.app.settings.security.keys;
+            let here = Some("127.0.0.1".parse().unwrap());
+            let refused = throttle::admit(app.app.db.write(), keys, "admin", here, now()).await.unwrap();
+            assert!(matches!(refused, Admission::Refused(wait) if wait.num_minutes() >= 14));
+            let later = now() + TimeDelta::minutes(16);
+            let Admission::Admitted(this) = throttle::admit(app.app.db.write(), keys, "admin", here, later).await.unwrap() else { panic!() };
+            let tx = app.app.db.write().begin().await.unwrap();
+            throttle::forgive(&tx, &this).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    }
+
+    async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        let address = Some("198.51.100.1".parse().unwrap());
+        let tries = (0..20).map(|_| throttle::admit(db, keys, "admin", address, now()));
+        let outcomes = futures_util::future::join_all(tries).await;
+        let admitted = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Admission::Admitted(_)))).count();
+        assert_eq!(admitted, 5);
+    }
+
+    async fn an_address_that_guesses_for_many_users_is_stopped(app: TestApp) {
+        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        let mut admitted = 0;
+        for number in 0..130 {
+            // Of IPv6, one household has many addresses.
+            let address = Some(format!("2001:db8:1:2::{number:x}").parse().unwrap());
+            let outcome = throttle::admit(db, keys, &format!("user{number}"), address, now()).await.unwrap();
+            admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
+        }
+        assert_eq!(admitted, 100);
+        let elsewhere = Some("2001:db8:1:3::1".parse().unwrap());
+        assert!(matches!(throttle::admit(db, keys, "user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
+    }
+
+    async fn forwarded_addresses_are_believed_of_trusted_proxies_only(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        // The visitor comes from loopback, which is trusted: what the proxy adds at the end counts, not what stands before.
+        for number in 0..5 {
+            let header = format!("10.9.8.{number}, 203.0.113.9");
+            try_from(&app.visitor(), "wrong", &[("x-forwarded-for", &header)]).await.assert_status(200);
+        }
+        try_from(&app.visitor(), "wrong", &[("x-forwarded-for", "10.1.1.1, 203.0.113.9")]).await.assert_status(429);
+        try_from(&app.visitor(), "wrong", &[("x-forwarded-for", "nonsense, 203.0.113.9, 127.0.0.1")]).await.assert_status(429);
+        let mut settings = settings(&app.database);
+        settings.security.trusted_proxies = Vec::new();
+        let strict = TestApp::with_settings(crate::support::TestDatabase::migrated(app.database.backend).await, settings).await;
+        for number in 0..5 {
+            try_from(&strict.visitor(), "wrong", &[("x-forwarded-for", &format!("203.0.113.{number}"))]).await.assert_status(200);
+        }
+        try_from(&strict.visitor(), "wrong", &[("x-forwarded-for", "203.0.113.99")]).await.assert_status(429);
+    }
+
+    async fn somebody_without_staff_status_is_offered_another_account(app: TestApp) {
+        let admin = app.superuser().await;
+        let tx = app.app.db.write().begin().await.unwrap();
+        user::Entity::update_many().col_expr(user::Column::IsStaff, Expr::value(false)).exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        admin.get("/admin/login/?next=/admin/").await.assert_contains("You are authenticated as").assert_contains("not authorized to access this page");
+    }
+
+    async fn staff_may_look_at_what_is_not_published_yet(app: TestApp) {
+        let question = app.question_at("Tomorrow?", now() + TimeDelta::days(1), &["A"]).await;
+        let path = polls::polls_app::urls::detail(question.id);
+        app.visitor().get(&path).await.assert_status(404);
+        let staff = app.staff(&[]).await;
+        staff.get(&path).await.assert_status(200).assert_contains("Tomorrow?").assert_contains("Only staff can see this question");
+        staff.get(polls::polls_app::urls::results(question.id)).await.assert_status(200);
+        app.add_user("outsider", Kind::Outsider, &[]).await;
+        staff.get("/polls/").await.assert_lacks("Tomorrow?");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_user_costs_the_same_time() {
+    let backend = crate::support::Backend::Sqlite;
+    let database = crate::support::TestDatabase::migrated(backend).await;
+    let mut settings = settings(&database);
+    settings.security.password_iterations = 8_000;
+    let app = TestApp::with_settings(database, settings).await;
+    app.add_user("current", Kind::Superuser, &[]).await;
+    set_password(&app, "current", hashers::make_password(PASSWORD, 8_000)).await;
+    app.add_user("old", Kind::Superuser, &[]).await;
+    let old = hashers::make_password(PASSWORD, 2_400);
+    set_password(&app, "old", old).await;
+    let names = ["current", "old", "nobody"];
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for round in 0..200 {
+        for (name, times) in names.iter().zip(&mut times) {
+            // From another address each time, so that nobody is stopped.
+            let address = format!("198.51.{}.{}", round, times.len() % 250);
+            let visitor = app.visitor();
+            let token = visitor.get("/admin/login/").await.csrf_token();
+            let fields = [
+                ("csrfmiddlewaretoken", token.as_str()),
+                ("username", name),
+                ("password", "wrong"),
+            ];
+            let start = Instant::now();
+            visitor
+                .post("/admin/login/", &fields, &[("x-forwarded-for", &address)])
+                .await
+                .assert_status(200);
+            times.push(start.elapsed());
+        }
+    }
+    let medians = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    });
+    for (name, median) in names.iter().zip(medians) {
+        assert!(
+            (median / medians[0] - 1.0).abs() < 0.05,
+            "{name}: {medians:?}"
+        );
+    }
+}

@@ -4,6 +4,7 @@
 #[macro_use]
 mod support;
 
+mod admin;
 mod assets;
 mod captured;
 mod check;

@@ -16,6 +16,8 @@ use crate::{
     web::form::Form,
 };
 
+const NOT_THERE: &str = "Select a valid choice. That choice is not one of the available choices.";
+
 /// A set of forms.
 #[derive(Debug)]
 pub struct Formset<'a> {
@@ -51,6 +53,8 @@ pub struct InlineForm<'a> {
     pub form: ObjectForm<'a>,
     /// Whether its object is to go.
     pub is_deleted: bool,
+    /// The key that it named, of an object that is not among those that there are.
+    pub lost: Option<i32>,
 }
 
 impl std::fmt::Debug for InlineModel {
@@ -124,41 +128,39 @@ impl<'a> Formset<'a> {
             self.errors
                 .push(format!("Please submit at most {} forms.", self.inline.max));
         }
-        self.forms.clear();
+        let mut loaded = std::mem::take(&mut self.forms);
         for index in 0..total.min(self.inline.max) {
             let start = format!("{prefix}-{index}-");
             let id = form
                 .get(&format!("{start}{KEY}"))
                 .unwrap_or_default()
                 .trim();
-            let found = self
-                .present
-                .iter()
-                .find(|object| object.id.to_string() == id)
-                .cloned();
-            let is_unknown = !id.is_empty() && found.is_none();
+            let is_of = |row: &InlineForm<'_>| {
+                let object = row.form.object.as_ref();
+                object.is_some_and(|object| object.id.to_string() == id)
+            };
+            match loaded.iter().position(is_of) {
+                Some(position) => self.forms.push(loaded.remove(position)),
+                None => self.push(None, around),
+            }
             let owner = form
                 .get(&format!("{start}{}", self.inline.key))
                 .unwrap_or_default();
             let is_foreign =
                 !owner.is_empty() && self.owner.is_none_or(|own| own.to_string() != owner);
-            self.push(found, around);
-            let position = self.forms.len() - 1;
-            let bound = &mut self.forms[position];
-            bound.form.prefix = start;
-            bound.form.bind(form);
-            bound.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
-            if is_unknown {
-                bound.form.errors.push(
-                    "Select a valid choice. That choice is not one of the available choices."
-                        .to_owned(),
-                );
+            let Some(row) = self.forms.last_mut() else {
+                continue;
+            };
+            row.form.prefix = start;
+            row.form.bind(form);
+            row.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
+            if !id.is_empty() && row.form.object.is_none() {
+                row.lost = id.parse().ok();
+                row.form.errors.push(NOT_THERE.to_owned());
             }
             if is_foreign {
-                bound
-                    .form
-                    .errors
-                    .push("The inline value did not match the parent instance.".to_owned());
+                let text = "The inline value did not match the parent instance.";
+                row.form.errors.push(text.to_owned());
             }
         }
         // A form that was sent without one of the rows leaves that row alone, as Django does.
@@ -197,6 +199,7 @@ impl<'a> Formset<'a> {
         self.forms.push(InlineForm {
             form,
             is_deleted: false,
+            lost: None,
         });
     }
 

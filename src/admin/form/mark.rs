@@ -113,11 +113,9 @@ impl Mark {
         news
     }
 
-    /// Whether an object of an inline was in the form.
-    pub fn knows(&self, prefix: &str, id: i32) -> bool {
-        self.inlines
-            .get(prefix)
-            .is_some_and(|known| known.contains_key(&id))
+    /// What the form held of an object of an inline, if it was in it.
+    pub fn contents(&self, prefix: &str, id: i32) -> Option<&BTreeMap<String, Raw>> {
+        self.inlines.get(prefix)?.get(&id)
     }
 }
 

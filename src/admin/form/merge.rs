@@ -101,13 +101,18 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: Surroundings<'_
         for row in &mut formset.forms {
             take(&mut row.form.fields);
         }
-        // A row whose object is gone carries an error about its key; as a new one it has none.
+        // A row whose object is gone goes too, unless the visitor has changed it: then it becomes a new one.
         formset.forms.retain_mut(|row| {
-            let was_there = row.form.object.is_none() && !row.form.errors.is_empty();
-            if was_there {
-                row.form.errors.clear();
-            }
-            !(was_there && row.is_deleted)
+            let Some(before) = row.lost.and_then(|id| mark.contents(&prefix, id)) else {
+                return true;
+            };
+            row.lost = None;
+            row.form.errors.clear();
+            let was_touched = row.form.fields.iter().any(|bound| {
+                let known = before.get(bound.field.name);
+                known.is_some_and(|known| !is_same(bound.field, known, &bound.raw, around.zone))
+            });
+            was_touched && !row.is_deleted
         });
         let shown: HashSet<i32> = formset
             .forms
@@ -115,7 +120,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: Surroundings<'_
             .filter_map(|row| row.form.object.as_ref().map(|o| o.id))
             .collect();
         for object in formset.present.clone() {
-            if !shown.contains(&object.id) && !mark.knows(&prefix, object.id) {
+            if !shown.contains(&object.id) && mark.contents(&prefix, object.id).is_none() {
                 formset.push(Some(object), around);
             }
         }

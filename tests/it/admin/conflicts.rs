@@ -1,0 +1,111 @@
+//! Two people at one object: nothing is overwritten silently, and no vote is lost.
+
+use super::{LIST, change, choices, text};
+use crate::support::{Form, TestApp, app::Kind};
+
+on_both_databases! {
+    async fn who_saves_second_is_asked(app: TestApp) {
+        let admin = app.superuser().await;
+        let editor = app.staff(&["polls_app.change_question", "polls_app.change_choice", "polls_app.add_choice", "polls_app.delete_choice"]).await;
+        let question = app.question("First?", &["A", "B"]).await;
+        let path = change(question.id);
+        let (first, second) = (admin.form(&path, "object-form").await, editor.form(&path, "object-form").await);
+        first.set("question_text", "Admin's?").set("choice_set-1-choice_text", "Admin's B").submit(&admin).await.assert_redirect(302, LIST);
+        let page = second.clone().set("question_text", "Editor's?").set("pub_date_0", "2020-01-01").submit(&editor).await;
+        page.assert_status(200).assert_contains("Somebody else has changed this question while you were editing it.")
+            .assert_contains("<strong>admin</strong>").assert_contains("Changed Question text. Changed Choice text for choice “Admin&#x27;s B”.")
+            .assert_contains("First?").assert_contains("Now stored: ").assert_contains("Admin&#x27;s?");
+        assert_eq!(text(&app, question.id).await, "Admin's?");
+        // The form has their changes where the editor made none.
+        let merged = Form::find(&page, "object-form", &path);
+        assert_eq!((merged.value("question_text"), merged.value("choice_set-1-choice_text"), merged.value("pub_date_0")), ("Editor's?", "Admin's B", "2020-01-01"));
+        merged.submit(&editor).await.assert_redirect(302, LIST);
+        assert_eq!(text(&app, question.id).await, "Editor's?");
+        assert_eq!(choices(&app, question.id).await[1].0, "Admin's B");
+        let log = app.log().await;
+        assert_eq!(log.last().unwrap().3, "[{\"changed\": {\"fields\": [\"Question text\", \"Date published\"]}}]");
+    }
+
+    async fn votes_that_come_in_meanwhile_are_kept(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Hot?", &["A", "B"]).await;
+        app.set_votes(question.choices[0], 10).await;
+        let form = admin.form(change(question.id), "object-form").await;
+        for _ in 0..3 {
+            assert!(app.app.votes.add(question.id, question.choices[0]).await.unwrap());
+        }
+        // The editor does not touch them.
+        form.clone().set("question_text", "Hotter?").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(app.votes(question.choices[0]).await, 13);
+        // The editor takes five away, of which they knew; those that came since stay.
+        let form = admin.form(change(question.id), "object-form").await;
+        for _ in 0..4 {
+            assert!(app.app.votes.add(question.id, question.choices[0]).await.unwrap());
+        }
+        form.set("choice_set-0-votes", "8").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(app.votes(question.choices[0]).await, 12);
+    }
+
+    async fn rows_that_others_add_and_delete_are_told(app: TestApp) {
+        let admin = app.superuser().await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let other = app.logged_in("other").await;
+        let question = app.question("Rows?", &["A", "B", "C"]).await;
+        let path = change(question.id);
+        let mine = admin.form(&path, "object-form").await;
+        let theirs = other.form(&path, "object-form").await;
+        theirs.add("choice_set-0-DELETE", "on").add("choice_set-1-DELETE", "on").set("choice_set-3-choice_text", "D").submit(&other).await.assert_redirect(302, LIST);
+        let page = mine.set("choice_set-1-choice_text", "B, but better").submit(&admin).await;
+        page.assert_status(200).assert_contains("choice “A”").assert_contains("deleted").assert_contains("choice “D”").assert_contains("added");
+        let merged = Form::find(&page, "object-form", &path);
+        merged.submit(&admin).await.assert_redirect(302, LIST);
+        let texts: Vec<String> = choices(&app, question.id).await.into_iter().map(|choice| choice.0).collect();
+        // What nobody touched went; what was typed into is there again as a new one.
+        assert_eq!(texts, ["C", "D", "B, but better"]);
+    }
+
+    async fn an_object_that_was_deleted_meanwhile_can_be_had_again(app: TestApp) {
+        let admin = app.superuser().await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let other = app.logged_in("other").await;
+        let question = app.question("Doomed?", &["A", "B"]).await;
+        let path = change(question.id);
+        let form = admin.form(&path, "object-form").await;
+        other.form(&format!("{LIST}{}/delete/", question.id), "submit-row").await.submit(&other).await.assert_redirect(302, LIST);
+        let page = form.clone().set("question_text", "Saved after all?").submit(&admin).await;
+        page.assert_status(200).assert_contains("This question was deleted while you were editing it.").assert_contains("<strong>other</strong>").assert_contains("Deleted it.");
+        let again = Form::find(&page, "object-form", &path);
+        assert_eq!((again.action.as_str(), again.value("question_text")), ("/admin/polls_app/question/add/", "Saved after all?"));
+        again.submit(&admin).await.assert_redirect(302, LIST);
+        let page = admin.get(LIST).await;
+        let id: i32 = page.between("“<a href=\"/admin/polls_app/question/", "/change/").parse().unwrap();
+        assert_eq!(choices(&app, id).await.len(), 2);
+        // Without the mark, as Django has it.
+        form.without("_version").submit(&admin).await.assert_redirect(302, "/admin/");
+    }
+
+    async fn a_mark_that_is_none_is_refused(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Marked?", &["A"]).await;
+        let form = admin.form(change(question.id), "object-form").await;
+        for mark in ["", "x", "{}", "[]", "{\"at\": 1}"] {
+            form.clone().set("_version", mark).submit(&admin).await.assert_status(400);
+        }
+        assert!(app.log().await.is_empty());
+    }
+
+    async fn ten_who_save_at_once_leave_one_winner(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Race?", &["A"]).await;
+        let form = admin.form(change(question.id), "object-form").await;
+        let saves = (0..10).map(|number| {
+            let form = form.clone().set("question_text", &format!("Racer {number}?"));
+            let admin = &admin;
+            async move { form.submit(admin).await.status.as_u16() }
+        });
+        let statuses = futures_util::future::join_all(saves).await;
+        assert_eq!(statuses.iter().filter(|status| **status == 302).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 9, "{statuses:?}");
+        assert_eq!(app.log().await.len(), 1);
+    }
+}

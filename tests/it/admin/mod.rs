@@ -1,0 +1,52 @@
+//! The admin site.
+
+mod bad_input;
+mod changelist;
+mod conflicts;
+
+mod forms;
+mod pages;
+
+mod scale;
+
+use crate::support::{Form, TestApp};
+
+const LIST: &str = "/admin/polls_app/question/";
+const ADD: &str = "/admin/polls_app/question/add/";
+
+fn change(id: i32) -> String {
+    format!("{LIST}{id}/change/")
+}
+
+/// The form of a question with a text, a date and choices in the first rows.
+fn filled(form: Form, text: &str, choices: &[&str]) -> Form {
+    let mut form = form
+        .set("question_text", text)
+        .set("pub_date_0", "2026-11-20")
+        .set("pub_date_1", "08:30:00");
+    for (index, choice) in choices.iter().enumerate() {
+        form = form.set(&format!("choice_set-{index}-choice_text"), choice);
+    }
+    form
+}
+
+/// The choices of a question: text and votes, in order.
+async fn choices(app: &TestApp, question: i32) -> Vec<(String, i32)> {
+    let found = polls::polls_app::queries::with_choices(app.app.db.write(), question)
+        .await
+        .unwrap();
+    let (_, choices) = found.unwrap();
+    choices
+        .into_iter()
+        .map(|choice| (choice.choice_text, choice.votes))
+        .collect()
+}
+
+async fn text(app: &TestApp, question: i32) -> String {
+    polls::polls_app::queries::with_choices(app.app.db.write(), question)
+        .await
+        .unwrap()
+        .unwrap()
+        .0
+        .question_text
+}

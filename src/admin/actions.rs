@@ -224,7 +224,9 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
             .iter()
             .filter(|bound| bound.has_changed(around.zone) && !bound.field.options.is_counter)
         {
-            if let Some(theirs) = &bound.theirs {
+            if let Some(theirs) = &bound.theirs
+                && !is_same(bound.field, theirs, &bound.raw, around.zone)
+            {
                 changes.refuse(
                     bound.field.name,
                     format!(

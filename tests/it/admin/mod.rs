@@ -3,11 +3,12 @@
 mod bad_input;
 mod changelist;
 mod conflicts;
-
+mod engine;
 mod forms;
 mod pages;
-
+mod permissions;
 mod scale;
+mod users;
 
 use crate::support::{Form, TestApp};
 

@@ -111,6 +111,7 @@ pub struct ShownInline {
     initial: usize,
     max: usize,
     may_delete: bool,
+    is_readonly: bool,
     errors: Vec<String>,
 }
 
@@ -272,6 +273,7 @@ async fn show_inline(
         empty,
         max: formset.inline.max,
         may_delete: formset.may.delete && !is_readonly,
+        is_readonly,
         errors: formset.errors.clone(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Backend, Site, as_django, site::Said};
+use crate::support::{Backend, Site, TestApp, TestDatabase, as_django, site::Said};
 
 /// Django's `manage.py` on a site's database.
 #[expect(
@@ -92,5 +92,38 @@ on_both_databases! {
         assert_eq!(as_django(&plan), manage(&site, &["migrate", "--plan", "auth", "0001"]).success().stdout);
         let plan = site.run(["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout;
         assert_eq!(as_django(&plan), manage(&site, &["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout);
+    }
+
+    async fn a_login_with_one_is_a_login_with_the_other(site: Site) {
+        site.run(["migrate"]).success();
+        let database = TestDatabase { backend: site.database.backend, url: site.database.url.clone(), folder: tempfile::tempdir().unwrap() };
+        let app = TestApp::on(database).await;
+        let admin = app.superuser().await;
+        let ours = admin.cookie("sessionid").unwrap();
+        let code = format!("from importlib import import_module; from django.conf import settings; from django.contrib.auth import get_user, login; \
+            from django.contrib.auth.models import User; from django.http import HttpRequest; from django.contrib.sessions.backends.db import SessionStore; \
+            request = HttpRequest(); request.session = SessionStore('{ours}'); user = get_user(request); print(user.username, user.is_authenticated); \
+            request = HttpRequest(); request.session = SessionStore(); user.set_password('Quite-new-91'); user.save(); login(request, user); request.session.save(); \
+            print(request.session.session_key)");
+        let said = manage(&site, &["shell", "--verbosity", "0", "-c", &code]).success();
+        let lines: Vec<&str> = said.stdout.lines().collect();
+        assert_eq!(lines[0], "admin True", "{}", said.stderr);
+        // The new password ends the session that was there, and Django's own is as good as one of ours.
+        admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        let theirs = app.visitor();
+        theirs.set_cookie("sessionid", lines[1]);
+        theirs.get("/admin/").await.assert_status(200).assert_contains("Site administration");
+        // What we log, Django reads; and so it does our messages.
+        let form = theirs.form("/admin/polls_app/question/add/", "object-form").await;
+        let form = form.set("question_text", "Gelesen? ü").set("pub_date_0", "2026-01-01").set("pub_date_1", "00:00:00").set("choice_set-0-choice_text", "Ja “so”");
+        form.submit(&theirs).await.assert_redirect(302, "/admin/polls_app/question/");
+        let message = theirs.cookie("messages").unwrap();
+        let code = format!("from django.contrib.admin.models import LogEntry; from django.http import HttpRequest; from django.contrib.messages.storage.cookie import CookieStorage; \
+            entry = LogEntry.objects.latest('id'); print(entry); print(entry.get_change_message(), entry.content_type.model, entry.user.username); \
+            request = HttpRequest(); request.COOKIES['messages'] = '{message}'; print([str(m) for m in CookieStorage(request)])");
+        let said = manage(&site, &["shell", "--verbosity", "0", "-c", &code]).success();
+        let expected = "Added “Gelesen? ü”.\nAdded. Added choice “Ja “so””. question admin\n\
+            ['The question “<a href=\"/admin/polls_app/question/1/change/\">Gelesen? ü</a>” was added successfully.']\n";
+        assert_eq!(said.stdout, expected, "{}", said.stderr);
     }
 }

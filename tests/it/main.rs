@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod assets;
+mod browser;
 mod captured;
 mod check;
 mod csrf;

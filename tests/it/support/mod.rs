@@ -1,6 +1,7 @@
 //! What the tests share: databases, the site in this process, the built binary, and a visitor.
 
 pub mod app;
+pub mod browser;
 pub mod client;
 pub mod database;
 pub mod forms;

@@ -8,7 +8,15 @@ use super::{
     dates,
     options::{Cell, FieldOptions, VirtualKind},
 };
-use crate::{contenttypes::capitalized, db::is_storable, web::form::Form};
+use crate::{
+    contenttypes::capitalized,
+    db::is_storable,
+    web::form::{Form, REQUIRED},
+};
+
+/// What Django says of an object that is not there to be chosen.
+pub const NOT_AVAILABLE: &str =
+    "Select a valid choice. That choice is not one of the available choices.";
 
 /// What a form holds for a field: one text, two for a moment, any number for several choices.
 pub type Raw = Vec<String>;
@@ -143,7 +151,7 @@ impl Field {
             let is_half =
                 self.kind == Kind::DateTime && raw.iter().any(|part| !part.trim().is_empty());
             return if self.is_required() || is_half {
-                Err(vec!["This field is required.".to_owned()])
+                Err(vec![REQUIRED.to_owned()])
             } else {
                 Ok(self.empty())
             };
@@ -161,12 +169,10 @@ impl Field {
             }
             Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))
                 .map(|number| Value::SmallInt(Some(number as i16))),
-            Kind::ForeignKey(_) => text.parse().map(|id| Value::Int(Some(id))).map_err(|_| {
-                vec![
-                    "Select a valid choice. That choice is not one of the available choices."
-                        .to_owned(),
-                ]
-            }),
+            Kind::ForeignKey(_) => text
+                .parse()
+                .map(|id| Value::Int(Some(id)))
+                .map_err(|_| vec![NOT_AVAILABLE.to_owned()]),
             Kind::DateTime => {
                 clean_moment(raw, zone).map(|time| Value::ChronoDateTimeUtc(Some(time)))
             }

@@ -13,6 +13,7 @@ mod log;
 mod model;
 mod options;
 mod page;
+mod register;
 mod site;
 mod staff;
 mod views;

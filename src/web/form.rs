@@ -9,6 +9,9 @@ pub const MAX_BODY: usize = 2_621_440;
 /// The most fields that are read (Django's `DATA_UPLOAD_MAX_NUMBER_FIELDS`).
 const MAX_FIELDS: usize = 1000;
 
+/// What Django says of a field that must not be empty.
+pub const REQUIRED: &str = "This field is required.";
+
 /// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
 #[derive(Debug, Clone, Default)]
 pub struct Form(Vec<(String, String)>);

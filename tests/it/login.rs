@@ -73,7 +73,7 @@ on_both_databases! {
         assert_eq!(found.last_login, Some(now()));
         // A page that only looks writes nothing.
         visitor.get("/admin/").await.assert_status(200);
-        assert_eq!(sessions(&app).await, [row.clone()]);
+        assert_eq!(sessions(&app).await, std::slice::from_ref(row));
     }
 
     async fn next_never_leads_to_another_site(app: TestApp) {

@@ -4,7 +4,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use sea_orm::{ConnectionTrait, DbErr};
 use serde::Serialize;
 
-use super::{ChangeList, count_query, lookups};
+use super::{ChangeList, count, lookups};
 use crate::{
     admin::{
         field::{Field, Kind},
@@ -254,8 +254,7 @@ async fn facet(
             list.backend,
         ));
     }
-    let row = db.query_one(&count_query(query, MAX_FACET + 1)).await?;
-    let count: i64 = row.map_or(Ok(0), |row| row.try_get("", "count"))?;
+    let count = count(db, query, MAX_FACET + 1).await? as i64;
     let limit = MAX_FACET as i64;
     Ok(Some(if count > limit {
         format!("{}+", grouped(limit))

@@ -11,7 +11,7 @@ pub mod search;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sea_orm::{
-    DbBackend,
+    ConnectionTrait, DbBackend, DbErr, Statement,
     sea_query::{Condition, Expr, Order, SelectStatement},
 };
 
@@ -20,7 +20,7 @@ use super::{
     AdminSite,
     model::{KEY, Model},
 };
-use crate::web::form::Form;
+use crate::{db::Connection, web::form::Form};
 
 /// Parameters that choose no objects.
 const CONTROLS: [&str; 10] = [
@@ -232,18 +232,29 @@ impl Params {
     }
 }
 
-/// A number of rows at most, as a condition that counts no further.
-pub fn count_query(mut rows: SelectStatement, limit: u64) -> SelectStatement {
-    use sea_orm::sea_query::{Alias, Func, Query};
-    rows.clear_selects()
-        .clear_order_by()
-        .expr(Expr::val(1))
-        .limit(limit);
-    Query::select()
-        .expr_as(
-            Func::count(Expr::col(sea_orm::sea_query::Asterisk)),
-            Alias::new("count"),
-        )
-        .from_subquery(rows, Alias::new("counted"))
-        .take()
+/// How many rows a query chooses; counting stops at `limit`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count(
+    db: Connection<'_>,
+    mut rows: SelectStatement,
+    limit: u64,
+) -> Result<u64, DbErr> {
+    rows.clear_selects().clear_order_by().expr(Expr::val(1));
+    let mut statement = limited(db, &rows, limit, 0);
+    statement.sql = format!(
+        "SELECT count(*) AS count FROM ({}) AS counted",
+        statement.sql
+    );
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64)
+}
+
+/// A query for so many rows behind so many others. The numbers stand in the statement itself: PostgreSQL plans for a
+/// tenth of the table when they come as values.
+pub fn limited(db: Connection<'_>, rows: &SelectStatement, limit: u64, offset: u64) -> Statement {
+    let mut statement = db.get_database_backend().build(rows);
+    statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");
+    statement
 }

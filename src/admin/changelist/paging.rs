@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, Statement, sea_query::SelectStatement};
 
-use super::{ChangeList, count_query};
+use super::{ChangeList, count, limited};
 use crate::{
     admin::model::{KEY, Model},
     db::{Connection, Database},
@@ -21,7 +21,7 @@ use crate::{
 /// Rows are counted, and pages can be reached, up to here.
 pub const COUNT_LIMIT: u64 = 10_000;
 /// A search in a longer list looks at so many of the newest objects, unless it is told to look at all.
-pub const SEARCH_LIMIT: u64 = 100_000;
+pub const SEARCH_LIMIT: u64 = 50_000;
 /// Objects between two keys of a map.
 const STEP: u64 = 1000;
 /// How long a map is good. Until the next one, objects that others deleted meanwhile shift pages by as many rows.
@@ -72,11 +72,9 @@ impl PageMaps {
                 self.take(model, db, now).await
             }
             None => {
-                let row = db
-                    .query_one(&count_query(model.select(), COUNT_LIMIT + 1))
-                    .await?;
-                let count: i64 = row.map_or(Ok(0), |row| row.try_get("", "count"))?;
-                if count as u64 <= COUNT_LIMIT {
+                let count =
+                    count(Connection::Database(db), model.select(), COUNT_LIMIT + 1).await?;
+                if count <= COUNT_LIMIT {
                     Ok(None)
                 } else {
                     self.take(model, db, now).await
@@ -147,15 +145,16 @@ impl PageMap {
         (self.total > SEARCH_LIMIT).then(|| self.keys[(SEARCH_LIMIT / STEP) as usize])
     }
 
+    /// How many objects came after the map was taken.
     async fn newer(&self, model: &Model, db: Connection<'_>) -> Result<u64, DbErr> {
-        let rows = model
-            .select()
-            .and_where(sea_orm::sea_query::ExprTrait::gt(
-                model.column(KEY),
-                self.keys[0],
-            ))
-            .take();
-        let row = db.query_one(&count_query(rows, COUNT_LIMIT)).await?;
+        // In order, so that a database that knows nothing of the table yet walks the index and not the table.
+        let sql = format!(
+            "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE id > $1 ORDER BY id DESC LIMIT {COUNT_LIMIT}) AS newer",
+            model.table
+        );
+        let backend = db.get_database_backend();
+        let statement = Statement::from_sql_and_values(backend, sql, [self.keys[0].into()]);
+        let row = db.query_one_raw(statement).await?;
         Ok(row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64)
     }
 }
@@ -203,8 +202,7 @@ impl Paging {
             _ => {
                 let mut rows = list.model.select();
                 list.narrow(&mut rows, oldest);
-                let row = db.query_one(&count_query(rows, COUNT_LIMIT + 1)).await?;
-                let counted = row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64;
+                let counted = count(db, rows, COUNT_LIMIT + 1).await?;
                 Count {
                     number: counted.min(COUNT_LIMIT),
                     has_more: counted > COUNT_LIMIT,
@@ -251,12 +249,17 @@ impl Paging {
         }))
     }
 
-    /// Lets a query choose the page's rows.
-    pub fn apply(&self, model: &Model, query: &mut SelectStatement) {
+    /// The statement for the page's rows.
+    pub fn statement(
+        &self,
+        db: Connection<'_>,
+        model: &Model,
+        query: &mut SelectStatement,
+    ) -> Statement {
         if let Some(key) = self.start.0 {
             query.and_where(sea_orm::sea_query::ExprTrait::lte(model.column(KEY), key));
         }
-        query.offset(self.start.1).limit(self.limit);
+        limited(db, query, self.limit, self.start.1)
     }
 
     /// The numbers for links: around this page and at both ends, `None` for a gap (Django's `get_elided_page_range`).

@@ -52,13 +52,14 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
                     field,
                 } => {
                     let name = Alias::new(table);
-                    let column = Expr::col((name.clone(), Alias::new(field.column)));
+                    let column = |column: &str| Expr::col((name.clone(), Alias::new(column)));
                     let rows = Query::select()
-                        .column((name.clone(), Alias::new(far)))
-                        .from(name)
-                        .and_where(like(column, &pattern, true, backend))
+                        .expr(Expr::val(1))
+                        .from(name.clone())
+                        .and_where(column(&far).eq(model.column(&near)))
+                        .and_where(like(column(field.column), &pattern, true, backend))
                         .take();
-                    model.column(&near).in_subquery(rows)
+                    Expr::exists(rows)
                 }
             });
         }

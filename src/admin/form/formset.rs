@@ -8,15 +8,13 @@ use sea_orm::{
 use super::{BoundField, ObjectForm, Surroundings};
 use crate::{
     admin::{
-        field::Kind,
+        field::{Kind, NOT_AVAILABLE},
         model::{InlineModel, KEY, Model, Object},
     },
     db::Connection,
     error::{AppError, Result},
     web::form::Form,
 };
-
-const NOT_THERE: &str = "Select a valid choice. That choice is not one of the available choices.";
 
 /// A set of forms.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub struct Formset<'a> {
     /// The objects that there are.
     pub present: Vec<Object>,
     /// The object that all belong to.
-    pub(super) owner: Option<i32>,
+    pub(in crate::admin) owner: Option<i32>,
 }
 
 /// What a visitor may do with the objects of an inline.
@@ -156,7 +154,7 @@ impl<'a> Formset<'a> {
             row.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
             if !id.is_empty() && row.form.object.is_none() {
                 row.lost = id.parse().ok();
-                row.form.errors.push(NOT_THERE.to_owned());
+                row.form.errors.push(NOT_AVAILABLE.to_owned());
             }
             if is_foreign {
                 let text = "The inline value did not match the parent instance.";

@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait, DbErr, Value};
 use self::formset::Formset;
 use super::{
     AdminSite,
-    field::{Field, Kind, Raw},
+    field::{Field, Kind, NOT_AVAILABLE, Raw},
     model::{Changes, InlineModel, Model, Object},
     options::{Fieldset, VirtualKind},
 };
@@ -252,9 +252,9 @@ impl<'a> ObjectForm<'a> {
             }
             match (&field.kind, changes.values.get(name)) {
                 (Kind::ForeignKey(table), Some(Value::Int(Some(id)))) => {
-                    if !super::choices::exists(table, *id, db).await? {
-                        let text = "Select a valid choice. That choice is not one of the available choices.";
-                        changes.refuse(name, text);
+                    let is_there = super::choices::exists(table, *id, db).await?;
+                    if !is_there {
+                        changes.refuse(name, NOT_AVAILABLE);
                     }
                 }
                 (_, Some(value)) if field.unique => {

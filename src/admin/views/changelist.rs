@@ -155,11 +155,18 @@ impl List<'_> {
         model.select_computed(&mut query);
         list.narrow(&mut query, oldest);
         list.sort(&mut query);
-        paging.apply(model, &mut query);
         let filters_text = list.params.text();
         let may_change = self.page.staff.may("change", model);
         let mut rows = Vec::new();
-        for row in db.query_all(&query).await? {
+        // What was counted and is not there need not be looked for again.
+        let found = match paging.count.number {
+            0 => Vec::new(),
+            _ => {
+                db.query_all_raw(paging.statement(db, model, &mut query))
+                    .await?
+            }
+        };
+        for row in found {
             let object = model.object(&row, around.now)?;
             let mut cells = Vec::new();
             for column in &list.columns {

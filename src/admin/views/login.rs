@@ -16,7 +16,7 @@ use crate::{
     error::{AppError, Result},
     web::{
         csrf,
-        form::Form,
+        form::{Form, REQUIRED},
         hosts::{Origin, client_address, is_own_address},
         page::Page,
         routing::redirect,
@@ -26,7 +26,6 @@ use crate::{
 
 const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
                      case-sensitive.";
-const REQUIRED: &str = "This field is required.";
 /// Longer than any name or password that can be stored or hashed in good time.
 const MAX_INPUT: usize = 4096;
 

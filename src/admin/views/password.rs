@@ -19,10 +19,12 @@ use crate::{
         validators::{help_texts, new_password_errors},
     },
     error::{AppError, Result},
-    web::{csrf, form::Form, routing::redirect},
+    web::{
+        csrf,
+        form::{Form, REQUIRED},
+        routing::redirect,
+    },
 };
-
-const REQUIRED: &str = "This field is required.";
 
 /// The form, and taking it.
 #[handler]

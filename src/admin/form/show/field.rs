@@ -1,0 +1,243 @@
+//! A field as its template gets it: which input, what it holds, and what is to be said about it.
+
+use sea_orm::DbErr;
+use serde::Serialize;
+
+use super::super::{BoundField, ObjectForm, Surroundings};
+use crate::{
+    admin::{
+        choices,
+        field::{Kind, Raw},
+        model::Model,
+        options::{Cell, Description, Values, VirtualKind},
+    },
+    db::Connection,
+    web::format::{date_time, grouped},
+};
+
+/// A field.
+#[derive(Debug, Serialize)]
+pub struct ShownField {
+    name: String,
+    id: String,
+    label: String,
+    help: &'static str,
+    is_required: bool,
+    pub(super) errors: Vec<String>,
+    /// Which input: the name of a macro's branch.
+    kind: &'static str,
+    value: String,
+    /// The time beside a date.
+    time: String,
+    /// The types of the inputs for a date and a time: `text` for what those could not show.
+    date_type: &'static str,
+    time_type: &'static str,
+    max_length: Option<u32>,
+    options: Vec<ShownOption>,
+    /// What is shown in the place of an input.
+    cells: Vec<ShownCell>,
+    description: Description,
+    /// What is in the database now, where the visitor typed something else.
+    theirs: Option<String>,
+    /// Where the objects are listed that a typed key may mean.
+    lookup_url: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownOption {
+    value: String,
+    label: String,
+    is_selected: bool,
+}
+
+/// What is shown of a value.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ShownCell {
+    /// `empty`, `yes`, `no`, `number`, `text`, `moment`.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+    /// A moment for machines.
+    pub iso: String,
+}
+
+/// The id of a field's first input.
+pub fn id_of(form: &ObjectForm<'_>, bound: &BoundField<'_>) -> String {
+    let end = if bound.field.kind == Kind::DateTime {
+        "_0"
+    } else {
+        ""
+    };
+    format!("id_{}{}{end}", form.prefix, bound.field.name)
+}
+
+/// A field of a form, as an input or, if it is only to be looked at, as text.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn show_field(
+    form: &ObjectForm<'_>,
+    bound: &BoundField<'_>,
+    db: Connection<'_>,
+    around: Surroundings<'_>,
+    is_readonly: bool,
+) -> Result<ShownField, DbErr> {
+    let field = bound.field;
+    let is_readonly = is_readonly || bound.is_readonly;
+    let first = bound.raw.first().cloned().unwrap_or_default();
+    let mut shown = ShownField {
+        name: format!("{}{}", form.prefix, field.name),
+        id: id_of(form, bound),
+        label: field.label(),
+        help: field.options.help_text,
+        is_required: field.is_required() && !is_readonly,
+        errors: bound.errors.clone(),
+        kind: "text",
+        value: first.clone(),
+        time: bound.raw.get(1).cloned().unwrap_or_default(),
+        date_type: input_type("date", &first, |text| {
+            text.parse::<chrono::NaiveDate>().is_ok() && text.len() == 10
+        }),
+        time_type: input_type(
+            "time",
+            bound.raw.get(1).map_or("", String::as_str),
+            |text| text.parse::<chrono::NaiveTime>().is_ok() && text.len() == 8,
+        ),
+        max_length: None,
+        options: Vec::new(),
+        cells: Vec::new(),
+        description: Description::default(),
+        theirs: bound
+            .theirs
+            .as_ref()
+            .filter(|theirs| **theirs != bound.raw)
+            .map(|theirs| theirs.join(" ")),
+        lookup_url: None,
+    };
+    let choose = |all: Vec<(i32, String)>, raw: &Raw| {
+        let option = |(id, label): (i32, String)| {
+            let value = id.to_string();
+            ShownOption {
+                is_selected: raw.contains(&value),
+                value,
+                label,
+            }
+        };
+        all.into_iter().map(option).collect::<Vec<_>>()
+    };
+    shown.kind = match &field.kind {
+        _ if !field.options.choices.is_empty() => {
+            let option = |(value, label): &(&str, &str)| ShownOption {
+                value: (*value).to_owned(),
+                label: (*label).to_owned(),
+                is_selected: first == *value,
+            };
+            shown.options = field.options.choices.iter().map(option).collect();
+            if matches!(field.kind, Kind::Virtual(_)) {
+                "radio"
+            } else {
+                "select"
+            }
+        }
+        Kind::Char(limit) => {
+            shown.max_length = Some(*limit);
+            "text"
+        }
+        Kind::Text => "textarea",
+        Kind::Integer | Kind::SmallInteger => "number",
+        Kind::Boolean => {
+            shown.value = if bound.raw.is_empty() {
+                String::new()
+            } else {
+                "on".to_owned()
+            };
+            "checkbox"
+        }
+        Kind::DateTime => "moment",
+        Kind::ForeignKey(table) => match choices::of_table(table, db, around).await? {
+            Some(all) => {
+                shown.options = choose(all, &bound.raw);
+                "select"
+            }
+            None => {
+                shown.lookup_url = around.site.of_table(table).map(Model::url);
+                "number"
+            }
+        },
+        Kind::ManyToMany => {
+            shown.options = choose(
+                choices::of_relation(form.model, field.name, db).await?,
+                &bound.raw,
+            );
+            "multiple"
+        }
+        Kind::Virtual(VirtualKind::Password) => {
+            shown.value.clear();
+            "password"
+        }
+        Kind::Virtual(VirtualKind::Radio) => "radio",
+        Kind::Virtual(VirtualKind::Description) => {
+            if let Some(object) = &form.object {
+                let value = |column: &str| {
+                    let position = form
+                        .model
+                        .concrete()
+                        .position(|field| field.column == column)?;
+                    object.values.get(position)
+                };
+                shown.description = form.model.rules.describe(field.name, &Values(&value));
+            }
+            "description"
+        }
+    };
+    if is_readonly && shown.kind != "description" {
+        shown.cells = match &form.object {
+            _ if !shown.options.is_empty() => {
+                let chosen = shown.options.iter().filter(|option| option.is_selected);
+                chosen
+                    .map(|option| ShownCell {
+                        kind: "text",
+                        text: option.label.clone(),
+                        iso: String::new(),
+                    })
+                    .collect()
+            }
+            Some(object) => {
+                let cell = form
+                    .model
+                    .value(object, field.name)
+                    .map(|value| show_cell(&field.cell(value), around));
+                cell.into_iter().collect()
+            }
+            None => Vec::new(),
+        };
+        shown.kind = "readonly";
+    }
+    Ok(shown)
+}
+
+/// The type of an input that can show a text.
+fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool) -> &'static str {
+    if text.is_empty() || can_show(text) {
+        wanted
+    } else {
+        "text"
+    }
+}
+
+/// What a page shows of a value.
+pub fn show_cell(cell: &Cell, around: Surroundings<'_>) -> ShownCell {
+    let (kind, text, iso) = match cell {
+        Cell::Empty => ("empty", String::new(), String::new()),
+        Cell::Boolean(true) => ("yes", "Yes".to_owned(), String::new()),
+        Cell::Boolean(false) => ("no", "No".to_owned(), String::new()),
+        Cell::Number(number) => ("number", grouped(*number), String::new()),
+        Cell::Text(text) => ("text", text.clone(), String::new()),
+        Cell::Moment(time) => (
+            "moment",
+            date_time(*time, around.zone),
+            time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        ),
+    };
+    ShownCell { kind, text, iso }
+}

@@ -1,0 +1,138 @@
+//! An inline as its template gets it.
+
+use sea_orm::DbErr;
+use serde::Serialize;
+
+use super::{
+    super::{ObjectForm, Surroundings, formset::Formset},
+    field::{ShownField, show_field},
+};
+use crate::{
+    admin::{field::Kind, options::Layout},
+    contenttypes::capitalized,
+    db::Connection,
+};
+
+/// The forms of an inline.
+#[derive(Debug, Serialize)]
+pub struct ShownInline {
+    title: String,
+    name: &'static str,
+    prefix: String,
+    is_tabular: bool,
+    headings: Vec<Heading>,
+    rows: Vec<ShownRow>,
+    /// An empty form for a script to copy, with `__prefix__` in the place of its number.
+    empty: Option<ShownRow>,
+    total: usize,
+    initial: usize,
+    max: usize,
+    may_delete: bool,
+    is_readonly: bool,
+    errors: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Heading {
+    label: String,
+    is_required: bool,
+    kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownRow {
+    prefix: String,
+    id: Option<i32>,
+    label: String,
+    fields: Vec<ShownField>,
+    errors: Vec<String>,
+    is_deleted: bool,
+}
+
+/// The forms of an inline.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn show_inline(
+    formset: &Formset<'_>,
+    db: Connection<'_>,
+    around: Surroundings<'_>,
+    is_readonly: bool,
+) -> Result<ShownInline, DbErr> {
+    let model = &formset.inline.model;
+    let mut rows = Vec::new();
+    for row in &formset.forms {
+        if is_readonly && row.form.object.is_none() {
+            continue;
+        }
+        rows.push(show_row(&row.form, row.is_deleted, db, around, is_readonly).await?);
+    }
+    let mut blank = Formset {
+        inline: formset.inline,
+        forms: Vec::new(),
+        may: formset.may,
+        errors: Vec::new(),
+        present: Vec::new(),
+        owner: None,
+    };
+    blank.push(None, around);
+    let mut headings = Vec::new();
+    for bound in &blank.forms[0].form.fields {
+        let kind = if matches!(bound.field.kind, Kind::Integer | Kind::SmallInteger) {
+            "number"
+        } else {
+            "text"
+        };
+        headings.push(Heading {
+            label: bound.field.label(),
+            is_required: bound.field.is_required(),
+            kind,
+        });
+    }
+    let empty = if is_readonly || !formset.may.add {
+        None
+    } else {
+        blank.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
+        Some(show_row(&blank.forms[0].form, false, db, around, false).await?)
+    };
+    Ok(ShownInline {
+        title: capitalized(model.verbose_name_plural),
+        name: model.verbose_name,
+        prefix: formset.inline.prefix(),
+        is_tabular: formset.inline.layout == Layout::Tabular,
+        headings,
+        total: rows.len(),
+        initial: rows.iter().filter(|row| row.id.is_some()).count(),
+        rows,
+        empty,
+        max: formset.inline.max,
+        may_delete: formset.may.delete && !is_readonly,
+        is_readonly,
+        errors: formset.errors.clone(),
+    })
+}
+
+async fn show_row(
+    form: &ObjectForm<'_>,
+    is_deleted: bool,
+    db: Connection<'_>,
+    around: Surroundings<'_>,
+    is_readonly: bool,
+) -> Result<ShownRow, DbErr> {
+    let mut fields = Vec::new();
+    for bound in &form.fields {
+        fields.push(show_field(form, bound, db, around, is_readonly).await?);
+    }
+    Ok(ShownRow {
+        prefix: form.prefix.clone(),
+        id: form.object.as_ref().map(|object| object.id),
+        label: form
+            .object
+            .as_ref()
+            .map(|object| object.label.clone())
+            .unwrap_or_default(),
+        fields,
+        errors: form.errors.clone(),
+        is_deleted,
+    })
+}

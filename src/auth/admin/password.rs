@@ -1,0 +1,145 @@
+//! Setting the password of a user.
+
+use std::sync::Arc;
+
+use minijinja::{context, value::Serde};
+use poem::{
+    Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
+use sea_orm::EntityTrait;
+
+use crate::{
+    admin::{Action, AdminPage, ChangeMessage, Crumb, Log},
+    app::App,
+    auth::{
+        hashers,
+        login::keep_session,
+        users,
+        validators::{help_texts, new_password_errors},
+    },
+    db::Connection,
+    entities::user,
+    error::{AppError, Result},
+    web::{
+        csrf,
+        form::{Form, REQUIRED},
+        messages::Level,
+        routing::redirect,
+    },
+};
+
+/// Sets the password of a user, or takes it away.
+#[handler]
+pub async fn change_password(
+    page: AdminPage,
+    Data(app): Data<&Arc<App>>,
+    request: &Request,
+    form: Form,
+) -> Result<Response> {
+    let model = app.admin.find("auth", "user").ok_or(AppError::NotFound)?;
+    let id: i32 = request
+        .raw_path_param("id")
+        .and_then(|id| id.parse().ok())
+        .ok_or(AppError::NotFound)?;
+    let staff = page.staff.user();
+    page.staff.require(page.staff.may("change", model))?;
+    let db = Connection::Database(app.db.write());
+    let target = user::Entity::find_by_id(id)
+        .one(app.db.write())
+        .await?
+        .ok_or(AppError::NotFound)?;
+    page.staff
+        .require(model.rules.may_change(db, staff, id).await?)?;
+    let has_password = hashers::is_usable(&target.password);
+    let mut errors: [Vec<String>; 2] = Default::default();
+    if *request.method() == Method::POST {
+        let text = |name| form.get(name).unwrap_or_default().to_owned();
+        let (new, again) = (text("password1"), text("password2"));
+        let takes_away = has_password && form.has("unset-password");
+        if !takes_away {
+            for (text, errors) in [&new, &again].into_iter().zip(&mut errors) {
+                if text.is_empty() {
+                    errors.push(REQUIRED.to_owned());
+                }
+            }
+            if !new.is_empty() && !again.is_empty() {
+                errors[1] = new_password_errors(&new, &again, &(&target).into());
+            }
+        }
+        if errors.iter().all(Vec::is_empty) {
+            let encoded = if takes_away {
+                hashers::unusable_password()
+            } else {
+                app.hashing.make_password(new).await?
+            };
+            let tx = app.db.write().begin().await?;
+            // Their rights may have grown while the hash was made.
+            page.staff.require(
+                model
+                    .rules
+                    .may_change(Connection::Transaction(&tx), staff, id)
+                    .await?,
+            )?;
+            users::set_password(&tx, id, encoded.clone()).await?;
+            let mut message = ChangeMessage::default();
+            message.changed(&["Password".to_owned()]);
+            let log = Log {
+                user_id: staff.row.id,
+                model,
+                now: app.now(),
+            };
+            log.write(
+                &tx,
+                Action::Change,
+                &[(id, &target.username)],
+                &message.stored(),
+            )
+            .await?;
+            tx.commit().await?;
+            let told = if takes_away {
+                "Password-based authentication was disabled."
+            } else {
+                "Password changed successfully."
+            };
+            page.messages.add(Level::Success, told);
+            let mut response = redirect(StatusCode::FOUND, &model.object_url(id, "change"));
+            if staff.row.id == id {
+                keep_session(app, &page.session, &encoded);
+                csrf::rotate(&mut response, app.now());
+            }
+            return Ok(response);
+        }
+    }
+    let mut way = Crumb::to_changelist(model);
+    way.push(Crumb::link(
+        target.username.clone(),
+        model.object_url(id, "change"),
+    ));
+    way.push(Crumb::here(if has_password {
+        "Change password"
+    } else {
+        "Set password"
+    }));
+    let has_errors = errors.iter().any(|errors| !errors.is_empty());
+    let [new_errors, again_errors] = errors;
+    let title = format!(
+        "{} password: {}",
+        if has_password { "Change" } else { "Set" },
+        target.username
+    );
+    page.render(
+        "admin/auth/user/change_password.html",
+        &title,
+        way,
+        context! {
+            username => target.username,
+            has_password,
+            new_errors => Serde(new_errors),
+            again_errors => Serde(again_errors),
+            has_errors,
+            rules => help_texts(),
+        },
+    )
+}

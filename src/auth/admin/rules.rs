@@ -1,0 +1,230 @@
+//! Who manages users can give nobody more rights than they have themselves, and cannot change those who have more:
+//! Django allows both.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use sea_orm::{
+    DbErr, EntityTrait, QueryFilter, Value,
+    sea_query::{Expr, ExprTrait},
+};
+
+use crate::{
+    admin::{Changes, Description, Rules, Values},
+    app::App,
+    auth::{
+        hashers,
+        login::User,
+        permissions::{self, Permissions},
+        validators::{KnownOfUser, new_password_errors},
+    },
+    db::{Connection, Transaction},
+    entities::{group_permissions, permission, user},
+    error::Result,
+    web::form::REQUIRED,
+};
+
+const RAISES: &str = "You cannot give a right that you do not have yourself: ";
+
+/// The names of permissions that somebody has not, of those with these keys.
+async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSet<String>, DbErr> {
+    if user.permissions == Permissions::All || keys.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let condition =
+        Expr::col((permission::Entity, permission::Column::Id)).is_in(keys.iter().copied());
+    let named = permissions::named(db, condition).await?;
+    Ok(named
+        .into_values()
+        .filter(|name| !user.has_perm(name))
+        .collect())
+}
+
+/// The permissions of groups, by key.
+async fn of_groups(db: Connection<'_>, groups: &[i32]) -> Result<Vec<i32>, DbErr> {
+    let rows = group_permissions::Entity::find().filter(
+        group_permissions::COLUMN
+            .group_id
+            .is_in(groups.iter().copied()),
+    );
+    Ok(rows
+        .all(&db)
+        .await?
+        .into_iter()
+        .map(|row| row.permission_id)
+        .collect())
+}
+
+fn raises(names: &BTreeSet<String>) -> String {
+    let some: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+    let more = if names.len() > some.len() {
+        ", …"
+    } else {
+        "."
+    };
+    format!("{RAISES}{}{more}", some.join(", "))
+}
+
+/// For groups.
+pub struct GroupRules;
+
+#[async_trait]
+impl Rules for GroupRules {
+    /// A group may have what its editor has; what it had before may stay.
+    async fn validate(
+        &self,
+        tx: &Transaction,
+        user: &User,
+        id: Option<i32>,
+        changes: &mut Changes,
+    ) -> Result<(), DbErr> {
+        let db = Connection::Transaction(tx);
+        let before = match id {
+            Some(id) => of_groups(db, &[id]).await?,
+            None => Vec::new(),
+        };
+        let chosen = changes
+            .chosen
+            .get("permissions")
+            .cloned()
+            .unwrap_or_default();
+        let new: Vec<i32> = chosen
+            .into_iter()
+            .filter(|key| !before.contains(key))
+            .collect();
+        let missing = beyond(db, user, &new).await?;
+        if !missing.is_empty() {
+            changes.refuse("permissions", raises(&missing));
+        }
+        Ok(())
+    }
+}
+
+/// For users.
+pub struct UserRules;
+
+#[async_trait]
+impl Rules for UserRules {
+    /// Whoever has no more rights than oneself; so much is everybody's own account.
+    async fn may_change(&self, db: Connection<'_>, user: &User, id: i32) -> Result<bool, DbErr> {
+        if user.permissions == Permissions::All {
+            return Ok(true);
+        }
+        let Some(target) = user::Entity::find_by_id(id).one(&db).await? else {
+            return Ok(true);
+        };
+        // An account that is not active now would have its rights again as soon as it is.
+        let awake = user::Model {
+            is_active: true,
+            ..target
+        };
+        Ok(match Permissions::of(db, &awake).await? {
+            Permissions::All => false,
+            Permissions::Some(names) => names.iter().all(|name| user.has_perm(name)),
+        })
+    }
+
+    async fn validate(
+        &self,
+        tx: &Transaction,
+        user: &User,
+        id: Option<i32>,
+        changes: &mut Changes,
+    ) -> Result<(), DbErr> {
+        if user.permissions == Permissions::All {
+            return Ok(());
+        }
+        let db = Connection::Transaction(tx);
+        let target = match id {
+            Some(id) => user::Entity::find_by_id(id).one(tx).await?,
+            None => None,
+        };
+        if let Some(id) = id
+            && !self.may_change(db, user, id).await?
+        {
+            changes.refuse(
+                "username",
+                "This user has rights that you do not have, and so you cannot change them.",
+            );
+        }
+        let was_superuser = target.as_ref().is_some_and(|target| target.is_superuser);
+        if changes.is_true("is_superuser") && !was_superuser {
+            changes.refuse(
+                "is_superuser",
+                "Only a superuser can make somebody a superuser.",
+            );
+        }
+        if let Some(keys) = changes.chosen.get("user_permissions") {
+            let missing = beyond(db, user, keys).await?;
+            if !missing.is_empty() {
+                changes.refuse("user_permissions", raises(&missing));
+            }
+        }
+        if let Some(groups) = changes.chosen.get("groups") {
+            let missing = beyond(db, user, &of_groups(db, groups).await?).await?;
+            if !missing.is_empty() {
+                changes.refuse("groups", raises(&missing));
+            }
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, app: &App, changes: &mut Changes) -> Result<()> {
+        let encoded = if changes.text("usable_password") == "false" {
+            hashers::unusable_password()
+        } else {
+            let (new, again) = (
+                changes.text("password1").to_owned(),
+                changes.text("password2").to_owned(),
+            );
+            for (name, text) in [("password1", &new), ("password2", &again)] {
+                if text.is_empty() {
+                    changes.refuse(name, REQUIRED);
+                }
+            }
+            if !new.is_empty() && !again.is_empty() {
+                let username = changes.text("username").to_owned();
+                let known = KnownOfUser {
+                    username: &username,
+                    ..KnownOfUser::default()
+                };
+                for error in new_password_errors(&new, &again, &known) {
+                    changes.refuse("password2", error);
+                }
+            }
+            // A hash takes a while: not for a form that will come back.
+            if !changes.errors.is_empty() {
+                return Ok(());
+            }
+            app.hashing.make_password(new).await?
+        };
+        changes
+            .values
+            .insert("password", Value::String(Some(encoded)));
+        Ok(())
+    }
+
+    fn describe(&self, _: &str, values: &Values<'_>) -> Description {
+        let encoded = values.text("password");
+        let (text, link_text) = match hashers::algorithm(encoded) {
+            _ if !hashers::is_usable(encoded) => ("No password set.".to_owned(), "Set password"),
+            Some(algorithm) => (
+                format!("A password is set ({algorithm})."),
+                "Reset password",
+            ),
+            None => (
+                "Invalid password format or unknown hashing algorithm.".to_owned(),
+                "Reset password",
+            ),
+        };
+        Description {
+            text,
+            link: "../password/",
+            link_text,
+        }
+    }
+
+    fn continues_after_add(&self) -> bool {
+        true
+    }
+}

@@ -1,4 +1,4 @@
-"""The measurements of scripts/bench. Everything runs on the loopback address and ends with the run."""
+"""The measurements of scripts/bench: the public pages. Everything runs on the loopback address and ends with the run."""
 
 import glob
 import http.client
@@ -16,6 +16,7 @@ import time
 
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
+PARTS = sys.argv[3:] or ["pages", "admin"]
 ROUNDS = 3
 CONNECTIONS = 64
 
@@ -162,10 +163,22 @@ def measure(name, url):
 
 def main():
     print(f"{os.cpu_count()} cores, {ROUNDS} turns of {SECONDS} s each, medians", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        measure("SQLite", f"sqlite://{folder}/db.sqlite3")
-    with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
-        measure("PostgreSQL", f"postgres://postgres@127.0.0.1:{server.port}/postgres")
+    if "pages" in PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            measure("SQLite", f"sqlite://{folder}/db.sqlite3")
+        with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
+            measure("PostgreSQL", f"postgres://postgres@127.0.0.1:{server.port}/postgres")
+    if "admin" in PARTS:
+        import admin
+
+        with tempfile.TemporaryDirectory() as folder:
+            admin.measure_lengths("SQLite", lambda count: f"sqlite://{folder}/{count}.sqlite3")
+        with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
+            admin.measure_lengths("PostgreSQL", lambda count: admin.create_database(server, f"questions{count}"))
+            admin.measure_beside_django(server)
 
 
-main()
+if __name__ == "__main__":
+    # The parts import this module by its name: they shall not read the arguments anew.
+    sys.modules["bench"] = sys.modules["__main__"]
+    main()

@@ -20,6 +20,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+ROOT_URLCONF = "urls"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -43,6 +44,8 @@ else:
             "PORT": os.environ.get("PGPORT"),
             "NAME": os.environ.get("PGDATABASE"),
             "USER": os.environ.get("PGUSER"),
+            # Connections stay open, as in a deployment that is meant to be fast.
+            "CONN_MAX_AGE": None,
         }
     }
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{RngExt, seq::IndexedRandom};
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, DbErr, EntityTrait};
 
 use crate::{
     db::Transaction,
@@ -59,6 +59,11 @@ pub async fn add_random(
             .await?;
         done += batch;
         progress(done);
+    }
+    // PostgreSQL plans badly for tables that it knows nothing of yet, which would be so until its next round.
+    if tx.get_database_backend() == DbBackend::Postgres {
+        tx.execute_unprepared("ANALYZE polls_app_question, polls_app_choice")
+            .await?;
     }
     Ok(())
 }

@@ -32,7 +32,6 @@ pub use self::{
     page::{AdminPage, Crumb},
     site::AdminSite,
     staff::Staff,
-    views::{changed_html, model_and_id},
 };
 use crate::web::routing::{get, get_and_post, post};
 

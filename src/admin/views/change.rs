@@ -11,8 +11,7 @@ use poem::{
 use sea_orm::SqlErr;
 
 use super::{
-    FILTERS, back_to_list, changed_html, database, missing, model_and_id, model_of, preserved,
-    surroundings,
+    back_to_list, changed_html, database, missing, model_and_id, model_of, preserved, surroundings,
 };
 use crate::{
     admin::{
@@ -34,6 +33,8 @@ use crate::{
 };
 
 const SAVED_AS_NEW: &str = "_saveasnew";
+const ADDED: &str = "added";
+const CHANGED: &str = "changed";
 
 /// `…/7/` leads to `…/7/change/`.
 #[handler]
@@ -162,7 +163,7 @@ impl Desk<'_> {
             Err(error) => return self.taken(editor, explain(error)?).await,
         };
         tx.commit().await?;
-        self.after_add(form, &object)
+        self.after(form, &object, ADDED)
     }
 
     /// Stores a changed object; shows what is wrong with it, or what others have done to it meanwhile.
@@ -200,7 +201,7 @@ impl Desk<'_> {
             Err(error) => return self.taken(editor, explain(error)?).await,
         };
         tx.commit().await?;
-        self.after_change(form, &object)
+        self.after(form, &object, CHANGED)
     }
 
     /// Two have stored the same at the same time, and the other was first.
@@ -299,62 +300,31 @@ impl Desk<'_> {
             .render("admin/change_form.html", &title, way, context)
     }
 
-    fn after_add(&self, form: &Form, object: &Object) -> Result<Response> {
-        let model = self.model;
-        let told = |what: &str| {
-            let text = changed_html(model, object, what, self.page.staff.may("change", model));
-            self.page.messages.add_html(Level::Success, &text);
-        };
-        let filters = preserved(self.request);
+    /// Says what was done, and leads where the button that was pressed leads.
+    fn after(&self, form: &Form, object: &Object, done: &str) -> Result<Response> {
+        let (model, staff) = (self.model, &self.page.staff);
+        let is_new = done == ADDED;
+        let adds_another = form.has("_addanother");
         let continues = form.has("_continue")
-            || (model.rules.continues_after_add() && !form.has("_addanother"));
-        let target = if (continues || form.has(SAVED_AS_NEW)) && self.page.staff.may_view(model) {
-            told("was added successfully. You may edit it again below.");
-            format!("{}{filters}", model.object_url(object.id, "change"))
-        } else if form.has("_addanother") {
-            told(&format!(
-                "was added successfully. You may add another {} below.",
-                model.verbose_name
-            ));
-            format!("{}add/{filters}", model.url())
-        } else {
-            told("was added successfully.");
-            self.list_or_index()
-        };
-        Ok(redirect(StatusCode::FOUND, &target))
-    }
-
-    fn after_change(&self, form: &Form, object: &Object) -> Result<Response> {
-        let model = self.model;
-        let told = |what: &str| {
-            self.page
-                .messages
-                .add_html(Level::Success, &changed_html(model, object, what, true));
-        };
+            || is_new
+                && (form.has(SAVED_AS_NEW) || model.rules.continues_after_add())
+                && !adds_another;
         let filters = preserved(self.request);
-        let target = if form.has("_continue") {
-            told("was changed successfully. You may edit it again below.");
-            format!("{}{filters}", model.object_url(object.id, "change"))
-        } else if form.has("_addanother") {
-            told(&format!(
-                "was changed successfully. You may add another {} below.",
-                model.verbose_name
-            ));
-            format!("{}add/{filters}", model.url())
+        let (more, target) = if continues && staff.may_view(model) {
+            let url = model.object_url(object.id, "change");
+            (" You may edit it again below.".to_owned(), url + &filters)
+        } else if adds_another {
+            let more = format!(" You may add another {} below.", model.verbose_name);
+            (more, format!("{}add/{filters}", model.url()))
+        } else if staff.may_view(model) {
+            (String::new(), back_to_list(model, self.request))
         } else {
-            told("was changed successfully.");
-            self.list_or_index()
+            (String::new(), INDEX.to_owned())
         };
+        let what = format!("was {done} successfully.{more}");
+        let html = changed_html(model, object, &what, staff.may("change", model));
+        self.page.messages.add_html(Level::Success, &html);
         Ok(redirect(StatusCode::FOUND, &target))
-    }
-
-    fn list_or_index(&self) -> String {
-        let query = Form::of_query(self.request.original_uri().query().unwrap_or_default());
-        match (self.page.staff.may_view(self.model), query.has(FILTERS)) {
-            (false, _) => INDEX.to_owned(),
-            (true, false) => self.model.url(),
-            (true, true) => back_to_list(self.model, self.request),
-        }
     }
 }
 

@@ -31,7 +31,7 @@ const FILTERS: &str = "_changelist_filters";
 ///
 /// # Errors
 /// When it names none.
-pub fn model_of<'a>(app: &'a App, request: &Request) -> Result<&'a Model> {
+fn model_of<'a>(app: &'a App, request: &Request) -> Result<&'a Model> {
     let part = |name| request.raw_path_param(name).unwrap_or_default();
     app.admin
         .find(part("app"), part("model"))
@@ -42,7 +42,7 @@ pub fn model_of<'a>(app: &'a App, request: &Request) -> Result<&'a Model> {
 ///
 /// # Errors
 /// When it names no model.
-pub fn model_and_id<'a>(app: &'a App, request: &Request) -> Result<(&'a Model, Option<i32>)> {
+fn model_and_id<'a>(app: &'a App, request: &Request) -> Result<(&'a Model, Option<i32>)> {
     let id = request.raw_path_param("id").and_then(|id| id.parse().ok());
     Ok((model_of(app, request)?, id))
 }
@@ -111,7 +111,7 @@ fn back_to_list(model: &Model, request: &Request) -> String {
 }
 
 /// A message about an object, as HTML: Django keeps such texts as they are shown. A link, if the user may follow it.
-pub fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> String {
+fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> String {
     let label = escape(&object.label);
     let name = escape(model.verbose_name);
     if with_link {

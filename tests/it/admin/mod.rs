@@ -1,6 +1,7 @@
 //! The admin site.
 
 mod bad_input;
+mod captured;
 mod changelist;
 mod conflicts;
 mod engine;

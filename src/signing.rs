@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// What a signed text may unpack to, in bytes: far more than we ever write.
-const MAX_UNPACKED: u64 = 1 << 20;
+const MAX_UNPACKED: u64 = 16 << 20;
 
 /// `SECRET_KEY`, and the older keys whose signatures are still believed.
 #[derive(Debug, Clone)]

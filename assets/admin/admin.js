@@ -36,7 +36,10 @@ document.addEventListener("keydown", (event) => {
 // Who leaves a form with changes is asked first.
 for (const form of document.querySelectorAll("form[data-guard]")) {
   let isChanged = document.querySelector("#errors, #meanwhile") !== null;
-  form.addEventListener("input", () => { isChanged = true; });
+  // Filters and boxes for actions are not part of what is saved.
+  form.addEventListener("input", ({ target }) => {
+    if (target.name !== "_selected_action" && (target.name || target.matches("[data-inline], .moment"))) isChanged = true;
+  });
   form.addEventListener("submit", () => { isChanged = false; });
   addEventListener("beforeunload", (event) => { if (isChanged) event.preventDefault(); });
 }
@@ -75,7 +78,6 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
   const { inline: prefix, max, name } = inline.dataset;
   const rows = inline.querySelector("[data-rows]");
   const total = inline.querySelector(`[name="${prefix}-TOTAL_FORMS"]`);
-  const initial = Number(inline.querySelector(`[name="${prefix}-INITIAL_FORMS"]`).value);
   const renumber = () => {
     [...rows.children].forEach((row, index) => {
       for (const element of row.querySelectorAll("[name], [id], [for], [aria-describedby]")) {
@@ -106,19 +108,23 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
     type: "button", className: "btn", textContent: `Add another ${name}`,
     onclick: () => {
       const row = template.content.firstElementChild.cloneNode(true);
-      for (const node of row.querySelectorAll("label, [aria-label]")) {
-        const number = rows.children.length + 1;
-        if (node.hasAttribute("aria-label")) node.setAttribute("aria-label", node.getAttribute("aria-label").replace("__number__", number));
-        else node.textContent = node.textContent.replace("__number__", number);
+      for (const node of row.querySelectorAll("[aria-label]")) {
+        node.setAttribute("aria-label", node.getAttribute("aria-label").replace("__number__", rows.children.length + 1));
+      }
+      for (const node of row.querySelectorAll("label, strong")) {
+        for (const text of node.childNodes) {
+          if (text.nodeType === Node.TEXT_NODE) text.data = text.data.replace("__number__", rows.children.length + 1);
+        }
       }
       rows.append(row);
       addClocks(row);
       removable(row);
       renumber();
-      row.querySelector("input:not([type=hidden])").focus();
+      row.querySelector("input:not([type=hidden]), select, textarea")?.focus();
     },
   });
-  [...rows.children].slice(initial).forEach(removable);
+  // Those of objects that are there have a box to delete them instead.
+  [...rows.children].filter((row) => !row.querySelector("[name$='-id']")).forEach(removable);
   inline.append(make("div", { className: "card-footer" }, add));
   renumber();
 }

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use minijinja::{context, value::Serde};
 use poem::{Response, http::StatusCode};
 use sea_orm::sea_query::ExprTrait;
+use sha2::{Digest, Sha256};
 
 use super::{
     Crumb, Log,
-    changelist::paging::COUNT_LIMIT,
     delete::{self, Plan},
     field::Field,
     form::{BoundField, ObjectForm, Surroundings, is_same, save::update},
@@ -18,6 +18,7 @@ use super::{
     views::changelist::{List, Typed},
 };
 use crate::{
+    auth::hashers::hex,
     db::{Connection, Transaction},
     error::Result,
     web::{form::Form, format::counted_as, messages::Level, routing::redirect},
@@ -26,6 +27,8 @@ use crate::{
 /// The field with the keys of the chosen objects.
 const SELECTED: &str = "_selected_action";
 const DELETE: &str = "delete_selected";
+/// Objects that can be deleted at once.
+pub const LIMIT: u64 = 2000;
 const NOTHING_SELECTED: &str =
     "Items must be selected in order to perform actions on them. No items have been changed.";
 
@@ -73,57 +76,68 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
     let (app, page, model) = (list.app, list.page, list.list.model);
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
-    let is_confirmed = form.has("post");
-    let tx = app.db.write().begin().await?;
-    let db = Connection::Transaction(&tx);
-    let Some(objects) = selected(list, form, db).await? else {
-        page.messages.add(
-            Level::Warning,
-            &format!(
-                "At most {} can be deleted at once. Narrow the list, then try again.",
-                counted_as(COUNT_LIMIT, model.verbose_name, model.verbose_name_plural)
-            ),
-        );
-        return Ok(back(list));
+    let counted = |objects: &[Object]| {
+        counted_as(
+            objects.len() as u64,
+            model.verbose_name,
+            model.verbose_name_plural,
+        )
+    };
+    let may_change_all = async |objects: &[Object], db: Connection<'_>| -> Result<()> {
+        for object in objects {
+            page.staff
+                .require(model.rules.may_change(db, user, object.id).await?)?;
+        }
+        Ok(())
+    };
+    let db = Connection::Database(app.db.write());
+    let objects = match selected(list, form, db).await? {
+        Selected::These(objects) => objects,
+        Selected::TooMany => {
+            let limit = counted_as(LIMIT, model.verbose_name, model.verbose_name_plural);
+            let text =
+                format!("At most {limit} can be deleted at once. Narrow the list, then try again.");
+            page.messages.add(Level::Warning, &text);
+            return Ok(back(list));
+        }
+        Selected::Others => {
+            let text = "The list has changed since you looked at it. Nothing has been deleted: choose again.";
+            page.messages.add(Level::Warning, text);
+            return Ok(back(list));
+        }
     };
     if objects.is_empty() {
         page.messages.add(Level::Warning, NOTHING_SELECTED);
         return Ok(back(list));
     }
-    for object in &objects {
-        page.staff
-            .require(model.rules.may_change(db, user, object.id).await?)?;
-    }
-    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
-    let counted = counted_as(
-        objects.len() as u64,
-        model.verbose_name,
-        model.verbose_name_plural,
-    );
-    if is_confirmed {
+    if form.has("post") {
+        let tx = app.db.write().begin().await?;
+        let db = Connection::Transaction(&tx);
+        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+        let objects = model.seize(&tx, &keys, app.now()).await?;
+        may_change_all(&objects, db).await?;
+        let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
         page.staff.require(plan.forbidden.is_empty())?;
-        delete::delete(
-            &tx,
+        let log = Log {
+            user_id: user.row.id,
             model,
-            &objects,
-            Log {
-                user_id: user.row.id,
-                model,
-                now: app.now(),
-            },
-        )
-        .await?;
+            now: app.now(),
+        };
+        delete::delete(&tx, model, &objects, log).await?;
         tx.commit().await?;
         app.page_maps.forget(model.table);
-        page.messages
-            .add(Level::Success, &format!("Successfully deleted {counted}."));
+        let text = format!("Successfully deleted {}.", counted(&objects));
+        page.messages.add(Level::Success, &text);
         return Ok(back(list));
     }
+    may_change_all(&objects, db).await?;
+    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+    let counted = counted(&objects);
     let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
     if form.get("select_across") == Some("1") {
         // All that the list has then, and no more than are named here.
         hidden.push(("select_across".to_owned(), "1".to_owned()));
-        hidden.push(("expected".to_owned(), objects.len().to_string()));
+        hidden.push(("expected".to_owned(), digest(&objects)));
         hidden.push((SELECTED.to_owned(), objects[0].id.to_string()));
     } else {
         hidden.extend(
@@ -149,8 +163,16 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
     page.render("admin/delete_confirmation.html", title, way, context)
 }
 
-/// The chosen objects; `None` when they are more than can be done at once, or than were confirmed.
-async fn selected(list: &List<'_>, form: &Form, db: Connection<'_>) -> Result<Option<Vec<Object>>> {
+/// The objects that were chosen.
+enum Selected {
+    These(Vec<Object>),
+    /// More than can be done at once.
+    TooMany,
+    /// Others than were confirmed.
+    Others,
+}
+
+async fn selected(list: &List<'_>, form: &Form, db: Connection<'_>) -> Result<Selected> {
     let model = list.list.model;
     let mut query = model.select();
     if form.get("select_across") == Some("1") {
@@ -161,20 +183,30 @@ async fn selected(list: &List<'_>, form: &Form, db: Connection<'_>) -> Result<Op
             .filter_map(|key| key.parse().ok())
             .collect();
         if keys.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Selected::These(Vec::new()));
         }
         query.and_where(model.column(KEY).is_in(keys));
     }
     query
         .order_by_expr(model.column(KEY), sea_orm::sea_query::Order::Asc)
-        .limit(COUNT_LIMIT + 1);
+        .limit(LIMIT + 1);
     let objects = model.all(db, query, list.list.now).await?;
-    let is_too_many = objects.len() as u64 > COUNT_LIMIT;
-    let expected = form
-        .get("expected")
-        .and_then(|text| text.parse::<usize>().ok());
-    let has_grown = expected.is_some_and(|expected| objects.len() > expected);
-    Ok((!is_too_many && !has_grown).then_some(objects))
+    if objects.len() as u64 > LIMIT {
+        return Ok(Selected::TooMany);
+    }
+    let expected = form.get("expected");
+    if expected.is_some_and(|expected| expected != digest(&objects)) {
+        return Ok(Selected::Others);
+    }
+    Ok(Selected::These(objects))
+}
+
+/// Which objects these are, in few letters.
+fn digest(objects: &[Object]) -> String {
+    let keys = objects.iter().fold(Sha256::new(), |hash, object| {
+        hash.chain_update(object.id.to_be_bytes())
+    });
+    hex(&keys.finalize())
 }
 
 /// Stores what was typed into the list: all of it or, if something is wrong, nothing.

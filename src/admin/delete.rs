@@ -154,6 +154,7 @@ pub async fn delete(
     for keys in keys.chunks(KEYS_AT_ONCE) {
         for dependent in dependents(model) {
             let (table, column) = dependent.table;
+            dependent.lock(tx, keys).await?;
             let delete = Query::delete()
                 .from_table(Alias::new(table))
                 .and_where(Expr::col(Alias::new(column)).is_in(keys.iter().copied()))
@@ -199,6 +200,15 @@ fn dependents(model: &Model) -> Vec<Dependent> {
 }
 
 impl Dependent {
+    /// Takes the rows in the order of their keys, as votes do, so that neither waits for the other for ever.
+    async fn lock(&self, tx: &Transaction, keys: &[i32]) -> Result<(), DbErr> {
+        let mut rows = self.rows(keys);
+        rows.column(Alias::new(KEY))
+            .order_by(Alias::new(KEY), Order::Asc);
+        Model::lock(&mut rows, Connection::Transaction(tx));
+        tx.query_all(&rows).await.map(drop)
+    }
+
     fn rows(&self, keys: &[i32]) -> sea_orm::sea_query::SelectStatement {
         let (table, column) = self.table;
         Query::select()

@@ -213,25 +213,24 @@ impl Field {
     }
 
     fn clean_text(&self, text: &str) -> Result<Value, Vec<String>> {
-        let mut errors = Vec::new();
-        if let Some(validate) = self.options.validate {
-            errors = validate(text);
-        } else if let Kind::Char(limit) = self.kind {
-            let length = text.chars().count();
-            if length > limit as usize {
-                errors.push(format!(
-                    "Ensure this value has at most {limit} characters (it has {length})."
-                ));
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        // What is stored is what has to be right: another form may be longer, and have other letters.
         let text = self
             .options
             .normalize
             .map_or_else(|| text.to_owned(), |normalize| normalize(text));
-        Ok(Value::String(Some(text)))
+        let length = text.chars().count();
+        let errors = match (self.options.validate, &self.kind) {
+            (Some(validate), _) => validate(&text),
+            (None, Kind::Char(limit)) if length > *limit as usize => vec![format!(
+                "Ensure this value has at most {limit} characters (it has {length})."
+            )],
+            _ => Vec::new(),
+        };
+        if errors.is_empty() {
+            Ok(Value::String(Some(text)))
+        } else {
+            Err(errors)
+        }
     }
 }
 

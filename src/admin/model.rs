@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, QueryResult, Value,
-    sea_query::{Alias, Expr, ExprTrait, LockType, Query, SelectStatement},
+    sea_query::{Alias, Expr, ExprTrait, LockType, Order, Query, SelectStatement},
 };
 
 use super::{
     field::{Field, Kind, Raw},
     options::{Cell, Dependent, Fieldset, Layout, ManyToMany, Rules},
 };
-use crate::db::Connection;
+use crate::db::{Connection, Transaction};
 
 /// The key that every registered model has.
 pub const KEY: &str = "id";
@@ -240,11 +240,33 @@ impl Model {
         Ok(self.all(db, query, now).await?.pop())
     }
 
-    /// Lets a query's rows be changed by nobody else until the transaction ends. SQLite has one writer anyway.
+    /// Lets a query's rows be changed by nobody else until the transaction ends; others may still refer to them. SQLite
+    /// has one writer anyway.
     pub fn lock(query: &mut SelectStatement, db: Connection<'_>) {
         if db.get_database_backend() == DbBackend::Postgres {
+            query.lock(LockType::NoKeyUpdate);
+        }
+    }
+
+    /// The objects of these keys, in the order of the keys, which nobody else can change, delete or refer to until the
+    /// transaction ends.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn seize(
+        &self,
+        tx: &Transaction,
+        keys: &[i32],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Object>, DbErr> {
+        let mut query = self.select();
+        query
+            .and_where(self.column(KEY).is_in(keys.iter().copied()))
+            .order_by_expr(self.column(KEY), Order::Asc);
+        if tx.get_database_backend() == DbBackend::Postgres {
             query.lock(LockType::Update);
         }
+        self.all(Connection::Transaction(tx), query, now).await
     }
 
     /// The keys that an object has in a many-to-many field, in order.
@@ -264,7 +286,7 @@ impl Model {
             .column(Alias::new(far))
             .from(Alias::new(table))
             .and_where(Expr::col(Alias::new(near)).eq(id))
-            .order_by(Alias::new(far), sea_orm::sea_query::Order::Asc)
+            .order_by(Alias::new(far), Order::Asc)
             .take();
         db.query_all(&query)
             .await?

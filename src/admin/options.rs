@@ -123,6 +123,8 @@ pub struct FieldOptions {
     pub unique_message: Option<&'static str>,
     /// Whether it is counted up by visitors all the time: that is no reason to ask an editor, and no count is lost.
     pub is_counter: bool,
+    /// Whether nobody may ask lists for it: counting what is found would spell it out.
+    pub is_secret: bool,
     /// Whether it exists in the form only, and is typed unseen or chosen.
     pub virtual_kind: Option<VirtualKind>,
 }
@@ -152,6 +154,7 @@ impl FieldOptions {
             normalize: None,
             unique_message: None,
             is_counter: false,
+            is_secret: false,
             virtual_kind: None,
         }
     }

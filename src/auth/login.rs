@@ -115,21 +115,15 @@ pub async fn log_in(
         Admission::Admitted(this) => this,
         Admission::Refused(wait) => return Ok(Outcome::Throttled(wait)),
     };
-    let found = users::find(db, username).await?;
-    let verdict = match &found {
-        Some(user) => {
-            app.hashing
-                .check_password(password.to_owned(), user.password.clone())
-                .await?
-        }
-        None => {
-            app.hashing.even_out(password.to_owned()).await?;
-            Verdict::Wrong
+    let (found, verdict) = match compare(app, username, password).await {
+        Ok(compared) => compared,
+        Err(error) => {
+            throttle::withdraw(db, &this).await?;
+            return Err(error);
         }
     };
-    let Some(mut user) =
-        found.filter(|user| verdict != Verdict::Wrong && user.is_active && user.is_staff)
-    else {
+    let may_enter = |user: &user::Model| user.is_active && user.is_staff;
+    let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && may_enter(user)) else {
         return Ok(Outcome::Refused);
     };
     let tx = if verdict == Verdict::Outdated {
@@ -147,6 +141,9 @@ pub async fn log_in(
     update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
     throttle::forgive(&tx, &this).await?;
     tx.commit().await?;
+    if let Err(error) = throttle::clean(db, now).await {
+        tracing::warn!(%error, "old failures to log in could not be removed");
+    }
 
     session.load(db, keys, now).await?;
     let own_id = Value::String(user.id.to_string());
@@ -161,6 +158,27 @@ pub async fn log_in(
     session.set(BACKEND, MODEL_BACKEND.into());
     session.set(HASH, session_hash(app, &user.password));
     Ok(Outcome::LoggedIn)
+}
+
+/// The user of that name, if there is one, and whether this is their password. It takes as long without a user.
+async fn compare(
+    app: &App,
+    username: &str,
+    password: &str,
+) -> Result<(Option<user::Model>, Verdict)> {
+    let found = users::find(app.db.write(), username).await?;
+    let password = password.to_owned();
+    let verdict = match &found {
+        Some(user) => {
+            let encoded = user.password.clone();
+            app.hashing.check_password(password, encoded).await?
+        }
+        None => {
+            app.hashing.even_out(password).await?;
+            Verdict::Wrong
+        }
+    };
+    Ok((found, verdict))
 }
 
 /// Keeps the visitor's own session when their password changes; all others end.

@@ -52,7 +52,6 @@ pub async fn admit(
         address: name(keys, &format!("address {network}")),
     };
     let tx = db.begin().await?;
-    forget_old(&tx, now).await?;
     // Always in this order: two tries at once wait for each other and do not lock each other out.
     for (row, limit) in [(&this.address, PER_ADDRESS), (&this.user, PER_USER)] {
         let (failures, since) = count(&tx, row, now).await?;
@@ -76,15 +75,42 @@ pub async fn forgive(tx: &Transaction, this: &Try) -> Result<(), DbErr> {
     run(tx, sql, vec![this.user.as_str().into()]).await
 }
 
+/// Takes back the count of a try whose password was not even looked at.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn withdraw(db: &Database, this: &Try) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    let sql = "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1";
+    for row in [&this.address, &this.user] {
+        run(&tx, sql, vec![row.as_str().into()]).await?;
+    }
+    tx.commit().await
+}
+
+/// Removes what is no longer held against anybody.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn clean(db: &Database, now: DateTime<Utc>) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    let sql = "DELETE FROM polls_login_failures WHERE since <= $1";
+    run(&tx, sql, vec![(now - WINDOW).timestamp().into()]).await?;
+    tx.commit().await
+}
+
 async fn count(
     tx: &Transaction,
     row: &str,
     now: DateTime<Utc>,
 ) -> Result<(i32, DateTime<Utc>), DbErr> {
     let sql = "INSERT INTO polls_login_failures (name, failures, since) VALUES ($1, 1, $2) \
-               ON CONFLICT (name) DO UPDATE SET failures = polls_login_failures.failures + 1 \
+               ON CONFLICT (name) DO UPDATE SET \
+               failures = CASE WHEN polls_login_failures.since <= $3 THEN 1 ELSE polls_login_failures.failures + 1 END, \
+               since = CASE WHEN polls_login_failures.since <= $3 THEN $2 ELSE polls_login_failures.since END \
                RETURNING failures, since";
-    let values: [sea_orm::Value; 2] = [row.into(), now.timestamp().into()];
+    let over = (now - WINDOW).timestamp();
+    let values: [sea_orm::Value; 3] = [row.into(), now.timestamp().into(), over.into()];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     let counted = tx.query_one_raw(statement).await?;
     let counted = counted.ok_or_else(|| DbErr::Custom("RETURNING gave no row".to_owned()))?;
@@ -93,11 +119,6 @@ async fn count(
         counted.try_get("", "failures")?,
         DateTime::from_timestamp(since, 0).unwrap_or(now),
     ))
-}
-
-async fn forget_old(tx: &Transaction, now: DateTime<Utc>) -> Result<(), DbErr> {
-    let sql = "DELETE FROM polls_login_failures WHERE since <= $1";
-    run(tx, sql, vec![(now - WINDOW).timestamp().into()]).await
 }
 
 async fn run(tx: &Transaction, sql: &str, values: Vec<sea_orm::Value>) -> Result<(), DbErr> {

@@ -22,15 +22,16 @@ const IN_SESSION: &str = "_messages";
 /// In bytes.
 const MAX_COOKIE: usize = 2048;
 
+/// More than anybody reads.
+const MAX_MESSAGES: usize = 50;
+
 /// How good the news is, with Django's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// It was done.
     Success = 25,
-    /// It was not done, and nothing is wrong.
+    /// It was not done.
     Warning = 30,
-    /// It could not be done.
-    Error = 40,
 }
 
 /// The messages of one request.
@@ -91,6 +92,8 @@ impl Messages {
             self.stored(app, session)
         };
         kept.extend(added);
+        // Somebody who never looks at a page gets the newest.
+        kept.drain(..kept.len().saturating_sub(MAX_MESSAGES));
         let mut rest = Vec::new();
         let cookie = loop {
             let mut list = kept.clone();

@@ -281,6 +281,16 @@ on_both_databases! {
         }
     }
 
+    async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
+        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        for _ in 0..20 {
+            let Admission::Admitted(this) = throttle::admit(db, keys, "admin", None, now()).await.unwrap() else { panic!() };
+            throttle::withdraw(db, &this).await.unwrap();
+        }
+        throttle::clean(db, now() + TimeDelta::minutes(16)).await.unwrap();
+        assert!(matches!(throttle::admit(db, keys, "admin", None, now()).await.unwrap(), Admission::Admitted(_)));
+    }
+
     async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);

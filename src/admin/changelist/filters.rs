@@ -16,6 +16,8 @@ use crate::{
 
 /// Facets count no further.
 const MAX_FACET: u64 = 10_000;
+/// A filter with more choices is not counted.
+const MAX_FACETS: usize = 20;
 /// The most choices that a filter by related objects offers.
 const MAX_RELATED: u64 = 200;
 
@@ -49,7 +51,11 @@ pub struct Choice {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn filters(list: &ChangeList<'_>, db: Connection<'_>) -> Result<Vec<Filter>, DbErr> {
+pub async fn filters(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    oldest: Option<i32>,
+) -> Result<Vec<Filter>, DbErr> {
     let mut filters = Vec::new();
     for name in list.model.list_filter {
         let Some(field) = list.model.field(name) else {
@@ -80,9 +86,9 @@ pub async fn filters(list: &ChangeList<'_>, db: Connection<'_>) -> Result<Vec<Fi
                 params,
             });
         }
-        if list.params.get("_facets").is_some() {
+        if list.params.get("_facets").is_some() && choices.len() <= MAX_FACETS {
             for choice in &mut choices {
-                choice.count = facet(list, db, &keys, &choice.params).await?;
+                choice.count = facet(list, db, oldest, &keys, &choice.params).await?;
             }
         }
         filters.push(Filter {
@@ -230,6 +236,7 @@ fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
 async fn facet(
     list: &ChangeList<'_>,
     db: Connection<'_>,
+    oldest: Option<i32>,
     keys: &[&str],
     params: &[(String, String)],
 ) -> Result<Option<String>, DbErr> {
@@ -246,14 +253,7 @@ async fn facet(
     };
     let mut query = list.model.select();
     query.cond_where(condition);
-    if !list.search.is_empty() {
-        query.cond_where(super::search::condition(
-            list.site,
-            list.model,
-            &list.search,
-            list.backend,
-        ));
-    }
+    list.narrow_by_search(&mut query, oldest);
     let count = count(db, query, MAX_FACET + 1).await? as i64;
     let limit = MAX_FACET as i64;
     Ok(Some(if count > limit {

@@ -18,6 +18,11 @@ use crate::{
     db::is_storable,
 };
 
+/// More conditions than any page of ours makes.
+const MAX_LOOKUPS: usize = 50;
+/// Values of `__in`.
+const MAX_VALUES: usize = 200;
+
 /// Year, month and day of a field, as far as they are given.
 type Day = [Option<u32>; 3];
 
@@ -28,10 +33,13 @@ pub fn condition(
     zone: Tz,
     backend: DbBackend,
 ) -> Option<Condition> {
+    if lookups.len() > MAX_LOOKUPS {
+        return None;
+    }
     let mut all = Condition::all();
     let mut days: BTreeMap<&str, Day> = BTreeMap::new();
     for (name, value) in lookups {
-        if value.contains('\0') {
+        if value.contains('\0') || value.split(',').count() > MAX_VALUES {
             return None;
         }
         match name.rsplit_once("__") {
@@ -100,7 +108,7 @@ fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) 
     if path == KEY || path == "pk" {
         return compare_number(model.column(KEY), lookup, value);
     }
-    let field = model.field(path)?;
+    let field = model.field(path).filter(|field| !field.options.is_secret)?;
     if field.kind == Kind::ManyToMany {
         return many_to_many(model, field, lookup, value);
     }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement,
-    sea_query::{Condition, Expr, Order, SelectStatement},
+    sea_query::{Condition, Expr, ExprTrait, Order, SelectStatement},
 };
 
 use self::columns::Column;
@@ -35,6 +35,9 @@ const CONTROLS: [&str; 10] = [
     "_to_field",
     "_changelist_filters",
 ];
+
+/// Characters of a search.
+const MAX_SEARCH: usize = 1000;
 
 /// What an address asks a changelist for.
 pub struct ChangeList<'a> {
@@ -94,7 +97,10 @@ impl<'a> ChangeList<'a> {
         let search = params
             .get("q")
             .unwrap_or_default()
-            .replace('\0', "")
+            .chars()
+            .filter(|c| *c != '\0')
+            .take(MAX_SEARCH)
+            .collect::<String>()
             .trim()
             .to_owned();
         Ok(Self {
@@ -127,19 +133,22 @@ impl<'a> ChangeList<'a> {
     /// Lets a query choose what the list has; the search looks no further back than `oldest`.
     pub fn narrow(&self, query: &mut SelectStatement, oldest: Option<i32>) {
         query.cond_where(self.condition.clone());
-        if !self.search.is_empty() {
-            query.cond_where(search::condition(
-                self.site,
-                self.model,
-                &self.search,
-                self.backend,
-            ));
-            if let Some(oldest) = oldest {
-                query.and_where(sea_orm::sea_query::ExprTrait::gte(
-                    self.model.column(KEY),
-                    oldest,
-                ));
-            }
+        self.narrow_by_search(query, oldest);
+    }
+
+    /// Lets a query choose what the search finds, whatever the filters say.
+    pub fn narrow_by_search(&self, query: &mut SelectStatement, oldest: Option<i32>) {
+        if self.search.is_empty() {
+            return;
+        }
+        query.cond_where(search::condition(
+            self.site,
+            self.model,
+            &self.search,
+            self.backend,
+        ));
+        if let Some(oldest) = oldest {
+            query.and_where(self.model.column(KEY).gte(oldest));
         }
     }
 

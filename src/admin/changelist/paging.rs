@@ -67,9 +67,12 @@ impl PageMaps {
             Some(map) if now - map.taken < MAP_AGE => Ok(Some(map)),
             Some(map) => {
                 // Until it is there, the others keep to the old one and take none of their own.
-                self.maps()
-                    .insert(model.table, PageMap { taken: now, ..map });
-                self.take(model, db, now).await
+                let old = PageMap { taken: now, ..map };
+                self.maps().insert(model.table, old.clone());
+                Ok(self.take(model, db, now).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, model.table, "the pages of a long list could not be found anew");
+                    Some(old)
+                }))
             }
             None => {
                 let count =

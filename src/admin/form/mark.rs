@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 
 use super::{Editor, ObjectForm, Surroundings, is_same};
 use crate::{
-    admin::field::Raw,
+    admin::{
+        choices,
+        field::{Kind, Raw},
+        model::Model,
+    },
+    db::{Connection, is_storable},
     error::{AppError, Result},
     web::form::Form,
 };
@@ -35,6 +41,46 @@ pub struct Foreign {
     pub before: String,
     /// What it is now.
     pub now: String,
+    /// The many-to-many field whose keys these are, until they have been named.
+    #[serde(skip)]
+    relation: Option<&'static str>,
+}
+
+impl Foreign {
+    fn text(what: String, before: &str, now: &str) -> Self {
+        Self {
+            what,
+            before: before.to_owned(),
+            now: now.to_owned(),
+            relation: None,
+        }
+    }
+}
+
+/// Puts names in the place of keys.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn name_keys(
+    news: &mut [Foreign],
+    model: &Model,
+    db: Connection<'_>,
+) -> Result<(), DbErr> {
+    for item in news {
+        let Some(relation) = item.relation.take() else {
+            continue;
+        };
+        let all = choices::of_relation(model, relation, db).await?;
+        let named = |keys: &str| {
+            let names = all
+                .iter()
+                .filter(|(id, _)| keys.split(' ').any(|key| key == id.to_string()));
+            let names: Vec<&str> = names.map(|(_, label)| label.as_str()).collect();
+            names.join(", ")
+        };
+        (item.before, item.now) = (named(&item.before), named(&item.now));
+    }
+    Ok(())
 }
 
 impl Mark {
@@ -64,9 +110,10 @@ impl Mark {
         let Some(text) = form.get(FIELD) else {
             return Ok(None);
         };
-        let mark = serde_json::from_str(text);
-        mark.map(Some)
-            .map_err(|_| AppError::BadRequest("the form's mark is not readable".into()))
+        let mark = serde_json::from_str::<Self>(text).ok();
+        mark.filter(|mark| is_storable(mark.at))
+            .map(Some)
+            .ok_or_else(|| AppError::BadRequest("the form's mark is not readable".into()))
     }
 
     /// As the form carries it.
@@ -92,21 +139,14 @@ impl Mark {
                     Some(before) => {
                         compare_object(&mut row.form, before, &title, around, &mut news)
                     }
-                    None => news.push(Foreign {
-                        what: title,
-                        before: "not there".to_owned(),
-                        now: "added".to_owned(),
-                    }),
+                    None => news.push(Foreign::text(title, "not there", "added")),
                 }
             }
             for (id, before) in known {
                 if !formset.present.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
-                    news.push(Foreign {
-                        what: format!("{name} “{}”", first.map_or("", String::as_str)),
-                        before: "there".to_owned(),
-                        now: "deleted".to_owned(),
-                    });
+                    let what = format!("{name} “{}”", first.map_or("", String::as_str));
+                    news.push(Foreign::text(what, "there", "deleted"));
                 }
             }
         }
@@ -146,11 +186,16 @@ fn compare_object(
                 "" => bound.field.label(),
                 title => format!("{}: {}", title, bound.field.label()),
             };
-            let text = |raw: &Raw| raw.join(" ");
+            let text = |raw: &Raw| match bound.field.kind {
+                Kind::Boolean if raw.is_empty() => "no".to_owned(),
+                Kind::Boolean => "yes".to_owned(),
+                _ => raw.join(" "),
+            };
+            let now = bound.theirs.as_ref().map(text).unwrap_or_default();
+            let is_relation = bound.field.kind == Kind::ManyToMany;
             news.push(Foreign {
-                what,
-                before: text(known),
-                now: bound.theirs.as_ref().map(text).unwrap_or_default(),
+                relation: is_relation.then_some(bound.field.name),
+                ..Foreign::text(what, &text(known), &now)
             });
         }
     }

@@ -1,6 +1,6 @@
 //! When somebody else has changed an object while a visitor had its form: who, what, and what the form then shows.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::{DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::{
     mark::{Foreign, Mark},
 };
 use crate::{
-    admin::{log, model::Model},
+    admin::{field::Kind, log, model::Model},
     db::Connection,
     entities::{log_entry, user},
     web::format::Moment,
@@ -87,10 +87,21 @@ impl Meanwhile {
 pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: Surroundings<'_>) {
     let take = |fields: &mut Vec<super::BoundField<'_>>| {
         for bound in fields {
-            if let Some(theirs) = &bound.theirs
-                && is_same(bound.field, &bound.raw, &bound.initial, around.zone)
-            {
-                bound.raw.clone_from(theirs);
+            let Some(theirs) = bound.theirs.clone() else {
+                continue;
+            };
+            if bound.field.kind == Kind::ManyToMany {
+                // What either has added, less what either has taken out.
+                let keeps = |key: &&String| {
+                    theirs.contains(key) || bound.raw.contains(key) && !bound.initial.contains(key)
+                };
+                let drops = |key: &&String| bound.initial.contains(key) && !bound.raw.contains(key);
+                let all: BTreeSet<&String> = theirs.iter().chain(&bound.raw).collect();
+                let kept = all.into_iter().filter(keeps).filter(|key| !drops(key));
+                bound.raw = kept.cloned().collect();
+                bound.theirs = None;
+            } else if is_same(bound.field, &bound.raw, &bound.initial, around.zone) {
+                bound.raw = theirs;
                 bound.theirs = None;
             }
         }

@@ -158,11 +158,18 @@ impl Desk<'_> {
                 .show(editor, Connection::Transaction(&tx), None, None, false)
                 .await;
         }
-        let object = match cleaned.store(&editor, &tx, self.around).await {
-            Ok(object) => object,
-            Err(error) => return self.taken(editor, explain(error)?).await,
+        // Keys that lead nowhere are found at the commit only.
+        let stored = match cleaned.store(&editor, &tx, self.around).await {
+            Ok(object) => tx.commit().await.map(|()| object),
+            Err(error) => {
+                drop(tx);
+                Err(error)
+            }
         };
-        tx.commit().await?;
+        let object = match stored {
+            Ok(object) => object,
+            Err(error) => return self.taken(editor, None, explain(error)?).await,
+        };
         self.after(form, &object, ADDED)
     }
 
@@ -178,13 +185,15 @@ impl Desk<'_> {
         ));
         Model::lock(&mut query, db);
         let Some(object) = self.model.all(db, query, self.around.now).await?.pop() else {
+            drop(tx);
             return self.gone(id, mark.as_ref(), form).await;
         };
         let mut editor = Editor::load(self.model, Some(object), db, self.around).await?;
-        let news = mark
+        let mut news = mark
             .as_ref()
             .map(|mark| mark.compare(&mut editor, self.around))
             .unwrap_or_default();
+        mark::name_keys(&mut news, self.model, db).await?;
         editor.bind(form, self.around)?;
         if let (Some(mark), false) = (&mark, news.is_empty()) {
             let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
@@ -196,18 +205,30 @@ impl Desk<'_> {
         if editor.error_count() > 0 {
             return self.show(editor, db, mark, None, false).await;
         }
-        let object = match cleaned.store(&editor, &tx, self.around).await {
-            Ok(object) => object,
-            Err(error) => return self.taken(editor, explain(error)?).await,
+        // Keys that lead nowhere are found at the commit only.
+        let stored = match cleaned.store(&editor, &tx, self.around).await {
+            Ok(object) => tx.commit().await.map(|()| object),
+            Err(error) => {
+                drop(tx);
+                Err(error)
+            }
         };
-        tx.commit().await?;
+        let object = match stored {
+            Ok(object) => object,
+            Err(error) => return self.taken(editor, mark, explain(error)?).await,
+        };
         self.after(form, &object, CHANGED)
     }
 
     /// Two have stored the same at the same time, and the other was first.
-    async fn taken(&self, mut editor: Editor<'_>, text: String) -> Result<Response> {
+    async fn taken(
+        &self,
+        mut editor: Editor<'_>,
+        mark: Option<Mark>,
+        text: String,
+    ) -> Result<Response> {
         editor.main.errors.push(text);
-        self.show(editor, database(self.app), None, None, false)
+        self.show(editor, database(self.app), mark, None, false)
             .await
     }
 
@@ -269,7 +290,6 @@ impl Desk<'_> {
             kind => model.verbose_name,
             heading => format!("{verb} {}", model.verbose_name),
             is_readonly,
-            is_new => object.is_none(),
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
             meanwhile => Serde(meanwhile.as_ref()),

@@ -199,7 +199,7 @@ impl List<'_> {
                 sorting: column.sorting(position, model, &list.order, &list.params),
             })
             .collect();
-        let filters = filters::filters(list, db).await?;
+        let filters = filters::filters(list, db, oldest).await?;
         let hierarchy = hierarchy::hierarchy(list, db).await?;
         let count = counted_as(
             paging.count.number,
@@ -259,7 +259,7 @@ impl List<'_> {
             links => Serde(links),
             show_all_url => (paging.can_show_all && paging.pages > 1 && !paging.shows_all).then_some(all_url),
             // Of a list that is cut off, only what is shown can be chosen.
-            across => (paging.count.number as usize > rows.len() && paging.count.number <= COUNT_LIMIT && !paging.count.has_more)
+            across => (paging.count.number as usize > rows.len() && paging.count.number <= actions::LIMIT && !paging.count.has_more)
                 .then(|| format!("Select all {}", count_text(&paging, model))),
             is_cut_off => paging.pages * model.list_per_page < paging.count.number || paging.count.has_more,
             limit => grouped(COUNT_LIMIT as i64),

@@ -81,11 +81,13 @@ pub async fn delete(
     }
     let tx = app.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
-    // Somebody else may have been quicker.
-    let Some(object) = model.find(db, object.id, app.now()).await? else {
+    // Somebody else may have been quicker, or have given the object rights beyond the user's.
+    let objects = model.seize(&tx, &[object.id], app.now()).await?;
+    if objects.is_empty() {
         return Ok(missing(&page, model, request));
-    };
-    let objects = [object];
+    }
+    page.staff
+        .require(model.rules.may_change(db, user, object.id).await?)?;
     let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
     page.staff.require(plan.forbidden.is_empty())?;
     let log = Log {

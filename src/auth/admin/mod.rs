@@ -81,6 +81,8 @@ pub fn register(site: &mut AdminSite) {
         list_filter: &["is_staff", "is_superuser", "is_active", "groups"],
         search_fields: &["username", "first_name", "last_name", "email"],
         ordering: &["username"],
+        // Each login writes it.
+        readonly_fields: &["last_login"],
         fieldsets: vec![
             Fieldset::new(None, &["username", "password_info"]),
             Fieldset::new(Some("Personal info"), &["first_name", "last_name", "email"]),
@@ -111,6 +113,10 @@ pub fn routes(route: Route) -> Route {
 fn user_fields() -> Vec<FieldOptions> {
     let new = FieldOptions::new;
     vec![
+        FieldOptions {
+            is_secret: true,
+            ..new("password")
+        },
         FieldOptions {
             help_text: "Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
             validate: Some(username_errors),

@@ -70,6 +70,12 @@ pub struct GroupRules;
 
 #[async_trait]
 impl Rules for GroupRules {
+    /// Groups with no more rights than oneself: others would lose what one cannot give them back.
+    async fn may_change(&self, db: Connection<'_>, user: &User, id: i32) -> Result<bool, DbErr> {
+        let rights = of_groups(db, &[id]).await?;
+        Ok(beyond(db, user, &rights).await?.is_empty())
+    }
+
     /// A group may have what its editor has; what it had before may stay.
     async fn validate(
         &self,

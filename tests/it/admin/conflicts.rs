@@ -88,7 +88,7 @@ on_both_databases! {
         let admin = app.superuser().await;
         let question = app.question("Marked?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
-        for mark in ["", "x", "{}", "[]", "{\"at\": 1}"] {
+        for mark in ["", "x", "{}", "[]", "{\"at\": 1}", "{\"at\":\"+200000-01-01T00:00:00Z\",\"object\":{},\"inlines\":{}}"] {
             form.clone().set("_version", mark).submit(&admin).await.assert_status(400);
         }
         assert!(app.log().await.is_empty());
@@ -107,5 +107,43 @@ on_both_databases! {
         assert_eq!(statuses.iter().filter(|status| **status == 302).count(), 1, "{statuses:?}");
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 9, "{statuses:?}");
         assert_eq!(app.log().await.len(), 1);
+    }
+
+    async fn who_deletes_at_the_same_time_deletes_once(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Twice?", &["A", "B"]).await;
+        let form = admin.form(format!("{LIST}{}/delete/", question.id), "submit-row").await;
+        let deletes = (0..8).map(|_| form.submit(&admin));
+        for reply in futures_util::future::join_all(deletes).await {
+            reply.assert_status(302);
+        }
+        assert_eq!(app.log().await.len(), 1);
+    }
+
+    async fn votes_saves_and_deletes_do_not_block_each_other(app: TestApp) {
+        let admin = app.superuser().await;
+        let mut questions = Vec::new();
+        for number in 0..6 {
+            questions.push(app.question(&format!("Busy {number}?"), &["A", "B", "C"]).await);
+        }
+        let form = admin.form(change(questions[0].id), "object-form").await.without("_version");
+        let delete = admin.form(LIST, "changelist-form").await.set("action", "delete_selected").add("post", "yes");
+        let delete = questions[3..].iter().rev().fold(delete, |form, question| form.add("_selected_action", &question.id.to_string()));
+        let vote = async {
+            for _ in 0..20 {
+                let votes = questions.iter().flat_map(|question| question.choices.iter().map(|choice| app.app.votes.add(question.id, *choice)));
+                for counted in futures_util::future::join_all(votes).await {
+                    counted.unwrap();
+                }
+            }
+        };
+        let save = async {
+            for number in 0..20 {
+                form.clone().set("question_text", &format!("Saved {number}?")).submit(&admin).await.assert_redirect(302, LIST);
+            }
+        };
+        let remove = async { delete.submit(&admin).await.assert_redirect(302, LIST) };
+        futures_util::join!(vote, save, remove);
+        assert_eq!(text(&app, questions[0].id).await, "Saved 19?");
     }
 }

@@ -138,6 +138,29 @@ on_both_databases! {
         assert_eq!(choices(&app, question.id).await[1].1, 1);
     }
 
+    async fn rows_may_stand_one_below_the_other(app: TestApp) {
+        let mut site = AdminSite::default();
+        let rows = ModelAdmin::<choice::Entity> {
+            fields: vec![FieldOptions { default: Some(|_| Value::Int(Some(0))), ..FieldOptions::new("votes") }],
+            ..ModelAdmin::new("polls_app", ("choice", "choices"), |choice: &choice::Model| choice.choice_text.clone())
+        };
+        site.register(ModelAdmin::<question::Entity> {
+            inlines: vec![Inline::stacked(rows, "question").extra(1)],
+            ..ModelAdmin::new("polls_app", ("question", "questions"), |question: &question::Model| question.question_text.clone())
+        });
+        assert_eq!(mistakes(&site), []);
+        let database = TestDatabase::migrated(app.database.backend).await;
+        let settings = settings(&database);
+        let app = TestApp::with_site(database, settings, site).await;
+        let admin = app.superuser().await;
+        let question = app.question("Stacked?", &["A", "B"]).await;
+        let page = admin.get(change(question.id)).await;
+        page.assert_contains("stacked-row").assert_contains("Stacked?").assert_lacks("inline-table");
+        let form = Form::find(&page, "object-form", &change(question.id));
+        form.set("choice_set-2-choice_text", "C").add("choice_set-0-DELETE", "on").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(choices(&app, question.id).await, [("B".to_owned(), 0), ("C".to_owned(), 0)]);
+    }
+
     async fn choices_and_readonly_fields_are_shown_in_words(app: TestApp) {
         let app = with_more_models(&app).await;
         let admin = app.superuser().await;

@@ -188,4 +188,53 @@ on_both_databases! {
         form.set("username", "renamed").submit(&editor).await.assert_status(403);
         assert_eq!(user(&app, "target").await.id, target);
     }
+
+    async fn hashes_cannot_be_spelt_out_by_filters(app: TestApp) {
+        let viewer = app.staff(&["auth.view_user"]).await;
+        for query in ["password__startswith=pbkdf2", "password__gt=a", "password=x", "password__isnull=0", "password__contains=%24", "password__in=a,b"] {
+            viewer.get(format!("{USERS}?{query}")).await.assert_redirect(302, &format!("{USERS}?e=1"));
+        }
+        viewer.get(format!("{USERS}?q=pbkdf2")).await.assert_contains("0 users");
+    }
+
+    async fn a_name_is_what_it_becomes(app: TestApp) {
+        let admin = app.superuser().await;
+        // One letter that stands for eighteen, blanks among them.
+        add(&admin, "\u{fdfa}", ["Quite-new-91"; 2]).await.assert_status(200).assert_contains("Enter a valid username.");
+        add(&admin, &"\u{fb03}".repeat(60), ["Quite-new-91"; 2]).await.assert_status(200).assert_contains("Ensure this value has at most 150 characters (it has 180).");
+        add(&admin, "\u{ff41}dmin", ["Quite-new-91"; 2]).await.assert_status(200).assert_contains("A user with that username already exists.");
+    }
+
+    async fn groups_with_more_rights_are_out_of_reach(app: TestApp) {
+        let admin = app.superuser().await;
+        let delete = app.permission("polls_app.delete_question").await.to_string();
+        admin.form("/admin/auth/group/add/", "object-form").await.set("name", "Strong").add("permissions", &delete).submit(&admin).await;
+        let editor = app.staff(&["auth.change_group", "auth.delete_group", "auth.view_group"]).await;
+        editor.get("/admin/auth/group/1/change/").await.assert_status(200).assert_lacks("_save");
+        editor.get("/admin/auth/group/1/delete/").await.assert_status(403);
+        let form = editor.form("/admin/auth/group/", "changelist-form").await;
+        form.set("action", "delete_selected").add("_selected_action", "1").add("post", "yes").submit(&editor).await.assert_status(403);
+        admin.get("/admin/auth/group/").await.assert_contains("1 group");
+    }
+
+    async fn rights_that_two_have_changed_are_named_and_joined(app: TestApp) {
+        let admin = app.superuser().await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let other = app.logged_in("other").await;
+        let [view, add, change] = ["view", "add", "change"].map(|action| format!("polls_app.{action}_question"));
+        let (view, add, change) = (app.permission(&view).await.to_string(), app.permission(&add).await.to_string(), app.permission(&change).await.to_string());
+        admin.form("/admin/auth/group/add/", "object-form").await.set("name", "Team").add("permissions", &view).submit(&admin).await;
+        let path = "/admin/auth/group/1/change/";
+        let (mine, theirs) = (admin.form(path, "object-form").await, other.form(path, "object-form").await);
+        theirs.add("permissions", &add).submit(&other).await.assert_redirect(302, "/admin/auth/group/");
+        let page = mine.without("permissions").add("permissions", &change).submit(&admin).await;
+        page.assert_contains("Somebody else has changed this group").assert_contains("Polls_App | question | Can add question, Polls_App | question | Can view question");
+        Form::find(&page, "object-form", path).submit(&admin).await.assert_redirect(302, "/admin/auth/group/");
+        let form = admin.form(path, "object-form").await;
+        let mut chosen: Vec<&String> = form.fields.iter().filter(|(name, _)| name == "permissions").map(|(_, value)| value).collect();
+        chosen.sort();
+        let mut expected = [&add, &change];
+        expected.sort();
+        assert_eq!(chosen, expected);
+    }
 }

@@ -21,8 +21,6 @@ pub struct ShownEditor {
     pub fieldsets: Vec<ShownFieldset>,
     /// The forms of its inlines.
     pub inlines: Vec<ShownInline>,
-    /// What is wrong with the object as a whole.
-    pub errors: Vec<String>,
     /// Everything that is wrong, with where it is.
     pub summary: Vec<ErrorLink>,
 }
@@ -104,7 +102,6 @@ impl ShownEditor {
         Ok(Self {
             fieldsets: shown,
             inlines,
-            errors: main.errors.clone(),
             summary,
         })
     }

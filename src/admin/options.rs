@@ -327,6 +327,11 @@ impl Inline {
 /// What holds for a model beyond its fields: an app implements what it needs.
 #[async_trait]
 pub trait Rules: Send + Sync {
+    /// Whether `user` may add one, who has the permission for it.
+    fn may_add(&self, _: &User) -> bool {
+        true
+    }
+
     /// Whether `user` may change or delete this very object, who has the permission for its model.
     async fn may_change(&self, _: Connection<'_>, _: &User, _id: i32) -> Result<bool, DbErr> {
         Ok(true)

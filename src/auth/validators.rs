@@ -14,6 +14,8 @@ use crate::entities::user;
 const MAX_USERNAME: usize = 150;
 const MAX_EMAIL: usize = 254;
 const MIN_PASSWORD: usize = 8;
+/// In bytes; a longer one is not even hashed.
+pub const MAX_PASSWORD: usize = 4096;
 /// From which share of common letters on a password is too similar to something known of its user.
 const MAX_SIMILARITY: f64 = 0.7;
 
@@ -59,6 +61,12 @@ pub fn email_errors(email: &str) -> Vec<String> {
 
 /// What is wrong with a password that was typed twice.
 pub fn new_password_errors(new: &str, again: &str, user: &KnownOfUser<'_>) -> Vec<String> {
+    if new.len() > MAX_PASSWORD {
+        let text = format!(
+            "This password is too long. It must contain at most {MAX_PASSWORD} characters."
+        );
+        return vec![text];
+    }
     if new != again {
         return vec!["The two password fields didn’t match.".to_owned()];
     }

@@ -6,17 +6,15 @@ use poem::{
     http::{HeaderValue, header},
 };
 
-/// The value of a cookie; of several of the same name, the first.
+/// The value of a cookie; of several of the same name, the last. What other cookies hold does not matter.
 pub fn get<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let headers = request.headers().get_all(header::COOKIE).iter();
-    let pairs = headers
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs
-        .filter(|(found, _)| *found == name)
-        .map(|(_, value)| value);
-    values.next()
+    let texts = headers
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|cookie| std::str::from_utf8(cookie).ok());
+    let pairs = texts.filter_map(|cookie| cookie.trim().split_once('='));
+    let mut values = pairs.filter(|(found, _)| *found == name);
+    values.next_back().map(|(_, value)| value.trim_matches('"'))
 }
 
 /// The end of a `Set-Cookie` header for a cookie that is kept so many seconds.

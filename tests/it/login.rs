@@ -281,6 +281,14 @@ on_both_databases! {
         }
     }
 
+    async fn cookies_of_others_do_not_matter(app: TestApp) {
+        let admin = app.superuser().await;
+        let session = admin.cookie("sessionid").unwrap();
+        for cookies in [format!("x=é; sessionid={session}"), format!("sessionid=\"{session}\""), format!("sessionid=other; sessionid={session}; ;=;a")] {
+            app.visitor().get_with("/admin/", &[("cookie", &cookies)]).await.assert_status(200);
+        }
+    }
+
     async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
         let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
         for _ in 0..20 {

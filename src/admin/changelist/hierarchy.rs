@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 /// More years than a list of links can show.
-const MAX_YEARS: u32 = 60;
+const MAX_YEARS: usize = 60;
 
 /// Where one is, and where one can go.
 #[derive(Debug, Default, Serialize)]
@@ -115,6 +115,7 @@ pub async fn hierarchy(
         }
         _ => years(list, db, field.column)
             .await?
+            .into_iter()
             .map(|year| (year.to_string(), vec![year]))
             .collect(),
     };
@@ -128,40 +129,35 @@ pub async fn hierarchy(
     Ok((!has_nothing).then_some(shown))
 }
 
-/// The years from the first to the last.
-async fn years(
-    list: &ChangeList<'_>,
-    db: Connection<'_>,
-    column: &str,
-) -> Result<std::ops::RangeInclusive<u32>, DbErr> {
-    // Two statements in one: each is answered by one end of the index.
-    let end = |function: fn(Expr) -> sea_orm::sea_query::FunctionCall| {
-        let query = Query::select()
-            .expr(function(list.model.column(column)))
+/// The years that have objects, the latest of them: from one to the next that has some, each by one look into the index.
+async fn years(list: &ChangeList<'_>, db: Connection<'_>, column: &str) -> Result<Vec<u32>, DbErr> {
+    let mut years = Vec::new();
+    let mut before = None;
+    while years.len() < MAX_YEARS {
+        let mut query = Query::select();
+        query
+            .expr_as(Func::max(list.model.column(column)), Alias::new("last"))
             .from(Alias::new(list.model.table))
-            .take();
-        Expr::from(query)
-    };
-    let query = Query::select()
-        .expr_as(end(Func::min), Alias::new("first"))
-        .expr_as(end(Func::max), Alias::new("last"))
-        .take();
-    let row = db.query_one(&query).await?;
-    let year = |name: &str| -> Result<Option<u32>, DbErr> {
-        let time = row
-            .as_ref()
-            .map(|row| row.try_get::<Option<DateTime<Utc>>>("", name))
-            .transpose()?
-            .flatten();
-        Ok(time.map(|time| time.with_timezone(&list.zone).year().unsigned_abs()))
-    };
-    #[expect(clippy::reversed_empty_ranges, reason = "nothing has no years")]
-    Ok(match (year("first")?, year("last")?) {
-        (Some(first), Some(last)) => {
-            std::cmp::max(first, last.saturating_sub(MAX_YEARS - 1))..=last
+            .cond_where(list.condition.clone());
+        if let Some(before) = before {
+            query.and_where(list.model.column(column).lt(before));
         }
-        _ => 1..=0,
-    })
+        let row = db.query_one(&query).await?;
+        let last = row.map_or(Ok(None), |row| {
+            row.try_get::<Option<DateTime<Utc>>>("", "last")
+        })?;
+        let Some(year) = last.map(|time| time.with_timezone(&list.zone).year().unsigned_abs())
+        else {
+            break;
+        };
+        years.push(year);
+        before = lookups::range([Some(year), None, None], list.zone).map(|(from, _)| from);
+        if before.is_none() {
+            break;
+        }
+    }
+    years.reverse();
+    Ok(years)
 }
 
 /// Which of the periods have objects that the rest of the list's filters leave.

@@ -1,8 +1,8 @@
 //! Conditions as addresses write them: `pub_date__gte=2026-01-01`, `is_staff__exact=1`, `groups__id__exact=3`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Months, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use sea_orm::{
     DbBackend, Value,
@@ -36,8 +36,9 @@ pub fn condition(
     if lookups.len() > MAX_LOOKUPS {
         return None;
     }
-    let mut all = Condition::all();
     let mut days: BTreeMap<&str, Day> = BTreeMap::new();
+    // Several values of one name are alternatives, as with Django.
+    let mut alternatives: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in lookups {
         if value.contains('\0') || value.split(',').count() > MAX_VALUES {
             return None;
@@ -49,8 +50,16 @@ pub fn condition(
                     .position(|known| *known == part)?;
                 days.entry(field).or_default()[index] = Some(value.parse().ok()?);
             }
-            _ => all = all.add(single(model, name, value, zone, backend)?),
+            _ => drop(alternatives.entry(*name).or_default().insert(*value)),
         }
+    }
+    let mut all = Condition::all();
+    for (name, values) in alternatives {
+        let mut any = Condition::any();
+        for value in values {
+            any = any.add(single(model, name, value, zone, backend)?);
+        }
+        all = all.add(any);
     }
     for (name, day) in days {
         let field = model
@@ -67,23 +76,24 @@ pub fn condition(
 pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let year = i32::try_from(year?)
         .ok()
-        .filter(|year| (1..9999).contains(year))?;
-    let (from, to) = match (month, day) {
-        (None, None) => (
-            NaiveDate::from_ymd_opt(year, 1, 1)?,
-            NaiveDate::from_ymd_opt(year + 1, 1, 1)?,
-        ),
-        (Some(month), None) => {
-            let from = NaiveDate::from_ymd_opt(year, month, 1)?;
-            (from, from.checked_add_months(chrono::Months::new(1))?)
-        }
-        (Some(month), Some(day)) => {
-            let from = NaiveDate::from_ymd_opt(year, month, day)?;
-            (from, from.succ_opt()?)
-        }
+        .filter(|year| (1..=9999).contains(year))?;
+    let from = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?;
+    let to = match (month, day) {
+        (None, None) => from.checked_add_months(Months::new(12))?,
+        (Some(_), None) => from.checked_add_months(Months::new(1))?,
+        (Some(_), Some(_)) => from.succ_opt()?,
         (None, Some(_)) => return None,
     };
-    Some((midnight(from, zone)?, midnight(to, zone)?))
+    // Nothing is stored before the year 1 or after 9999, wherever the zone puts their ends.
+    let storable = |time: DateTime<Utc>| {
+        let first = NaiveDate::from_ymd_opt(1, 1, 1)?.and_time(NaiveTime::MIN);
+        let last = NaiveDate::from_ymd_opt(9999, 12, 31)?.and_hms_micro_opt(23, 59, 59, 999_999)?;
+        Some(time.clamp(first.and_utc(), last.and_utc()))
+    };
+    Some((
+        storable(midnight(from, zone)?)?,
+        storable(midnight(to, zone)?)?,
+    ))
 }
 
 /// The moment at which a day begins. Where the clocks leave midnight out, it begins an hour later.
@@ -108,7 +118,7 @@ fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) 
     if path == KEY || path == "pk" {
         return compare_number(model.column(KEY), lookup, value);
     }
-    let field = model.field(path).filter(|field| !field.options.is_secret)?;
+    let field = model.field(path).filter(can_be_looked_up)?;
     if field.kind == Kind::ManyToMany {
         return many_to_many(model, field, lookup, value);
     }
@@ -143,6 +153,10 @@ fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) 
         },
         Kind::ManyToMany | Kind::Virtual(_) => None,
     }
+}
+
+fn can_be_looked_up(field: &&Field) -> bool {
+    !field.options.is_secret && !matches!(field.kind, Kind::Virtual(_))
 }
 
 fn is_lookup(name: &str) -> bool {

@@ -60,6 +60,7 @@ pub async fn add(
 ) -> Result<Response> {
     let model = model_of(app, request)?;
     page.staff.require(page.staff.may("add", model))?;
+    page.staff.require(model.rules.may_add(page.staff.user()))?;
     let desk = Desk {
         app,
         page: &page,

@@ -8,11 +8,15 @@ use poem::{
     http::{Method, StatusCode},
     web::Data,
 };
+use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     admin::staff::{INDEX, LOGIN, Visitor},
     app::App,
-    auth::login::{Outcome, log_in},
+    auth::{
+        login::{Outcome, log_in},
+        validators::MAX_PASSWORD,
+    },
     error::{AppError, Result},
     web::{
         csrf,
@@ -26,8 +30,6 @@ use crate::{
 
 const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
                      case-sensitive.";
-/// Longer than any name or password that can be stored or hashed in good time.
-const MAX_INPUT: usize = 4096;
 
 /// The form to log in, and taking it.
 #[handler]
@@ -65,9 +67,19 @@ pub async fn login(
         let session = session_of(request);
         let address = client_address(request, &app.settings.security);
         let (username, is_possible) = (username.trim(), !username.contains('\0'));
-        let is_possible = is_possible && username.len() <= MAX_INPUT && password.len() <= MAX_INPUT;
+        let is_possible =
+            is_possible && username.len() <= MAX_PASSWORD && password.len() <= MAX_PASSWORD;
         let outcome = match is_possible {
-            true => log_in(app, session, username, password, address).await?,
+            true => {
+                log_in(
+                    app,
+                    session,
+                    &username.nfkc().collect::<String>(),
+                    password,
+                    address,
+                )
+                .await?
+            }
             false => Outcome::Refused,
         };
         match outcome {

@@ -111,6 +111,11 @@ pub struct UserRules;
 
 #[async_trait]
 impl Rules for UserRules {
+    /// As with Django: the second step of adding a user is changing them.
+    fn may_add(&self, user: &User) -> bool {
+        user.has_perm("auth.change_user")
+    }
+
     /// Whoever has no more rights than oneself; so much is everybody's own account.
     async fn may_change(&self, db: Connection<'_>, user: &User, id: i32) -> Result<bool, DbErr> {
         if user.permissions == Permissions::All {

@@ -109,7 +109,7 @@ on_both_databases! {
         for (query, expected) in [
             ("?pub_date__gte=2000-01-01", 5), ("?pub_date__gte=2026-11-20+00%3A00%3A00%2B00%3A00&pub_date__lt=2026-11-21+00%3A00%3A00%2B00%3A00", 1),
             ("?question_text__contains=ea", 1), ("?question_text__istartswith=MON", 1), ("?question_text=older", 1), ("?question_text__exact=old", 0),
-            ("?id__in=1,2,99999999999", 2), ("?id__exact=1", 1), ("?pk=99999999999999", 0), ("?pub_date__isnull=True", 0), ("?pub_date__isnull=0", 5),
+            ("?id__exact=1&id__exact=2&id__exact=1", 2), ("?id__in=1,2,99999999999", 2), ("?id__exact=1", 1), ("?pk=99999999999999", 0), ("?pub_date__isnull=True", 0), ("?pub_date__isnull=0", 5),
         ] {
             assert_eq!(listed(&app, &admin, query).await.len(), expected, "{query}");
         }
@@ -144,6 +144,12 @@ on_both_databases! {
         let page = admin.get(format!("{LIST}?pub_date__year=2026&pub_date__month=2&pub_date__day=1")).await;
         assert_eq!(rows(&page).len(), 2);
         admin.get(format!("{LIST}?pub_date__year=1999")).await.assert_contains("No questions match.");
+        // Somebody mistyped a year.
+        app.question_at("far", "9999-12-31T23:00:00Z".parse().unwrap(), &[]).await;
+        let page = admin.get(LIST).await;
+        page.assert_contains(">2024<").assert_contains(">2026<").assert_contains(">9999<").assert_lacks(">2025<");
+        assert_eq!(rows(&admin.get(format!("{LIST}?pub_date__year=9999&pub_date__month=12&pub_date__day=31")).await), ["far"]);
+        admin.get(format!("{LIST}?pub_date__year=1")).await.assert_status(200);
     }
 
     async fn long_lists_have_pages(app: TestApp) {

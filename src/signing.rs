@@ -133,7 +133,7 @@ fn base62(mut number: u64) -> String {
         .collect()
 }
 
-/// JSON as Python's `json.dumps` writes it: these separators, and everything beyond ASCII as `\uXXXX`.
+/// JSON as Python's `json.dumps` writes it: these separators, and everything beyond ASCII as `\u` with four digits.
 pub fn ascii_json(value: &Value, comma: &str, colon: &str) -> String {
     fn joined<'a>(parts: impl Iterator<Item = String> + 'a, comma: &str) -> String {
         parts.collect::<Vec<_>>().join(comma)

@@ -78,8 +78,9 @@ impl Form {
         self.get(name).is_some()
     }
 
-    /// The fields of a query string.
-    pub fn of_query(query: &str) -> Self {
+    /// The fields of the query of an address.
+    pub fn of_query(request: &Request) -> Self {
+        let query = request.original_uri().query().unwrap_or_default();
         let fields = form_urlencoded::parse(query.as_bytes());
         Self(
             fields

@@ -123,6 +123,11 @@ async fn bad_values_are_refused_with_a_sentence_that_names_them() {
             "GRACEFUL_TIMEOUT must be a number of seconds, not \"soon\".",
         ),
         (
+            "TIME_ZONE",
+            "Atlantis",
+            "TIME_ZONE must be the name of a time zone, as Europe/Berlin, not \"Atlantis\".",
+        ),
+        (
             "LOG_FORMAT",
             "xml",
             "LOG_FORMAT must be text or json, not \"xml\".",

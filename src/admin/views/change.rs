@@ -8,7 +8,7 @@ use poem::{
     http::{Method, StatusCode},
     web::Data,
 };
-use sea_orm::SqlErr;
+use sea_orm::{DbErr, SqlErr};
 
 use super::{
     back_to_list, changed_html, database, missing, model_and_id, model_of, preserved, surroundings,
@@ -27,7 +27,7 @@ use crate::{
         staff::INDEX,
     },
     app::App,
-    db::Connection,
+    db::{Connection, Transaction},
     error::{AppError, Result},
     web::{form::Form, messages::Level, routing::redirect},
 };
@@ -73,7 +73,7 @@ pub async fn add(
     }
     let mut editor = Editor::load(model, None, database(app), desk.around).await?;
     // A link may bring values along.
-    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = Form::of_query(request);
     for bound in &mut editor.main.fields {
         let names = [
             bound.field.name.to_owned(),
@@ -159,15 +159,7 @@ impl Desk<'_> {
                 .show(editor, Connection::Transaction(&tx), None, None, false)
                 .await;
         }
-        // Keys that lead nowhere are found at the commit only.
-        let stored = match cleaned.store(&editor, &tx, self.around).await {
-            Ok(object) => tx.commit().await.map(|()| object),
-            Err(error) => {
-                drop(tx);
-                Err(error)
-            }
-        };
-        let object = match stored {
+        let object = match self.store(tx, cleaned, &editor).await {
             Ok(object) => object,
             Err(error) => return self.taken(editor, None, explain(error)?).await,
         };
@@ -206,19 +198,23 @@ impl Desk<'_> {
         if editor.error_count() > 0 {
             return self.show(editor, db, mark, None, false).await;
         }
-        // Keys that lead nowhere are found at the commit only.
-        let stored = match cleaned.store(&editor, &tx, self.around).await {
-            Ok(object) => tx.commit().await.map(|()| object),
-            Err(error) => {
-                drop(tx);
-                Err(error)
-            }
-        };
-        let object = match stored {
+        let object = match self.store(tx, cleaned, &editor).await {
             Ok(object) => object,
             Err(error) => return self.taken(editor, mark, explain(error)?).await,
         };
         self.after(form, &object, CHANGED)
+    }
+
+    /// Stores everything, or nothing. Keys that lead nowhere are found at the commit only.
+    async fn store(
+        &self,
+        tx: Transaction,
+        cleaned: Cleaned,
+        editor: &Editor<'_>,
+    ) -> Result<Object, DbErr> {
+        let object = cleaned.store(editor, &tx, self.around).await?;
+        tx.commit().await?;
+        Ok(object)
     }
 
     /// Two have stored the same at the same time, and the other was first.
@@ -353,7 +349,7 @@ impl Desk<'_> {
 ///
 /// # Errors
 /// When it is none of those.
-fn explain(error: sea_orm::DbErr) -> Result<String> {
+fn explain(error: DbErr) -> Result<String> {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => {
             Ok("Somebody else stored something at the same moment that does not go with this. Try again.".to_owned())

@@ -88,7 +88,7 @@ pub async fn changelist(
 ) -> Result<Response> {
     let model = model_of(app, request)?;
     page.staff.require(page.staff.may_view(model))?;
-    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = Form::of_query(request);
     let where_ = (
         app.settings.time_zone,
         app.now(),

@@ -53,7 +53,7 @@ pub async fn history(
         );
     let count = entries.clone().count(app.db.write()).await?;
     let pages = count.div_ceil(PER_PAGE).max(1);
-    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = Form::of_query(request);
     let number = query.get("p").map_or(Ok(1), str::parse::<u64>);
     let number = number
         .ok()

@@ -41,7 +41,7 @@ pub async fn login(
     form: Form,
 ) -> Result<Response> {
     let is_staff = visitor.0.as_ref().is_some_and(|user| user.row.is_staff);
-    let query = Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = Form::of_query(request);
     let next = form
         .get("next")
         .or_else(|| query.get("next"))
@@ -66,21 +66,12 @@ pub async fn login(
     if errors.username.is_empty() && errors.password.is_empty() {
         let session = session_of(request);
         let address = client_address(request, &app.settings.security);
-        let (username, is_possible) = (username.trim(), !username.contains('\0'));
-        let is_possible =
-            is_possible && username.len() <= MAX_PASSWORD && password.len() <= MAX_PASSWORD;
-        let outcome = match is_possible {
-            true => {
-                log_in(
-                    app,
-                    session,
-                    &username.nfkc().collect::<String>(),
-                    password,
-                    address,
-                )
-                .await?
-            }
-            false => Outcome::Refused,
+        let username: String = username.trim().nfkc().collect();
+        let can_be = |text: &str| text.len() <= MAX_PASSWORD && !text.contains('\0');
+        let outcome = if can_be(&username) && can_be(password) {
+            log_in(app, session, &username, password, address).await?
+        } else {
+            Outcome::Refused
         };
         match outcome {
             Outcome::LoggedIn => {

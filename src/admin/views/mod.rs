@@ -72,8 +72,7 @@ fn missing(page: &AdminPage, model: &Model, request: &Request) -> Response {
 
 /// The parameters of the changelist that one came from, as a query string for the next address.
 fn preserved(request: &Request) -> String {
-    let query =
-        crate::web::form::Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = crate::web::form::Form::of_query(request);
     query
         .get(FILTERS)
         .map(|filters| with_filters("", filters))
@@ -93,8 +92,7 @@ fn with_filters(url: &str, filters: &str) -> String {
 
 /// The address of the changelist that one came from.
 fn back_to_list(model: &Model, request: &Request) -> String {
-    let query =
-        crate::web::form::Form::of_query(request.original_uri().query().unwrap_or_default());
+    let query = crate::web::form::Form::of_query(request);
     match query
         .get(FILTERS)
         .filter(|filters| !filters.contains(['\r', '\n']))

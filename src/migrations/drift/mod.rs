@@ -137,7 +137,8 @@ mod tests {
     fn entities_and_migrations_agree() {
         for app in migration::APPS {
             assert_eq!(of_app(app), [], "{app}");
-            assert!(!entities(app).is_empty(), "{app}");
+            // The one that Django does not know has no models.
+            assert_eq!(entities(app).is_empty(), app == "polls", "{app}");
         }
     }
 

@@ -85,7 +85,7 @@ pub async fn show_inline(
         };
         headings.push(Heading {
             label: bound.field.label(),
-            is_required: bound.field.is_required(),
+            is_required: bound.field.is_required() && !is_readonly,
             kind,
         });
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 
 /// The operator pressed CONTROL-C, or ended the input.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +43,35 @@ pub async fn line(message: &str) -> anyhow::Result<String> {
 /// [`Cancelled`].
 pub async fn password(message: &str) -> anyhow::Result<String> {
     let message = message.to_owned();
-    ask(move || rpassword::prompt_password(message)).await
+    ask(move || {
+        let _hidden = Hidden::begin();
+        rpassword::prompt_password(message)
+    })
+    .await
+}
+
+/// Keeps what is typed from being shown, until it is dropped. It begins before the question appears, where rpassword
+/// would let through what is typed at the very moment.
+struct Hidden(Option<Termios>);
+
+impl Hidden {
+    fn begin() -> Self {
+        let before = termios::tcgetattr(io::stdin()).ok();
+        if let Some(mut hidden) = before.clone() {
+            hidden.local_flags.remove(LocalFlags::ECHO);
+            // Without it rpassword still does its part.
+            let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &hidden);
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
+        }
+    }
 }
 
 /// Runs `question` on a thread of its own and listens for CONTROL-C meanwhile.

@@ -1,19 +1,18 @@
 //! What all requests share, built once at the start.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{AdminSite, PageMaps},
-    auth::{self, hashing::Hashing},
+    auth::{self, hashing::Hashing, login::LoginCounters},
     db::Databases,
+    metrics::RequestMetrics,
     polls_app::{self, votes::VoteCounter},
-    settings::Settings,
+    settings::{Live, ServerSettings, Settings},
     web::templates::Templates,
 };
 
@@ -42,8 +41,14 @@ pub struct App {
     pub page_maps: PageMaps,
     /// Makes and compares the hashes of passwords.
     pub hashing: Hashing,
+    /// How logins go.
+    pub logins: LoginCounters,
+    /// How requests go.
+    pub requests: RequestMetrics,
+    /// Those settings of the server that may change while it runs.
+    pub live: Live<ServerSettings>,
     clock: fn() -> DateTime<Utc>,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl App {
@@ -66,9 +71,12 @@ impl App {
             admin,
             page_maps: PageMaps::default(),
             hashing: Hashing::new(settings.security.password_iterations),
+            logins: LoginCounters::default(),
+            requests: RequestMetrics::default(),
+            live: Live::new(settings.server.clone()),
             settings,
             clock,
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }))
     }
 
@@ -79,11 +87,16 @@ impl App {
 
     /// Says that the server is about to stop: from now on it is not ready for new visitors.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Comes when the server is about to stop.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
     }
 }

@@ -4,18 +4,28 @@
 //! write. On SQLite that is more than order: a row inserted outside a transaction with RETURNING is reported as stored
 //! even when a deferred foreign key takes it back at once.
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike, SubsecRound, Timelike, Utc};
+use futures_util::future::BoxFuture;
 use migration::SchemaManager;
+use prometheus_client::metrics::counter::Counter;
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    ExecResult, QueryResult, SqliteTransactionMode, Statement, TransactionOptions,
+    ExecResult, QueryResult, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait, Value,
 };
 use secrecy::ExposeSecret;
-use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sqlx::{
+    pool::PoolConnectionMetadata,
+    sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use tracing::Instrument;
 
 use crate::settings::DatabaseSettings;
 
@@ -23,6 +33,12 @@ use crate::settings::DatabaseSettings;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long PostgreSQL works on a statement of a request.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a statement of a request may be without an answer, whatever has become of PostgreSQL: longer than it works.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long a connection of which nobody knows whether it still leads anywhere has for a sign of life.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a doubt about connections is remembered: longer than any of them can have been without an answer.
+const DOUBT: Duration = Duration::from_secs(30);
 /// How long a statement of a request waits for a row that another transaction has locked, on PostgreSQL.
 const LOCK_TIMEOUT: &str = "1s";
 /// How long SQLite waits for another process to finish writing.
@@ -77,6 +93,74 @@ pub struct Database {
     reader: DatabaseConnection,
     /// On SQLite a pool of one, so that writers of this process wait in line instead of trying again and again.
     writer: DatabaseConnection,
+    health: Health,
+}
+
+/// How it goes with the connections to a database.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// Statements that were tried once more after a lost connection.
+    pub retries: Counter,
+    /// Statements that were not answered in time.
+    pub timeouts: Counter,
+    /// When a connection was last lost, or left in the middle of something.
+    doubted: Arc<Mutex<Option<Instant>>>,
+    /// The kind of database, as OpenTelemetry calls it.
+    system: &'static str,
+    /// Whether statements have a time limit of ours: those of commands have none.
+    is_limited: bool,
+}
+
+impl Health {
+    /// Says that connections as old as this moment may lead nowhere.
+    fn doubt(&self) {
+        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age has to show that it lives.
+    fn is_doubtful(&self, age: Duration) -> bool {
+        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
+        doubted.is_some_and(|moment| moment.elapsed() < DOUBT && age >= moment.elapsed())
+    }
+
+    /// Waits for an answer, but not for ever. Whoever stops waiting before it is there leaves a connection behind that
+    /// nobody knows about.
+    async fn watch<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+        let answer = answer.instrument(tracing::debug_span!(
+            "statement",
+            otel.kind = "client",
+            db.system.name = self.system
+        ));
+        if !self.is_limited {
+            return answer.await;
+        }
+        let answer = std::pin::pin!(answer);
+        // Dropped before the answer is.
+        let mut unanswered = Unanswered(Some(self));
+        let result = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        let Ok(result) = result else {
+            self.timeouts.inc();
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            let text = format!("no answer in {seconds} s");
+            return Err(DbErr::Conn(RuntimeErr::Internal(text)));
+        };
+        unanswered.0 = None;
+        if result.as_ref().is_err_and(is_lost) {
+            self.doubt();
+        }
+        result
+    }
+}
+
+/// Doubts a connection when it is dropped, unless the answer has come.
+struct Unanswered<'a>(Option<&'a Health>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(health) = self.0 {
+            health.doubt();
+        }
+    }
 }
 
 impl Database {
@@ -94,13 +178,26 @@ impl Database {
                     }
                     Purpose::Command | Purpose::Migrations => writer.clone(),
                 };
-                Ok(Self { reader, writer })
+                Ok(Self {
+                    reader,
+                    writer,
+                    health: Health {
+                        system: "sqlite",
+                        ..Health::default()
+                    },
+                })
             }
             _ => {
-                let pool = connect_postgres(settings, purpose).await?;
+                let health = Health {
+                    system: "postgresql",
+                    is_limited: purpose == Purpose::Requests,
+                    ..Health::default()
+                };
+                let pool = connect_postgres(settings, purpose, &health).await?;
                 Ok(Self {
                     reader: pool.clone(),
                     writer: pool,
+                    health,
                 })
             }
         }
@@ -116,7 +213,50 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(Transaction(self.writer.begin_with_options(options).await?))
+        let begin = || self.health.watch(self.writer.begin_with_options(options));
+        // Nothing has been done that could be done twice.
+        let transaction = self.once_more(begin).await?;
+        Ok(Transaction {
+            transaction,
+            health: self.health.clone(),
+        })
+    }
+
+    /// Does something that changes nothing, and once more if it failed because the connection was lost: the pool gives
+    /// another one then, and makes sure of it first.
+    async fn once_more<T, F: Future<Output = Result<T, DbErr>>>(
+        &self,
+        action: impl Fn() -> F,
+    ) -> Result<T, DbErr> {
+        match action().await {
+            Err(error) if is_lost(&error) => {
+                self.health.retries.inc();
+                action().await
+            }
+            result => result,
+        }
+    }
+
+    /// How it goes with the connections.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How many connections are open, and how many of them are not in use.
+    pub fn pool_size(&self) -> (usize, usize) {
+        if self.get_database_backend() == DbBackend::Postgres {
+            let pool = self.reader.get_postgres_connection_pool();
+            (pool.size() as usize, pool.num_idle())
+        } else {
+            let (reader, writer) = (
+                self.reader.get_sqlite_connection_pool(),
+                self.writer.get_sqlite_connection_pool(),
+            );
+            (
+                (reader.size() + writer.size()) as usize,
+                reader.num_idle() + writer.num_idle(),
+            )
+        }
     }
 
     /// Ends the connections; SQLite then writes its journal into its file.
@@ -161,17 +301,30 @@ impl ConnectionTrait for Database {
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.reader.query_one_raw(self.query(statement)?).await
+        let statement = self.query(statement)?;
+        self.once_more(|| {
+            self.health
+                .watch(self.reader.query_one_raw(statement.clone()))
+        })
+        .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.reader.query_all_raw(self.query(statement)?).await
+        let statement = self.query(statement)?;
+        self.once_more(|| {
+            self.health
+                .watch(self.reader.query_all_raw(statement.clone()))
+        })
+        .await
     }
 }
 
 /// An open transaction. Dropped without a commit, it is undone.
 #[derive(Debug)]
-pub struct Transaction(DatabaseTransaction);
+pub struct Transaction {
+    transaction: DatabaseTransaction,
+    health: Health,
+}
 
 impl Transaction {
     /// Makes the changes last.
@@ -180,35 +333,47 @@ impl Transaction {
     /// When they break a deferred constraint, or the connection is gone, in which case nobody can tell whether they
     /// were made.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.0.commit().await
+        let Self {
+            transaction,
+            health,
+        } = self;
+        health.watch(transaction.commit()).await
     }
 
     /// For running migrations inside the transaction.
     pub fn schema_manager(&self) -> SchemaManager<'_> {
-        SchemaManager::new(&self.0)
+        SchemaManager::new(&self.transaction)
     }
 }
 
 #[async_trait]
 impl ConnectionTrait for Transaction {
     fn get_database_backend(&self) -> DbBackend {
-        self.0.get_database_backend()
+        self.transaction.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.0.execute_raw(prepare(statement)?).await
+        self.health
+            .watch(self.transaction.execute_raw(prepare(statement)?))
+            .await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.0.execute_unprepared(sql).await
+        self.health
+            .watch(self.transaction.execute_unprepared(sql))
+            .await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.0.query_one_raw(prepare(statement)?).await
+        self.health
+            .watch(self.transaction.query_one_raw(prepare(statement)?))
+            .await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.0.query_all_raw(prepare(statement)?).await
+        self.health
+            .watch(self.transaction.query_all_raw(prepare(statement)?))
+            .await
     }
 }
 
@@ -346,6 +511,7 @@ async fn connect_sqlite(
 async fn connect_postgres(
     settings: &DatabaseSettings,
     purpose: Purpose,
+    health: &Health,
 ) -> Result<DatabaseConnection, DbErr> {
     let connections = if purpose == Purpose::Requests {
         settings.pool_size
@@ -360,6 +526,7 @@ async fn connect_postgres(
                 .statement_timeout(STATEMENT_TIMEOUT)
                 .map_sqlx_postgres_opts(|options| options.options([("lock_timeout", LOCK_TIMEOUT)]))
                 .connect_lazy(true);
+            check_doubtful(&mut options, health);
         }
         Purpose::Command | Purpose::Migrations => {
             // The pool would try until its time is up and then tell of the time only: ask once for the real reason.
@@ -371,16 +538,16 @@ async fn connect_postgres(
             let connection = match url {
                 Ok(options) => tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await,
                 Err(error) => {
-                    return Err(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())));
+                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
                 }
             };
             match connection {
                 Ok(Ok(connection)) => drop(connection.close().await),
                 Ok(Err(error)) => {
-                    return Err(DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into())));
+                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
                 }
                 Err(_) => {
-                    return Err(DbErr::Conn(sea_orm::RuntimeErr::Internal(
+                    return Err(DbErr::Conn(RuntimeErr::Internal(
                         "no answer in time".to_owned(),
                     )));
                 }
@@ -388,4 +555,54 @@ async fn connect_postgres(
         }
     }
     sea_orm::Database::connect(options).await
+}
+
+/// Lets the pool give out, and take back, connections that are in doubt only if they show that they live.
+fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
+    let after = sign_of_life(health.clone());
+    options
+        .map_sqlx_postgres_before_acquire(sign_of_life(health.clone()))
+        .map_sqlx_postgres_pool_opts(move |pool| pool.after_release(after.clone()));
+}
+
+/// Asks a connection that is in doubt for a sign of life, and no other.
+fn sign_of_life(
+    health: Health,
+) -> impl for<'c> Fn(
+    &'c mut sqlx::PgConnection,
+    PoolConnectionMetadata,
+) -> BoxFuture<'c, Result<bool, sqlx::Error>>
++ Clone
++ Send
++ Sync
++ 'static {
+    use sqlx::Connection as _;
+    move |connection, metadata| {
+        if !health.is_doubtful(metadata.age) {
+            return Box::pin(std::future::ready(Ok(true)));
+        }
+        Box::pin(async move {
+            let sign = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+            let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            sign.unwrap_or_else(|_| late()).map(|()| true)
+        })
+    }
+}
+
+/// Whether an error says that the connection is gone, or was never there.
+pub fn is_lost(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))
+    | DbErr::Conn(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return false;
+    };
+    match &**cause {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // PostgreSQL: class 08, and an administrator's or a crash's end of the session.
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("08") || ["57P01", "57P02"].contains(&&*code)),
+        _ => false,
+    }
 }

@@ -37,6 +37,12 @@ pub enum AppError {
     /// The body is larger than we read.
     #[error("payload too large")]
     PayloadTooLarge,
+    /// The body did not come in time.
+    #[error("the body came too slowly")]
+    BodyTooSlow,
+    /// The answer was not there in time.
+    #[error("no answer in time")]
+    Timeout,
     /// The form came in a form that is not read.
     #[error("unsupported media type")]
     UnsupportedMediaType,
@@ -87,8 +93,9 @@ impl AppError {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Busy | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
+use prometheus_client::metrics::counter::Counter;
 use sea_orm::{DbErr, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
@@ -99,6 +100,15 @@ pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, 
     Ok(Some(User { row, permissions }))
 }
 
+/// How logins go.
+#[derive(Debug, Default)]
+pub struct LoginCounters {
+    /// A wrong name or password.
+    pub failed: Counter,
+    /// Refused because too many had failed.
+    pub throttled: Counter,
+}
+
 /// Tries to log a visitor in to the admin: active staff only.
 ///
 /// # Errors
@@ -113,7 +123,10 @@ pub async fn log_in(
     let (db, keys, now) = (app.db.write(), &app.settings.security.keys, app.now());
     let this = match throttle::admit(db, keys, username, address, now).await? {
         Admission::Admitted(this) => this,
-        Admission::Refused(wait) => return Ok(Outcome::Throttled(wait)),
+        Admission::Refused(wait) => {
+            app.logins.throttled.inc();
+            return Ok(Outcome::Throttled(wait));
+        }
     };
     let (found, verdict) = match compare(app, username, password).await {
         Ok(compared) => compared,
@@ -124,6 +137,7 @@ pub async fn log_in(
     };
     let may_enter = |user: &user::Model| user.is_active && user.is_staff;
     let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && may_enter(user)) else {
+        app.logins.failed.inc();
         return Ok(Outcome::Refused);
     };
     let tx = if verdict == Verdict::Outdated {

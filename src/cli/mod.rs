@@ -1,11 +1,13 @@
 //! The command line: one subcommand per file in `commands`, with the texts of Django's `manage.py`.
 
 mod commands;
+mod log;
 mod prompt;
+mod signals;
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -13,7 +15,6 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     db::{Database, Purpose},
@@ -23,6 +24,7 @@ use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
     runserver, seed, showmigrations, sqlmigrate,
 };
+use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
 #[derive(Debug, Parser)]
@@ -43,7 +45,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Runserver(runserver::Args),
+    Runserver(Box<runserver::Args>),
     Migrate(migrate::Args),
     Showmigrations(showmigrations::Args),
     Sqlmigrate(sqlmigrate::Args),
@@ -63,8 +65,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What every command works with.
 struct Context {
     settings: Settings,
-    /// The file that settings were read from, if any.
-    env_file: Option<PathBuf>,
+    log: Log,
     verbosity: u8,
     /// What has been connected to, to be closed at the end: SQLite then brings its file up to date.
     databases: Vec<Database>,
@@ -128,25 +129,37 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Man(args) => return args.run(&mut out),
         command => command,
     };
-    // Before there are threads: it changes the environment, which all threads share.
-    let env_file = load_env_file(cli.env_file.as_deref())?;
-    start_log(&LogSettings::from_env()?, cli.no_color)?;
+    load_env_file(cli.env_file.as_deref())?;
+    let is_server = matches!(command, Command::Runserver(_));
+    let log = Log::start(&LogSettings::from_env()?, cli.no_color, is_server)?;
+    let settings = match &command {
+        Command::Runserver(args) => args.settings()?,
+        _ => Settings::from_env()?,
+    };
+    log.set_filter(&settings.log.filter)?;
     let mut context = Context {
-        settings: Settings::from_env()?,
-        env_file,
+        settings,
+        log,
         verbosity: cli.verbosity,
         databases: Vec::new(),
         out,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(context.settings.server.threads)
         .enable_all()
         .build()
         .context("no threads can be started")?;
     let code = runtime.block_on(async {
+        if let Some(traces) = &context.log.traces {
+            traces.start();
+        }
         let code = command.run(&mut context).await;
         context.close().await;
         code
     });
+    if let Some(traces) = &context.log.traces {
+        traces.finish();
+    }
     // A prompt may still be waiting for a line that nobody wants any more.
     runtime.shutdown_background();
     let code = code?;
@@ -170,24 +183,6 @@ impl Command {
             Self::Completions(_) | Self::Man(_) => unreachable!("these run without a context"),
         }
     }
-}
-
-fn start_log(settings: &LogSettings, no_color: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(&settings.filter)
-        .map_err(|error| anyhow::anyhow!("RUST_LOG cannot be read: {error}."))?;
-    // A log that cannot be written must not stop the work: the subscriber's own complaint about it would panic.
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .log_internal_errors(false);
-    if settings.json {
-        log.json().init();
-    } else {
-        log.with_ansi(!no_color && io::stderr().is_terminal())
-            .init();
-    }
-    Ok(())
 }
 
 /// An error with its causes, on one line; causes that the text before them repeats are left out.

@@ -2,15 +2,17 @@
 //! and the next transaction writes them together, one `UPDATE` per choice. A busy question so costs one commit for many
 //! votes instead of one each, and nobody is answered before their vote is safe.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use prometheus_client::metrics::counter::Counter;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr,
+    ConnectionTrait, DbBackend, DbErr, ExprTrait, Statement,
+    sea_query::{Expr, Query},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    db::{Database, Transaction},
+    db::{Database, Transaction, is_lost},
     entities::choice,
     error::{AppError, Result},
 };
@@ -22,11 +24,27 @@ const POSTGRES_TASKS: usize = 4;
 /// Votes written together at most.
 const BATCH: usize = 1024;
 
+/// How long to ask what became of a commit whose answer was lost, and how often.
+const INQUIRY: Duration = Duration::from_secs(10);
+const INQUIRY_PAUSE: Duration = Duration::from_millis(200);
+
 /// Takes votes, any number at once.
 #[derive(Debug, Clone)]
 pub struct VoteCounter {
     /// One per task.
     queues: Vec<mpsc::Sender<Vote>>,
+    counters: VoteCounters,
+}
+
+/// How it goes with the votes.
+#[derive(Debug, Clone, Default)]
+pub struct VoteCounters {
+    /// Votes that are in the database.
+    pub taken: Counter,
+    /// Votes that could not be written.
+    pub failed: Counter,
+    /// Transactions that wrote votes.
+    pub commits: Counter,
 }
 
 #[derive(Debug)]
@@ -52,17 +70,25 @@ impl VoteCounter {
         } else {
             POSTGRES_TASKS
         };
+        let counters = VoteCounters::default();
         let start = |_| {
             let (queue, votes) = mpsc::channel(QUEUE);
-            tokio::spawn(count(db.clone(), votes));
+            tokio::spawn(count(db.clone(), votes, counters.clone()));
             queue
         };
         Self {
             queues: (0..tasks).map(start).collect(),
+            counters,
         }
     }
 
-    /// Adds one vote; false when the question has no such choice.
+    /// How it goes with the votes.
+    pub fn counters(&self) -> &VoteCounters {
+        &self.counters
+    }
+
+    /// Adds one vote; false when the question has no such choice. A vote whose visitor goes away before it is being
+    /// written is not counted.
     ///
     /// # Errors
     /// When the vote could not be written.
@@ -86,17 +112,27 @@ impl VoteCounter {
 }
 
 /// Writes what comes in, batch after batch.
-async fn count(db: Database, mut votes: mpsc::Receiver<Vote>) {
+async fn count(db: Database, mut votes: mpsc::Receiver<Vote>, counters: VoteCounters) {
     let mut batch = Vec::new();
     while votes.recv_many(&mut batch, BATCH).await > 0 {
+        batch.retain(|vote| !vote.answer.is_closed());
         let mut sums: BTreeMap<Ballot, i32> = BTreeMap::new();
         for vote in &batch {
             *sums.entry(vote.ballot).or_default() += 1;
         }
-        let results = write(&db, &sums).await;
+        if sums.is_empty() {
+            continue;
+        }
+        let results = write(&db, &sums, &counters).await;
         for vote in batch.drain(..) {
+            let result = results[&vote.ballot].clone();
+            match result {
+                Ok(true) => drop(counters.taken.inc()),
+                Ok(false) => {}
+                Err(_) => drop(counters.failed.inc()),
+            }
             // Who has gone away need not be answered.
-            let _ = vote.answer.send(results[&vote.ballot].clone());
+            let _ = vote.answer.send(result);
         }
     }
 }
@@ -105,15 +141,19 @@ type Results = BTreeMap<Ballot, std::result::Result<bool, Arc<DbErr>>>;
 
 /// Writes all sums in one transaction. When a statement fails, one choice is at fault (its row is locked for too long,
 /// say), and so each is tried in a transaction of its own: the others' votes are not lost with it.
-async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>) -> Results {
-    match attempt(db, sums).await {
+async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>, counters: &VoteCounters) -> Results {
+    match attempt(db, sums, counters).await {
         Ok(results) => results,
+        // Nothing was written, and another connection may be better.
+        Err(Failure::Statement(error)) if is_lost(&error) => attempt(db, sums, counters)
+            .await
+            .unwrap_or_else(|failure| failure.of_all(sums)),
         Err(Failure::Statement(_)) if sums.len() > 1 => {
             let mut results = Results::new();
             for (&ballot, &votes) in sums {
                 let alone = BTreeMap::from([(ballot, votes)]);
                 results.extend(
-                    attempt(db, &alone)
+                    attempt(db, &alone, counters)
                         .await
                         .unwrap_or_else(|failure| failure.of_all(&alone)),
                 );
@@ -127,8 +167,7 @@ async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>) -> Results {
 enum Failure {
     /// Before the commit: nothing was written.
     Statement(DbErr),
-    /// There was no transaction to be had, so trying again at once would not help; or its commit failed, and trying again
-    /// could count twice.
+    /// There was no transaction to be had, so trying again at once would not help; or its commit failed.
     Transaction(DbErr),
 }
 
@@ -145,38 +184,75 @@ impl Failure {
 async fn attempt(
     db: &Database,
     sums: &BTreeMap<Ballot, i32>,
+    counters: &VoteCounters,
 ) -> std::result::Result<Results, Failure> {
     let tx = db.begin().await.map_err(Failure::Transaction)?;
-    let mut results = Results::new();
+    let (mut results, mut number) = (Results::new(), None);
     // In the order of the keys, so that two servers that write the same choices do not wait for each other in a ring.
     for (&ballot, &votes) in sums {
-        results.insert(
-            ballot,
-            Ok(add_votes(&tx, ballot, votes)
-                .await
-                .map_err(Failure::Statement)?),
-        );
+        let written = add_votes(&tx, ballot, votes)
+            .await
+            .map_err(Failure::Statement)?;
+        results.insert(ballot, Ok(written.is_some()));
+        number = number.or(written);
     }
-    tx.commit().await.map_err(Failure::Transaction)?;
+    if let Err(error) = tx.commit().await {
+        match number {
+            Some(number) if has_committed(db, &number).await => {}
+            _ => return Err(Failure::Transaction(error)),
+        }
+    }
+    counters.commits.inc();
     Ok(results)
 }
 
-/// Adds votes in a single statement, so that nobody's are lost. False when the question has no such choice, or the choice
-/// has as many votes as the column holds.
+/// Asks PostgreSQL what became of a transaction whose commit was not answered: a visitor who is told that a vote failed
+/// votes again, and it must not count twice. False as well when the database does not come back in time.
+async fn has_committed(db: &Database, number: &str) -> bool {
+    if db.get_database_backend() != DbBackend::Postgres {
+        // SQLite answers, whatever the answer.
+        return false;
+    }
+    let sql = "SELECT pg_xact_status($1::xid8) AS status";
+    let inquiry = async {
+        loop {
+            let statement =
+                Statement::from_sql_and_values(DbBackend::Postgres, sql, [number.into()]);
+            if let Ok(Some(row)) = db.query_one_raw(statement).await {
+                match row.try_get::<Option<String>>("", "status") {
+                    Ok(Some(status)) if status == "in progress" => {}
+                    Ok(status) => return status.as_deref() == Some("committed"),
+                    Err(_) => return false,
+                }
+            }
+            tokio::time::sleep(INQUIRY_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(INQUIRY, inquiry)
+        .await
+        .unwrap_or(false)
+}
+
+/// Adds votes in a single statement, so that nobody's are lost, and gives the transaction's number. `None` when the
+/// question has no such choice, or the choice has as many votes as the column holds.
 async fn add_votes(
     tx: &Transaction,
     ballot: Ballot,
     votes: i32,
-) -> std::result::Result<bool, DbErr> {
-    let updated = choice::Entity::update_many()
-        .col_expr(
-            choice::Column::Votes,
-            Expr::col(choice::Column::Votes).add(votes),
-        )
-        .filter(choice::COLUMN.id.eq(ballot.choice_id))
-        .filter(choice::COLUMN.votes.lte(i32::MAX - votes))
-        .filter(choice::COLUMN.question_id.eq(ballot.question_id))
-        .exec(tx)
-        .await?;
-    Ok(updated.rows_affected == 1)
+) -> std::result::Result<Option<String>, DbErr> {
+    use choice::Column::{Id, QuestionId, Votes};
+    let number = match tx.get_database_backend() {
+        DbBackend::Postgres => Expr::cust("pg_current_xact_id()::text"),
+        _ => Expr::cust("''"),
+    };
+    let update = Query::update()
+        .table(choice::Entity)
+        .value(Votes, Expr::col(Votes).add(votes))
+        .and_where(Expr::col(Id).eq(ballot.choice_id))
+        .and_where(Expr::col(Votes).lte(i32::MAX - votes))
+        .and_where(Expr::col(QuestionId).eq(ballot.question_id))
+        .returning(Query::returning().expr(number))
+        .take();
+    let row = tx.query_one(&update).await?;
+    row.map(|row| row.try_get_by_index(0)).transpose()
 }

@@ -11,11 +11,10 @@ use serde_json::{Map, Value};
 use crate::{
     db::{Database, Transaction},
     entities::session::{ActiveModel, COLUMN, Entity},
+    settings::SecuritySettings,
     signing::{Keys, Purpose},
 };
 
-/// How long a session lasts, in seconds: two weeks (Django's `SESSION_COOKIE_AGE`).
-pub const COOKIE_AGE: i64 = 1_209_600;
 const KEY_LENGTH: usize = 32;
 const KEY_LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 /// Django takes no shorter cookie for a session's key.
@@ -152,12 +151,13 @@ impl Session {
     pub async fn save(
         &self,
         db: &Database,
-        keys: &Keys,
+        security: &SecuritySettings,
         now: DateTime<Utc>,
     ) -> Result<CookieChange, SaveError> {
         let (row, is_cycled, data, has_cookie) = {
             let state = self.state();
-            if !state.is_modified {
+            let is_renewed = security.session_save_every_request && !state.data.is_empty();
+            if !state.is_modified && !is_renewed {
                 let is_over = state.is_loaded && state.data.is_empty() && state.cookie.is_some();
                 return Ok(if is_over {
                     CookieChange::Delete
@@ -172,7 +172,7 @@ impl Session {
                 state.cookie.is_some(),
             )
         };
-        let (lifetime, max_age) = lifetime(&data, now);
+        let (lifetime, max_age) = lifetime(&data, security, now);
         let tx = db.begin().await?;
         if let Some(old) = row.as_ref().filter(|_| is_cycled || data.is_empty()) {
             Entity::delete_by_id(old.clone()).exec(&tx).await?;
@@ -186,7 +186,9 @@ impl Session {
             });
         }
         let kept = row.filter(|_| !is_cycled);
-        let signed = keys.dumps(&Value::Object(data), Purpose::Sessions, now);
+        let signed = security
+            .keys
+            .dumps(&Value::Object(data), Purpose::Sessions, now);
         let key = kept.clone().unwrap_or_else(random_key);
         let content = ActiveModel {
             session_key: Set(key.clone()),
@@ -227,15 +229,25 @@ async fn write(tx: &Transaction, row: ActiveModel, is_there: bool) -> Result<(),
 }
 
 /// How long the row is to last, and the cookie; the latter in seconds, `None` until the browser is closed.
-fn lifetime(data: &Map<String, Value>, now: DateTime<Utc>) -> (TimeDelta, Option<i64>) {
+fn lifetime(
+    data: &Map<String, Value>,
+    security: &SecuritySettings,
+    now: DateTime<Utc>,
+) -> (TimeDelta, Option<i64>) {
+    let age = security.session_cookie.age;
+    let usual = if security.session_expire_at_browser_close {
+        0
+    } else {
+        age
+    };
     let seconds = match data.get(EXPIRY) {
-        Some(Value::Number(seconds)) => seconds.as_i64().unwrap_or(COOKIE_AGE),
+        Some(Value::Number(seconds)) => seconds.as_i64().unwrap_or(usual),
         Some(Value::String(moment)) => DateTime::parse_from_rfc3339(moment)
-            .map_or(COOKIE_AGE, |moment| (moment.to_utc() - now).num_seconds()),
-        _ => COOKIE_AGE,
+            .map_or(usual, |moment| (moment.to_utc() - now).num_seconds()),
+        _ => usual,
     };
     match seconds {
-        0 => (TimeDelta::seconds(COOKIE_AGE), None),
+        0 => (TimeDelta::seconds(age), None),
         // A century is for ever, and no time that is stored gets beyond what can be.
         _ => {
             let seconds = seconds.clamp(0, 100 * 366 * 86_400);

@@ -1,9 +1,35 @@
 //! Reading the environment. An empty variable counts as unset, which is how orchestrators express "no value".
 
-use std::{fmt::Display, path::Path, str::FromStr};
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{PoisonError, RwLock},
+};
 
 use anyhow::{Context, anyhow, bail};
 use secrecy::SecretString;
+
+/// The variables of the file, which the environment wins over.
+static FILE: RwLock<Option<File>> = RwLock::new(None);
+
+struct File {
+    path: PathBuf,
+    variables: HashMap<String, String>,
+}
+
+/// Takes what a file says, instead of what one said before.
+pub(super) fn set_file(path: &Path, variables: HashMap<String, String>) {
+    let path = path.to_owned();
+    *FILE.write().unwrap_or_else(PoisonError::into_inner) = Some(File { path, variables });
+}
+
+/// The file that is read besides the environment, if any.
+pub(super) fn file() -> Option<PathBuf> {
+    let file = FILE.read().unwrap_or_else(PoisonError::into_inner);
+    file.as_ref().map(|file| file.path.clone())
+}
 
 /// The value of a variable.
 ///
@@ -11,12 +37,16 @@ use secrecy::SecretString;
 /// When it is not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn var(name: &str) -> anyhow::Result<Option<String>> {
-    match std::env::var(name) {
-        Ok(value) if value.is_empty() => Ok(None),
-        Ok(value) => Ok(Some(value)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
+    let value = match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(std::env::VarError::NotPresent) => {
+            let file = FILE.read().unwrap_or_else(PoisonError::into_inner);
+            file.as_ref()
+                .and_then(|file| file.variables.get(name).cloned())
+        }
         Err(std::env::VarError::NotUnicode(_)) => bail!("{name} is not valid UTF-8."),
-    }
+    };
+    Ok(value.filter(|value| !value.is_empty()))
 }
 
 /// A variable as a value of some type; `expected` says in the error what it should have been.

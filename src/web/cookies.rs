@@ -6,43 +6,110 @@ use poem::{
     http::{HeaderValue, header},
 };
 
+use super::{app_of, hosts::Origin};
+use crate::settings::{CookieSettings, SameSite};
+
 /// The value of a cookie; of several of the same name, the last. What other cookies hold does not matter.
 pub fn get<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let headers = request.headers().get_all(header::COOKIE).iter();
-    let texts = headers
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b';'))
-        .filter_map(|cookie| std::str::from_utf8(cookie).ok());
+    let mut values = headers.filter_map(|value| find(value.as_bytes(), name));
+    values.next_back()
+}
+
+/// The value of a cookie in a `Cookie` header.
+pub fn find<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
+    let cookies = header.split(|byte| *byte == b';');
+    let texts = cookies.filter_map(|cookie| std::str::from_utf8(cookie).ok());
     let pairs = texts.filter_map(|cookie| cookie.trim().split_once('='));
     let mut values = pairs.filter(|(found, _)| *found == name);
     values.next_back().map(|(_, value)| value.trim_matches('"'))
 }
 
-/// The end of a `Set-Cookie` header for a cookie that is kept so many seconds.
-pub fn max_age(seconds: i64, now: DateTime<Utc>) -> String {
-    let expires = now + TimeDelta::seconds(seconds);
-    format!(
-        "; expires={}; Max-Age={seconds}",
-        expires.format("%a, %d %b %Y %H:%M:%S GMT")
-    )
+/// Writes cookies into the answer to one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Jar {
+    is_secure: bool,
+    now: DateTime<Utc>,
 }
 
-/// Tells the browser to keep, or to drop, what `cookie` says.
-///
-/// # Panics
-/// When it has characters that no cookie of ours has.
-pub fn set(response: &mut Response, cookie: &str) {
-    let cookie = HeaderValue::from_str(cookie).expect("our cookies are plain ASCII");
+impl Jar {
+    /// For the answer to `request`.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            is_secure: request
+                .data::<Origin>()
+                .is_some_and(|origin| origin.is_secure),
+            now: app_of(request).now(),
+        }
+    }
+
+    /// Tells the browser to keep a value, so many seconds or until it is closed.
+    ///
+    /// # Panics
+    /// When the value has characters that no cookie of ours has.
+    pub fn set(
+        &self,
+        response: &mut Response,
+        settings: &CookieSettings,
+        value: &str,
+        age: Option<i64>,
+    ) {
+        let age = age.map(|seconds| (self.now + TimeDelta::seconds(seconds), seconds));
+        let is_secure = settings.secure.unwrap_or(self.is_secure);
+        append(response, settings, value, age, is_secure);
+    }
+
+    /// Tells the browser to forget a cookie, as Django does.
+    pub fn delete(&self, response: &mut Response, settings: &CookieSettings) {
+        // Without it, browsers do not listen for these (Django's `HttpResponse.delete_cookie`).
+        let is_secure = ["__Secure-", "__Host-"]
+            .iter()
+            .any(|prefix| settings.name.starts_with(prefix))
+            || settings.same_site == Some(SameSite::None);
+        let settings = CookieSettings {
+            http_only: false,
+            ..settings.clone()
+        };
+        append(
+            response,
+            &settings,
+            "\"\"",
+            Some((DateTime::UNIX_EPOCH, 0)),
+            is_secure,
+        );
+    }
+}
+
+/// In the order in which Python writes the attributes.
+fn append(
+    response: &mut Response,
+    settings: &CookieSettings,
+    value: &str,
+    age: Option<(DateTime<Utc>, i64)>,
+    is_secure: bool,
+) {
+    let mut cookie = format!("{}={value}", settings.name);
+    if let Some(domain) = &settings.domain {
+        cookie += &format!("; Domain={domain}");
+    }
+    if let Some((expires, _)) = age {
+        cookie += &format!("; expires={}", expires.format("%a, %d %b %Y %H:%M:%S GMT"));
+    }
+    if settings.http_only {
+        cookie += "; HttpOnly";
+    }
+    if let Some((_, seconds)) = age {
+        cookie += &format!("; Max-Age={seconds}");
+    }
+    cookie += &format!("; Path={}", settings.path);
+    if let Some(same_site) = settings.same_site {
+        cookie += &format!("; SameSite={same_site}");
+    }
+    if is_secure {
+        cookie += "; Secure";
+    }
+    let cookie = HeaderValue::from_str(&cookie).expect("our cookies are plain ASCII");
     response.headers_mut().append(header::SET_COOKIE, cookie);
-}
-
-/// Tells the browser to forget a cookie, in Django's words.
-pub fn delete(response: &mut Response, name: &str) {
-    set(
-        response,
-        &format!(
-            "{name}=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path=/; SameSite=Lax"
-        ),
-    );
 }
 
 /// Says that the answer differs with the visitor's cookies.

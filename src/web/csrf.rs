@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use chrono::{DateTime, Utc};
 use minijinja::value::Object;
 use poem::{
     Endpoint, Request, Response, Result,
@@ -15,14 +14,18 @@ use poem::{
 use rand::RngExt;
 use subtle::ConstantTimeEq;
 
-use super::{app_of, cookies, form::Form, hosts::Origin};
-use crate::error::{AppError, CsrfError};
+use super::{
+    app_of,
+    cookies::{self, Jar},
+    form::Form,
+    hosts::Origin,
+};
+use crate::{
+    error::{AppError, CsrfError},
+    settings::CookieSettings,
+};
 
-const COOKIE: &str = "csrftoken";
 const FIELD: &str = "csrfmiddlewaretoken";
-const HEADER: &str = "x-csrftoken";
-/// One year of 52 weeks, in seconds.
-const COOKIE_AGE: i64 = 31_449_600;
 const SECRET_LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
@@ -102,6 +105,7 @@ fn letter(index: u8) -> char {
 pub struct Token {
     cookie: Option<Secret>,
     used: OnceLock<Secret>,
+    jar: Jar,
 }
 
 impl Token {
@@ -110,14 +114,14 @@ impl Token {
         Self {
             cookie: cookie(request),
             used: OnceLock::new(),
+            jar: Jar::of(request),
         }
     }
 
     /// Gives the browser the secret, if the page used it.
-    pub fn attach(&self, response: &mut Response, now: DateTime<Utc>) {
+    pub fn attach(&self, response: &mut Response, settings: &CookieSettings) {
         if let Some(secret) = self.used.get() {
-            cookies::set(response, &set_cookie(secret, now));
-            cookies::vary(response);
+            give(response, self.jar, settings, secret);
         }
     }
 }
@@ -145,7 +149,7 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     let token = form
         .get(FIELD)
         .filter(|token| !token.is_empty())
-        .or_else(|| request.header(HEADER));
+        .or_else(|| request.header(&*app_of(&request).settings.security.csrf_header));
     let token = token.ok_or(AppError::Csrf(CsrfError::NoToken))?;
     if !Secret::parse(token).is_some_and(|token| token.matches(&secret)) {
         return Err(AppError::Csrf(CsrfError::BadToken).into());
@@ -155,20 +159,19 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
 }
 
 fn cookie(request: &Request) -> Option<Secret> {
-    cookies::get(request, COOKIE).and_then(Secret::parse)
+    let name = &app_of(request).settings.security.csrf_cookie.name;
+    cookies::get(request, name).and_then(Secret::parse)
 }
 
-fn set_cookie(secret: &Secret, now: DateTime<Utc>) -> String {
-    format!(
-        "{COOKIE}={secret}{}; Path=/; SameSite=Lax",
-        cookies::max_age(COOKIE_AGE, now)
-    )
+fn give(response: &mut Response, jar: Jar, settings: &CookieSettings, secret: &Secret) {
+    jar.set(response, settings, &secret.to_string(), Some(settings.age));
+    cookies::vary(response);
 }
 
 /// Gives the browser another secret: forms from before a login are worth nothing after it.
-pub fn rotate(response: &mut Response, now: DateTime<Utc>) {
-    cookies::set(response, &set_cookie(&Secret::random(), now));
-    cookies::vary(response);
+pub fn rotate(response: &mut Response, request: &Request) {
+    let settings = &app_of(request).settings.security.csrf_cookie;
+    give(response, Jar::of(request), settings, &Secret::random());
 }
 
 /// Checks where the form was, as far as the browser says.

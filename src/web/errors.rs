@@ -9,7 +9,12 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{app_of, page::html_response, theme::Theme};
+use super::{
+    app_of,
+    debug::{self, Asked},
+    page::html_response,
+    theme::Theme,
+};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -22,17 +27,23 @@ const RETRY_AFTER: &str = "2";
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
     let theme = Theme::of(&request);
-    let result = AssertUnwindSafe(next.call(request)).catch_unwind().await;
+    let asked = app.settings.debug.then(|| Asked::of(&request));
+    let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let result = tokio::time::timeout(app.live.get().timeout, answer).await;
     let error = match result {
-        Ok(Ok(response)) => return Ok(response.into_response()),
-        Ok(Err(error)) => from_poem(error),
-        Err(panic) => AppError::Internal(anyhow::anyhow!("panicked: {}", panic_text(&*panic))),
+        Ok(Ok(Ok(response))) => return Ok(response.into_response()),
+        Ok(Ok(Err(error))) => from_poem(error),
+        Ok(Err(panic)) => AppError::Internal(anyhow::anyhow!("panicked: {}", panic_text(&*panic))),
+        Err(_) => AppError::Timeout,
     };
     match &error {
         AppError::Internal(_) => {
             tracing::error!(error = %format!("{error:?}").escape_debug(), "Internal Server Error")
         }
-        AppError::Unavailable(_) => tracing::error!("{error}"),
+        AppError::Unavailable(cause) => {
+            tracing::error!("database unavailable: {}", cause.to_string().escape_debug());
+        }
+        AppError::Timeout => tracing::error!("{error}"),
         // What the visitor sent is part of these texts.
         AppError::Csrf(reason) => {
             tracing::warn!("Forbidden ({})", reason.to_string().escape_debug())
@@ -40,7 +51,10 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    Ok(page(&app, &error, theme))
+    let shown = asked.and_then(|asked| debug::page(&app, &error, &asked, theme));
+    let mut response = shown.unwrap_or_else(|| page(&app, &error, theme));
+    add_headers(&mut response, &error);
+    Ok(response)
 }
 
 /// Poem's own errors, for addresses and arguments that it refuses, carry a status only.
@@ -77,13 +91,17 @@ fn page(app: &App, error: &AppError, theme: Theme) -> Response {
         }
     };
     response.set_status(status);
+    response
+}
+
+fn add_headers(response: &mut Response, error: &AppError) {
     match error {
         AppError::MethodNotAllowed(methods) => {
             response
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static(methods));
         }
-        AppError::Unavailable(_) | AppError::Busy => {
+        AppError::Unavailable(_) | AppError::Busy | AppError::Timeout => {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -95,7 +113,6 @@ fn page(app: &App, error: &AppError, theme: Theme) -> Response {
         }
         _ => {}
     }
-    response
 }
 
 /// A page's heading, and what the visitor can do.
@@ -139,6 +156,15 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         AppError::PayloadTooLarge => (
             "Content Too Large",
             "What you sent is larger than this site takes.",
+        ),
+        AppError::BodyTooSlow => (
+            "Request Timeout",
+            "What you sent did not arrive in time. Check your connection and try again.",
+        ),
+        AppError::Timeout => (
+            "Service Unavailable",
+            "The answer took too long. Try again in a moment; if you were changing something, look first whether it was \
+             done.",
         ),
         AppError::UnsupportedMediaType => (
             "Unsupported Media Type",

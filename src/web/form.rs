@@ -2,12 +2,8 @@
 
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use crate::error::AppError;
-
-/// The largest body that is read, in bytes (Django's `DATA_UPLOAD_MAX_MEMORY_SIZE`).
-pub const MAX_BODY: usize = 2_621_440;
-/// The most fields that are read (Django's `DATA_UPLOAD_MAX_NUMBER_FIELDS`).
-const MAX_FIELDS: usize = 1000;
+use super::app_of;
+use crate::{error::AppError, settings::MAX_FIELDS};
 
 /// What Django says of a field that must not be empty.
 pub const REQUIRED: &str = "This field is required.";
@@ -34,24 +30,28 @@ impl Form {
         {
             return Ok(Self::default());
         }
+        let app = app_of(request).clone();
+        let security = &app.settings.security;
         let body = request
             .take_body()
-            .into_bytes_limit(MAX_BODY)
+            .into_bytes_limit(security.data_upload_max_memory_size);
+        let body = tokio::time::timeout(app.live.get().body_timeout, body)
             .await
-            .map_err(|error| match error {
-                poem::error::ReadBodyError::PayloadTooLarge => AppError::PayloadTooLarge,
-                _ => AppError::BadRequest("the body could not be read".into()),
-            })?;
-        let fields: Vec<_> = form_urlencoded::parse(&body).take(MAX_FIELDS + 1).collect();
-        if fields.len() > MAX_FIELDS {
-            return Err(AppError::BadRequest("the form has too many fields".into()));
-        }
-        Ok(Self(
-            fields
-                .into_iter()
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-        ))
+            .map_err(|_| AppError::BodyTooSlow)?;
+        let body = body.map_err(|error| match error {
+            poem::error::ReadBodyError::PayloadTooLarge => AppError::PayloadTooLarge,
+            _ => AppError::BadRequest("the body could not be read".into()),
+        })?;
+        Self::parse(&body, security.data_upload_max_number_fields)
+            .ok_or(AppError::BadRequest("the form has too many fields".into()))
+    }
+
+    /// The fields of a text, unless there are more than `most`.
+    pub fn parse(text: &[u8], most: usize) -> Option<Self> {
+        let mut fields = form_urlencoded::parse(text)
+            .map(|(name, value)| (name.into_owned(), value.into_owned()));
+        let form = Self(fields.by_ref().take(most).collect());
+        fields.next().is_none().then_some(form)
     }
 
     /// The value of a field; of several, the last, as Django has it.

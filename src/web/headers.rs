@@ -1,41 +1,130 @@
-//! The headers that every answer carries for the browser's own protections.
+//! The headers that every answer carries for the browser's own protections, and the way to HTTPS.
 
 use std::sync::Arc;
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
 };
 
-/// Django's four, and a policy under which nothing runs or loads but our own files.
-const HEADERS: [(HeaderName, HeaderValue); 5] = [
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
-    (
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("same-origin"),
-    ),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        HeaderValue::from_static("same-origin"),
-    ),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'",
-        ),
-    ),
-];
+use super::{
+    app_of,
+    hosts::{Origin, is_secure},
+    routing::redirect,
+};
+use crate::settings::{HeaderSettings, Settings};
+
+/// Nothing runs or loads but our own files.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    form-action 'self'; base-uri 'none'; frame-ancestors";
+
+/// The headers as the settings have them, made once.
+#[derive(Debug)]
+pub struct SecurityHeaders {
+    plain: Vec<(HeaderName, HeaderValue)>,
+    over_https: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl SecurityHeaders {
+    /// Makes them.
+    pub fn new(settings: &Settings) -> Self {
+        let of =
+            |is_secure| headers(&settings.security.headers, is_secure, settings.debug).collect();
+        Self {
+            plain: of(false),
+            over_https: of(true),
+        }
+    }
+}
 
 /// Adds the headers.
 pub async fn secure<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let headers = request.data::<Arc<SecurityHeaders>>();
+    let headers = headers
+        .expect("the router gives them to every request")
+        .clone();
+    let is_secure = is_secure(&request, &app_of(&request).settings.security);
     let mut response = next.call(request).await?.into_response();
-    for (name, value) in HEADERS {
-        response.headers_mut().entry(name).or_insert(value);
+    let headers = if is_secure {
+        &headers.over_https
+    } else {
+        &headers.plain
+    };
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert_with(|| value.clone());
     }
     Ok(response)
+}
+
+/// Leads who comes over plain HTTP to HTTPS, if that is set. Probes have no name to be led to and are left alone.
+pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let settings = &app_of(&request).settings.security.headers;
+    let Some(origin) = request
+        .data::<Origin>()
+        .filter(|origin| settings.ssl_redirect && !origin.is_secure)
+    else {
+        return Ok(next.call(request).await?.into_response());
+    };
+    let uri = request.original_uri();
+    let path = uri.path().trim_start_matches('/');
+    if settings
+        .redirect_exempt
+        .iter()
+        .any(|exempt| exempt.is_match(path))
+    {
+        return Ok(next.call(request).await?.into_response());
+    }
+    let host = settings.ssl_host.as_ref().unwrap_or(&origin.host);
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    let location = format!("https://{host}{target}");
+    Ok(redirect(StatusCode::MOVED_PERMANENTLY, &location))
+}
+
+fn headers(
+    settings: &HeaderSettings,
+    is_secure: bool,
+    debug: bool,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let ancestors = match settings.x_frame_options {
+        "SAMEORIGIN" => "'self'",
+        _ => "'none'",
+    };
+    // In debug mode a script asks whether the page has to be loaded again.
+    let connect = if debug { "; connect-src 'self'" } else { "" };
+    let policy = format!("{CONTENT_SECURITY_POLICY} {ancestors}{connect}");
+    let hsts = (is_secure && settings.hsts_seconds > 0).then(|| hsts(settings));
+    [
+        (
+            header::X_FRAME_OPTIONS,
+            Some(settings.x_frame_options.to_owned()),
+        ),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            settings.content_type_nosniff.then(|| "nosniff".to_owned()),
+        ),
+        (header::REFERRER_POLICY, settings.referrer_policy.clone()),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            settings.cross_origin_opener_policy.clone(),
+        ),
+        (header::CONTENT_SECURITY_POLICY, Some(policy)),
+        (header::STRICT_TRANSPORT_SECURITY, hsts),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value?).ok()?)))
+}
+
+/// For how long browsers shall come over HTTPS only (RFC 6797).
+fn hsts(settings: &HeaderSettings) -> String {
+    let mut policy = format!("max-age={}", settings.hsts_seconds);
+    if settings.hsts_include_subdomains {
+        policy += "; includeSubDomains";
+    }
+    if settings.hsts_preload {
+        policy += "; preload";
+    }
+    policy
 }

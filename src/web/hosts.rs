@@ -1,11 +1,18 @@
 //! Which names the site answers to, as Django's `HttpRequest.get_host` decides.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use poem::{Endpoint, Request, Result, http::header};
+use poem::{
+    Addr, Endpoint, Request, Result,
+    http::{header, uri::Scheme},
+};
 
 use super::{app_of, health};
-use crate::{error::AppError, settings::SecuritySettings};
+use crate::{
+    error::AppError,
+    server::{self, is_trusted},
+    settings::SecuritySettings,
+};
 
 /// How the visitor reached us. Every request that gets to a view has one.
 #[derive(Debug, Clone)]
@@ -30,13 +37,10 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
         return next.call(request).await;
     }
     let security = &app_of(&request).settings.security;
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = hosts
-        .next()
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default()
+    let host = asked_host(&request, security)
+        .map_err(AppError::BadRequest)?
         .to_owned();
-    if hosts.next().is_some() || !is_allowed(&host, &security.allowed_hosts) {
+    if !is_allowed(&host, &security.allowed_hosts) {
         let reason =
             format!("Invalid HTTP_HOST header: {host}. You may need to add it to ALLOWED_HOSTS.");
         return Err(AppError::BadRequest(reason.into()).into());
@@ -44,6 +48,37 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     let is_secure = is_secure(&request, security);
     request.set_data(Origin { is_secure, host });
     next.call(request).await
+}
+
+/// The name that a visitor asks for: in the Host header, in the target itself (all of HTTP/2's have it there), or where a
+/// proxy that we trust has put it. What is said twice has to be the same.
+fn asked_host<'a>(
+    request: &'a Request,
+    security: &SecuritySettings,
+) -> Result<&'a str, Cow<'static, str>> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let named = hosts.next().map(|host| host.to_str().unwrap_or_default());
+    if hosts.next().is_some() {
+        return Err("there are several Host headers".into());
+    }
+    let target = request
+        .original_uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    let host = match (named, target) {
+        (Some(named), Some(target)) if !named.eq_ignore_ascii_case(target) => {
+            return Err("the Host header and the target name two hosts".into());
+        }
+        (Some(host), _) | (None, Some(host)) => host,
+        (None, None) => "",
+    };
+    let forwarded = request
+        .header("x-forwarded-host")
+        .filter(|_| security.use_x_forwarded_host && is_from_proxy(request, security));
+    // Each proxy adds what it was asked for; the first was asked by the visitor.
+    Ok(forwarded
+        .and_then(|hosts| hosts.split(',').next())
+        .map_or(host, str::trim))
 }
 
 /// The visitor's address. On a socket for both families, IPv4 comes in IPv6's clothes, which are taken off.
@@ -57,20 +92,28 @@ pub fn peer_address(request: &Request) -> Option<IpAddr> {
 /// The visitor's address, or what proxies that we trust say it is: of those in `X-Forwarded-For`, the last that is not
 /// one of theirs.
 pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
-    let mut address = peer_address(request)?;
+    let peer = peer_address(request);
     let headers = request.headers().get_all("x-forwarded-for").iter();
     let lists: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).collect();
+    let mut address = peer;
+    let mut is_proxy = is_from_proxy(request, security);
     for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
-        if !is_trusted(address, security) {
+        // What stands before what is no address is anybody's guess.
+        let Some(hop) = hop.trim().parse::<IpAddr>().ok().filter(|_| is_proxy) else {
             break;
-        }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(hop) => address = hop.to_canonical(),
-            // What stands before is anybody's guess.
-            Err(_) => break,
-        }
+        };
+        address = Some(hop.to_canonical());
+        is_proxy = is_trusted(hop, &security.trusted_proxies);
     }
-    Some(address)
+    address
+}
+
+/// Whether a request was passed on by a proxy that we trust. A Unix socket is open to this machine only.
+pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
+    match &request.remote_addr().0 {
+        Addr::Custom(scheme, _) => *scheme == server::UNIX,
+        _ => peer_address(request).is_some_and(|peer| is_trusted(peer, &security.trusted_proxies)),
+    }
 }
 
 /// Whether an address leads nowhere but to this site (Django's `url_has_allowed_host_and_scheme`): browsers read
@@ -90,16 +133,15 @@ pub fn is_own_address(address: &str, own: &Origin) -> bool {
     }
 }
 
-fn is_trusted(address: IpAddr, security: &SecuritySettings) -> bool {
-    security
-        .trusted_proxies
-        .iter()
-        .any(|network| network.contains(&address))
-}
-
-fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
-    peer_address(request).is_some_and(|peer| is_trusted(peer, security))
-        && request.header("x-forwarded-proto") == Some("https")
+/// Whether a request came over HTTPS, to us or to a proxy that we trust.
+pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
+    let forwarded = request
+        .header("x-forwarded-proto")
+        .filter(|_| is_from_proxy(request, security));
+    match forwarded {
+        Some(scheme) => scheme == "https",
+        None => *request.scheme() == Scheme::HTTPS,
+    }
 }
 
 fn is_allowed(host: &str, allowed: &[String]) -> bool {

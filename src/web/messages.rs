@@ -7,10 +7,11 @@ use minijinja::Value as Shown;
 use poem::Response;
 use serde_json::{Value, json};
 
-use super::cookies;
+use super::cookies::Jar;
 use crate::{
     app::App,
     sessions::Session,
+    settings::CookieSettings,
     signing::{Purpose, ascii_json},
 };
 
@@ -78,7 +79,7 @@ impl Messages {
     }
 
     /// Keeps what has not been shown for the next page.
-    pub fn store(&self, app: &App, session: &Session, response: &mut Response) {
+    pub fn store(&self, app: &App, session: &Session, jar: Jar, response: &mut Response) {
         let (has_cookie, are_shown, added) = {
             let state = self.state();
             (state.cookie.is_some(), state.are_shown, state.added.clone())
@@ -94,6 +95,11 @@ impl Messages {
         kept.extend(added);
         // Somebody who never looks at a page gets the newest.
         kept.drain(..kept.len().saturating_sub(MAX_MESSAGES));
+        let settings = CookieSettings {
+            name: Self::COOKIE.to_owned(),
+            path: "/".to_owned(),
+            ..app.settings.security.session_cookie.clone()
+        };
         let mut rest = Vec::new();
         let cookie = loop {
             let mut list = kept.clone();
@@ -116,10 +122,9 @@ impl Messages {
             );
         }
         if !kept.is_empty() || !rest.is_empty() {
-            let cookie = format!("{}={cookie}; HttpOnly; Path=/; SameSite=Lax", Self::COOKIE);
-            cookies::set(response, &cookie);
+            jar.set(response, &settings, &cookie, None);
         } else if has_cookie {
-            cookies::delete(response, Self::COOKIE);
+            jar.delete(response, &settings);
         }
     }
 

@@ -3,6 +3,7 @@
 mod compression;
 pub mod cookies;
 pub mod csrf;
+mod debug;
 mod errors;
 pub mod form;
 pub mod format;
@@ -13,7 +14,6 @@ pub mod messages;
 pub mod page;
 mod request_log;
 pub mod routing;
-pub mod server;
 pub mod statics;
 pub mod templates;
 mod theme;
@@ -27,6 +27,7 @@ use crate::{admin, app::App, auth, polls_app};
 
 /// The whole site. What a request passes on its way in is listed from the last to the first.
 pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
+    let security_headers = Arc::new(headers::SecurityHeaders::new(&app.settings));
     let pages = Route::new()
         .nest_no_strip("/polls/", polls_app::routes())
         .at("/", poem::endpoint::make_sync(home))
@@ -35,10 +36,20 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
     // Nothing before this needs to know who asks.
     let pages = pages.around(visitor::remember);
     let site = Route::new()
-        .at("/livez", poem::get(health::livez))
-        .at("/readyz", poem::get(health::readyz))
-        .at("/static/*path", poem::get(statics::serve))
+        .at("/livez", named("/livez", poem::get(health::livez)))
+        .at("/readyz", named("/readyz", poem::get(health::readyz)))
+        .at(
+            "/static/*path",
+            named("/static/", poem::get(statics::serve)),
+        )
         .nest_no_strip("/", pages);
+    let site = if app.settings.debug {
+        debug::add_reload(site)
+    } else {
+        site
+    };
+    // Before anything else is done over plain HTTP.
+    let site = site.around(headers::require_https);
     // A name that is not ours is refused before it can get into a link or a check.
     site.around(hosts::validate)
         // Whatever went wrong becomes a page of ours.
@@ -47,6 +58,7 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
         .around(compression::pages)
         // Outermost, so that every answer is logged, with its final status.
         .around(request_log::log)
+        .data(security_headers)
         .data(app)
 }
 
@@ -55,6 +67,15 @@ fn app_of(request: &Request) -> &Arc<App> {
     request
         .data()
         .expect("the router gives it to every request")
+}
+
+/// An endpoint that is known to the metrics by a name.
+fn named(name: &str, endpoint: impl Endpoint) -> impl Endpoint {
+    let name: Arc<str> = name.into();
+    endpoint.before(move |request| {
+        request_log::RouteName::note(&request, &name);
+        async move { Ok(request) }
+    })
 }
 
 /// `/` leads to the polls.

@@ -43,7 +43,8 @@ impl Page {
         let context = context! { ..context, ..common };
         let html = self.app.templates.render(template, context)?;
         let mut response = html_response(html);
-        self.token.attach(&mut response, self.app.now());
+        self.token
+            .attach(&mut response, &self.app.settings.security.csrf_cookie);
         Ok(response)
     }
 }

@@ -1,38 +1,266 @@
-//! One line per request.
+//! One line per request, an id by which its other lines can be found, and its part in the metrics.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
-use poem::{Endpoint, IntoResponse, Request, Response, Result, http::header};
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header},
+};
+use rand::RngExt;
+use tracing::Instrument;
 
-use super::hosts::peer_address;
+use super::{app_of, hosts};
+use crate::{
+    app::App,
+    settings::{AccessLogFormat, Piece},
+    telemetry,
+};
 
-/// Logs a request with its answer's status, size in bytes and time in milliseconds.
-pub async fn log<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+/// In requests and answers.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_ID_LENGTH: usize = 128;
+/// What is logged of a field of a head, in characters.
+const MAX_FIELD: usize = 1024;
+
+/// Which route a request took, noted by the route itself.
+#[derive(Debug, Clone, Default)]
+pub struct RouteName(Arc<OnceLock<Arc<str>>>);
+
+impl RouteName {
+    /// Notes the route of a request.
+    pub fn note(request: &Request, route: &Arc<str>) {
+        if let Some(name) = request.data::<Self>() {
+            // A request has one route.
+            let _ = name.0.set(route.clone());
+        }
+    }
+}
+
+/// Logs a request with its answer, counts both, and gives both an id.
+pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let start = Instant::now();
-    let (method, uri, version) = (
-        request.method().clone(),
-        request.original_uri().clone(),
-        request.version(),
+    let app = app_of(&request).clone();
+    let security = &app.settings.security;
+    let is_trusted = hosts::is_from_proxy(&request, security);
+    let mut ids = Ids::of(&request, is_trusted);
+    let route = RouteName::default();
+    request.set_data(route.clone());
+    let asked = Asked {
+        method: request.method().clone(),
+        uri: request.original_uri().clone(),
+        version: request.version(),
+        headers: request.headers().clone(),
+        address: hosts::client_address(&request, security)
+            .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+    };
+    let span = tracing::error_span!(
+        "request",
+        id = %ids.request,
+        otel.name = tracing::field::Empty,
+        otel.kind = "server",
+        http.request.method = %asked.method,
+        http.route = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+        url.path = %asked.uri.path().escape_debug(),
     );
-    let peer = peer_address(&request)
-        .map(|peer| peer.to_string())
-        .unwrap_or_default();
-    let response = next.call(request).await?.into_response();
-    let size = response
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .unwrap_or("-");
-    // A request's target may hold quotes, and bytes that a terminal would obey.
-    let target = uri
-        .path_and_query()
-        .map(|target| target.as_str())
-        .unwrap_or_default()
-        .escape_debug();
-    let (status, ms) = (
-        response.status().as_u16(),
-        start.elapsed().as_secs_f64() * 1000.0,
-    );
-    tracing::info!(target: "access", "{peer} \"{method} {target} {version:?}\" {status} {size} {ms:.1}ms");
+    if is_trusted {
+        telemetry::continue_trace(&span, &asked.headers);
+    }
+    ids.trace = telemetry::trace_id(&span).or(ids.trace);
+    let in_flight = app.requests.begin();
+    let response = next.call(request).instrument(span.clone()).await;
+    let mut response = response?.into_response();
+    drop(in_flight);
+    let took = start.elapsed();
+    let route = route.0.get().cloned().unwrap_or_else(|| "other".into());
+    span.record("otel.name", tracing::field::display(&asked.method));
+    span.record("http.route", &*route);
+    span.record("http.response.status_code", response.status().as_u16());
+    app.requests
+        .answered(&asked.method, &route, response.status(), took);
+    response.headers_mut().insert(REQUEST_ID, ids.header());
+    write(&app, &asked, &ids, &response, took);
     Ok(response)
+}
+
+/// What the line says of the request.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: HeaderMap,
+    address: String,
+}
+
+fn write(app: &App, asked: &Asked, ids: &Ids, response: &Response, took: Duration) {
+    if !tracing::enabled!(target: "access", tracing::Level::INFO) {
+        return;
+    }
+    if app.settings.log.json {
+        let (size, ms) = (size(response), took.as_secs_f64() * 1000.0);
+        // The writer escapes what needs it.
+        tracing::info!(
+            target: "access",
+            address = asked.address,
+            method = %asked.method,
+            target = %asked.target(),
+            version = ?asked.version,
+            status = response.status().as_u16(),
+            size,
+            ms,
+            referer = field(&asked.headers, "referer"),
+            user_agent = field(&asked.headers, "user-agent"),
+            request_id = ids.request,
+            trace_id = ids.trace,
+            "request",
+        );
+    } else {
+        let settings = app.live.get();
+        let line = line(&settings.access_log_format, asked, response, took);
+        tracing::info!(target: "access", "{line}");
+    }
+}
+
+impl Asked {
+    /// Path and query as they were sent.
+    fn target(&self) -> &str {
+        let target = self.uri.path_and_query();
+        target.map(|target| target.as_str()).unwrap_or_default()
+    }
+}
+
+fn size(response: &Response) -> Option<u64> {
+    let length = response.headers().get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// A field of a head; bytes that are no text are replaced.
+fn field(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
+    Some(value.chars().take(MAX_FIELD).collect())
+}
+
+/// The line as the format has it. What visitors sent may hold quotes, and bytes that a terminal would obey.
+fn line(format: &AccessLogFormat, asked: &Asked, response: &Response, took: Duration) -> String {
+    let mut line = String::new();
+    for piece in format.pieces() {
+        let written = match piece {
+            Piece::Text(text) => line.write_str(text),
+            Piece::Atom(atom) => write_atom(&mut line, *atom, asked, response, took),
+            Piece::RequestHeader(name) => write_field(&mut line, &asked.headers, name),
+            Piece::ResponseHeader(name) => write_field(&mut line, response.headers(), name),
+        };
+        written.expect("a string takes all");
+    }
+    line
+}
+
+fn write_field(line: &mut String, headers: &HeaderMap, name: &str) -> std::fmt::Result {
+    match field(headers, name) {
+        Some(value) => write!(line, "{}", value.escape_debug()),
+        None => line.write_str("-"),
+    }
+}
+
+fn write_atom(
+    line: &mut String,
+    atom: char,
+    asked: &Asked,
+    response: &Response,
+    took: Duration,
+) -> std::fmt::Result {
+    let (method, version) = (&asked.method, asked.version);
+    match atom {
+        'h' => line.write_str(&asked.address),
+        't' => write!(
+            line,
+            "{}",
+            chrono::Utc::now().format("[%d/%b/%Y:%H:%M:%S %z]")
+        ),
+        'r' => write!(
+            line,
+            "{method} {} {version:?}",
+            asked.target().escape_debug()
+        ),
+        'm' => write!(line, "{method}"),
+        'U' => write!(line, "{}", asked.uri.path().escape_debug()),
+        'q' => write!(
+            line,
+            "{}",
+            asked.uri.query().unwrap_or_default().escape_debug()
+        ),
+        'H' => write!(line, "{version:?}"),
+        's' => write!(line, "{}", response.status().as_u16()),
+        'B' => write!(line, "{}", size(response).unwrap_or_default()),
+        'b' => match size(response) {
+            Some(size) => write!(line, "{size}"),
+            None => line.write_str("-"),
+        },
+        'f' => write_field(line, &asked.headers, "referer"),
+        'a' => write_field(line, &asked.headers, "user-agent"),
+        'T' => write!(line, "{}", took.as_secs()),
+        'M' => write!(line, "{:.1}", took.as_secs_f64() * 1000.0),
+        'D' => write!(line, "{}", took.as_micros()),
+        'L' => write!(line, "{:.6}", took.as_secs_f64()),
+        'p' => write!(line, "<{}>", std::process::id()),
+        // Who it was by the rules of RFC 1413, or by HTTP's own login: neither is known.
+        _ => line.write_str("-"),
+    }
+}
+
+/// By what a request is known.
+struct Ids {
+    request: String,
+    /// Of the trace that it is a part of (<https://www.w3.org/TR/trace-context/>).
+    trace: Option<String>,
+}
+
+impl Ids {
+    /// What a proxy that we trust has given, or a new one.
+    fn of(request: &Request, is_trusted: bool) -> Self {
+        let given = request
+            .header(REQUEST_ID)
+            .filter(|id| is_trusted && is_sound(id));
+        let new = || format!("{:032x}", rand::rng().random::<u128>());
+        let traceparent = request.header("traceparent").filter(|_| is_trusted);
+        Self {
+            request: given.map_or_else(new, str::to_owned),
+            trace: traceparent.and_then(trace_id).map(str::to_owned),
+        }
+    }
+
+    fn header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.request).expect("it was looked at, or is made of digits")
+    }
+}
+
+fn is_sound(id: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.:+/=".contains(c);
+    (1..=MAX_ID_LENGTH).contains(&id.len()) && id.chars().all(is_letter)
+}
+
+/// The trace of a `traceparent` header: the second of four hexadecimal numbers, and not zero.
+fn trace_id(header: &str) -> Option<&str> {
+    let parts: Vec<&str> = header.split('-').collect();
+    let is_hex = |part: &str, length| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    match parts[..] {
+        ["00", trace, parent, flags]
+            if is_hex(trace, 32)
+                && is_hex(parent, 16)
+                && is_hex(flags, 2)
+                && trace.bytes().any(|b| b != b'0') =>
+        {
+            Some(trace)
+        }
+        _ => None,
+    }
 }

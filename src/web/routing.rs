@@ -1,13 +1,15 @@
 //! Routes with Django's manners: each view is protected from forms of other sites, a missing slash at the end is a
 //! redirect, and a method that an address does not take is told which ones it does.
 
+use std::sync::Arc;
+
 use poem::{
     Endpoint, IntoResponse, Request, Response, Route,
     endpoint::{BoxEndpoint, EndpointExt},
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-use super::csrf;
+use super::{csrf, request_log::RouteName};
 use crate::error::AppError;
 
 const READS: &str = "GET, HEAD, OPTIONS";
@@ -53,6 +55,7 @@ fn add(
 ) -> Route {
     let view = Methods {
         methods,
+        route: path.into(),
         view: view.boxed(),
     };
     // Here and not around all: what leads to no view needs no check, and is told so (404, or a redirect).
@@ -81,6 +84,7 @@ fn append_slash(request: Request) -> Response {
 /// A view behind a list of methods.
 struct Methods {
     methods: &'static str,
+    route: Arc<str>,
     view: BoxEndpoint<'static, Response>,
 }
 
@@ -88,6 +92,7 @@ impl Endpoint for Methods {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
+        RouteName::note(&request, &self.route);
         let method = request.method();
         if !self
             .methods

@@ -33,6 +33,7 @@ impl Templates {
                 )
             })
         });
+        environment.add_global("debug", debug);
         if debug {
             environment.set_auto_reload(true);
         }
@@ -55,6 +56,16 @@ impl Templates {
     /// When the template is at fault, or `context` lacks a value.
     pub fn render(&self, name: &str, context: Value) -> Result<String, Error> {
         self.0.get_template(name)?.render(context)
+    }
+
+    /// What a template is made from, as far as it is known.
+    pub fn source(name: &str) -> Option<String> {
+        let embedded = statics::TEMPLATES
+            .iter()
+            .find(|(known, _)| *known == name)?
+            .1;
+        let path = Path::new("templates").join(name);
+        Some(std::fs::read_to_string(path).unwrap_or_else(|_| embedded.to_owned()))
     }
 
     /// Compiles every template; gives the errors of those that do not.

@@ -4,14 +4,15 @@
 use poem::{Request, Response, handler, http::StatusCode};
 
 use super::{
-    cookies,
+    cookies::{self, Jar},
     form::Form,
     hosts::{Origin, is_own_address},
     routing::redirect,
 };
+use crate::settings::CookieSettings;
 
 const COOKIE: &str = "theme";
-/// In seconds.
+/// How long the choice is kept, in seconds.
 const COOKIE_AGE: i64 = 31_536_000;
 
 /// What the pages look like.
@@ -61,14 +62,7 @@ pub fn choose(request: &Request, form: Form) -> Response {
         .filter(|next| is_own_address(next, origin))
         .unwrap_or("/");
     let mut response = redirect(StatusCode::FOUND, next);
-    let now = super::app_of(request).now();
-    let age = cookies::max_age(COOKIE_AGE, now);
-    cookies::set(
-        &mut response,
-        &format!(
-            "{COOKIE}={}{age}; HttpOnly; Path=/; SameSite=Lax",
-            theme.name()
-        ),
-    );
+    let cookie = CookieSettings::new(COOKIE, COOKIE_AGE);
+    Jar::of(request).set(&mut response, &cookie, theme.name(), Some(COOKIE_AGE));
     response
 }

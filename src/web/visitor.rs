@@ -4,27 +4,31 @@ use std::sync::Arc;
 
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
-use super::{app_of, cookies, messages::Messages};
+use super::{
+    app_of,
+    cookies::{self, Jar},
+    messages::Messages,
+};
 use crate::{
     app::App,
     error::AppError,
     sessions::{CookieChange, Session},
 };
 
-const SESSION_COOKIE: &str = "sessionid";
-
 /// Gives each request its session and messages, and writes what became of them.
 pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
-    let session = Arc::new(Session::new(cookies::get(&request, SESSION_COOKIE)));
+    let jar = Jar::of(&request);
+    let name = &app.settings.security.session_cookie.name;
+    let session = Arc::new(Session::new(cookies::get(&request, name)));
     let messages = Arc::new(Messages::new(cookies::get(&request, Messages::COOKIE)));
     request.set_data(session.clone());
     request.set_data(messages.clone());
     let mut response = next.call(request).await?.into_response();
     // An answer that says that nothing was done must not do anything.
     if !response.status().is_server_error() {
-        messages.store(&app, &session, &mut response);
-        save(&app, &session, &mut response).await?;
+        messages.store(&app, &session, jar, &mut response);
+        save(&app, &session, jar, &mut response).await?;
     }
     Ok(response)
 }
@@ -45,22 +49,26 @@ pub fn messages_of(request: &Request) -> &Arc<Messages> {
     request.data().expect("visitor::remember comes first")
 }
 
-async fn save(app: &App, session: &Session, response: &mut Response) -> Result<(), AppError> {
-    let (keys, now) = (&app.settings.security.keys, app.now());
+async fn save(
+    app: &App,
+    session: &Session,
+    jar: Jar,
+    response: &mut Response,
+) -> Result<(), AppError> {
+    let security = &app.settings.security;
     if session.is_accessed() {
         cookies::vary(response);
     }
-    match session.save(app.db.write(), keys, now).await? {
+    let cookie = &security.session_cookie;
+    if security.session_save_every_request {
+        session
+            .load(app.db.write(), &security.keys, app.now())
+            .await?;
+    }
+    match session.save(app.db.write(), security, app.now()).await? {
         CookieChange::None => {}
-        CookieChange::Set(key, lifetime) => {
-            let lifetime = lifetime
-                .map(|age| cookies::max_age(age, now))
-                .unwrap_or_default();
-            let cookie =
-                format!("{SESSION_COOKIE}={key}{lifetime}; HttpOnly; Path=/; SameSite=Lax");
-            cookies::set(response, &cookie);
-        }
-        CookieChange::Delete => cookies::delete(response, SESSION_COOKIE),
+        CookieChange::Set(key, age) => jar.set(response, cookie, &key, age),
+        CookieChange::Delete => jar.delete(response, cookie),
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ on_both_databases! {
         assert_eq!(said.code, 1);
         assert!(said.stderr.starts_with("SystemCheckError: System check identified some issues:\n"), "{}", said.stderr);
         assert_eq!(site.run(["check", "--tag", "templates", "--tag", "settings"]).success().stderr, "");
-        assert_eq!(site.run(["check", "--list-tags"]).success().stdout, "admin\ndatabase\nmigrations\nsettings\ntemplates\n");
+        assert_eq!(site.run(["check", "--list-tags"]).success().stdout, "admin\ndatabase\nmigrations\nsecurity\nsettings\ntemplates\n");
     }
 }
 

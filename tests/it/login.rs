@@ -60,7 +60,7 @@ on_both_databases! {
         reply.assert_redirect(302, "/admin/polls_app/question/?q=a&o=1");
         let cookies: Vec<&str> = reply.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
         let cookie = cookies.iter().find(|cookie| cookie.starts_with("sessionid=")).unwrap();
-        assert!(cookie.ends_with("; expires=Fri, 04 Dec 2026 12:00:00 GMT; Max-Age=1209600; HttpOnly; Path=/; SameSite=Lax"), "{cookie}");
+        assert!(cookie.ends_with("; expires=Fri, 04 Dec 2026 12:00:00 GMT; HttpOnly; Max-Age=1209600; Path=/; SameSite=Lax"), "{cookie}");
         assert_ne!(visitor.cookie("csrftoken").unwrap(), secret);
         assert_eq!(reply.header("vary"), Some("Cookie"));
         assert_eq!(reply.header("cache-control"), Some("max-age=0, no-cache, no-store, must-revalidate, private"));

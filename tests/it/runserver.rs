@@ -133,7 +133,7 @@ async fn a_second_signal_ends_it_at_once() {
         "{:?}",
         start.elapsed()
     );
-    assert!(log.contains("stopped at the second signal"), "{log}");
+    assert!(log.contains("stopped at once"), "{log}");
 }
 
 #[tokio::test]

@@ -101,7 +101,11 @@ async fn bad_values_are_refused_with_a_sentence_that_names_them() {
             "*.example.com",
             "ALLOWED_HOSTS has the entry \"*.example.com\": ",
         ),
-        ("BIND", "127.0.0.1:99999", "BIND cannot be used: "),
+        (
+            "BIND",
+            "127.0.0.1:99999",
+            "BIND has the entry \"127.0.0.1:99999\": ",
+        ),
         (
             "DEBUG",
             "perhaps",
@@ -204,7 +208,7 @@ async fn a_weak_key_is_a_warning_and_debug_mode_needs_none() {
 async fn a_bad_address_to_listen_on_names_its_variable() {
     for bad in ["nonsense", "99999"] {
         let sentence = format!(
-            "BIND cannot be used: \"{bad}\" is not a valid port number or address:port pair."
+            "BIND has the entry \"{bad}\": \"{bad}\" is not a valid port number or address:port pair."
         );
         site()
             .await

@@ -28,6 +28,7 @@ fn every_class_has_a_rule() {
         "vendor/tabler.css",
         "polls_app/style.css",
         "admin/style.css",
+        "debug/style.css",
     ]
     .map(|name| fs::read_to_string(root.join("assets").join(name)).unwrap());
     let styles = styles.concat();

@@ -10,6 +10,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
 use sea_orm::{ConnectionTrait, DbErr, Statement, sea_query::SelectStatement};
 
 use super::{ChangeList, count, limited};
@@ -48,7 +52,16 @@ pub struct PageMap {
 
 /// The maps of the tables that are long.
 #[derive(Debug, Default)]
-pub struct PageMaps(Mutex<HashMap<&'static str, PageMap>>);
+pub struct PageMaps {
+    maps: Mutex<HashMap<&'static str, PageMap>>,
+    lookups: Family<LookupLabels, Counter>,
+}
+
+/// What was found of a map.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LookupLabels {
+    result: &'static str,
+}
 
 impl PageMaps {
     /// The map of a model's table, if it is longer than what is counted. A map that is too old is still used, while
@@ -63,6 +76,12 @@ impl PageMaps {
         now: DateTime<Utc>,
     ) -> Result<Option<PageMap>, DbErr> {
         let known = self.maps().get(model.table).cloned();
+        let result = match &known {
+            Some(map) if now - map.taken < MAP_AGE => "fresh",
+            Some(_) => "old",
+            None => "none",
+        };
+        self.lookups.get_or_create(&LookupLabels { result }).inc();
         match known {
             Some(map) if now - map.taken < MAP_AGE => Ok(Some(map)),
             Some(map) => {
@@ -89,6 +108,11 @@ impl PageMaps {
     /// Says that objects of a table are gone: the next who asks takes a new map.
     pub fn forget(&self, table: &str) {
         self.maps().remove(table);
+    }
+
+    /// How often a map was looked for, by what was found.
+    pub fn lookups(&self) -> &Family<LookupLabels, Counter> {
+        &self.lookups
     }
 
     async fn take(
@@ -128,7 +152,7 @@ impl PageMaps {
     }
 
     fn maps(&self) -> MutexGuard<'_, HashMap<&'static str, PageMap>> {
-        self.0.lock().expect("no holder panics")
+        self.maps.lock().expect("no holder panics")
     }
 }
 

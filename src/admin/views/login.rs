@@ -84,7 +84,7 @@ pub async fn login(
                     INDEX
                 };
                 let mut response = redirect(StatusCode::FOUND, next);
-                csrf::rotate(&mut response, app.now());
+                csrf::rotate(&mut response, request);
                 return Ok(response);
             }
             Outcome::Throttled(wait) => {

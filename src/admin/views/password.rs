@@ -78,7 +78,7 @@ pub async fn change(
             tx.commit().await?;
             keep_session(app, &page.session, &encoded);
             let mut response = redirect(StatusCode::FOUND, "/admin/password_change/done/");
-            csrf::rotate(&mut response, app.now());
+            csrf::rotate(&mut response, request);
             return Ok(response);
         }
     }

@@ -107,7 +107,7 @@ pub async fn change_password(
             let mut response = redirect(StatusCode::FOUND, &model.object_url(id, "change"));
             if staff.row.id == id {
                 keep_session(app, &page.session, &encoded);
-                csrf::rotate(&mut response, app.now());
+                csrf::rotate(&mut response, request);
             }
             return Ok(response);
         }

@@ -1,37 +1,79 @@
-use std::{collections::BTreeSet, net::SocketAddr, process::ExitCode};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use chrono::Utc;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-};
 
 use crate::{
     app::{App, admin_site},
     checks::{self, Tag},
-    cli::Context,
-    migrations,
-    settings::{ServerSettings, check_bind},
+    cli::{Context, signals::Signals},
+    metrics, migrations,
+    server::{
+        Server,
+        listen::{self, Listener},
+        tls::Tls,
+    },
+    settings::{Bind, ServerOptions, Settings, load_env_file},
     web,
 };
 
 /// Check the system, then serve the site until CONTROL-C or SIGTERM.
+///
+/// Options are taken from the flags, then from the variables named in brackets, then from the file. SIGTERM and SIGINT end
+/// the server when what is in flight is finished, a second one or SIGQUIT at once; SIGHUP lets it read its file, .env and
+/// certificate again.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::doc_markdown,
+    reason = "these are help texts, where backticks would show"
+)]
 pub struct Args {
-    /// Where to listen: ADDR:PORT or PORT; default BIND, or 127.0.0.1:8000.
-    #[arg(value_name = "ADDR:PORT")]
+    /// Where to listen: ADDR:PORT, PORT or unix:PATH; instead of --bind.
+    #[arg(value_name = "ADDR:PORT", conflicts_with = "bind")]
     address: Option<String>,
+    /// A file with options, in TOML, under the names of the long flags with _ for - [POLLS_CONFIG].
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the options and the system, and end.
+    #[arg(long)]
+    check_config: bool,
+    /// Print the options that are in force as such a file, and end.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    options: ServerOptions,
 }
 
 impl Args {
+    /// The options that are in force.
+    fn settle(&self) -> anyhow::Result<ServerOptions> {
+        let mut flags = self.options.clone();
+        if let Some(address) = &self.address {
+            // Django's words are an error of the command, not of the command line.
+            let bind: anyhow::Result<Bind> = address.parse();
+            flags.bind.push(bind.map_err(|error| anyhow!("{error}."))?);
+        }
+        flags.settle(self.config.as_deref())
+    }
+
+    /// The settings with the options that are in force.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        Settings::with_options(&self.settle()?)
+    }
+
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = context.settings.clone();
+        if self.print_config {
+            write!(
+                context.out,
+                "{}",
+                toml::to_string(&settings.server.to_options())?
+            )?;
+            return Ok(ExitCode::SUCCESS);
+        }
         if settings.security.allowed_hosts.is_empty() {
             bail!("You must set settings.ALLOWED_HOSTS if DEBUG is False.");
         }
-        let address = listen_address(self.address.as_deref(), &settings.server).await?;
-        let graceful_timeout = settings.server.graceful_timeout;
         if context.is_talkative() {
             writeln!(context.out, "Performing system checks...\n")?;
         }
@@ -45,6 +87,10 @@ impl Args {
         )? {
             return Ok(ExitCode::FAILURE);
         }
+        let tls = settings.server.tls.as_ref().map(Tls::load).transpose()?;
+        if self.check_config {
+            return Ok(ExitCode::SUCCESS);
+        }
         let app = App::build(settings, admin_site(), Utc::now)
             .await
             .with_context(|| {
@@ -55,62 +101,100 @@ impl Args {
             })?;
         context.databases.push(app.db.write().clone());
         notice_unapplied(context, &app).await?;
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("cannot listen on {address}"))?;
-        let address = listener.local_addr()?;
-        if context.is_talkative() {
-            let source = match &context.env_file {
-                Some(file) => format!("settings '{}'", file.display()),
-                None => "settings from the environment".to_owned(),
-            };
-            writeln!(context.out, "{}", Utc::now().format("%B %d, %Y - %H:%M:%S"))?;
-            writeln!(
-                context.out,
-                "polls version {}, using {source}",
-                env!("CARGO_PKG_VERSION")
-            )?;
-            writeln!(context.out, "Starting server at http://{address}/")?;
-            writeln!(context.out, "Quit the server with CONTROL-C.")?;
-            context.out.flush()?;
-        }
-        let (mut first, mut second) = (Signals::new()?, Signals::new()?);
-        let stop = async {
-            first.next().await;
+        // From here on, a signal finds somebody who listens.
+        let mut signals = Signals::new()?;
+        let server = Server::new(
+            app.live.clone(),
+            app.settings.security.trusted_proxies.clone(),
+            tls.clone(),
+            app.draining(),
+        );
+        serve_metrics(&app, &server).await?;
+        let listeners = listen::open(&app.settings.server).await?;
+        greet(context, &listeners, tls.is_some())?;
+        notify(sd_notify::NotifyState::Ready);
+        let reload = || match self.reload(context, &app, tls.as_ref()) {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(error) => tracing::error!("not reloaded, all stays as it was: {error:#}"),
+        };
+        let stop = || {
             app.drain();
+            notify(sd_notify::NotifyState::Stopping);
             tracing::info!("stopping: finishing what is in flight");
         };
-        let impatience = async {
-            second.next().await;
-            second.next().await;
-        };
         tokio::select! {
-            () = web::server::serve(listener, web::router(app.clone()), stop, graceful_timeout) => Ok(ExitCode::SUCCESS),
-            () = impatience => bail!("stopped at the second signal, without waiting for what was in flight."),
+            () = server.serve(listeners, web::router(app.clone())) => Ok(ExitCode::SUCCESS),
+            () = signals.obey(reload, stop) => bail!("stopped at once, without waiting for what was in flight."),
         }
+    }
+
+    /// Reads again what may change while the server runs.
+    fn reload(&self, context: &Context, app: &App, tls: Option<&Tls>) -> anyhow::Result<()> {
+        load_env_file(context.settings.env_file.as_deref())?;
+        let settings = self.settings()?;
+        if let (Some(tls), Some(files)) = (tls, &settings.server.tls) {
+            tls.reload(files)?;
+        }
+        context.log.set_filter(&settings.log.filter)?;
+        app.live.set(settings.server);
+        Ok(())
     }
 }
 
-/// The signals that end the server.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+/// Tells a supervisor as systemd, if there is one.
+fn notify(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the supervisor could not be told");
+    }
 }
 
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+/// Lets those who ask for metrics have them, on a listener of their own that is not a visitors'.
+async fn serve_metrics(app: &Arc<App>, server: &Server) -> anyhow::Result<()> {
+    let settings = &app.settings.server;
+    let Some(bind) = &settings.metrics_bind else {
+        return Ok(());
+    };
+    let listeners = listen::open_one(bind, settings)
+        .await
+        .context("METRICS_BIND cannot be used")?;
+    for listener in &listeners {
+        tracing::info!("metrics at {}", listener.name());
     }
+    let site = metrics::router(app.clone(), server.clone());
+    // It ends with the process: whoever watches the end wants to see it.
+    let server = server.without_tls();
+    tokio::spawn(async move { server.serve(listeners, site).await });
+    Ok(())
+}
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+fn greet(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow::Result<()> {
+    if !context.is_talkative() {
+        return Ok(());
+    }
+    let source = match &context.settings.env_file {
+        Some(file) => format!("settings '{}'", file.display()),
+        None => "settings from the environment".to_owned(),
+    };
+    writeln!(context.out, "{}", Utc::now().format("%B %d, %Y - %H:%M:%S"))?;
+    writeln!(
+        context.out,
+        "polls version {}, using {source}",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    let scheme = if is_tls { "https" } else { "http" };
+    for listener in listeners {
+        match listener {
+            Listener::Tcp(_) => writeln!(
+                context.out,
+                "Starting server at {scheme}://{}/",
+                listener.name()
+            )?,
+            Listener::Unix(..) => writeln!(context.out, "Starting server at {}", listener.name())?,
         }
     }
+    writeln!(context.out, "Quit the server with CONTROL-C.")?;
+    context.out.flush()?;
+    Ok(())
 }
 
 /// Says what `migrate` would have to do, if anything.
@@ -135,19 +219,4 @@ async fn notice_unapplied(context: &mut Context, app: &App) -> anyhow::Result<()
         unapplied.len(),
     )?;
     Ok(())
-}
-
-/// Where the server listens: at the address that was given, or as `BIND` says.
-pub async fn listen_address(
-    given: Option<&str>,
-    settings: &ServerSettings,
-) -> anyhow::Result<SocketAddr> {
-    let text = given.unwrap_or(&settings.bind);
-    check_bind(text)?;
-    if let Ok(port) = text.parse() {
-        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
-    }
-    let unknown = || format!("\"{text}\" is not known here");
-    let mut found = tokio::net::lookup_host(text).await.with_context(unknown)?;
-    found.next().with_context(unknown)
 }

@@ -11,7 +11,10 @@ use polls::{
     entities::{
         choice, content_type, log_entry, permission, question, user, user_user_permissions,
     },
-    settings::{SecuritySettings, ServerSettings, Settings, loopback},
+    settings::{
+        HeaderSettings, LogSettings, MAX_BODY, MAX_FIELDS, SecuritySettings, ServerOptions,
+        ServerSettings, Settings, csrf_cookie, loopback, session_cookie,
+    },
     signing::Keys,
     web,
 };
@@ -50,6 +53,7 @@ pub struct TestQuestion {
 pub fn settings(database: &TestDatabase) -> Settings {
     Settings {
         debug: false,
+        env_file: None,
         time_zone: chrono_tz::Tz::UTC,
         database: database.settings(),
         security: SecuritySettings {
@@ -64,10 +68,21 @@ pub fn settings(database: &TestDatabase) -> Settings {
                 "https://one.example".to_owned(),
             ],
             trusted_proxies: loopback(),
+            use_x_forwarded_host: false,
+            csrf_header: "x-csrftoken".to_owned(),
+            session_cookie: session_cookie(),
+            session_expire_at_browser_close: false,
+            session_save_every_request: false,
+            csrf_cookie: csrf_cookie(),
+            headers: HeaderSettings::default(),
+            data_upload_max_memory_size: MAX_BODY,
+            data_upload_max_number_fields: MAX_FIELDS,
         },
-        server: ServerSettings {
-            bind: "127.0.0.1:0".to_owned(),
-            graceful_timeout: std::time::Duration::from_secs(5),
+        server: ServerSettings::new(&ServerOptions::default()).unwrap(),
+        log: LogSettings {
+            json: false,
+            filter: "off".to_owned(),
+            traces: None,
         },
     }
 }

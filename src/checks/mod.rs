@@ -1,5 +1,7 @@
 //! What `check` and the start of the server verify, in the form of Django's system checks.
 
+mod deploy;
+
 use std::io::{self, Write};
 
 use migration::DbBackend;
@@ -26,6 +28,8 @@ pub enum Tag {
     Database,
     /// Have all migrations been applied?
     Migrations,
+    /// Is the site fit for the internet? Checked with --deploy only.
+    Security,
     /// Are the settings sound?
     Settings,
     /// Do all templates compile?
@@ -87,7 +91,13 @@ pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
     if tags.contains(&Tag::Templates) {
         check_templates(settings, &mut messages);
     }
-    if tags.contains(&Tag::Database) || tags.contains(&Tag::Migrations) {
+    if tags.contains(&Tag::Security) {
+        deploy::check_settings(settings, &mut messages);
+    }
+    if [Tag::Database, Tag::Migrations, Tag::Security]
+        .iter()
+        .any(|tag| tags.contains(tag))
+    {
         check_database(settings, tags, &mut messages).await;
     }
     messages
@@ -221,6 +231,9 @@ async fn ask_database(
                 Some("Upgrade it to PostgreSQL 13 or later."),
             ));
         }
+    }
+    if tags.contains(&Tag::Security) {
+        deploy::check_role(db, messages).await?;
     }
     if tags.contains(&Tag::Migrations) {
         let unapplied = migrations::unapplied(db).await?;

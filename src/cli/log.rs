@@ -1,0 +1,73 @@
+//! The log: on standard error, as text or JSON, with a filter that may change while the program runs; and the traces.
+
+use std::io::{self, IsTerminal};
+
+use anyhow::anyhow;
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::Targets,
+    layer::{Layer, SubscriberExt},
+    reload,
+    util::SubscriberInitExt,
+};
+
+use crate::{settings::LogSettings, telemetry::Traces};
+
+/// The log that has been started.
+#[derive(Debug)]
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// What sends traces, if they are sent.
+    pub traces: Option<Traces>,
+}
+
+impl Log {
+    /// Begins; `is_server` says whether there will be traces to send.
+    ///
+    /// # Errors
+    /// When the filter cannot be read.
+    pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
+        let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
+        // A log that cannot be written must not stop the work: the subscriber's own complaint about it would panic.
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .log_internal_errors(false);
+        let lines = if settings.json {
+            lines.json().boxed()
+        } else {
+            lines
+                .with_ansi(!no_color && io::stderr().is_terminal())
+                .boxed()
+        };
+        let traces = settings.traces.as_ref().filter(|_| is_server);
+        let traces = traces.map(Traces::new).transpose()?;
+        let spans = traces.as_ref().map(|traces| {
+            tracing_opentelemetry::layer()
+                .with_tracer(traces.tracer())
+                .with_filter(Targets::new().with_target("polls", Level::DEBUG))
+        });
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .with(spans)
+            .init();
+        Ok(Self {
+            filter: handle,
+            traces,
+        })
+    }
+
+    /// Changes what is logged.
+    ///
+    /// # Errors
+    /// When the filter cannot be read; what was in force remains so.
+    pub fn set_filter(&self, filter: &str) -> anyhow::Result<()> {
+        Ok(self.filter.reload(parse(filter)?)?)
+    }
+}
+
+fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::builder()
+        .parse(filter)
+        .map_err(|error| anyhow!("RUST_LOG cannot be read: {error}."))
+}

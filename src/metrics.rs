@@ -1,0 +1,267 @@
+//! What an operator can watch, in the OpenMetrics text format (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+//! Who counts something owns the counter; this is where they meet.
+
+use std::{
+    fs,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use poem::{
+    Endpoint, EndpointExt, IntoResponse, Response, Route, handler,
+    http::{Method, StatusCode, header},
+    web::Data,
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use crate::{app::App, server::Server};
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Seconds: a page from the database takes about one thousandth, a password's hash about a quarter.
+const BUCKETS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+/// Ticks of a second in `/proc` (`USER_HZ`, 100 on all of Linux's platforms that Rust knows).
+const TICKS: f64 = 100.0;
+const PAGE_SIZE: i64 = 4096;
+
+/// What tells requests apart: few values each, whatever visitors send.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    method: &'static str,
+    route: Arc<str>,
+    status: u16,
+}
+
+/// What tells times apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    route: Arc<str>,
+}
+
+/// The requests' own metrics.
+#[derive(Debug, Clone)]
+pub struct RequestMetrics {
+    total: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    in_flight: Gauge,
+}
+
+impl Default for RequestMetrics {
+    fn default() -> Self {
+        Self {
+            total: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            in_flight: Gauge::default(),
+        }
+    }
+}
+
+impl RequestMetrics {
+    /// Counts a request in; it is counted out when what is returned is dropped, answered or not.
+    pub fn begin(&self) -> RequestInFlight {
+        self.in_flight.inc();
+        RequestInFlight(self.in_flight.clone())
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, method: &Method, route: &Arc<str>, status: StatusCode, took: Duration) {
+        let labels = RequestLabels {
+            method: known_method(method),
+            route: route.clone(),
+            status: status.as_u16(),
+        };
+        self.total.get_or_create(&labels).inc();
+        let labels = RouteLabels {
+            route: route.clone(),
+        };
+        self.seconds
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct RequestInFlight(Gauge);
+
+impl Drop for RequestInFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A method, if it is one of the usual: visitors may make up any number.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The site of those who ask for metrics.
+pub fn router(app: Arc<App>, server: Server) -> impl Endpoint<Output = Response> {
+    let exporter = Arc::new(Exporter::new(app, server));
+    let route = Route::new().at("/metrics", poem::get(export).head(export));
+    route.data(exporter).map_to_response()
+}
+
+#[handler]
+fn export(Data(exporter): Data<&Arc<Exporter>>) -> Response {
+    match exporter.text() {
+        Ok(text) => text
+            .with_header(header::CONTENT_TYPE, CONTENT_TYPE)
+            .into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// All metrics, and what has to be looked up when somebody asks.
+struct Exporter {
+    app: Arc<App>,
+    server: Server,
+    registry: Registry,
+    connections: Gauge,
+    pool_open: Gauge,
+    pool_idle: Gauge,
+    memory: Gauge,
+    files: Gauge,
+    cpu: Gauge<f64, AtomicU64>,
+}
+
+impl Exporter {
+    fn new(app: Arc<App>, server: Server) -> Self {
+        let mut registry = Registry::default();
+        let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("polls_build", "The program", info);
+        let requests = &app.requests;
+        registry.register(
+            "polls_http_requests",
+            "Requests answered",
+            requests.total.clone(),
+        );
+        registry.register_with_unit(
+            "polls_http_request_duration",
+            "Time from a request to its answer",
+            Unit::Seconds,
+            requests.seconds.clone(),
+        );
+        registry.register(
+            "polls_http_requests_in_flight",
+            "Requests being answered",
+            requests.in_flight.clone(),
+        );
+        registry.register(
+            "polls_connections_refused",
+            "Connections and requests refused before there was anything to answer",
+            server.refused.clone(),
+        );
+        let votes = app.votes.counters();
+        registry.register(
+            "polls_votes",
+            "Votes that are in the database",
+            votes.taken.clone(),
+        );
+        registry.register(
+            "polls_votes_failed",
+            "Votes that could not be written",
+            votes.failed.clone(),
+        );
+        registry.register(
+            "polls_vote_commits",
+            "Transactions that wrote votes",
+            votes.commits.clone(),
+        );
+        registry.register(
+            "polls_login_failures",
+            "Logins with a wrong name or password",
+            app.logins.failed.clone(),
+        );
+        registry.register(
+            "polls_logins_throttled",
+            "Logins refused because too many had failed",
+            app.logins.throttled.clone(),
+        );
+        registry.register(
+            "polls_page_maps",
+            "Looks at the kept maps of long lists, by what was found",
+            app.page_maps.lookups().clone(),
+        );
+        let database = app.db.write().health();
+        registry.register(
+            "polls_database_retries",
+            "Statements tried once more after a lost connection",
+            database.retries.clone(),
+        );
+        registry.register(
+            "polls_database_timeouts",
+            "Statements that the database did not answer in time",
+            database.timeouts.clone(),
+        );
+        let mut gauge = |name: &str, help: &str| {
+            let gauge: Gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let connections = gauge("polls_connections", "Open connections of visitors");
+        let pool_open = gauge(
+            "polls_database_connections",
+            "Open connections to the database",
+        );
+        let pool_idle = gauge(
+            "polls_database_connections_idle",
+            "Those that are not in use",
+        );
+        let memory = gauge("process_resident_memory_bytes", "Memory in use");
+        let files = gauge("process_open_fds", "Open file descriptors");
+        let cpu = Gauge::default();
+        registry.register("process_cpu_seconds", "Processor time used", cpu.clone());
+        Self {
+            app,
+            server,
+            registry,
+            connections,
+            pool_open,
+            pool_idle,
+            memory,
+            files,
+            cpu,
+        }
+    }
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.connections.set(number(self.server.connection_count()));
+        let (open, idle) = self.app.db.write().pool_size();
+        self.pool_open.set(number(open));
+        self.pool_idle.set(number(idle));
+        if let Some((seconds, bytes)) = usage() {
+            self.cpu.set(seconds);
+            self.memory.set(bytes);
+        }
+        self.files
+            .set(fs::read_dir("/proc/self/fd").map_or(0, |files| number(files.count())));
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Processor time in seconds and memory in bytes, of this process (`man 5 proc_pid_stat`).
+fn usage() -> Option<(f64, i64)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is a name and may hold anything, the first closing bracket from the end ends it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<i64>().ok();
+    let ticks = field(14)? + field(15)?;
+    #[expect(clippy::cast_precision_loss, reason = "ticks of a process fit")]
+    let seconds = ticks as f64 / TICKS;
+    Some((seconds, field(24)? * PAGE_SIZE))
+}

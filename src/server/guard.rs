@@ -1,0 +1,384 @@
+//! A connection between the socket and the HTTP parser: it lets through what is sound, one request at a time, and gives
+//! up on whoever takes too long.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+use tokio_util::bytes::{Buf, BytesMut};
+
+use super::{
+    fault::Fault,
+    framing::{Found, Framing, Limits},
+};
+
+/// Read from the socket at once, in bytes.
+const PIECE: usize = 4096;
+/// What is kept of further requests while one is answered, in bytes. Who sends more has to wait.
+const MAX_WAITING: usize = 16 * 1024;
+/// How long an answer may find no way to the visitor.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a connection begins with that speaks HTTP/2 without TLS (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// How long a visitor may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a head.
+    pub head: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+}
+
+/// How many requests of a connection are being answered. The connection's two ends share it.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    requests: AtomicUsize,
+    reader: AtomicWaker,
+}
+
+impl InFlight {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.requests.load(Ordering::Acquire)
+    }
+}
+
+/// One of the requests that are being answered. Ends with the answer's last byte.
+#[derive(Debug)]
+pub struct Turn(Arc<InFlight>);
+
+impl Turn {
+    /// For a request whose beginning the guard has counted.
+    pub fn counted(in_flight: &Arc<InFlight>) -> Self {
+        Self(in_flight.clone())
+    }
+
+    /// For a request that begins now.
+    pub fn begin(in_flight: &Arc<InFlight>) -> Self {
+        in_flight.requests.fetch_add(1, Ordering::AcqRel);
+        Self(in_flight.clone())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        self.0.reader.wake();
+    }
+}
+
+/// An answer's body that holds its turn.
+#[derive(Debug)]
+pub struct Answer<B> {
+    body: B,
+    _turn: Turn,
+}
+
+impl<B> Answer<B> {
+    /// The body and its turn.
+    pub fn new(body: B, turn: Turn) -> Self {
+        Self { body, _turn: turn }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The connection.
+#[derive(Debug)]
+pub struct Guard<S> {
+    stream: S,
+    /// What has come and was not passed on.
+    waiting: BytesMut,
+    /// How much of it may be passed on.
+    sound: usize,
+    /// Of HTTP/1.1; HTTP/2 has frames of its own, which its parser checks.
+    framing: Option<Framing>,
+    in_flight: Arc<InFlight>,
+    patience: Patience,
+    /// When the visitor has been waited for long enough. Set while nothing is being answered.
+    deadline: Option<Instant>,
+    is_idle: bool,
+    alarm: Pin<Box<Sleep>>,
+    /// Runs while the visitor takes nothing of an answer.
+    write_alarm: Option<Pin<Box<Sleep>>>,
+    fault: Option<Fault>,
+}
+
+/// What a visitor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 or HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Guards a stream of which `waiting` has been read already.
+    pub fn new(stream: S, waiting: BytesMut, limits: Limits, patience: Patience) -> Self {
+        let deadline = Instant::now() + patience.head;
+        Self {
+            stream,
+            waiting,
+            sound: 0,
+            framing: Some(Framing::new(limits)),
+            in_flight: Arc::default(),
+            patience,
+            deadline: Some(deadline),
+            is_idle: false,
+            alarm: Box::pin(tokio::time::sleep_until(deadline)),
+            write_alarm: None,
+            fault: None,
+        }
+    }
+
+    /// The requests that are being answered.
+    pub fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
+    /// Waits for the first request: until then a connection needs no parser, which would cost more than the connection
+    /// itself. `None` when the visitor leaves without a word.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    pub async fn first_request(&mut self) -> Result<Option<Protocol>, Fault> {
+        std::future::poll_fn(|context| self.poll_first_request(context)).await
+    }
+
+    fn poll_first_request(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Protocol>, Fault>> {
+        loop {
+            let seen = self.waiting.len().min(HTTP2_PREFACE.len());
+            if seen > 0 && self.waiting[..seen] == HTTP2_PREFACE[..seen] {
+                if seen == HTTP2_PREFACE.len() {
+                    self.speak_http2();
+                    return Poll::Ready(Ok(Some(Protocol::Http2)));
+                }
+            } else if seen > 0 {
+                match self.examine() {
+                    Ok(true) => return Poll::Ready(Ok(Some(Protocol::Http1))),
+                    Ok(false) => {}
+                    Err(fault) => return Poll::Ready(Err(fault)),
+                }
+            }
+            match ready!(self.poll_fill(context)) {
+                Ok(0) => return Poll::Ready(Ok(None)),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(self.fault.take().map_or(Ok(None), Err)),
+            }
+        }
+    }
+
+    /// Checks nothing from here on but the time.
+    pub fn speak_http2(&mut self) {
+        self.framing = None;
+    }
+
+    /// What made the connection end, if it was the visitor's doing and has not been answered.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    /// The stream, to say good-bye.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// Finds out how much of what has come may be passed on; whether there is any.
+    fn examine(&mut self) -> Result<bool, Fault> {
+        let Some(framing) = &mut self.framing else {
+            self.sound = self.waiting.len();
+            return Ok(self.sound > 0);
+        };
+        loop {
+            if framing.is_at_end() {
+                if self.in_flight.count() > 0 {
+                    return Ok(false);
+                }
+                framing.next_request();
+                self.is_idle = true;
+                self.deadline = Some(Instant::now() + self.patience.idle);
+            }
+            let was_in_head = framing.is_in_head();
+            match framing.look(&self.waiting)? {
+                Found::Nothing(count) => self.waiting.advance(count),
+                Found::More => {
+                    // From its first byte on, a head has its own time.
+                    if was_in_head && self.is_idle && !self.waiting.is_empty() {
+                        self.is_idle = false;
+                        self.deadline = Some(Instant::now() + self.patience.head);
+                    }
+                    return Ok(false);
+                }
+                Found::Bytes(count) => {
+                    if was_in_head {
+                        self.in_flight.requests.fetch_add(1, Ordering::AcqRel);
+                        self.deadline = None;
+                    }
+                    self.sound = count;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// Reads from the socket; gives how much has come, 0 at its end.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.waiting.len() >= MAX_WAITING && self.in_flight.count() > 0 {
+            return Poll::Pending;
+        }
+        let mut piece = [0; PIECE];
+        let mut buffer = ReadBuf::new(&mut piece);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
+            Poll::Ready(()) => {
+                self.waiting.extend_from_slice(buffer.filled());
+                Poll::Ready(Ok(buffer.filled().len()))
+            }
+            Poll::Pending => self.poll_deadline(context),
+        }
+    }
+
+    fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.framing.is_none() {
+            // On HTTP/2 requests come and go without the guard.
+            self.deadline = match (self.in_flight.count(), self.deadline) {
+                (0, None) => Some(Instant::now() + self.patience.idle),
+                (0, deadline) => deadline,
+                _ => None,
+            };
+        }
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        if self.alarm.deadline() != deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        ready!(self.alarm.as_mut().poll(context));
+        // Who has begun a request is told; a connection that only rests is closed without a word, as browsers expect.
+        if !self.waiting.is_empty() && self.framing.is_some() {
+            self.fault = Some(Fault::HeadTooSlow);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.sound > 0 {
+                let count = this.sound.min(buffer.remaining());
+                buffer.put_slice(&this.waiting[..count]);
+                this.waiting.advance(count);
+                this.sound -= count;
+                return Poll::Ready(Ok(()));
+            }
+            // Before the count is read: an answer that ends in between wakes this task again.
+            this.in_flight.reader.register(context.waker());
+            match this.examine() {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(fault) => {
+                    this.fault = Some(fault);
+                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+                }
+            }
+            // While a request is answered, only to notice that the visitor has gone.
+            if ready!(this.poll_fill(context))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Gives up on a visitor who takes nothing.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_alarm = None;
+            return written;
+        }
+        let alarm = self
+            .write_alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        ready!(alarm.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, written)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.watch(context, written)
+    }
+}

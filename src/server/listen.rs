@@ -1,0 +1,227 @@
+//! Sockets: those that the settings name, or those that systemd hands over.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdTcpListener},
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+};
+
+use crate::settings::{Bind, Mode, ServerSettings};
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub enum Listener {
+    /// On an address of the network.
+    Tcp(TcpListener),
+    /// On a path. The file goes with the listener, unless it came from systemd.
+    Unix(UnixListener, Option<SocketFile>),
+}
+
+/// A connection as it was accepted.
+#[derive(Debug)]
+pub enum Stream {
+    /// From an address of the network.
+    Tcp(TcpStream),
+    /// From this machine.
+    Unix(UnixStream),
+}
+
+/// The file of a Unix socket, removed at the end.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Opens what the settings name; what systemd hands over (`LISTEN_FDS`) takes its place.
+///
+/// # Errors
+/// When an address is not known or cannot be listened on; the sentence names it.
+pub async fn open(settings: &ServerSettings) -> anyhow::Result<Vec<Listener>> {
+    let handed_over = handed_over().context("the sockets that were handed over are of no use")?;
+    if !handed_over.is_empty() {
+        return Ok(handed_over);
+    }
+    let mut listeners = Vec::new();
+    for bind in &settings.bind {
+        listeners.extend(open_one(bind, settings).await?);
+    }
+    Ok(listeners)
+}
+
+/// Opens all that one address means: a name may have several.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_one(bind: &Bind, settings: &ServerSettings) -> anyhow::Result<Vec<Listener>> {
+    if let Bind::Unix(path) = bind {
+        let listener = listen_unix(path, settings.socket_mode)
+            .with_context(|| format!("cannot listen on {bind}"))?;
+        return Ok(vec![listener]);
+    }
+    let mut listeners = Vec::new();
+    for address in bind.resolve().await? {
+        let listener =
+            listen_tcp(address, settings).with_context(|| format!("cannot listen on {address}"))?;
+        listeners.push(Listener::Tcp(listener));
+    }
+    Ok(listeners)
+}
+
+fn listen_tcp(address: SocketAddr, settings: &ServerSettings) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Connections of a server that has just ended must not keep the next from starting.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(settings.reuse_port)?;
+    socket.bind(address)?;
+    socket.listen(settings.backlog)
+}
+
+fn listen_unix(path: &Path, mode: Mode) -> io::Result<Listener> {
+    let is_socket = path
+        .symlink_metadata()
+        .is_ok_and(|file| file.file_type().is_socket());
+    // A server that was killed leaves its socket behind; one that runs answers.
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    let file = SocketFile(path.to_owned());
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?;
+    Ok(Listener::Unix(listener, Some(file)))
+}
+
+/// The sockets that systemd, or another supervisor with its manners, has opened for this process.
+fn handed_over() -> io::Result<Vec<Listener>> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..sockets.len() {
+        // One that is not of the first kind is left for the next question.
+        let tcp: io::Result<Option<StdTcpListener>> = sockets.take_tcp_listener(index);
+        if let Ok(Some(listener)) = tcp {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Tcp(TcpListener::from_std(listener)?));
+        } else if let Some(listener) = sockets.take_unix_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(Listener::Unix(UnixListener::from_std(listener)?, None));
+        }
+    }
+    Ok(listeners)
+}
+
+impl Listener {
+    /// Where it listens: an address, or `unix:` and a path.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+            Self::Unix(listener, _) => {
+                let address = listener.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                format!("unix:{}", path.unwrap_or(Path::new("?")).display())
+            }
+        }
+    }
+
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// When there is no file descriptor left for it, say.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        std::future::poll_fn(|context| self.poll_accept(context)).await
+    }
+
+    /// A connection, if one waits.
+    pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| {
+                // An answer is written whole: waiting for more to send with it would only delay it.
+                let _ = stream.set_nodelay(true);
+                Stream::Tcp(stream)
+            }),
+            Self::Unix(listener, _) => listener
+                .poll_accept(context)
+                .map_ok(|(stream, _)| Stream::Unix(stream)),
+        }
+    }
+}
+
+impl Stream {
+    /// Who is at the other end; nobody who has an address, on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sockets keep nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! TLS from files of certificate and key, which may be replaced while the server runs.
+
+use std::sync::{Arc, RwLock};
+
+use anyhow::Context as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector, client,
+    rustls::{
+        ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    },
+};
+
+use crate::settings::TlsFiles;
+
+/// The certificate in force.
+#[derive(Clone)]
+pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// When they cannot be read, or do not belong together.
+    pub fn load(files: &TlsFiles) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(RwLock::new(read(files)?))))
+    }
+
+    /// Reads the files again, for the connections that come. Those that are open keep what they began with.
+    ///
+    /// # Errors
+    /// As [`Tls::load`]; what was in force remains so.
+    pub fn reload(&self, files: &TlsFiles) -> anyhow::Result<()> {
+        let config = read(files)?;
+        *self
+            .0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = config;
+        Ok(())
+    }
+
+    /// What a connection begins with.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let config = self
+            .0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        config.clone().into()
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls(…)")
+    }
+}
+
+/// The certificates of a file, the server's own first.
+///
+/// # Errors
+/// When there is none.
+pub fn certificates(files: &TlsFiles) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let path = files.certificate.display();
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("CERTFILE names {path}, which cannot be read"))?;
+    anyhow::ensure!(
+        !certificates.is_empty(),
+        "CERTFILE names {path}, which holds no certificate"
+    );
+    Ok(certificates)
+}
+
+fn read(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .with_context(|| format!("KEYFILE names {}, which holds no key", files.key.display()))?;
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(certificates(files)?, key)
+            .context("certificate and key do not belong together")?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Speaks TLS to a server of ours on this machine: to the one that has this certificate, whatever its names.
+///
+/// # Errors
+/// When the server has another, or does not speak TLS.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    files: &TlsFiles,
+) -> anyhow::Result<client::TlsStream<S>> {
+    let provider = Arc::new(crypto::ring::default_provider());
+    let own = certificates(files)?.swap_remove(0);
+    let verifier = OwnCertificate {
+        own,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost")?;
+    Ok(TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?)
+}
+
+/// Believes in one certificate.
+#[derive(Debug)]
+struct OwnCertificate {
+    own: CertificateDer<'static>,
+    algorithms: crypto::WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for OwnCertificate {
+    fn verify_server_cert(
+        &self,
+        found: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if *found == self.own {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::General(
+                "the server has another certificate".to_owned(),
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

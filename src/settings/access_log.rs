@@ -1,0 +1,99 @@
+//! The format of the access log, in gunicorn's notation
+//! (<https://docs.gunicorn.org/en/stable/settings.html#access-log-format>).
+
+use std::{fmt, str::FromStr};
+
+/// What each line holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogFormat {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+/// A part of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it stands.
+    Text(String),
+    /// What gunicorn's letter stands for.
+    Atom(char),
+    /// A field of the request's head.
+    RequestHeader(String),
+    /// A field of the answer's head.
+    ResponseHeader(String),
+}
+
+/// The letters that are known: those of gunicorn.
+const ATOMS: &str = "hlutrmUqHsBbfaTMDLp";
+
+impl AccessLogFormat {
+    /// The parts in their order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+}
+
+impl Default for AccessLogFormat {
+    /// Gunicorn's, without users and times, which the log's own lines have, and with the time taken and the request's id.
+    fn default() -> Self {
+        let format = r#"%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(M)sms %({x-request-id}o)s"#;
+        format.parse().expect("is a format")
+    }
+}
+
+impl FromStr for AccessLogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((plain, atom)) = rest.split_once("%(") {
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(plain.to_owned()));
+            }
+            let (atom, after) = atom
+                .split_once(")s")
+                .ok_or_else(|| format!("%({atom} has no end: write %(NAME)s"))?;
+            pieces.push(piece(atom)?);
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            pieces,
+        })
+    }
+}
+
+fn piece(atom: &str) -> Result<Piece, String> {
+    let unknown = || format!("%({atom})s is not known");
+    if let Some(rest) = atom.strip_prefix('{') {
+        let (name, kind) = rest.split_once('}').ok_or_else(unknown)?;
+        let name = name.to_ascii_lowercase();
+        return match kind {
+            // A log is read by many.
+            "i" | "o"
+                if ["cookie", "set-cookie", "authorization", "x-csrftoken"]
+                    .contains(&name.as_str()) =>
+            {
+                Err(format!("%({atom})s would put a secret into the log"))
+            }
+            "i" => Ok(Piece::RequestHeader(name)),
+            "o" => Ok(Piece::ResponseHeader(name)),
+            _ => Err(unknown()),
+        };
+    }
+    let mut letters = atom.chars();
+    match (letters.next(), letters.next()) {
+        (Some(letter), None) if ATOMS.contains(letter) => Ok(Piece::Atom(letter)),
+        _ => Err(unknown()),
+    }
+}
+
+impl fmt::Display for AccessLogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -133,14 +133,14 @@ fn is_passing(error: &DbErr) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // PostgreSQL: lost connections, two that waited for each other, too many connections, a statement or a lock that
+        // PostgreSQL: lost connections, one that takes no changes, two that waited for each other, too many connections, a statement or a lock that
         // took too long, a restart.
         // SQLite: another process is writing (5, and 517 for a snapshot that has grown old).
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
             code.starts_with("08")
                 || [
-                    "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "5",
-                    "517",
+                    "25006", "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02",
+                    "57P03", "5", "517",
                 ]
                 .contains(&&*code)
         }),

@@ -4,9 +4,11 @@ use std::io::{self, IsTerminal};
 
 use anyhow::anyhow;
 use tracing::Level;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::Targets,
+    fmt::writer::BoxMakeWriter,
     layer::{Layer, SubscriberExt},
     reload,
     util::SubscriberInitExt,
@@ -20,6 +22,8 @@ pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     /// What sends traces, if they are sent.
     pub traces: Option<Traces>,
+    /// Writes what is left when it is dropped.
+    _writer: Option<WorkerGuard>,
 }
 
 impl Log {
@@ -29,9 +33,17 @@ impl Log {
     /// When the filter cannot be read.
     pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
+        // Whoever reads a server's log and stops reading must not stop the server: a thread of its own writes it, and
+        // drops lines when it cannot keep up. What a command has to say is said before it goes on.
+        let (writer, guard) = if is_server {
+            let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+            (BoxMakeWriter::new(writer), Some(guard))
+        } else {
+            (BoxMakeWriter::new(io::stderr), None)
+        };
         // A log that cannot be written must not stop the work: the subscriber's own complaint about it would panic.
         let lines = tracing_subscriber::fmt::layer()
-            .with_writer(io::stderr)
+            .with_writer(writer)
             .log_internal_errors(false);
         let lines = if settings.json {
             lines.json().boxed()
@@ -54,6 +66,7 @@ impl Log {
         Ok(Self {
             filter: handle,
             traces,
+            _writer: guard,
         })
     }
 

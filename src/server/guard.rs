@@ -134,6 +134,8 @@ pub struct Guard<S> {
     /// Runs while the visitor takes nothing of an answer.
     write_alarm: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
+    /// Whether the visitor waits for an answer that nobody else will give.
+    may_answer: bool,
 }
 
 /// What a visitor speaks.
@@ -161,6 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             alarm: Box::pin(tokio::time::sleep_until(deadline)),
             write_alarm: None,
             fault: None,
+            may_answer: false,
         }
     }
 
@@ -209,9 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.framing = None;
     }
 
-    /// What made the connection end, if it was the visitor's doing and has not been answered.
-    pub fn take_fault(&mut self) -> Option<Fault> {
-        self.fault.take()
+    /// What made the connection end, if it was the visitor's doing, and whether to say so: not to somebody who has had
+    /// an answer, which a proxy would take for that to somebody else's request.
+    pub fn take_fault(&mut self) -> Option<(Fault, bool)> {
+        self.fault.take().map(|fault| (fault, self.may_answer))
     }
 
     /// The stream, to say good-bye.
@@ -292,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         // Who has begun a request is told; a connection that only rests is closed without a word, as browsers expect.
         if !self.waiting.is_empty() && self.framing.is_some() {
             self.fault = Some(Fault::HeadTooSlow);
+            self.may_answer = true;
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -319,6 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 Ok(false) => {}
                 Err(fault) => {
                     this.fault = Some(fault);
+                    this.may_answer = this.framing.as_ref().is_some_and(Framing::is_in_head);
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
             }

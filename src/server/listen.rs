@@ -145,25 +145,52 @@ impl Listener {
     /// # Errors
     /// When there is no file descriptor left for it, say.
     pub async fn accept(&self) -> io::Result<Stream> {
-        std::future::poll_fn(|context| self.poll_accept(context)).await
+        match self {
+            Self::Tcp(listener) => Ok(Stream::tcp(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
     }
 
-    /// A connection, if one waits.
-    pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+    /// Closes the socket, after taking the connections that wait. Asked is the system itself: tokio may not have heard of
+    /// all of them yet.
+    pub fn close(self) -> Vec<Stream> {
+        fn all<T>(accept: impl Fn() -> io::Result<T>) -> impl Iterator<Item = T> {
+            std::iter::from_fn(move || accept().ok())
+        }
         match self {
-            Self::Tcp(listener) => listener.poll_accept(context).map_ok(|(stream, _)| {
-                // An answer is written whole: waiting for more to send with it would only delay it.
-                let _ = stream.set_nodelay(true);
-                Stream::Tcp(stream)
-            }),
-            Self::Unix(listener, _) => listener
-                .poll_accept(context)
-                .map_ok(|(stream, _)| Stream::Unix(stream)),
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else {
+                    return Vec::new();
+                };
+                all(|| {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    TcpStream::from_std(stream).map(Stream::tcp)
+                })
+                .collect()
+            }
+            Self::Unix(listener, _) => {
+                let Ok(listener) = listener.into_std() else {
+                    return Vec::new();
+                };
+                all(|| {
+                    let (stream, _) = listener.accept()?;
+                    stream.set_nonblocking(true)?;
+                    UnixStream::from_std(stream).map(Stream::Unix)
+                })
+                .collect()
+            }
         }
     }
 }
 
 impl Stream {
+    fn tcp(stream: TcpStream) -> Self {
+        // An answer is written whole: waiting for more to send with it would only delay it.
+        let _ = stream.set_nodelay(true);
+        Self::Tcp(stream)
+    }
+
     /// Who is at the other end; nobody who has an address, on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {

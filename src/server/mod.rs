@@ -177,13 +177,9 @@ impl Server {
             }
         }
         // Who is connected already has been promised an answer.
-        poll_fn(|context| {
-            while let Poll::Ready(Ok(stream)) = listener.poll_accept(context) {
-                self.take(stream, &site, max_files);
-            }
-            Poll::Ready(())
-        })
-        .await;
+        for stream in listener.close() {
+            self.take(stream, &site, max_files);
+        }
     }
 
     fn take<E: Endpoint<Output = Response> + 'static>(
@@ -383,10 +379,11 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         self.log_end(result);
         let mut guard = connection.into_parts().io.into_inner();
         let fault = guard.take_fault();
-        if let Some(fault) = fault {
+        if let Some((fault, _)) = fault {
             self.server.note(fault, self.peer);
         }
-        say_goodbye(guard.stream(), fault).await;
+        let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
+        say_goodbye(guard.stream(), said).await;
     }
 
     async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(

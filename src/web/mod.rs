@@ -36,11 +36,14 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
     // Nothing before this needs to know who asks.
     let pages = pages.around(visitor::remember);
     let site = Route::new()
-        .at("/livez", named("/livez", poem::get(health::livez)))
-        .at("/readyz", named("/readyz", poem::get(health::readyz)))
+        .at("/livez", routing::named("/livez", poem::get(health::livez)))
+        .at(
+            "/readyz",
+            routing::named("/readyz", poem::get(health::readyz)),
+        )
         .at(
             "/static/*path",
-            named("/static/", poem::get(statics::serve)),
+            routing::named("/static/", poem::get(statics::serve)),
         )
         .nest_no_strip("/", pages);
     let site = if app.settings.debug {
@@ -67,15 +70,6 @@ fn app_of(request: &Request) -> &Arc<App> {
     request
         .data()
         .expect("the router gives it to every request")
-}
-
-/// An endpoint that is known to the metrics by a name.
-fn named(name: &str, endpoint: impl Endpoint) -> impl Endpoint {
-    let name: Arc<str> = name.into();
-    endpoint.before(move |request| {
-        request_log::RouteName::note(&request, &name);
-        async move { Ok(request) }
-    })
 }
 
 /// `/` leads to the polls.

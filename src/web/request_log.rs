@@ -107,13 +107,13 @@ fn write(app: &App, asked: &Asked, ids: &Ids, response: &Response, took: Duratio
             target: "access",
             address = asked.address,
             method = %asked.method,
-            target = %asked.target(),
+            target = visible(asked.target()),
             version = ?asked.version,
             status = response.status().as_u16(),
             size,
             ms,
-            referer = field(&asked.headers, "referer"),
-            user_agent = field(&asked.headers, "user-agent"),
+            referer = field(&asked.headers, "referer").as_deref().map(visible),
+            user_agent = field(&asked.headers, "user-agent").as_deref().map(visible),
             request_id = ids.request,
             trace_id = ids.trace,
             "request",
@@ -140,8 +140,25 @@ fn size(response: &Response) -> Option<u64> {
 
 /// A field of a head; bytes that are no text are replaced.
 fn field(headers: &HeaderMap, name: &str) -> Option<String> {
-    let value = String::from_utf8_lossy(headers.get(name)?.as_bytes()).into_owned();
+    let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
     Some(value.chars().take(MAX_FIELD).collect())
+}
+
+/// A text without what a terminal would obey, or would show in another place; for JSON, which escapes only what it must.
+fn visible(text: &str) -> String {
+    let is_hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// The line as the format has it. What visitors sent may hold quotes, and bytes that a terminal would obey.

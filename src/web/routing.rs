@@ -47,6 +47,15 @@ pub fn redirect(status: StatusCode, location: &str) -> Response {
     response
 }
 
+/// An endpoint that is known to the metrics by a name.
+pub fn named<E: Endpoint>(name: &str, endpoint: E) -> impl Endpoint + use<E> {
+    let name: Arc<str> = name.into();
+    endpoint.before(move |request| {
+        RouteName::note(&request, &name);
+        async move { Ok(request) }
+    })
+}
+
 fn add(
     route: Route,
     path: &str,
@@ -55,11 +64,10 @@ fn add(
 ) -> Route {
     let view = Methods {
         methods,
-        route: path.into(),
         view: view.boxed(),
     };
     // Here and not around all: what leads to no view needs no check, and is told so (404, or a redirect).
-    let view = view.around(csrf::protect);
+    let view = named(path, view.around(csrf::protect));
     let without_slash = path
         .strip_suffix('/')
         .expect("addresses of pages end with a slash");
@@ -84,7 +92,6 @@ fn append_slash(request: Request) -> Response {
 /// A view behind a list of methods.
 struct Methods {
     methods: &'static str,
-    route: Arc<str>,
     view: BoxEndpoint<'static, Response>,
 }
 
@@ -92,7 +99,6 @@ impl Endpoint for Methods {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        RouteName::note(&request, &self.route);
         let method = request.method();
         if !self
             .methods

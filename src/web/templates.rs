@@ -1,6 +1,6 @@
 //! The templates: embedded in the binary, or from the folder `templates` in debug mode, read again when they change.
 
-use std::{fmt, path::Path};
+use std::{borrow::Cow, fmt, path::Path};
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, TemplateSource, UndefinedBehavior,
@@ -43,7 +43,7 @@ impl Templates {
                 .find(|(known, _)| *known == name)
                 .map(|(_, source)| *source);
             Ok(match embedded {
-                Some(source) if debug => Some(from_disk(name).unwrap_or_else(|| source.into())),
+                Some(source) if debug => Some(from_disk(name, source)),
                 source => source.map(TemplateSource::from),
             })
         });
@@ -119,14 +119,16 @@ fn write_escaped(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_str(rest)
 }
 
-/// A template from the working directory, with a check whether it has changed since.
-fn from_disk(name: &str) -> Option<TemplateSource> {
+/// A template from the working directory, or else the embedded one; with a check whether the file has changed since, or
+/// has come or gone.
+fn from_disk(name: &str, embedded: &'static str) -> TemplateSource {
     let path = Path::new("templates").join(name);
     let modified = move |path: &Path| {
         path.metadata()
             .and_then(|metadata| metadata.modified())
             .ok()
     };
-    let (source, time) = (std::fs::read_to_string(&path).ok()?, modified(&path));
-    Some(TemplateSource::new(source).with_uptodate_check(move || modified(&path) == time))
+    let time = modified(&path);
+    let source = std::fs::read_to_string(&path).map_or(Cow::Borrowed(embedded), Cow::Owned);
+    TemplateSource::new(source).with_uptodate_check(move || modified(&path) == time)
 }

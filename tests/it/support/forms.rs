@@ -123,12 +123,17 @@ impl Form {
 
     /// Sends it.
     pub async fn submit(&self, client: &Client) -> Reply {
+        self.submit_with(client, &[]).await
+    }
+
+    /// Sends it with more headers.
+    pub async fn submit_with(&self, client: &Client, headers: &[(&str, &str)]) -> Reply {
         let fields: Vec<(&str, &str)> = self
             .fields
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        client.post(&self.action, &fields, &[]).await
+        client.post(&self.action, &fields, headers).await
     }
 }
 

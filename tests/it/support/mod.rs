@@ -3,10 +3,14 @@
 pub mod app;
 pub mod browser;
 pub mod client;
+pub mod cluster;
 pub mod database;
 pub mod forms;
+pub mod link;
 pub mod postgres;
 pub mod site;
+pub mod tls;
+pub mod voters;
 
 pub use self::{
     app::TestApp,

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 /// The server. The child is a shell that holds it; it ends the server as soon as its standard input is closed.
 pub struct Postgres {
     pub port: u16,
@@ -36,42 +38,10 @@ impl Postgres {
 )]
 fn start() -> Postgres {
     let programs = programs();
-    let folder = tempfile::Builder::new()
-        .prefix("polls-postgres-")
-        .tempdir()
-        .unwrap()
-        .keep();
+    let (folder, user) = own_folder();
+    let folder = folder.keep();
     let data = folder.join("data");
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    // PostgreSQL refuses to run as root: then it runs as the user that Debian's package has made.
-    let is_root = fs::metadata("/proc/self")
-        .map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
-        .unwrap();
-    let user: &[&str] = if is_root {
-        &[
-            "setpriv",
-            "--reuid=postgres",
-            "--regid=postgres",
-            "--clear-groups",
-        ]
-    } else {
-        &[]
-    };
-    if is_root {
-        let owned = Command::new("chown")
-            .arg("postgres")
-            .arg(&folder)
-            .status()
-            .unwrap();
-        assert!(
-            owned.success(),
-            "there is no user postgres: install the package postgresql (scripts/test does it)"
-        );
-    }
+    let port = free_port();
     let script = r#"
         $USER_PREFIX "$PROGRAMS/initdb" -D "$DATA" -A trust -U postgres -E UTF8 --locale=C --no-sync >"$FOLDER/initdb.log" 2>&1
         $USER_PREFIX "$PROGRAMS/postgres" -D "$DATA" -p "$PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
@@ -111,12 +81,52 @@ fn start() -> Postgres {
     panic!("PostgreSQL did not start:\n{log}");
 }
 
+/// A folder that the server may write, and the words before a command that run it as the server's user: PostgreSQL
+/// refuses to run as root, and then it runs as the user that Debian's package has made.
+pub fn own_folder() -> (TempDir, &'static [&'static str]) {
+    let folder = tempfile::Builder::new()
+        .prefix("polls-postgres-")
+        .tempdir()
+        .unwrap();
+    let is_root = fs::metadata("/proc/self")
+        .map(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+        .unwrap();
+    if !is_root {
+        return (folder, &[]);
+    }
+    let owned = Command::new("chown")
+        .arg("postgres")
+        .arg(folder.path())
+        .status()
+        .unwrap();
+    assert!(
+        owned.success(),
+        "there is no user postgres: install the package postgresql (scripts/test does it)"
+    );
+    let user = &[
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+    ];
+    (folder, user)
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
 /// The folder with initdb and postgres: Debian keeps them off the PATH.
 #[expect(
     clippy::disallowed_methods,
     reason = "PATH is no setting of the program"
 )]
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .map(|entries| {
             entries

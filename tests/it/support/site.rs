@@ -138,8 +138,19 @@ impl Site {
     }
 
     pub fn serve_on(&self, address: &str) -> Server {
-        let mut child = self
-            .command(["runserver", address])
+        self.serve_with(&[address])
+    }
+
+    /// Starts the server with these arguments.
+    pub fn serve_with(&self, args: &[&str]) -> Server {
+        Server::start(&mut self.command_of(&[&["runserver"], args].concat()))
+    }
+}
+
+impl Server {
+    /// Starts a server, and waits until it listens.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -154,17 +165,15 @@ impl Site {
                 child.wait_with_output()
             );
         }
+        // Of several, the first.
         let address = greeting
-            .split("http://")
+            .split("://")
             .nth(1)
-            .unwrap()
-            .split('/')
-            .next()
-            .unwrap()
-            .to_owned();
-        Server {
+            .map(|rest| rest.split('/').next().unwrap().to_owned());
+        Self {
             child: Some(child),
-            address,
+            log: String::new(),
+            address: address.unwrap_or_default(),
             greeting,
         }
     }
@@ -199,6 +208,8 @@ impl Said {
 /// A running server. Killed with the test if the test does not end it.
 pub struct Server {
     child: Option<Child>,
+    /// What of the log has been read.
+    log: String,
     pub address: String,
     pub greeting: String,
 }
@@ -246,10 +257,24 @@ impl Server {
     /// Waits for the end; gives what was said on standard error, and the exit status.
     pub fn wait(mut self) -> (String, Option<i32>) {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
-        (
-            String::from_utf8(output.stderr).unwrap(),
-            output.status.code(),
-        )
+        let rest = String::from_utf8(output.stderr).unwrap();
+        (std::mem::take(&mut self.log) + &rest, output.status.code())
+    }
+
+    /// Reads the log up to the end of the line that holds a text; gives all that has been read.
+    pub fn read_log_until(&mut self, text: &str) -> &str {
+        let log = self.child.as_mut().unwrap().stderr.as_mut().unwrap();
+        let mut byte = [0];
+        while !(self.log.ends_with('\n') && self.log.lines().any(|line| line.contains(text))) {
+            assert_eq!(
+                log.read(&mut byte).unwrap(),
+                1,
+                "no {text:?} in {}",
+                self.log
+            );
+            self.log.push(char::from(byte[0]));
+        }
+        &self.log
     }
 
     /// Closes the reading end of standard error.

@@ -90,7 +90,8 @@ on_both_databases! {
 /// Somebody who begins to vote and does not go on, for as long as the connection is kept.
 fn half_a_request(server: &Server) -> std::net::TcpStream {
     let mut stream = server.connect();
-    let head = b"POST /polls/1/vote/ HTTP/1.1\r\nContent-Length: 100\r\n";
+    let head = b"POST /polls/1/vote/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken=ssssssssssssssssssssssssssssssss\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\n";
     stream.write_all(head).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     stream

@@ -1,0 +1,350 @@
+//! Django's security releases since 2018, as far as they concern what this site does. Each is a request, or a few, that
+//! once did harm.
+//!
+//! | release | here |
+//! |---|---|
+//! | CVE-2018-6188, CVE-2024-39329, CVE-2025-13473 | `a_login_does_not_tell_who_is_there` |
+//! | CVE-2018-14574, CVE-2021-32052, CVE-2025-27556 | `redirects_stay_on_the_site` |
+//! | CVE-2018-16984 | `a_hash_is_shown_to_nobody` |
+//! | CVE-2019-3498, CVE-2020-13596, CVE-2022-22818 | `what_was_sent_is_escaped_or_not_repeated` |
+//! | CVE-2019-6975, CVE-2019-14235, CVE-2023-41164, CVE-2024-56374 | `odd_addresses_and_numbers_cost_nothing` |
+//! | CVE-2019-12781 | `plain_http_behind_a_proxy_is_led_to_https` |
+//! | CVE-2019-14234, CVE-2021-35042, CVE-2022-28346, CVE-2022-34265, CVE-2025-57833, CVE-2025-64459 | `parameters_do_not_get_into_sql` |
+//! | CVE-2019-19118 | `who_may_only_view_cannot_save_rows_within` |
+//! | CVE-2021-23336 | `a_semicolon_separates_nothing` |
+//! | CVE-2021-33571 | `an_address_with_leading_zeros_is_none` |
+//! | CVE-2021-44420 | `a_line_end_is_part_of_an_address` |
+//! | CVE-2021-45115, CVE-2023-46695 | `long_passwords_and_names_are_refused_quickly` |
+//! | CVE-2022-23833, CVE-2023-24580, CVE-2025-14550 | `uploads_and_repeated_headers_are_refused` |
+//! | CVE-2023-36053 | `long_addresses_of_e_mail_are_read_quickly` |
+//! | CVE-2025-48432 | `server::seeing::nothing_sent_gets_into_the_log_unescaped` |
+//!
+//! Not here, because there is nothing of the kind: urlize, truncation and strip_tags (CVE-2018-7536 and -7537, CVE-2019-14232
+//! and -14233, CVE-2023-43665, CVE-2024-27351, -38875, -41989, -41990, -45230, -53907, CVE-2025-26699, -32873), uploads and
+//! archives, GIS, JSON fields, password reset by mail, languages, memcached, XML.
+
+use std::time::{Duration, Instant};
+
+use polls::entities::user;
+use sea_orm::EntityTrait;
+
+use crate::support::{
+    Backend, Form, TestApp, TestDatabase,
+    app::{Kind, PASSWORD, settings},
+};
+
+async fn with_https() -> TestApp {
+    let database = TestDatabase::migrated(Backend::Sqlite).await;
+    let mut settings = settings(&database);
+    settings.security.headers.ssl_redirect = true;
+    TestApp::with_settings(database, settings).await
+}
+
+on_both_databases! {
+    async fn a_login_does_not_tell_who_is_there(app: TestApp) {
+        app.add_user("editor", Kind::Staff, &[]).await;
+        app.add_user("outsider", Kind::Outsider, &[]).await;
+        let mut answers = Vec::new();
+        for (name, password) in [("nobody", PASSWORD), ("editor", "wrong"), ("outsider", PASSWORD), ("outsider", "wrong")] {
+            let reply = app.visitor().log_in(name, password).await;
+            reply.assert_status(200);
+            // The page repeats the name, and has a token and an id of its own.
+            let text = reply.between("<main", "</main>").replace(name, "NAME");
+            let token = reply.csrf_token();
+            answers.push(text.replace(&token, "TOKEN"));
+        }
+        assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:#?}");
+    }
+
+    async fn parameters_do_not_get_into_sql(app: TestApp) {
+        let question = app.question("Best season?", &["Summer"]).await;
+        let admin = app.superuser().await;
+        for query in [
+            "o=1;DROP TABLE polls_app_question", "o=-1.1'--", "o=question_text", "o=99999999999999999999", "o=0.1.1.1.1",
+            "question_text__startswith=x", "question_text') OR 1=1--=x", "id__exact=1 OR 1=1", "_connector=OR 1=1 OR", "_negated=1",
+            "pub_date__year=2026' OR '1'='1", "pub_date__gte=2026-01-01'; DELETE FROM auth_user--", "pub_date__day=1&pub_date__x=1",
+            "q=' OR 1=1 --", "q=%25_\\", "q=%00", "p=-1", "p=1 OR 1", "all=' OR 1", "choice__votes__gt=0", "dates=x'", "pub_date__kind=year') --",
+        ] {
+            let reply = admin.get(format!("/admin/polls_app/question/?{}", query.replace(' ', "%20"))).await;
+            assert!(reply.status.as_u16() < 500, "{query}: {}", reply.status);
+        }
+        let reply = admin.get(format!("/polls/{}/", question.id)).await;
+        reply.assert_status(200);
+    }
+
+    async fn who_may_only_view_cannot_save_rows_within(app: TestApp) {
+        let question = app.question("Best season?", &["Summer"]).await;
+        let editor = app.staff(&["polls_app.view_question", "polls_app.change_choice", "polls_app.view_choice"]).await;
+        let address = format!("/admin/polls_app/question/{}/change/", question.id);
+        let page = editor.get(&address).await;
+        page.assert_status(200);
+        let secret = editor.cookie("csrftoken").unwrap_or_else(|| "s".repeat(32));
+        editor.set_cookie("csrftoken", &secret);
+        let id = question.choices[0].to_string();
+        let fields = [
+            ("csrfmiddlewaretoken", &*secret), ("choice_set-TOTAL_FORMS", "1"), ("choice_set-INITIAL_FORMS", "1"),
+            ("choice_set-0-id", &id), ("choice_set-0-choice_text", "Winter"), ("choice_set-0-votes", "1000"),
+        ];
+        editor.post(&address, &fields, &[]).await.assert_status(403);
+        assert_eq!(app.votes(question.choices[0]).await, 0);
+    }
+
+    async fn a_hash_is_shown_to_nobody(app: TestApp) {
+        let id = app.add_user("target", Kind::Staff, &[]).await;
+        let viewer = app.staff(&["auth.view_user"]).await;
+        let page = viewer.get(format!("/admin/auth/user/{id}/change/")).await;
+        page.assert_status(200);
+        let user = user::Entity::find_by_id(id).one(app.app.db.write()).await.unwrap().unwrap();
+        let hash = user.password.rsplit('$').next().unwrap();
+        assert!(hash.len() > 20);
+        page.assert_lacks(hash).assert_lacks(&polls::web::templates::escape(hash));
+    }
+}
+
+#[tokio::test]
+async fn redirects_stay_on_the_site() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let visitor = app.visitor();
+    for path in [
+        "//evil.example",
+        "//evil.example/polls",
+        "/%2Fevil.example",
+        "/\\evil.example",
+        "//evil.example/%2e%2e",
+    ] {
+        let reply = visitor.get(path).await;
+        let location = reply.header("location").unwrap_or_default();
+        assert!(
+            !location.starts_with("//") && !location.contains("://"),
+            "{path}: {location}"
+        );
+    }
+    app.add_user("admin", Kind::Superuser, &[]).await;
+    for next in [
+        "//evil.example",
+        "https://evil.example/",
+        "/\\evil.example",
+        "/x\r\nSet-Cookie: a=b",
+        "javascript:alert(1)",
+        "ⅰ://evil",
+        "/\tx",
+    ] {
+        let visitor = app.visitor();
+        let form: Form = visitor.form("/admin/login/", "login-form").await;
+        let reply = form
+            .set("username", "admin")
+            .set("password", PASSWORD)
+            .set("next", next)
+            .submit(&visitor)
+            .await;
+        reply.assert_redirect(302, "/admin/");
+        assert!(
+            reply
+                .headers
+                .get_all("set-cookie")
+                .iter()
+                .all(|cookie| !cookie.to_str().unwrap().starts_with("a="))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_sent_is_escaped_or_not_repeated() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let visitor = app.visitor();
+    visitor
+        .get("/The%20site%20has%20moved%20to%20evil.example")
+        .await
+        .assert_status(404)
+        .assert_lacks("evil.example");
+    let admin = app.superuser().await;
+    let evil = "%22%3E%3Cscript%3Ealert(1)%3C/script%3E";
+    for path in [
+        format!("/admin/polls_app/question/?q={evil}"),
+        format!("/admin/polls_app/question/?pub_date__gte={evil}"),
+        format!("/admin/polls_app/question/add/?_changelist_filters={evil}&question_text={evil}"),
+        format!("/admin/login/?next={evil}"),
+        format!("/admin/{evil}/"),
+        format!("/polls/{evil}/"),
+    ] {
+        let reply = admin.get(&path).await;
+        assert!(!reply.text().contains("<script>alert"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn odd_addresses_and_numbers_cost_nothing() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let admin = app.superuser().await;
+    let start = Instant::now();
+    for path in [
+        format!("/{}", "%ff".repeat(1300)),
+        format!("/polls/{}/", "9".repeat(4000)),
+        format!("/polls/1e{}/", "9".repeat(100)),
+        format!("/polls/-{}/", "0".repeat(4000)),
+        format!("/admin/polls_app/question/?p={}", "9".repeat(4000)),
+        format!("/admin/polls_app/question/{}/change/", "9".repeat(4000)),
+        format!(
+            "/admin/polls_app/question/?pub_date__year={}",
+            "9".repeat(4000)
+        ),
+    ] {
+        let reply = admin.get(&path).await;
+        assert!(reply.status.as_u16() < 500, "{path}: {}", reply.status);
+    }
+    let forwarded = "1:".repeat(4000);
+    admin
+        .get_with("/polls/", &[("x-forwarded-for", &forwarded)])
+        .await
+        .assert_status(200);
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn plain_http_behind_a_proxy_is_led_to_https() {
+    let app = with_https().await;
+    let visitor = app.visitor();
+    visitor
+        .get("/polls/?a=b")
+        .await
+        .assert_redirect(301, "https://testserver/polls/?a=b");
+    visitor
+        .get_with("/polls/", &[("x-forwarded-proto", "http")])
+        .await
+        .assert_redirect(301, "https://testserver/polls/");
+    visitor
+        .get_with("/polls/", &[("x-forwarded-proto", "https")])
+        .await
+        .assert_status(200);
+    // Probes have no name to be led to.
+    visitor.get("/livez").await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_semicolon_separates_nothing() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let question = app.question("Best season?", &["Summer"]).await;
+    let visitor = app.visitor();
+    let page = visitor.get(format!("/polls/{}/", question.id)).await;
+    let reply = visitor
+        .submit(
+            &page,
+            &[("a", &format!("1;choice={}", question.choices[0]))],
+        )
+        .await;
+    reply
+        .assert_status(200)
+        .assert_contains("You didn&#x27;t select a choice.");
+}
+
+#[tokio::test]
+async fn an_address_with_leading_zeros_is_none() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    app.add_user("editor", Kind::Staff, &[]).await;
+    let visitor = app.visitor();
+    // Failures are counted against the proxy, not against a made-up address that some would read as another.
+    for number in 0..6 {
+        let form = visitor
+            .form("/admin/login/", "login-form")
+            .await
+            .set("username", "editor")
+            .set("password", "wrong");
+        let address = format!("0177.0.0.{number:03}");
+        let reply = form
+            .submit_with(&visitor, &[("x-forwarded-for", &address)])
+            .await;
+        reply.assert_status(if number < 5 { 200 } else { 429 });
+    }
+}
+
+#[tokio::test]
+async fn a_line_end_is_part_of_an_address() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let question = app.question("Best season?", &["Summer"]).await;
+    for path in [
+        format!("/polls/{}/%0a", question.id),
+        format!("/polls/{}%0a/", question.id),
+        "/livez%0a".to_owned(),
+        "/admin/%0a".to_owned(),
+    ] {
+        let status = app.visitor().get(&path).await.status.as_u16();
+        assert!([302, 404].contains(&status), "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn long_passwords_and_names_are_refused_quickly() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    app.add_user("editor", Kind::Staff, &[]).await;
+    let start = Instant::now();
+    let visitor = app.visitor();
+    visitor
+        .log_in("editor", &"x".repeat(1_000_000))
+        .await
+        .assert_status(200);
+    visitor
+        .log_in(&"¾".repeat(300_000), "x")
+        .await
+        .assert_status(200);
+    let admin = app.superuser().await;
+    let form = admin.form("/admin/password_change/", "narrow").await;
+    let long = "editor".repeat(100_000);
+    form.set("old_password", PASSWORD)
+        .set("new_password1", &long)
+        .set("new_password2", &long)
+        .submit(&admin)
+        .await
+        .assert_status(200);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn uploads_and_repeated_headers_are_refused() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let visitor = app.visitor();
+    let token = "s".repeat(32);
+    visitor.set_cookie("csrftoken", &token);
+    let headers = [
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("x-csrftoken", &*token),
+    ];
+    let body = "--x\r\nContent-Disposition: form-data; name=a\r\n".repeat(1000);
+    visitor
+        .request(poem::http::Method::POST, "/polls/1/vote/", &headers, &body)
+        .await
+        .assert_status(415);
+    let repeated = vec![("x-forwarded-for", "1.1.1.1"); 90];
+    visitor
+        .get_with("/polls/", &repeated)
+        .await
+        .assert_status(200);
+}
+
+#[tokio::test]
+async fn long_addresses_of_e_mail_are_read_quickly() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let id = app.add_user("target", Kind::Staff, &[]).await;
+    let admin = app.superuser().await;
+    let start = Instant::now();
+    let form = admin
+        .form(format!("/admin/auth/user/{id}/change/"), "object-form")
+        .await;
+    let long = format!("{}@{}", "a.".repeat(50_000), "b.".repeat(50_000));
+    form.set("email", &long)
+        .submit(&admin)
+        .await
+        .assert_status(200);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}

@@ -1,0 +1,288 @@
+//! What becomes of visitors and their votes when the database is away, slow, full, or cannot be written.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::super::{metric, metrics_address, send, status, wait_until};
+use crate::support::{
+    Backend, Site,
+    cluster::{self, Cluster},
+    link::Link,
+    site::Server,
+    voters::{Voters, vote},
+};
+
+/// A deployment on a database of its own, with the example polls.
+async fn site_on(url: &str) -> Site {
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", url)
+        .with("METRICS_BIND", "127.0.0.1:0");
+    site.run(["migrate"]).success();
+    site.run(["seed"]).success();
+    site
+}
+
+async fn connect(cluster: &Cluster) -> PgConnection {
+    PgConnection::connect(&cluster.url()).await.unwrap()
+}
+
+async fn votes(cluster: &Cluster) -> i64 {
+    let mut db = connect(cluster).await;
+    let votes: i32 = sqlx::query_scalar("SELECT votes FROM polls_app_choice WHERE id = 1")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    votes.into()
+}
+
+fn is_served(server: &Server) -> bool {
+    status(&server.get("/polls/")) == 200
+}
+
+/// Asserts that a visitor is told to come back, on a page of ours.
+#[track_caller]
+fn assert_unavailable(answer: &str) {
+    assert_eq!(status(answer), 503, "{answer}");
+    assert!(answer.contains("retry-after: 2\r\n"), "{answer}");
+    assert!(
+        answer.contains("cannot reach its data just now"),
+        "{answer}"
+    );
+    assert!(!answer.contains("postgres"), "{answer}");
+}
+
+/// Votes once, on a connection of its own.
+fn vote_once(server: &Server) -> String {
+    let request = vote(&server.address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    send(&server.address, request.as_bytes())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_comes_late_is_used_when_it_is_there() {
+    let mut cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    cluster.stop("-INT");
+    let server = site.serve();
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    assert_eq!(status(&server.get("/readyz")), 503);
+    assert_unavailable(&server.get("/polls/"));
+    cluster.start();
+    wait_until(Duration::from_secs(2), || is_served(&server));
+    assert_eq!(status(&server.get("/readyz")), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice() {
+    let mut cluster = Cluster::new(&["fsync=on"]);
+    let site = site_on(&cluster.url()).await;
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let before = votes(&cluster).await;
+    let voters = Voters::start(&server.address, 16);
+    // In order, and as in a crash.
+    for signal in ["-INT", "-QUIT", "-INT", "-QUIT"] {
+        let so_far = voters.acknowledged();
+        voters.wait_for(so_far + 300, Duration::from_secs(20));
+        cluster.stop(signal);
+        assert_eq!(status(&server.get("/livez")), 200);
+        let start = Instant::now();
+        assert_eq!(status(&server.get("/readyz")), 503);
+        assert!(
+            start.elapsed() < Duration::from_millis(1500),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_unavailable(&server.get("/polls/1/"));
+        cluster.start();
+        let took = wait_until(Duration::from_secs(2), || is_served(&server));
+        eprintln!("full service {took:?} after the database's return");
+    }
+    let tally = voters.finish();
+    assert!(
+        tally.keys().all(|status| [302, 503].contains(status)),
+        "{tally:?}"
+    );
+    assert_eq!(votes(&cluster).await - before, tally[&302], "{tally:?}");
+    assert!(metric(&metrics, "polls_database_retries_total") > 0.0);
+    let taken = metric(&metrics, "polls_votes_total");
+    assert!((taken - tally[&302] as f64).abs() < 0.5, "{taken}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_costs_a_reader_nothing() {
+    let cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    let mut db = connect(&cluster).await;
+    for _ in 0..5 {
+        assert!(is_served(&server));
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'polls'")
+            .await
+            .unwrap();
+        assert!(is_served(&server));
+        assert_eq!(status(&vote_once(&server)), 302);
+    }
+    let (log, _) = server.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_stands_still_is_waited_for() {
+    let cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    let before = votes(&cluster).await;
+    assert!(is_served(&server));
+    cluster.pause();
+    assert_eq!(status(&server.get("/livez")), 200);
+    let start = Instant::now();
+    assert_eq!(status(&server.get("/readyz")), 503);
+    assert!(
+        start.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        start.elapsed()
+    );
+    let address = server.address.clone();
+    let voter = std::thread::spawn(move || {
+        let request = vote(&address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+        send(&address, request.as_bytes())
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.resume();
+    assert_eq!(status(&voter.join().unwrap()), 302);
+    wait_until(Duration::from_secs(2), || is_served(&server));
+    assert_eq!(votes(&cluster).await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_holds_nobody_for_ever() {
+    let cluster = Cluster::new(&[]);
+    let link = Link::to(cluster.port).await;
+    let site = site_on(&cluster::url(link.port)).await;
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    assert!(is_served(&server));
+    let before = votes(&cluster).await;
+    let voters = Voters::start(&server.address, 8);
+    voters.wait_for(100, Duration::from_secs(10));
+    link.go_dark();
+    let start = Instant::now();
+    // More than there are connections to the database.
+    let visitors: Vec<_> = (0..40)
+        .map(|_| {
+            let address = server.address.clone();
+            std::thread::spawn(move || {
+                let request =
+                    format!("GET /polls/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+                let mut stream = std::net::TcpStream::connect(&address).unwrap();
+                std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+                answer
+            })
+        })
+        .collect();
+    assert_eq!(status(&server.get("/livez")), 200);
+    assert_eq!(status(&server.get("/readyz")), 503);
+    for visitor in visitors {
+        assert_unavailable(&visitor.join().unwrap());
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(status(&server.get("/livez")), 200);
+    link.come_back();
+    wait_until(Duration::from_secs(2), || is_served(&server));
+    let so_far = voters.acknowledged();
+    voters.wait_for(so_far + 100, Duration::from_secs(15));
+    let tally = voters.finish();
+    assert!(
+        tally.keys().all(|status| [302, 503].contains(status)),
+        "{tally:?}"
+    );
+    // Those whose commit went into the dark may be counted without having been told so: one batch per task.
+    let unknown = votes(&cluster).await - before - tally[&302];
+    assert!((0..=8).contains(&unknown), "{unknown} {tally:?}");
+    assert!(metric(&metrics, "polls_database_timeouts_total") > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_be_written_is_read() {
+    let cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    let before = votes(&cluster).await;
+    let mut db = connect(&cluster).await;
+    let end_sessions =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'polls'";
+    db.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        .await
+        .unwrap();
+    db.execute(end_sessions).await.unwrap();
+    assert!(is_served(&server));
+    assert_unavailable(&vote_once(&server));
+    db.execute("SET default_transaction_read_only = off")
+        .await
+        .unwrap();
+    db.execute("ALTER DATABASE postgres SET default_transaction_read_only = off")
+        .await
+        .unwrap();
+    db.execute(end_sessions).await.unwrap();
+    assert_eq!(status(&vote_once(&server)), 302);
+    assert_eq!(votes(&cluster).await, before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_a_free_connection_is_asked_again() {
+    let cluster = Cluster::new(&["max_connections=10", "superuser_reserved_connections=1"]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    let mut others = Vec::new();
+    while let Ok(connection) = PgConnection::connect(&cluster.url()).await {
+        others.push(connection);
+    }
+    assert!(others.len() > 3);
+    assert_eq!(status(&server.get("/livez")), 200);
+    let mut db = others.pop().unwrap();
+    db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'polls'",
+    )
+    .await
+    .unwrap();
+    others.push(db);
+    while let Ok(connection) = PgConnection::connect(&cluster.url()).await {
+        others.push(connection);
+    }
+    assert_unavailable(&server.get("/polls/"));
+    assert_unavailable(&vote_once(&server));
+    assert_eq!(status(&server.get("/readyz")), 503);
+    for connection in others {
+        connection.close().await.unwrap();
+    }
+    wait_until(Duration::from_secs(2), || is_served(&server));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_database_makes_visitors_wait_and_not_for_long() {
+    let cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    assert!(is_served(&server));
+    let mut db = connect(&cluster).await;
+    db.execute("BEGIN; LOCK TABLE polls_app_question IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let start = Instant::now();
+    assert_unavailable(&server.get("/polls/"));
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    db.execute("ROLLBACK").await.unwrap();
+    assert!(is_served(&server));
+}

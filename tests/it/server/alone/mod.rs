@@ -1,0 +1,5 @@
+//! What needs the machine to itself: load, and times to keep. `scripts/test` runs these one after the other, before all
+//! others.
+
+mod faults;
+mod rolling;

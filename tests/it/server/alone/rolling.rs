@@ -1,0 +1,96 @@
+//! Three servers behind haproxy, each replaced in turn while people vote.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use sea_orm::EntityTrait;
+
+use super::super::{send, status, wait_until};
+use crate::support::{Backend, Site, postgres::free_port, site::Server, voters::Voters};
+
+const VOTES: i64 = 100_000;
+
+struct Haproxy(Child);
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts haproxy before servers on these ports; it asks them for `/readyz` five times a second.
+fn haproxy(site: &Site, port: u16, ports: &[u16]) -> Haproxy {
+    let mut config = format!(
+        "defaults\n mode http\n timeout connect 2s\n timeout client 60s\n timeout server 60s\n option redispatch\n retries 3\n\
+         frontend front\n bind 127.0.0.1:{port}\n default_backend polls\n\
+         backend polls\n balance roundrobin\n option httpchk GET /readyz\n option forwardfor\n \
+         default-server check inter 200ms fall 1 rise 1\n"
+    );
+    for (number, port) in ports.iter().enumerate() {
+        config += &format!(" server polls{number} 127.0.0.1:{port}\n");
+    }
+    let path = site.folder().join("haproxy.cfg");
+    std::fs::write(&path, config).unwrap();
+    let child = Command::new("/usr/sbin/haproxy")
+        .args(["-db", "-f"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("haproxy is not installed: run scripts/test, which installs it");
+    Haproxy(child)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_replaced_under_load_without_a_failure() {
+    let site = Site::migrated(Backend::Postgres)
+        .await
+        .with("SHUTDOWN_DELAY", "1")
+        .with("RUST_LOG", "warn");
+    site.run(["seed"]).success();
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let start = |port: &u16| site.serve_on(&format!("127.0.0.1:{port}"));
+    let mut servers: Vec<Server> = ports.iter().map(start).collect();
+    let front = free_port();
+    let _haproxy = haproxy(&site, front, &ports);
+    let front = format!("127.0.0.1:{front}");
+    wait_until(Duration::from_secs(10), || {
+        std::net::TcpStream::connect(&front).is_ok()
+            && status(&send(
+                &front,
+                b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            )) == 200
+    });
+    let voters = Voters::start(&front, 16);
+    for turn in 1..=3 {
+        voters.wait_for(VOTES / 4 * turn, Duration::from_secs(600));
+        let old = servers.remove(0);
+        let address = old.address.clone();
+        let (log, code) = old.stop();
+        assert_eq!((code, log.as_str()), (Some(0), ""));
+        let port = address.rsplit(':').next().unwrap().parse().unwrap();
+        servers.push(start(&port));
+        wait_until(Duration::from_secs(10), || {
+            servers[2].get("/readyz").starts_with("HTTP/1.1 200 ")
+        });
+        // Until haproxy has seen it too.
+        std::thread::sleep(Duration::from_millis(600));
+    }
+    voters.wait_for(VOTES, Duration::from_secs(600));
+    let tally = voters.finish();
+    assert_eq!(
+        tally.keys().copied().collect::<Vec<_>>(),
+        [302],
+        "{tally:?}"
+    );
+    let db = site.database.connect().await;
+    let choice = polls::entities::choice::Entity::find_by_id(1)
+        .one(&db)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(i64::from(choice.votes), tally[&302]);
+}

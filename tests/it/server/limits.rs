@@ -1,0 +1,340 @@
+//! What the server refuses, and who has to make room.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use super::{metric, metrics_address, send, status, wait_until};
+use crate::support::{Backend, Site, site::Server};
+
+async fn site() -> Site {
+    Site::migrated(Backend::Sqlite)
+        .await
+        .with("METRICS_BIND", "127.0.0.1:0")
+}
+
+/// How many were refused for a reason.
+fn refused(metrics: &str, reason: &str) -> f64 {
+    metric(
+        metrics,
+        &format!("polls_connections_refused_total{{reason=\"{reason}\"}}"),
+    )
+}
+
+#[tokio::test]
+async fn each_limit_has_its_answer_and_its_counter() {
+    let site = site().await;
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let head = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n", server.address);
+    let cases = [
+        (
+            format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(4100)),
+            414,
+            "line_too_long",
+        ),
+        (
+            format!("{head}A: {}\r\n\r\n", "x".repeat(8200)),
+            431,
+            "field_too_large",
+        ),
+        (
+            format!("{head}{}\r\n", "A: b\r\n".repeat(100)),
+            431,
+            "too_many_fields",
+        ),
+        (
+            format!("{head}{}", format!("A: {}\r\n", "x".repeat(8000)).repeat(9)),
+            431,
+            "head_too_large",
+        ),
+        ("nonsense\r\n\r\n".to_owned(), 400, "malformed"),
+    ];
+    for (request, expected, reason) in cases {
+        let answer = send(&server.address, request.as_bytes());
+        assert_eq!(status(&answer), expected, "{reason}: {answer}");
+        assert!(answer.contains("Connection: close\r\n"), "{answer}");
+        assert!((refused(&metrics, reason) - 1.0).abs() < 0.1, "{reason}");
+    }
+    // Just within the limits.
+    let field = format!("{head}A: {}\r\nConnection: close\r\n\r\n", "x".repeat(8000));
+    assert_eq!(status(&send(&server.address, field.as_bytes())), 200);
+    let line = format!(
+        "GET /livez?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "x".repeat(4000)
+    );
+    assert_eq!(status(&send(&server.address, line.as_bytes())), 200);
+}
+
+#[tokio::test]
+async fn bodies_and_forms_have_limits() {
+    let site = site()
+        .await
+        .with("DATA_UPLOAD_MAX_MEMORY_SIZE", "1000")
+        .with("DATA_UPLOAD_MAX_NUMBER_FIELDS", "3")
+        .with("BODY_TIMEOUT", "1");
+    let server = site.serve();
+    let post = |body: &str, headers: &str| {
+        let secret = "s".repeat(32);
+        let head = format!(
+            "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n{headers}\r\n",
+            server.address
+        );
+        format!("{head}{body}")
+    };
+    let with_length = |body: &str| post(body, &format!("Content-Length: {}\r\n", body.len()));
+    for (request, expected) in [
+        (with_length(&"x".repeat(1001)), 413),
+        (
+            post("3e9\r\n", "Transfer-Encoding: chunked\r\n") + &"x".repeat(1001) + "\r\n0\r\n\r\n",
+            413,
+        ),
+        (with_length("a=1&b=2&c=3&d=4"), 400),
+        // The rest never comes.
+        (post("a=1", "Content-Length: 100\r\n"), 408),
+        (with_length("a=1&b=2"), 403),
+    ] {
+        let answer = send(&server.address, request.as_bytes());
+        assert_eq!(status(&answer), expected, "{request:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn requests_cannot_be_smuggled() {
+    let site = site().await;
+    let server = site.serve();
+    let host = &server.address;
+    let smuggled = format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let post = format!("POST /polls/ HTTP/1.1\r\nHost: {host}\r\n");
+    let chunked = format!("{post}Transfer-Encoding: chunked\r\n");
+    let attacks = [
+        format!(
+            "{post}Content-Length: 0\r\nContent-Length: {}\r\n\r\n{smuggled}",
+            smuggled.len()
+        ),
+        format!(
+            "{post}Content-Length: 0, {}\r\n\r\n{smuggled}",
+            smuggled.len()
+        ),
+        format!("{post}Content-Length: +0\r\n\r\n{smuggled}"),
+        format!(
+            "{chunked}Content-Length: {}\r\n\r\n0\r\n\r\n{smuggled}",
+            5 + smuggled.len()
+        ),
+        format!(
+            "{post}Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n{smuggled}"
+        ),
+        format!("{post}Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{smuggled}"),
+        format!("{post}Transfer-Encoding: xchunked\r\nContent-Length: 0\r\n\r\n{smuggled}"),
+        format!("{post}Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n{smuggled}"),
+        format!("{post}X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n{smuggled}"),
+        format!("{post}X: y\nContent-Length: 0\r\n\r\n{smuggled}"),
+        format!("POST /polls/ HTTP/1.1\nHost: {host}\nContent-Length: 0\n\n{smuggled}"),
+        format!("{post}X: y\rContent-Length: 0\r\n\r\n{smuggled}"),
+        format!("{post}Content-Length: 0\r\nHost: other\r\n\r\n{smuggled}"),
+        format!("{chunked}\r\n0x0\r\n\r\n{smuggled}"),
+        format!("{chunked}\r\n0\n\n{smuggled}"),
+        format!("{chunked}\r\n1\r\nab\r\n0\r\n\r\n{smuggled}"),
+        format!("{chunked}\r\nffffffffffffffff1\r\n{smuggled}"),
+        format!("{chunked}\r\n2;\n{smuggled}\r\n0\r\n\r\n"),
+        format!("GET /livez HTTP/1.1 HTTP/1.1\r\nHost: {host}\r\n\r\n{smuggled}"),
+        format!(
+            "POST /polls/ HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"
+        ),
+    ];
+    for attack in attacks {
+        let answer = send(host, attack.as_bytes());
+        assert!(
+            !answer.contains("\r\n\r\nok\n"),
+            "{attack:?} got through: {answer}"
+        );
+        assert!(
+            (400..500).contains(&status(&answer)),
+            "{attack:?}: {answer}"
+        );
+        assert_eq!(
+            answer.matches("HTTP/1.1 ").count(),
+            1,
+            "{attack:?}: {answer}"
+        );
+    }
+    // Two sound requests one behind the other are two requests.
+    let twice =
+        format!("{smuggled}GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    assert_eq!(
+        send(host, twice.as_bytes()).matches("\r\n\r\nok\n").count(),
+        2
+    );
+    // A target that names another host than the header does.
+    let absolute = |target: &str| {
+        format!("GET http://{target}/polls/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+    };
+    assert_eq!(
+        status(&send(host, absolute("other.example").as_bytes())),
+        400
+    );
+    assert_eq!(status(&send(host, absolute(host).as_bytes())), 200);
+}
+
+/// Connections that have been opened and say this much.
+fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
+    (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(words).unwrap();
+            stream
+        })
+        .collect()
+}
+
+/// Whether the server has closed a connection, after waiting for it.
+fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_the_longest_make_room() {
+    let site = site()
+        .await
+        .with("MAX_CONNECTIONS", "200")
+        .with("HEADER_TIMEOUT", "30");
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mut silent = open(&server.address, 100, b"");
+    let _dripping = open(&server.address, 500, b"GET /polls/ HTTP/1.1\r\nHost: ");
+    // Normal visitors are served meanwhile, on new connections and on one that stays.
+    for _ in 0..20 {
+        assert!(server.get("/polls/").starts_with("HTTP/1.1 200 "));
+    }
+    assert!(is_closed(&mut silent[0], Duration::from_secs(5)));
+    let open_now = metric(&metrics, "polls_connections");
+    assert!(open_now < 210.0, "{open_now}");
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_and_proxies_have_any() {
+    let site = site().await.with("MAX_CONNECTIONS_PER_ADDRESS", "5");
+    let server = site.serve();
+    let _proxied = open(&server.address, 20, b"");
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    drop(server);
+    let site = site.with("TRUSTED_PROXIES", "10.0.0.1");
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mine = open(&server.address, 5, b"");
+    // Until they are counted: who comes at the same time may be counted before them.
+    std::thread::sleep(Duration::from_millis(500));
+    wait_until(Duration::from_secs(5), || {
+        let answer = send(
+            &server.address,
+            b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        status(&answer) == 429 && answer.contains("Retry-After: 2\r\n")
+    });
+    // The metrics' own listener counts its own.
+    assert!(refused(&metrics, "address_busy") > 0.0);
+    drop(mine);
+    wait_until(Duration::from_secs(5), || {
+        server.get("/livez").starts_with("HTTP/1.1 200 ")
+    });
+}
+
+#[tokio::test]
+async fn slow_heads_are_told_and_resting_connections_are_not() {
+    let site = site()
+        .await
+        .with("HEADER_TIMEOUT", "1")
+        .with("KEEPALIVE", "2");
+    let server = site.serve();
+    let timed = |words: &[u8]| {
+        let start = Instant::now();
+        (send(&server.address, words), start.elapsed().as_secs_f64())
+    };
+    let (answer, took) = timed(b"GET / HTT");
+    assert!(
+        status(&answer) == 408 && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+    let (answer, took) = timed(b"");
+    assert!(
+        answer.is_empty() && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let (answer, took) = timed(request.as_bytes());
+    assert!(
+        answer.ends_with("ok\n") && (1.9..3.5).contains(&took),
+        "{answer} {took}"
+    );
+    // The head of a second request has the time of a head.
+    let (answer, took) = timed(format!("{request}GET / HTTP/1.1\r\n").as_bytes());
+    assert!(
+        answer.contains("HTTP/1.1 408 ") && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+}
+
+#[tokio::test]
+async fn dripping_does_not_help() {
+    let site = site().await.with("HEADER_TIMEOUT", "1");
+    let server = site.serve();
+    let mut stream = server.connect();
+    let start = Instant::now();
+    let mut is_heard = true;
+    while is_heard && start.elapsed() < Duration::from_secs(5) {
+        is_heard = stream.write_all(b"X").is_ok();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!is_heard, "still heard after {:?}", start.elapsed());
+}
+
+/// How much memory a process uses, in KiB.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn who_disappears_costs_nothing() {
+    let site = site().await;
+    site.run(["seed"]).success();
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    server.get("/polls/");
+    let before = memory(&server);
+    for words in [
+        &b""[..],
+        b"GET /polls/ HTTP/1.1\r\n",
+        b"POST /polls/1/vote/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+    ] {
+        for _ in 0..5 {
+            drop(open(&server.address, 100, words));
+        }
+    }
+    // Those who ask for a page and do not take it.
+    let request = format!(
+        "GET /static/vendor/tabler.css HTTP/1.1\r\nHost: {}\r\n\r\n",
+        server.address
+    );
+    drop(open(&server.address, 200, request.as_bytes()));
+    wait_until(Duration::from_secs(10), || {
+        metric(&metrics, "polls_connections") < 1.0
+    });
+    wait_until(Duration::from_secs(5), || {
+        metric(&metrics, "polls_http_requests_in_flight") < 1.0
+    });
+    let after = memory(&server);
+    assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}

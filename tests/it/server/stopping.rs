@@ -1,0 +1,199 @@
+//! How the server ends, and what it takes over without ending.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use super::{send, status, wait_until};
+use crate::support::{Backend, Site, site::Server};
+
+async fn site() -> Site {
+    let site = Site::migrated(Backend::Sqlite).await;
+    site.run(["seed"]).success();
+    site
+}
+
+#[tokio::test]
+async fn it_says_at_once_that_it_will_stop_and_serves_on_for_a_while() {
+    let site = site().await.with("SHUTDOWN_DELAY", "2");
+    let server = site.serve();
+    let mut resting = server.connect();
+    let request = format!("GET /polls/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let ready = server.get("/readyz");
+    assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
+    let start = Instant::now();
+    server.signal("-TERM");
+    wait_until(Duration::from_millis(500), || {
+        server.get("/readyz").starts_with("HTTP/1.1 503 ")
+    });
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    assert!(server.get("/polls/").starts_with("HTTP/1.1 200 "));
+    // A connection that is open is served, and told that it ends here.
+    resting.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    resting.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"),
+        "{answer}"
+    );
+    assert!(start.elapsed() < Duration::from_millis(1500));
+    let (log, code) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+    let took = start.elapsed().as_secs_f64();
+    assert!((1.9..4.0).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn who_has_connected_is_heard() {
+    let site = site().await;
+    let server = site.serve();
+    // Connected, and not yet accepted or just so when the signal comes.
+    for _ in 0..3 {
+        server.get("/livez");
+    }
+    let mut streams: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    server.signal("-TERM");
+    let request = format!("GET /polls/1/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    for stream in &mut streams {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    for stream in &mut streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    assert_eq!(server.wait().1, Some(0));
+}
+
+#[tokio::test]
+async fn sigquit_ends_it_at_once() {
+    let site = site().await;
+    let server = site.serve();
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /polls/1/vote/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let start = Instant::now();
+    server.signal("-QUIT");
+    let (log, code) = server.wait();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn sighup_reads_the_files_again_and_drops_nobody() {
+    let site = site().await.with("POLLS_CONFIG", "server.toml");
+    let config = site.folder().join("server.toml");
+    fs::write(&config, "keepalive = 60\n").unwrap();
+    fs::write(site.folder().join(".env"), "RUST_LOG=off\n").unwrap();
+    let server = site.serve();
+    let mut resting = server.connect();
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    resting.write_all(request.as_bytes()).unwrap();
+    let mut piece = [0; 4096];
+    assert!(resting.read(&mut piece).unwrap() > 0);
+    server.get("/polls/?before");
+    fs::write(
+        &config,
+        "limit_request_line = 50\naccess_log_format = \"seen %(U)s\"\n",
+    )
+    .unwrap();
+    fs::write(site.folder().join(".env"), "RUST_LOG=info\n").unwrap();
+    server.signal("-HUP");
+    let long = format!(
+        "GET /livez?{} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        "x".repeat(60)
+    );
+    wait_until(Duration::from_secs(5), || {
+        status(&send(&server.address, long.as_bytes())) == 414
+    });
+    server.get("/polls/");
+    resting.write_all(request.as_bytes()).unwrap();
+    assert!(resting.read(&mut piece).unwrap() > 0);
+    fs::write(&config, "nonsense = 1\n").unwrap();
+    server.signal("-HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(status(&send(&server.address, long.as_bytes())), 414);
+    let (log, code) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(
+        !log.contains("before") && log.contains("access: seen /polls/\n"),
+        "{log}"
+    );
+    assert!(
+        log.contains("not reloaded, all stays as it was: server.toml has a mistake"),
+        "{log}"
+    );
+}
+
+/// A server that is the first process of its own world, as in a container; its children come from a shell that leaves them.
+fn first_process(site: &Site) -> Server {
+    let polls = site.command(["runserver", "127.0.0.1:0"]);
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+        ])
+        // The shell leaves a child to whoever is the first process, and becomes the server.
+        .arg("(sleep 1 &) ; exec \"$0\" runserver 127.0.0.1:0")
+        .arg(polls.get_program())
+        .current_dir(site.folder())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .envs(
+            polls
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    Server::start(&mut command)
+}
+
+#[tokio::test]
+async fn as_the_first_process_it_takes_leave_of_the_dead() {
+    let may = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .status();
+    if !may.is_ok_and(|status| status.success()) {
+        // Without the right to make a world of one's own there is no first process to be.
+        eprintln!("not tested: unshare is not allowed here");
+        return;
+    }
+    let site = site().await;
+    let server = first_process(&site);
+    let unshare = server.id();
+    let children = |process: &str| {
+        let path = format!("/proc/{process}/task/{process}/children");
+        let text = fs::read_to_string(path).unwrap_or_default();
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let own = children(&unshare.to_string()).remove(0);
+    assert_eq!(children(&own).len(), 1, "the sleeping child");
+    wait_until(Duration::from_secs(5), || children(&own).is_empty());
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    // And it hears signals, which the first process has to ask for.
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &own])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let (log, code) = server.wait();
+    assert_eq!(code, Some(0), "{log}");
+}

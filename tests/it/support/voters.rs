@@ -1,0 +1,137 @@
+//! Visitors who vote without pause, each on a connection of their own, and count what they are told.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// A crowd of them.
+pub struct Voters {
+    threads: Vec<JoinHandle<Tally>>,
+    is_over: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicI64>,
+}
+
+/// What they were told, by status; 0 counts requests without an answer.
+pub type Tally = BTreeMap<u16, i64>;
+
+const SECRET: &str = "ssssssssssssssssssssssssssssssss";
+
+/// A vote for a choice of question 1, as it is sent.
+pub fn vote(host: &str, choice: i32) -> String {
+    let body = format!("csrfmiddlewaretoken={SECRET}&choice={choice}");
+    format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {host}\r\nCookie: csrftoken={SECRET}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len(),
+    )
+}
+
+impl Voters {
+    /// Lets `count` of them vote for choice 1 at `address`, reusing connections as browsers do.
+    pub fn start(address: &str, count: usize) -> Self {
+        let (is_over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let voter = |_| {
+            let (address, is_over) = (address.to_owned(), is_over.clone());
+            let acknowledged = Arc::clone(&acknowledged);
+            std::thread::spawn(move || vote_on(&address, &is_over, &acknowledged))
+        };
+        Self {
+            threads: (0..count).map(voter).collect(),
+            is_over,
+            acknowledged,
+        }
+    }
+
+    /// How many votes have been taken, as they were told.
+    pub fn acknowledged(&self) -> i64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many have been taken.
+    pub fn wait_for(&self, votes: i64, patience: Duration) {
+        let start = std::time::Instant::now();
+        while self.acknowledged() < votes {
+            assert!(
+                start.elapsed() < patience,
+                "{} of {votes} votes",
+                self.acknowledged()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends the voting; each finishes the vote that is under way.
+    pub fn finish(self) -> Tally {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut all = Tally::new();
+        for thread in self.threads {
+            for (status, count) in thread.join().unwrap() {
+                *all.entry(status).or_default() += count;
+            }
+        }
+        all
+    }
+}
+
+fn vote_on(address: &str, is_over: &AtomicBool, acknowledged: &AtomicI64) -> Tally {
+    let (request, mut tally) = (vote(address, 1), Tally::new());
+    let mut connection: Option<BufReader<TcpStream>> = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let answer = connection
+            .take()
+            .map_or_else(|| connect(address), Some)
+            .and_then(|mut stream| {
+                stream.get_mut().write_all(request.as_bytes()).ok()?;
+                let (status, goes_on) = read_answer(&mut stream)?;
+                connection = goes_on.then_some(stream);
+                Some(status)
+            });
+        let status = answer.unwrap_or(0);
+        *tally.entry(status).or_default() += 1;
+        if status == 302 {
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    tally
+}
+
+fn connect(address: &str) -> Option<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(address).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(40)))
+        .ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(BufReader::new(stream))
+}
+
+/// Status of an answer, and whether the connection goes on.
+fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<(u16, bool)> {
+    let (mut status, mut length, mut goes_on) = (0, 0, true);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest.get(..3)?.parse().ok()?;
+        } else if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().ok()?;
+        } else if line == "connection: close" {
+            goes_on = false;
+        } else if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some((status, goes_on))
+}

@@ -13,7 +13,7 @@ use crate::{
     metrics::RequestMetrics,
     polls_app::{self, votes::VoteCounter},
     settings::{Live, ServerSettings, Settings},
-    web::templates::Templates,
+    web::{form::Bodies, templates::Templates},
 };
 
 /// The admin site with the models of all apps.
@@ -41,6 +41,8 @@ pub struct App {
     pub page_maps: PageMaps,
     /// Makes and compares the hashes of passwords.
     pub hashing: Hashing,
+    /// Room for what visitors send.
+    pub bodies: Bodies,
     /// How logins go.
     pub logins: LoginCounters,
     /// How requests go.
@@ -71,6 +73,7 @@ impl App {
             admin,
             page_maps: PageMaps::default(),
             hashing: Hashing::new(settings.security.password_iterations),
+            bodies: Bodies::default(),
             logins: LoginCounters::default(),
             requests: RequestMetrics::default(),
             live: Live::new(settings.server.clone()),

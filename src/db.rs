@@ -6,7 +6,7 @@
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a doubt about connections is remembered: longer than any of them can have been without an answer.
 const DOUBT: Duration = Duration::from_secs(30);
+/// How long it takes at most until a connection that was left in the middle of something is given back.
+const LEFT: Duration = Duration::from_secs(2);
 /// How long a statement of a request waits for a row that another transaction has locked, on PostgreSQL.
 const LOCK_TIMEOUT: &str = "1s";
 /// How long SQLite waits for another process to finish writing.
@@ -96,6 +98,15 @@ pub struct Database {
     health: Health,
 }
 
+/// What makes connections doubtful.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// When one was last lost: others may be, too.
+    lost: Option<Instant>,
+    /// When one was last left in the middle of something, by a visitor who went away, say: that one only.
+    left: Option<Instant>,
+}
+
 /// How it goes with the connections to a database.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
@@ -103,8 +114,7 @@ pub struct Health {
     pub retries: Counter,
     /// Statements that were not answered in time.
     pub timeouts: Counter,
-    /// When a connection was last lost, or left in the middle of something.
-    doubted: Arc<Mutex<Option<Instant>>>,
+    doubts: Arc<Mutex<Doubts>>,
     /// The kind of database, as OpenTelemetry calls it.
     system: &'static str,
     /// Whether statements have a time limit of ours: those of commands have none.
@@ -112,15 +122,22 @@ pub struct Health {
 }
 
 impl Health {
-    /// Says that connections as old as this moment may lead nowhere.
-    fn doubt(&self) {
-        *self.doubted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a connection of this age has to show that it lives.
-    fn is_doubtful(&self, age: Duration) -> bool {
-        let doubted = *self.doubted.lock().unwrap_or_else(PoisonError::into_inner);
-        doubted.is_some_and(|moment| moment.elapsed() < DOUBT && age >= moment.elapsed())
+    /// Says that connections as old as this moment may lead nowhere.
+    fn doubt(&self) {
+        self.doubts().lost = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age has to show that it lives; `is_given_back` if somebody has just used it.
+    fn is_doubtful(&self, age: Duration, is_given_back: bool) -> bool {
+        let doubts = self.doubts();
+        let is_within = |moment: Option<Instant>, time| {
+            moment.is_some_and(|moment| moment.elapsed() < time && age >= moment.elapsed())
+        };
+        is_within(doubts.lost, DOUBT) || is_given_back && is_within(doubts.left, LEFT)
     }
 
     /// Waits for an answer, but not for ever. Whoever stops waiting before it is there leaves a connection behind that
@@ -140,6 +157,7 @@ impl Health {
         let result = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
         let Ok(result) = result else {
             self.timeouts.inc();
+            self.doubt();
             let seconds = ANSWER_TIMEOUT.as_secs();
             let text = format!("no answer in {seconds} s");
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
@@ -158,7 +176,7 @@ struct Unanswered<'a>(Option<&'a Health>);
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(health) = self.0 {
-            health.doubt();
+            health.doubts().left = Some(Instant::now());
         }
     }
 }
@@ -559,15 +577,16 @@ async fn connect_postgres(
 
 /// Lets the pool give out, and take back, connections that are in doubt only if they show that they live.
 fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
-    let after = sign_of_life(health.clone());
+    let after = sign_of_life(health.clone(), true);
     options
-        .map_sqlx_postgres_before_acquire(sign_of_life(health.clone()))
+        .map_sqlx_postgres_before_acquire(sign_of_life(health.clone(), false))
         .map_sqlx_postgres_pool_opts(move |pool| pool.after_release(after.clone()));
 }
 
 /// Asks a connection that is in doubt for a sign of life, and no other.
 fn sign_of_life(
     health: Health,
+    is_given_back: bool,
 ) -> impl for<'c> Fn(
     &'c mut sqlx::PgConnection,
     PoolConnectionMetadata,
@@ -578,7 +597,7 @@ fn sign_of_life(
 + 'static {
     use sqlx::Connection as _;
     move |connection, metadata| {
-        if !health.is_doubtful(metadata.age) {
+        if !health.is_doubtful(metadata.age, is_given_back) {
             return Box::pin(std::future::ready(Ok(true)));
         }
         Box::pin(async move {

@@ -27,7 +27,6 @@ const BUCKETS: [f64; 13] = [
 ];
 /// Ticks of a second in `/proc` (`USER_HZ`, 100 on all of Linux's platforms that Rust knows).
 const TICKS: f64 = 100.0;
-const PAGE_SIZE: i64 = 4096;
 
 /// What tells requests apart: few values each, whatever visitors send.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -133,7 +132,7 @@ struct Exporter {
     pool_idle: Gauge,
     memory: Gauge,
     files: Gauge,
-    cpu: Gauge<f64, AtomicU64>,
+    cpu: Counter<f64, AtomicU64>,
 }
 
 impl Exporter {
@@ -221,7 +220,7 @@ impl Exporter {
         );
         let memory = gauge("process_resident_memory_bytes", "Memory in use");
         let files = gauge("process_open_fds", "Open file descriptors");
-        let cpu = Gauge::default();
+        let cpu = Counter::default();
         registry.register("process_cpu_seconds", "Processor time used", cpu.clone());
         Self {
             app,
@@ -242,10 +241,10 @@ impl Exporter {
         let (open, idle) = self.app.db.write().pool_size();
         self.pool_open.set(number(open));
         self.pool_idle.set(number(idle));
-        if let Some((seconds, bytes)) = usage() {
-            self.cpu.set(seconds);
-            self.memory.set(bytes);
+        if let Some(seconds) = processor_seconds() {
+            self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }
+        self.memory.set(memory_bytes().unwrap_or_default());
         self.files
             .set(fs::read_dir("/proc/self/fd").map_or(0, |files| number(files.count())));
         let mut text = String::new();
@@ -254,14 +253,21 @@ impl Exporter {
     }
 }
 
-/// Processor time in seconds and memory in bytes, of this process (`man 5 proc_pid_stat`).
-fn usage() -> Option<(f64, i64)> {
+/// Processor time of this process (`man 5 proc_pid_stat`).
+fn processor_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name and may hold anything, the first closing bracket from the end ends it.
+    // The second field is a name and may hold anything, the last closing bracket ends it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<i64>().ok();
-    let ticks = field(14)? + field(15)?;
-    #[expect(clippy::cast_precision_loss, reason = "ticks of a process fit")]
-    let seconds = ticks as f64 / TICKS;
-    Some((seconds, field(24)? * PAGE_SIZE))
+    let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+    Some((ticks(14)? + ticks(15)?) / TICKS)
+}
+
+/// Memory of this process (`man 5 proc_pid_status`).
+fn memory_bytes() -> Option<i64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: i64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes * 1024)
 }

@@ -4,6 +4,7 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::settings::TraceSettings;
 
+/// How long the collector may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What sends traces.
 #[derive(Debug, Clone)]
 pub struct Traces {
@@ -41,7 +45,9 @@ impl Traces {
     /// When the address is of no use.
     pub fn new(settings: &TraceSettings) -> anyhow::Result<Self> {
         let runtime = Arc::new(OnceLock::new());
-        let endpoint = settings.endpoint.join("/v1/traces")?;
+        // The specification adds to the path that is there.
+        let base = settings.endpoint.as_str().trim_end_matches('/');
+        let endpoint = format!("{base}/v1/traces");
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Collector(runtime.clone()))
@@ -92,7 +98,11 @@ impl HttpClient for Collector {
         request: hyper::Request<Bytes>,
     ) -> Result<hyper::Response<Bytes>, HttpError> {
         let runtime = self.0.get().ok_or("the server has not started")?;
-        runtime.spawn(send(request)).await?
+        let sending = async {
+            let answer = tokio::time::timeout(TIMEOUT, send(request)).await;
+            answer.map_err(|_| HttpError::from("the collector gave no answer in time"))?
+        };
+        runtime.spawn(sending).await?
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     app::admin_site,
     db::{Database, Purpose},
     migrations,
+    server::tls::Tls,
     settings::Settings,
     web::templates::Templates,
 };
@@ -155,6 +156,13 @@ fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
                     'django-insecure-' indicating that it was generated automatically. Please generate a long and \
                     random value, otherwise many security-critical features will be vulnerable to attack.";
         messages.push(Message::warning("security.W009", text.to_owned(), None));
+    }
+    if let Some(files) = &settings.server.tls
+        && let Err(error) = Tls::load(files)
+    {
+        let text = format!("TLS cannot be spoken: {error:#}.");
+        let hint = "Give CERTFILE and KEYFILE files as PEM that belong together.";
+        messages.push(Message::error("polls.E004", text, Some(hint)));
     }
     if settings.security.allowed_hosts.is_empty() {
         let text = "ALLOWED_HOSTS must not be empty in deployment.".to_owned();

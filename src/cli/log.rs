@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
@@ -79,8 +79,32 @@ impl Log {
     }
 }
 
+/// Reads a filter without putting it in force.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn check_filter(filter: &str) -> anyhow::Result<()> {
+    parse(filter).map(drop)
+}
+
+/// A filter, in which a level may have gunicorn's name. A word alone has to be a level: a misspelt one would be the name
+/// of a part of the program, of which nothing else is logged then.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
+    let mut directives = Vec::new();
+    for directive in filter.split(',').map(str::trim) {
+        let is_word = directive.chars().all(|c| c.is_ascii_alphabetic());
+        directives.push(match directive.to_ascii_lowercase().as_str() {
+            "critical" => "error",
+            "warning" => "warn",
+            "" | "off" | "error" | "warn" | "info" | "debug" | "trace" => directive,
+            _ if is_word => bail!(
+                "RUST_LOG (or loglevel) has {directive:?}, which is no level: write off, error, warn, info, debug or \
+                 trace, or PART=LEVEL."
+            ),
+            _ => directive,
+        });
+    }
     EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| anyhow!("RUST_LOG cannot be read: {error}."))
+        .parse(directives.join(","))
+        .map_err(|error| anyhow!("RUST_LOG (or loglevel) cannot be read: {error}."))
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExprTrait, Statement,
+    ConnectionTrait, DbBackend, DbErr, ExprTrait, RuntimeErr, Statement,
     sea_query::{Expr, Query},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -115,52 +115,93 @@ impl VoteCounter {
 async fn count(db: Database, mut votes: mpsc::Receiver<Vote>, counters: VoteCounters) {
     let mut batch = Vec::new();
     while votes.recv_many(&mut batch, BATCH).await > 0 {
-        batch.retain(|vote| !vote.answer.is_closed());
-        let mut sums: BTreeMap<Ballot, i32> = BTreeMap::new();
-        for vote in &batch {
-            *sums.entry(vote.ballot).or_default() += 1;
-        }
-        if sums.is_empty() {
-            continue;
-        }
-        let results = write(&db, &sums, &counters).await;
+        let results = write(&db, &batch, &counters).await;
         for vote in batch.drain(..) {
-            let result = results[&vote.ballot].clone();
-            match result {
+            // Whose visitor had gone by then has none.
+            let Some(result) = results.get(&vote.ballot).cloned() else {
+                continue;
+            };
+            match &result {
                 Ok(true) => drop(counters.taken.inc()),
                 Ok(false) => {}
                 Err(_) => drop(counters.failed.inc()),
             }
-            // Who has gone away need not be answered.
+            // Who has gone away meanwhile need not be answered.
             let _ = vote.answer.send(result);
         }
     }
 }
 
+type Sums = BTreeMap<Ballot, i32>;
 type Results = BTreeMap<Ballot, std::result::Result<bool, Arc<DbErr>>>;
 
-/// Writes all sums in one transaction. When a statement fails, one choice is at fault (its row is locked for too long,
-/// say), and so each is tried in a transaction of its own: the others' votes are not lost with it.
-async fn write(db: &Database, sums: &BTreeMap<Ballot, i32>, counters: &VoteCounters) -> Results {
-    match attempt(db, sums, counters).await {
+/// What is voted for, by those who still wait for an answer, and how often.
+fn sums(batch: &[Vote]) -> Sums {
+    let mut sums = Sums::new();
+    for vote in batch.iter().filter(|vote| !vote.answer.is_closed()) {
+        *sums.entry(vote.ballot).or_default() += 1;
+    }
+    sums
+}
+
+/// Writes all votes in one transaction. When a statement fails because one choice is at fault (its row is locked for too
+/// long, say), each is tried in a transaction of its own: the others' votes are not lost with it.
+async fn write(db: &Database, batch: &[Vote], counters: &VoteCounters) -> Results {
+    let all = sums(batch);
+    if all.is_empty() {
+        return Results::new();
+    }
+    match attempt(db, &all, counters).await {
         Ok(results) => results,
         // Nothing was written, and another connection may be better.
-        Err(Failure::Statement(error)) if is_lost(&error) => attempt(db, sums, counters)
-            .await
-            .unwrap_or_else(|failure| failure.of_all(sums)),
-        Err(Failure::Statement(_)) if sums.len() > 1 => {
-            let mut results = Results::new();
-            for (&ballot, &votes) in sums {
-                let alone = BTreeMap::from([(ballot, votes)]);
-                results.extend(
-                    attempt(db, &alone, counters)
-                        .await
-                        .unwrap_or_else(|failure| failure.of_all(&alone)),
-                );
-            }
-            results
+        Err(Failure::Statement(error)) if is_lost(&error) => {
+            let again = attempt(db, &all, counters).await;
+            again.unwrap_or_else(|failure| failure.of_all(&all))
         }
-        Err(failure) => failure.of_all(sums),
+        Err(Failure::Statement(error)) if all.len() > 1 && is_of_one_row(&error) => {
+            one_by_one(db, batch, counters).await
+        }
+        Err(failure) => failure.of_all(&all),
+    }
+}
+
+/// Writes each choice's votes in a transaction of their own, until the database itself fails.
+async fn one_by_one(db: &Database, batch: &[Vote], counters: &VoteCounters) -> Results {
+    let mut results = Results::new();
+    let mut failed: Option<Arc<DbErr>> = None;
+    for ballot in sums(batch).into_keys() {
+        // Some may have gone while the others were tried.
+        let Some(&votes) = sums(batch).get(&ballot) else {
+            continue;
+        };
+        let alone = Sums::from([(ballot, votes)]);
+        if let Some(error) = &failed {
+            results.insert(ballot, Err(error.clone()));
+            continue;
+        }
+        match attempt(db, &alone, counters).await {
+            Ok(result) => results.extend(result),
+            Err(failure) => {
+                let is_of_one_row =
+                    matches!(&failure, Failure::Statement(error) if is_of_one_row(error));
+                let errors = failure.of_all(&alone);
+                if !is_of_one_row {
+                    failed = errors.values().find_map(|result| result.clone().err());
+                }
+                results.extend(errors);
+            }
+        }
+    }
+    results
+}
+
+/// Whether an error is about the row that was to be changed, and not about the database.
+fn is_of_one_row(error: &DbErr) -> bool {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
+            matches!(&**cause, sqlx::Error::Database(_))
+        }
+        _ => false,
     }
 }
 
@@ -172,7 +213,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn of_all(self, sums: &BTreeMap<Ballot, i32>) -> Results {
+    fn of_all(self, sums: &Sums) -> Results {
         let (Self::Statement(error) | Self::Transaction(error)) = self;
         let error = Arc::new(error);
         sums.keys()
@@ -183,7 +224,7 @@ impl Failure {
 
 async fn attempt(
     db: &Database,
-    sums: &BTreeMap<Ballot, i32>,
+    sums: &Sums,
     counters: &VoteCounters,
 ) -> std::result::Result<Results, Failure> {
     let tx = db.begin().await.map_err(Failure::Transaction)?;

@@ -1,17 +1,21 @@
 //! Who is connected, how many there may be, and who has to make room.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{fault::Fault, guard::InFlight};
 
 /// The part of the connections that makes room at once when there is none: looking for them costs a look at all.
 const SHARE_TO_CLOSE: usize = 100;
+/// How many more than are allowed there may be while others go: this part of them, and so many.
+const SHARE_BEYOND: usize = 8;
+const MIN_BEYOND: usize = 64;
 
 /// All open connections.
 #[derive(Debug, Clone, Default)]
@@ -20,13 +24,15 @@ pub struct Connections(Arc<Mutex<Open>>);
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    /// In the order in which they came.
-    places: BTreeMap<u64, Entry>,
+    places: HashMap<u64, Entry>,
     by_address: HashMap<IpAddr, usize>,
+    /// Those that have been told to go and are still there.
+    leaving: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
+    came: Instant,
     address: Option<IpAddr>,
     /// Known as soon as HTTP is spoken.
     in_flight: Option<Arc<InFlight>>,
@@ -41,6 +47,25 @@ pub struct Place {
     closing: CancellationToken,
 }
 
+impl Open {
+    /// Tells so many to go, of those that have no request the ones that have had none for the longest.
+    fn close_idle(&mut self, count: usize) {
+        let waits_since = |entry: &Entry| match &entry.in_flight {
+            Some(in_flight) => in_flight.rests_since(),
+            None => Some(entry.came),
+        };
+        let mut idle: Vec<_> = self
+            .places
+            .values()
+            .filter(|entry| !entry.closing.is_cancelled())
+            .filter_map(|entry| Some((waits_since(entry)?, entry)))
+            .collect();
+        idle.sort_by_key(|(since, _)| *since);
+        let told = idle.into_iter().take(count);
+        self.leaving += told.inspect(|(_, entry)| entry.closing.cancel()).count();
+    }
+}
+
 impl Connections {
     /// How many there are.
     pub fn count(&self) -> usize {
@@ -53,28 +78,19 @@ impl Connections {
     /// When everybody is being served.
     pub fn enter(&self, most: usize) -> Result<Place, Fault> {
         let mut open = self.open();
-        if open.places.len() >= most {
-            let waiting = |entry: &&Entry| {
-                let is_busy = entry
-                    .in_flight
-                    .as_ref()
-                    .is_some_and(|turns| turns.count() > 0);
-                !is_busy && !entry.closing.is_cancelled()
-            };
-            let idle = open.places.values().filter(waiting);
-            let closed = idle
-                .take(most / SHARE_TO_CLOSE + 1)
-                .inspect(|entry| entry.closing.cancel())
-                .count();
-            // Those that were told to go still have their places for a moment: as many again may come meanwhile.
-            if closed == 0 && open.places.len() > most + most / SHARE_TO_CLOSE {
-                return Err(Fault::Full);
-            }
+        let staying = open.places.len() - open.leaving;
+        if staying >= most {
+            open.close_idle(staying - most + most / SHARE_TO_CLOSE + 1);
+        }
+        // Those that were told to go still have their places for a moment, in which others come.
+        if open.places.len() >= most + open.leaving.min(most / SHARE_BEYOND + MIN_BEYOND) {
+            return Err(Fault::Full);
         }
         let number = open.next;
         open.next += 1;
         let closing = CancellationToken::new();
         let entry = Entry {
+            came: Instant::now(),
             address: None,
             in_flight: None,
             closing: closing.clone(),
@@ -85,6 +101,11 @@ impl Connections {
             number,
             closing,
         })
+    }
+
+    /// Whether some have been told to go and are still there.
+    pub fn has_leavers(&self) -> bool {
+        self.open().leaving > 0
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -127,10 +148,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.connections.open();
-        let address = open
-            .places
-            .remove(&self.number)
-            .and_then(|entry| entry.address);
+        let entry = open.places.remove(&self.number);
+        open.leaving -= usize::from(self.closing.is_cancelled());
+        let address = entry.and_then(|entry| entry.address);
         if let Some(address) = address
             && let Some(count) = open.by_address.get_mut(&address)
         {

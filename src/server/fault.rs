@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use poem::http::StatusCode;
+
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -38,41 +40,57 @@ impl Fault {
         }
     }
 
-    /// The whole answer.
-    pub fn answer(self) -> String {
-        let (status, advice) = match self {
+    /// The status, and what to tell the visitor.
+    fn words(self) -> (StatusCode, &'static str) {
+        match self {
             Self::Malformed(_) => (
-                "400 Bad Request",
-                "This is no request that can be read in one way only.",
+                StatusCode::BAD_REQUEST,
+                "This is no request that can be read in one way only.\n",
             ),
             Self::LineTooLong => (
-                "414 URI Too Long",
-                "The address is longer than this site takes.",
+                StatusCode::URI_TOO_LONG,
+                "The address is longer than this site takes.\n",
             ),
             Self::FieldTooLarge | Self::TooManyFields | Self::HeadTooLarge => (
-                "431 Request Header Fields Too Large",
-                "Your browser sends more than this site takes: delete its cookies for this site.",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Your browser sends more than this site takes: delete its cookies for this site.\n",
             ),
-            Self::HeadTooSlow => ("408 Request Timeout", "The request did not come in time."),
+            Self::HeadTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The request did not come in time.\n",
+            ),
             Self::AddressBusy => (
-                "429 Too Many Requests",
-                "There are too many connections from your address: close some, or try again in a moment.",
+                StatusCode::TOO_MANY_REQUESTS,
+                "There are too many connections from your address: close some, or try again in a moment.\n",
             ),
             Self::Full => (
-                "503 Service Unavailable",
-                "The site is full. Try again in a moment.",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The site is full. Try again in a moment.\n",
             ),
-        };
+        }
+    }
+
+    /// The whole answer, for a connection of HTTP/1 that has no other.
+    pub fn answer(self) -> String {
+        let (status, body) = self.words();
         let retry = match self {
             Self::AddressBusy | Self::Full => "Retry-After: 2\r\n",
             _ => "",
         };
-        let body = format!("{advice}\n");
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
              Connection: close\r\n\r\n{body}",
             body.len()
         )
+    }
+
+    /// The answer to a request of HTTP/2.
+    pub fn response(self) -> poem::Response {
+        let (status, body) = self.words();
+        poem::Response::builder()
+            .status(status)
+            .content_type("text/plain; charset=utf-8")
+            .body(body)
     }
 }
 

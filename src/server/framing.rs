@@ -1,6 +1,8 @@
 //! Where an HTTP/1.1 request ends, read strictly (RFC 9112): what two servers could read in two ways is refused, so that
 //! no request can be smuggled past a proxy inside another one. The parser behind this one is more forgiving.
 
+use hyper::Uri;
+
 use super::fault::Fault;
 
 /// The longest head, in bytes, whatever the limits of its parts add up to.
@@ -274,7 +276,7 @@ fn content(line: &[u8]) -> Result<&[u8], Fault> {
 fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
-    let is_sound = is_token(method) && target.is_some_and(|target| !target.is_empty());
+    let is_sound = is_token(method) && target.is_some_and(|target| Uri::try_from(target).is_ok());
     match (is_sound, parts.next(), parts.next()) {
         (true, Some(b"HTTP/1.1"), None) => Ok(false),
         (true, Some(b"HTTP/1.0"), None) => Ok(true),

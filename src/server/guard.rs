@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -31,6 +31,8 @@ const PIECE: usize = 4096;
 const MAX_WAITING: usize = 16 * 1024;
 /// How long an answer may find no way to the visitor.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is longer than the frames of HTTP/2 that acknowledge, in bytes: a part of an answer.
+const MAX_CONTROL: usize = 64;
 /// What a connection begins with that speaks HTTP/2 without TLS (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
@@ -41,19 +43,41 @@ pub struct Patience {
     pub head: Duration,
     /// Between an answer and the next request.
     pub idle: Duration,
+    /// For an answer to be made.
+    pub answer: Duration,
 }
 
 /// How many requests of a connection are being answered. The connection's two ends share it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct InFlight {
     requests: AtomicUsize,
     reader: AtomicWaker,
+    begun: Instant,
+    /// When the last of them ended, in milliseconds since the beginning.
+    rests_since: AtomicU64,
+}
+
+impl Default for InFlight {
+    fn default() -> Self {
+        Self {
+            requests: AtomicUsize::new(0),
+            reader: AtomicWaker::new(),
+            begun: Instant::now(),
+            rests_since: AtomicU64::new(0),
+        }
+    }
 }
 
 impl InFlight {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.requests.load(Ordering::Acquire)
+    }
+
+    /// Since when there are none, if so.
+    pub fn rests_since(&self) -> Option<Instant> {
+        let since = Duration::from_millis(self.rests_since.load(Ordering::Relaxed));
+        (self.count() == 0).then(|| self.begun + since)
     }
 }
 
@@ -70,12 +94,16 @@ impl Turn {
     /// For a request that begins now.
     pub fn begin(in_flight: &Arc<InFlight>) -> Self {
         in_flight.requests.fetch_add(1, Ordering::AcqRel);
+        // The reader has another time limit from here on.
+        in_flight.reader.wake();
         Self(in_flight.clone())
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.rests_since.store(now, Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
         self.0.reader.wake();
     }
@@ -129,6 +157,9 @@ pub struct Guard<S> {
     patience: Patience,
     /// When the visitor has been waited for long enough. Set while nothing is being answered.
     deadline: Option<Instant>,
+    /// When the visitor last took something; on HTTP/2.
+    last_write: Instant,
+    was_busy: bool,
     is_idle: bool,
     alarm: Pin<Box<Sleep>>,
     /// Runs while the visitor takes nothing of an answer.
@@ -159,6 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             in_flight: Arc::default(),
             patience,
             deadline: Some(deadline),
+            last_write: Instant::now(),
+            was_busy: false,
             is_idle: false,
             alarm: Box::pin(tokio::time::sleep_until(deadline)),
             write_alarm: None,
@@ -231,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         };
         loop {
             if framing.is_at_end() {
-                if self.in_flight.count() > 0 {
+                if self.in_flight.count() > 0 || self.write_alarm.is_some() {
                     return Ok(false);
                 }
                 framing.next_request();
@@ -280,11 +313,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if self.framing.is_none() {
             // On HTTP/2 requests come and go without the guard.
-            self.deadline = match (self.in_flight.count(), self.deadline) {
-                (0, None) => Some(Instant::now() + self.patience.idle),
-                (0, deadline) => deadline,
-                _ => None,
+            let is_busy = self.in_flight.count() > 0;
+            let patience = if is_busy {
+                self.patience.answer + WRITE_TIMEOUT
+            } else {
+                self.patience.idle
             };
+            if is_busy != self.was_busy {
+                self.was_busy = is_busy;
+                self.last_write = Instant::now();
+            }
+            // Answers can wait for a visitor who never says that there is room for them.
+            self.deadline = Some(self.last_write + patience);
+        } else if self.write_alarm.is_some() {
+            return Poll::Pending;
         }
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
@@ -337,6 +379,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Notes that a visitor of HTTP/2 has taken a part of an answer.
+    fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
+        let is_answer = matches!(written, Poll::Ready(Ok(count)) if *count > MAX_CONTROL);
+        if self.framing.is_none() && is_answer {
+            self.last_write = Instant::now();
+        }
+    }
+
     /// Gives up on a visitor who takes nothing.
     fn watch<T>(
         &mut self,
@@ -362,6 +412,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_progress(&written);
         self.watch(context, written)
     }
 
@@ -371,6 +422,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.note_progress(&written);
         self.watch(context, written)
     }
 

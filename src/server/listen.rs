@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    os::unix::fs::{FileTypeExt, PermissionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -29,20 +29,40 @@ pub enum Listener {
 /// A connection as it was accepted.
 #[derive(Debug)]
 pub enum Stream {
-    /// From an address of the network.
-    Tcp(TcpStream),
+    /// From an address of the network, which is asked for while the connection is there for sure.
+    Tcp(TcpStream, SocketAddr),
     /// From this machine.
     Unix(UnixStream),
 }
 
 /// The file of a Unix socket, removed at the end.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another server may have put another file in its place.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+        })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = path.symlink_metadata()?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Opens what the settings name; what systemd hands over (`LISTEN_FDS`) takes its place.
@@ -97,11 +117,13 @@ fn listen_unix(path: &Path, mode: Mode) -> io::Result<Listener> {
         .symlink_metadata()
         .is_ok_and(|file| file.file_type().is_socket());
     // A server that was killed leaves its socket behind; one that runs answers.
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+    let asked = std::os::unix::net::UnixStream::connect(path);
+    let is_dead = asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_socket && is_dead {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::at(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode.0))?;
     Ok(Listener::Unix(listener, Some(file)))
 }
@@ -146,7 +168,7 @@ impl Listener {
     /// When there is no file descriptor left for it, say.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
-            Self::Tcp(listener) => Ok(Stream::tcp(listener.accept().await?.0)),
+            Self::Tcp(listener) => listener.accept().await.map(Stream::tcp),
             Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
         }
     }
@@ -163,9 +185,9 @@ impl Listener {
                     return Vec::new();
                 };
                 all(|| {
-                    let (stream, _) = listener.accept()?;
+                    let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    TcpStream::from_std(stream).map(Stream::tcp)
+                    Ok(Stream::tcp((TcpStream::from_std(stream)?, peer)))
                 })
                 .collect()
             }
@@ -185,16 +207,16 @@ impl Listener {
 }
 
 impl Stream {
-    fn tcp(stream: TcpStream) -> Self {
+    fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Self {
         // An answer is written whole: waiting for more to send with it would only delay it.
         let _ = stream.set_nodelay(true);
-        Self::Tcp(stream)
+        Self::Tcp(stream, peer)
     }
 
     /// Who is at the other end; nobody who has an address, on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tcp(_, peer) => Some(*peer),
             Self::Unix(_) => None,
         }
     }
@@ -207,7 +229,7 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_read(context, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
@@ -220,7 +242,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_write(context, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
@@ -232,7 +254,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(context),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
@@ -247,7 +269,7 @@ impl AsyncWrite for Stream {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(context, pieces),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }

@@ -8,7 +8,7 @@ pub mod fault;
 pub mod framing;
 mod guard;
 pub mod listen;
-mod proxy;
+pub mod proxy;
 pub mod tls;
 
 use std::{
@@ -62,6 +62,9 @@ const MAX_RESET_STREAMS: usize = 20;
 const MAX_HTTP2_HEAD: u32 = 32 * 1024;
 /// When no connection can be accepted (no file descriptors are left, say), trying again at once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a visitor waits at the door while others make room: so often, for so long.
+const ROOM_TRIES: usize = 20;
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 /// When the server stops, for the first request of who has just connected.
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, a visitor is heard who has been refused: closing at once could take the answer back.
@@ -74,8 +77,13 @@ type SiteBody = BoxBody<Bytes, std::io::Error>;
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<Answer<SiteBody>>> + Send>>;
 
-/// What the sides of a connection say of themselves.
-pub const UNIX: &str = "unix";
+/// The address of those who have none.
+const UNIX: &str = "unix";
+
+/// Marks requests that came from a proxy by the way they came: on a Unix socket, which is open to this machine only, or
+/// behind a header of the PROXY protocol, which is taken from trusted proxies only.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxied;
 
 /// What was refused, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -89,6 +97,8 @@ pub struct Server {
     settings: Live<ServerSettings>,
     trusted_proxies: Vec<IpNet>,
     tls: Option<Tls>,
+    /// Whether proxies stand before it.
+    has_proxies: bool,
     draining: CancellationToken,
     stopping: CancellationToken,
     connections: Connections,
@@ -109,6 +119,7 @@ impl Server {
             settings,
             trusted_proxies,
             tls,
+            has_proxies: true,
             draining,
             stopping: CancellationToken::new(),
             connections: Connections::default(),
@@ -117,11 +128,15 @@ impl Server {
         }
     }
 
-    /// A server with the same settings for another site, which speaks plain HTTP and has visitors of its own.
+    /// A server with the same settings for those who watch: it speaks plain HTTP, has visitors of its own, and goes on
+    /// until the process ends.
     #[must_use]
-    pub fn without_tls(&self) -> Self {
+    pub fn for_watchers(&self) -> Self {
         let (settings, proxies) = (self.settings.clone(), self.trusted_proxies.clone());
-        Self::new(settings, proxies, None, self.draining.clone())
+        Self {
+            has_proxies: false,
+            ..Self::new(settings, proxies, None, CancellationToken::new())
+        }
     }
 
     /// How many are connected.
@@ -169,7 +184,7 @@ impl Server {
                 () = self.stopping.cancelled() => break,
             };
             match accepted {
-                Ok(stream) => self.take(stream, &site, max_files),
+                Ok(stream) => self.take(stream, &site, max_files).await,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -178,18 +193,27 @@ impl Server {
         }
         // Who is connected already has been promised an answer.
         for stream in listener.close() {
-            self.take(stream, &site, max_files);
+            self.take(stream, &site, max_files).await;
         }
     }
 
-    fn take<E: Endpoint<Output = Response> + 'static>(
+    async fn take<E: Endpoint<Output = Response> + 'static>(
         &self,
         mut stream: Stream,
         site: &Arc<E>,
         max_files: usize,
     ) {
         let most = self.settings.get().max_connections.min(max_files);
-        match self.connections.enter(most) {
+        let mut entered = self.connections.enter(most);
+        // Those who make room need a moment.
+        for _ in 0..ROOM_TRIES {
+            if entered.is_ok() || !self.connections.has_leavers() {
+                break;
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+            entered = self.connections.enter(most);
+        }
+        match entered {
             Ok(place) => {
                 let server = self.clone();
                 let site = site.clone();
@@ -212,7 +236,11 @@ impl Server {
                 reason: fault.name(),
             })
             .inc();
-        tracing::debug!(peer = ?peer, "refused: {fault}");
+        let address = peer.map_or_else(
+            || "-".to_owned(),
+            |peer| peer.ip().to_canonical().to_string(),
+        );
+        tracing::info!(target: "access", "{address} refused: {fault}");
     }
 
     async fn connection<E: Endpoint<Output = Response> + 'static>(
@@ -223,18 +251,20 @@ impl Server {
     ) {
         let settings = self.settings.get();
         let mut peer = stream.peer();
+        let mut is_proxied = peer.is_none();
         let local = match &stream {
-            Stream::Tcp(stream) => stream
+            Stream::Tcp(stream, _) => stream
                 .local_addr()
                 .map_or(Addr::custom(UNIX, ""), Addr::from),
             Stream::Unix(_) => Addr::custom(UNIX, ""),
         };
         let opening = async {
             let mut waiting = BytesMut::new();
-            if settings.proxy_protocol && self.is_trusted(peer) {
+            if self.has_proxies && settings.proxy_protocol && self.is_trusted(peer) {
                 peer = proxy::read_header(&mut stream, &mut waiting)
                     .await?
                     .or(peer);
+                is_proxied = true;
             }
             if let Some(peer) = peer
                 && !self.is_trusted(Some(peer))
@@ -268,6 +298,7 @@ impl Server {
             place,
             site,
             peer,
+            is_proxied,
             local,
         };
         match &visit.server.tls {
@@ -309,6 +340,7 @@ struct Visit<E> {
     place: Place,
     site: Arc<E>,
     peer: Option<SocketAddr>,
+    is_proxied: bool,
     local: Addr,
 }
 
@@ -327,10 +359,12 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let patience = Patience {
             head: self.settings.header_timeout,
             idle: self.settings.keepalive,
+            answer: self.settings.timeout,
         };
         let mut guard = Guard::new(stream, waiting, limits, patience);
         self.place.watch(guard.in_flight());
         let first = tokio::select! {
+            biased;
             first = guard.first_request() => first,
             () = self.place.closing().cancelled() => return,
             () = self.server.stopping.cancelled() => {
@@ -360,6 +394,8 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
+            // Who has said all they want to say may still listen.
+            .half_close(true)
             // The guard sees to it, and knows a visitor who rests from one who is slow.
             .header_read_timeout(None)
             .max_headers(self.settings.limit_request_fields)
@@ -369,6 +405,8 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let mut is_ending = false;
         let result = loop {
             tokio::select! {
+                // What has come already is heard before the end.
+                biased;
                 result = poll_fn(|context| connection.poll_without_shutdown(context)) => break result,
                 () = &mut ended, if !is_ending => {
                     is_ending = true;
@@ -392,9 +430,10 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         scheme: Scheme,
     ) {
         let in_flight = guard.in_flight().clone();
+        let turns = in_flight.clone();
         let answer = self.answers(scheme);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, Turn::begin(&in_flight)).map(Ok::<_, Infallible>)
+            answer(request, Turn::begin(&turns)).map(Ok::<_, Infallible>)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -407,10 +446,17 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let mut is_ending = false;
         let result = loop {
             tokio::select! {
+                biased;
                 result = connection.as_mut() => break result,
                 () = &mut ended, if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                // The library waits for the visitor to agree.
+                () = tokio::time::sleep(LAST_CALL), if is_ending => {
+                    if in_flight.count() == 0 {
+                        break Ok(());
+                    }
                 }
             }
         };
@@ -440,8 +486,20 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let (site, draining) = (self.site.clone(), self.server.draining.clone());
         let local = self.local.clone();
         let peer = self.peer.map_or(Addr::custom(UNIX, ""), Addr::from);
-        move |request, turn| {
+        let is_proxied = self.is_proxied;
+        let limits = self.settings.clone();
+        move |mut request, turn| {
             let version = request.version();
+            if version == Version::HTTP_2
+                && let Some(fault) = too_large(&request, &limits)
+            {
+                let response = hyper::Response::from(fault.response());
+                let response = response.map(|body: SiteBody| Answer::new(body, turn));
+                return Box::pin(std::future::ready(response));
+            }
+            if is_proxied {
+                request.extensions_mut().insert(Proxied);
+            }
             let sides = (LocalAddr(local.clone()), RemoteAddr(peer.clone()));
             let request = Request::from((request, sides.0, sides.1, scheme.clone()));
             let (site, draining) = (site.clone(), draining.clone());
@@ -457,6 +515,24 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             })
         }
     }
+}
+
+/// What the limits on a head forbid, on HTTP/2, whose heads come in frames.
+fn too_large(request: &hyper::Request<Incoming>, limits: &ServerSettings) -> Option<Fault> {
+    let target = request.uri().path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > limits.limit_request_line) {
+        return Some(Fault::LineTooLong);
+    }
+    if request.headers().len() > limits.limit_request_fields {
+        return Some(Fault::TooManyFields);
+    }
+    let mut sizes = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 2);
+    sizes
+        .any(|size| size > limits.limit_request_field_size)
+        .then_some(Fault::FieldTooLarge)
 }
 
 /// Says why the connection ends, if there is more to say, and ends it so that it is heard.

@@ -27,6 +27,10 @@ pub async fn read_header(
         if header.is_complete() {
             let (length, visitor) = match header {
                 HeaderResult::V1(Ok(header)) => (header.header.len(), from_v1(header.addresses)),
+                // The proxy speaks for itself: to see whether we are there, say.
+                HeaderResult::V2(Ok(header)) if header.command == v2::Command::Local => {
+                    (header.len(), None)
+                }
                 HeaderResult::V2(Ok(header)) => (header.len(), from_v2(header.addresses)),
                 _ => return Err(BAD),
             };

@@ -26,6 +26,9 @@ pub enum Piece {
 /// The letters that are known: those of gunicorn.
 const ATOMS: &str = "hlutrmUqHsBbfaTMDLp";
 
+/// Parts of names of fields that hold secrets.
+const SECRETS: [&str; 6] = ["auth", "cookie", "csrf", "key", "secret", "token"];
+
 impl AccessLogFormat {
     /// The parts in their order.
     pub fn pieces(&self) -> &[Piece] {
@@ -74,10 +77,7 @@ fn piece(atom: &str) -> Result<Piece, String> {
         let name = name.to_ascii_lowercase();
         return match kind {
             // A log is read by many.
-            "i" | "o"
-                if ["cookie", "set-cookie", "authorization", "x-csrftoken"]
-                    .contains(&name.as_str()) =>
-            {
+            "i" | "o" if SECRETS.iter().any(|secret| name.contains(secret)) => {
                 Err(format!("%({atom})s would put a secret into the log"))
             }
             "i" => Ok(Piece::RequestHeader(name)),

@@ -86,6 +86,16 @@ impl Settings {
 const DEFAULT_FILTER: &str = "info";
 
 impl Settings {
+    /// The server's options as they are in force, for people to read.
+    pub fn to_options(&self) -> ServerOptions {
+        let proxies = self.security.trusted_proxies.iter();
+        ServerOptions {
+            forwarded_allow_ips: proxies.map(|network| Network(*network)).collect(),
+            loglevel: Some(self.log.filter.clone()),
+            ..self.server.to_options()
+        }
+    }
+
     /// The settings for people to read, without secrets: names as the variables have them, and values.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
         let (security, server) = (&self.security, &self.server);

@@ -10,10 +10,16 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{access_log::AccessLogFormat, env, security::Network};
+use crate::server::framing::MAX_HEAD;
 
+/// More threads than any machine has cores.
+const MAX_THREADS: usize = 1024;
+const MAX_PLACES: usize = 1_000_000;
+/// The library sets aside room for as many with each request.
+const MAX_FIELD_COUNT: usize = 1000;
 const DEFAULT_BIND: &str = "127.0.0.1:8000";
 /// The server's options as they are given: as flags of `runserver`, as variables, or in a file. Names and meanings are
 /// gunicorn's where it has the option. What is not given has its default.
@@ -26,7 +32,11 @@ const DEFAULT_BIND: &str = "127.0.0.1:8000";
 pub struct ServerOptions {
     /// Where to listen: ADDR:PORT, PORT or unix:PATH; may be given several times [BIND; default 127.0.0.1:8000].
     #[arg(short, long, value_name = "ADDRESS")]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub bind: Vec<Bind>,
     /// The mode of a Unix socket, octal [SOCKET_MODE; 660].
     #[arg(long, value_name = "MODE")]
@@ -40,7 +50,7 @@ pub struct ServerOptions {
     /// Threads that work, in place of gunicorn's workers [WEB_CONCURRENCY; one per core].
     #[arg(short = 'w', long, visible_alias = "workers", value_name = "COUNT")]
     #[serde(alias = "workers")]
-    pub threads: Option<NonZeroUsize>,
+    pub threads: Option<NonZeroU32>,
     /// Seconds until an answer has to be there [REQUEST_TIMEOUT; 30].
     #[arg(short, long, value_name = "SECONDS")]
     pub timeout: Option<NonZeroU32>,
@@ -52,6 +62,7 @@ pub struct ServerOptions {
     pub body_timeout: Option<NonZeroU32>,
     /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits [KEEPALIVE; 75].
     #[arg(long = "keep-alive", value_name = "SECONDS")]
+    #[serde(alias = "keep_alive")]
     pub keepalive: Option<NonZeroU32>,
     /// Seconds, when told to stop, in which the server still takes visitors but says that it is not ready
     /// [SHUTDOWN_DELAY; 0].
@@ -62,20 +73,20 @@ pub struct ServerOptions {
     pub graceful_timeout: Option<u32>,
     /// Connections at once, at most [MAX_CONNECTIONS; 16384].
     #[arg(long, value_name = "COUNT")]
-    pub max_connections: Option<NonZeroUsize>,
+    pub max_connections: Option<NonZeroU32>,
     /// Connections at once from one address, at most; trusted proxies may have any number
     /// [MAX_CONNECTIONS_PER_ADDRESS; 512].
     #[arg(long, value_name = "COUNT")]
-    pub max_connections_per_address: Option<NonZeroUsize>,
+    pub max_connections_per_address: Option<NonZeroU32>,
     /// The longest request line, in bytes [LIMIT_REQUEST_LINE; 4094].
     #[arg(long, value_name = "BYTES")]
-    pub limit_request_line: Option<NonZeroUsize>,
+    pub limit_request_line: Option<NonZeroU32>,
     /// Fields in the head of a request, at most [LIMIT_REQUEST_FIELDS; 100].
     #[arg(long, value_name = "COUNT")]
-    pub limit_request_fields: Option<NonZeroUsize>,
+    pub limit_request_fields: Option<NonZeroU32>,
     /// The largest field, in bytes [LIMIT_REQUEST_FIELD_SIZE; 8190].
     #[arg(long, value_name = "BYTES")]
-    pub limit_request_field_size: Option<NonZeroUsize>,
+    pub limit_request_field_size: Option<NonZeroU32>,
     /// The file with the certificate and those that vouch for it, as PEM; with it the server speaks TLS [CERTFILE].
     #[arg(long, value_name = "FILE")]
     pub certfile: Option<PathBuf>,
@@ -87,16 +98,22 @@ pub struct ServerOptions {
     pub proxy_protocol: Option<bool>,
     /// Addresses or networks of proxies that are believed, instead of TRUSTED_PROXIES; may be given several times.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub forwarded_allow_ips: Vec<Network>,
     /// What a line of the access log holds, in gunicorn's notation [ACCESS_LOG_FORMAT].
     #[arg(long = "access-logformat", value_name = "FORMAT")]
+    #[serde(alias = "access_logformat")]
     pub access_log_format: Option<String>,
     /// Where to listen for those who ask for metrics; never on a public address [METRICS_BIND; nowhere].
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_bind: Option<Bind>,
     /// What to log, instead of RUST_LOG.
     #[arg(long, alias = "log-level", value_name = "FILTER")]
+    #[serde(alias = "log_level")]
     pub loglevel: Option<String>,
 }
 
@@ -239,7 +256,13 @@ impl ServerSettings {
         };
         let seconds_or_0 =
             |given: Option<u32>, default| Duration::from_secs(given.unwrap_or(default).into());
-        let count = |given: Option<NonZeroUsize>, default| given.map_or(default, NonZeroUsize::get);
+        let count = |name, given: Option<NonZeroU32>, default, most| {
+            let count = given.map_or(default, |count| count.get() as usize);
+            if count > most {
+                bail!("{name} must be {most} at most, not {count}.");
+            }
+            anyhow::Ok(count)
+        };
         let tls = match (options.certfile.clone(), options.keyfile.clone()) {
             (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
             (None, None) => None,
@@ -249,6 +272,13 @@ impl ServerSettings {
         let mut bind = options.bind.clone();
         if bind.is_empty() {
             bind.push(DEFAULT_BIND.parse().expect("is an address"));
+        }
+        if let Some(metrics) = options
+            .metrics_bind
+            .as_ref()
+            .filter(|metrics| bind.contains(metrics) && !metrics.is_any_port())
+        {
+            bail!("METRICS_BIND is {metrics}, where visitors come: give it an address of its own.");
         }
         let format = options
             .access_log_format
@@ -263,18 +293,43 @@ impl ServerSettings {
             socket_mode: options.socket_mode.unwrap_or(Mode(0o660)),
             reuse_port: options.reuse_port.unwrap_or_default(),
             backlog: options.backlog.map_or(2048, NonZeroU32::get),
-            threads: count(options.threads, cores),
+            threads: count("WEB_CONCURRENCY", options.threads, cores, MAX_THREADS)?,
             timeout: seconds(options.timeout, 30),
             header_timeout: seconds(options.header_timeout, 10),
             body_timeout: seconds(options.body_timeout, 30),
             keepalive: seconds(options.keepalive, 75),
             shutdown_delay: seconds_or_0(options.shutdown_delay, 0),
             graceful_timeout: seconds_or_0(options.graceful_timeout, 30),
-            max_connections: count(options.max_connections, 16_384),
-            max_connections_per_address: count(options.max_connections_per_address, 512),
-            limit_request_line: count(options.limit_request_line, 4094),
-            limit_request_fields: count(options.limit_request_fields, 100),
-            limit_request_field_size: count(options.limit_request_field_size, 8190),
+            max_connections: count(
+                "MAX_CONNECTIONS",
+                options.max_connections,
+                16_384,
+                MAX_PLACES,
+            )?,
+            max_connections_per_address: count(
+                "MAX_CONNECTIONS_PER_ADDRESS",
+                options.max_connections_per_address,
+                512,
+                MAX_PLACES,
+            )?,
+            limit_request_line: count(
+                "LIMIT_REQUEST_LINE",
+                options.limit_request_line,
+                4094,
+                MAX_HEAD,
+            )?,
+            limit_request_fields: count(
+                "LIMIT_REQUEST_FIELDS",
+                options.limit_request_fields,
+                100,
+                MAX_FIELD_COUNT,
+            )?,
+            limit_request_field_size: count(
+                "LIMIT_REQUEST_FIELD_SIZE",
+                options.limit_request_field_size,
+                8190,
+                MAX_HEAD,
+            )?,
             tls,
             proxy_protocol: options.proxy_protocol.unwrap_or_default(),
             access_log_format: format.unwrap_or_default(),
@@ -282,9 +337,10 @@ impl ServerSettings {
         })
     }
 
-    /// These as options that leave nothing open, for people to read.
-    pub fn to_options(&self) -> ServerOptions {
+    /// These as options.
+    pub(super) fn to_options(&self) -> ServerOptions {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let given = |count: usize| NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX));
         let above_0 = |time: Duration| NonZeroU32::new(seconds(time));
         let (certfile, keyfile) = match self.tls.clone() {
             Some(files) => (Some(files.certificate), Some(files.key)),
@@ -295,25 +351,26 @@ impl ServerSettings {
             socket_mode: Some(self.socket_mode),
             reuse_port: Some(self.reuse_port),
             backlog: NonZeroU32::new(self.backlog),
-            threads: NonZeroUsize::new(self.threads),
+            threads: given(self.threads),
             timeout: above_0(self.timeout),
             header_timeout: above_0(self.header_timeout),
             body_timeout: above_0(self.body_timeout),
             keepalive: above_0(self.keepalive),
             shutdown_delay: Some(seconds(self.shutdown_delay)),
             graceful_timeout: Some(seconds(self.graceful_timeout)),
-            max_connections: NonZeroUsize::new(self.max_connections),
-            max_connections_per_address: NonZeroUsize::new(self.max_connections_per_address),
-            limit_request_line: NonZeroUsize::new(self.limit_request_line),
-            limit_request_fields: NonZeroUsize::new(self.limit_request_fields),
-            limit_request_field_size: NonZeroUsize::new(self.limit_request_field_size),
+            max_connections: given(self.max_connections),
+            max_connections_per_address: given(self.max_connections_per_address),
+            limit_request_line: given(self.limit_request_line),
+            limit_request_fields: given(self.limit_request_fields),
+            limit_request_field_size: given(self.limit_request_field_size),
             certfile,
             keyfile,
             proxy_protocol: Some(self.proxy_protocol),
+            // These are kept elsewhere.
             forwarded_allow_ips: Vec::new(),
+            loglevel: None,
             access_log_format: Some(self.access_log_format.to_string()),
             metrics_bind: self.metrics_bind.clone(),
-            loglevel: None,
         }
     }
 }
@@ -329,6 +386,11 @@ pub enum Bind {
 }
 
 impl Bind {
+    /// Whether the system chooses the port: another one each time.
+    fn is_any_port(&self) -> bool {
+        matches!(self, Self::Tcp(text) if text.ends_with(":0"))
+    }
+
     /// The addresses that are meant, for [`Bind::Tcp`].
     ///
     /// # Errors
@@ -399,7 +461,7 @@ impl From<Bind> for String {
 
 /// The mode of a file, as `660`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Digits", into = "String")]
 pub struct Mode(pub u32);
 
 impl FromStr for Mode {
@@ -413,11 +475,22 @@ impl FromStr for Mode {
     }
 }
 
-impl TryFrom<String> for Mode {
+/// In a file its digits may stand without quotes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Digits {
+    Text(String),
+    Number(u32),
+}
+
+impl TryFrom<Digits> for Mode {
     type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn try_from(digits: Digits) -> Result<Self, Self::Error> {
+        match digits {
+            Digits::Text(text) => text.parse(),
+            Digits::Number(number) => number.to_string().parse(),
+        }
     }
 }
 
@@ -425,4 +498,18 @@ impl From<Mode> for String {
     fn from(mode: Mode) -> Self {
         format!("{:o}", mode.0)
     }
+}
+
+/// A list, or what would be its only entry.
+fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    source: D,
+) -> Result<Vec<T>, D::Error> {
+    let value = toml::Value::deserialize(source)?;
+    let list = match value {
+        toml::Value::Array(list) => list,
+        one => vec![one],
+    };
+    list.into_iter()
+        .map(|entry| entry.try_into().map_err(serde::de::Error::custom))
+        .collect()
 }

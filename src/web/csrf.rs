@@ -204,7 +204,15 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     let origin = referer.origin().ascii_serialization();
     let own_host = own.host.strip_suffix(":443").unwrap_or(&own.host);
     let is_own = origin.eq_ignore_ascii_case(&format!("https://{own_host}"));
-    if is_own || is_trusted(&origin) {
+    // A cookie that goes to all names below a domain is one for the forms of all of them.
+    let domain = &app_of(request).settings.security.csrf_cookie.domain;
+    let is_of_domain = domain.as_ref().is_some_and(|domain| {
+        is_covered(
+            &origin,
+            &format!("https://*.{}", domain.trim_start_matches('.')),
+        )
+    });
+    if is_own || is_of_domain || is_trusted(&origin) {
         Ok(())
     } else {
         Err(CsrfError::BadReferer(origin))

@@ -29,7 +29,9 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     let theme = Theme::of(&request);
     let asked = app.settings.debug.then(|| Asked::of(&request));
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
-    let result = tokio::time::timeout(app.live.get().timeout, answer).await;
+    // The body has a time of its own.
+    let server = app.live.get();
+    let result = tokio::time::timeout(server.timeout + server.body_timeout, answer).await;
     let error = match result {
         Ok(Ok(Ok(response))) => return Ok(response.into_response()),
         Ok(Ok(Err(error))) => from_poem(error),
@@ -143,7 +145,7 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         ),
         AppError::Busy => (
             "Service Unavailable",
-            "Too many people are logging in just now. Try again in a moment.",
+            "The site is very busy just now. Try again in a moment.",
         ),
         AppError::NotFound => (
             "Not Found",

@@ -1,12 +1,50 @@
 //! What a form sends.
 
-use poem::{FromRequest, Request, RequestBody, Result};
+use std::sync::Arc;
+
+use poem::{FromRequest, Request, RequestBody, Result, http::header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::app_of;
-use crate::{error::AppError, settings::MAX_FIELDS};
+use crate::error::AppError;
 
 /// What Django says of a field that must not be empty.
 pub const REQUIRED: &str = "This field is required.";
+
+/// What bodies that are being read may take together, in KiB.
+const ROOM: u32 = 128 * 1024;
+/// What a body may have without a place, in bytes: the forms that most visitors send.
+const SMALL: usize = 16 * 1024;
+
+/// Room for the bodies that are being read, so that many large ones at once cannot use up the memory.
+#[derive(Debug)]
+pub struct Bodies(Arc<Semaphore>);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM as usize)))
+    }
+}
+
+impl Bodies {
+    /// A place for the body of a request: as large as it says it is, or as large as it may be.
+    fn room_for(
+        &self,
+        request: &Request,
+        most: usize,
+    ) -> Result<Option<OwnedSemaphorePermit>, AppError> {
+        let length = request
+            .header(header::CONTENT_LENGTH)
+            .and_then(|length| length.parse().ok());
+        let size = length.unwrap_or(most).min(most);
+        if size <= SMALL {
+            return Ok(None);
+        }
+        let room = u32::try_from(size / 1024 + 1).unwrap_or(ROOM).min(ROOM);
+        let place = self.0.clone().try_acquire_many_owned(room);
+        place.map(Some).map_err(|_| AppError::Busy)
+    }
+}
 
 /// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +70,9 @@ impl Form {
         }
         let app = app_of(request).clone();
         let security = &app.settings.security;
+        let _room = app
+            .bodies
+            .room_for(request, security.data_upload_max_memory_size)?;
         let body = request
             .take_body()
             .into_bytes_limit(security.data_upload_max_memory_size);
@@ -80,11 +121,15 @@ impl Form {
 
     /// The fields of the query of an address.
     pub fn of_query(request: &Request) -> Self {
+        let most = app_of(request)
+            .settings
+            .security
+            .data_upload_max_number_fields;
         let query = request.original_uri().query().unwrap_or_default();
         let fields = form_urlencoded::parse(query.as_bytes());
         Self(
             fields
-                .take(MAX_FIELDS)
+                .take(most)
                 .map(|(name, value)| (name.into_owned(), value.into_owned()))
                 .collect(),
         )

@@ -3,14 +3,14 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use poem::{
-    Addr, Endpoint, Request, Result,
+    Endpoint, Request, Result,
     http::{header, uri::Scheme},
 };
 
 use super::{app_of, health};
 use crate::{
     error::AppError,
-    server::{self, is_trusted},
+    server::{Proxied, is_trusted},
     settings::SecuritySettings,
 };
 
@@ -75,10 +75,7 @@ fn asked_host<'a>(
     let forwarded = request
         .header("x-forwarded-host")
         .filter(|_| security.use_x_forwarded_host && is_from_proxy(request, security));
-    // Each proxy adds what it was asked for; the first was asked by the visitor.
-    Ok(forwarded
-        .and_then(|hosts| hosts.split(',').next())
-        .map_or(host, str::trim))
+    Ok(forwarded.map_or(host, str::trim))
 }
 
 /// The visitor's address. On a socket for both families, IPv4 comes in IPv6's clothes, which are taken off.
@@ -94,7 +91,9 @@ pub fn peer_address(request: &Request) -> Option<IpAddr> {
 pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
     let peer = peer_address(request);
     let headers = request.headers().get_all("x-forwarded-for").iter();
-    let lists: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).collect();
+    let lists: Vec<_> = headers
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
     let mut address = peer;
     let mut is_proxy = is_from_proxy(request, security);
     for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
@@ -108,12 +107,10 @@ pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<
     address
 }
 
-/// Whether a request was passed on by a proxy that we trust. A Unix socket is open to this machine only.
+/// Whether a request was passed on by a proxy that we trust.
 pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
-    match &request.remote_addr().0 {
-        Addr::Custom(scheme, _) => *scheme == server::UNIX,
-        _ => peer_address(request).is_some_and(|peer| is_trusted(peer, &security.trusted_proxies)),
-    }
+    let is_trusted = |peer| is_trusted(peer, &security.trusted_proxies);
+    request.data::<Proxied>().is_some() || peer_address(request).is_some_and(is_trusted)
 }
 
 /// Whether an address leads nowhere but to this site (Django's `url_has_allowed_host_and_scheme`): browsers read
@@ -139,7 +136,8 @@ pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
         .header("x-forwarded-proto")
         .filter(|_| is_from_proxy(request, security));
     match forwarded {
-        Some(scheme) => scheme == "https",
+        // Each proxy adds what it was asked with; the first was asked by the visitor.
+        Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
         None => *request.scheme() == Scheme::HTTPS,
     }
 }

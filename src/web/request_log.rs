@@ -8,10 +8,13 @@ use std::{
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
 };
 use rand::RngExt;
-use tracing::Instrument;
+use tracing::{
+    Instrument, Span,
+    field::{Empty, display},
+};
 
 use super::{app_of, hosts};
 use crate::{
@@ -60,31 +63,48 @@ pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let span = tracing::error_span!(
         "request",
         id = %ids.request,
-        otel.name = tracing::field::Empty,
-        otel.kind = "server",
-        http.request.method = %asked.method,
-        http.route = tracing::field::Empty,
-        http.response.status_code = tracing::field::Empty,
-        url.path = %asked.uri.path().escape_debug(),
+        otel.kind = Empty,
+        otel.name = Empty,
+        http.request.method = Empty,
+        http.response.status_code = Empty,
+        http.route = Empty,
+        url.path = Empty,
     );
-    if is_trusted {
-        telemetry::continue_trace(&span, &asked.headers);
+    let is_traced = app.settings.log.traces.is_some();
+    if is_traced {
+        if is_trusted {
+            telemetry::continue_trace(&span, &asked.headers);
+        }
+        ids.trace = telemetry::trace_id(&span).or(ids.trace);
     }
-    ids.trace = telemetry::trace_id(&span).or(ids.trace);
     let in_flight = app.requests.begin();
     let response = next.call(request).instrument(span.clone()).await;
     let mut response = response?.into_response();
     drop(in_flight);
     let took = start.elapsed();
     let route = route.0.get().cloned().unwrap_or_else(|| "other".into());
-    span.record("otel.name", tracing::field::display(&asked.method));
-    span.record("http.route", &*route);
-    span.record("http.response.status_code", response.status().as_u16());
+    if is_traced {
+        describe(&span, &asked, &route, response.status());
+    }
     app.requests
         .answered(&asked.method, &route, response.status(), took);
     response.headers_mut().insert(REQUEST_ID, ids.header());
     write(&app, &asked, &ids, &response, took);
     Ok(response)
+}
+
+/// Writes into a request's span what OpenTelemetry has names for
+/// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
+fn describe(span: &Span, asked: &Asked, route: &str, status: StatusCode) {
+    span.record("otel.kind", "server");
+    span.record(
+        "otel.name",
+        display(format_args!("{} {route}", asked.method)),
+    );
+    span.record("http.request.method", display(&asked.method));
+    span.record("http.response.status_code", status.as_u16());
+    span.record("http.route", route);
+    span.record("url.path", display(asked.uri.path().escape_debug()));
 }
 
 /// What the line says of the request.

@@ -16,7 +16,7 @@ import time
 
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
-PARTS = sys.argv[3:] or ["pages", "admin"]
+PARTS = sys.argv[3:] or ["pages", "admin", "server"]
 ROUNDS = 3
 CONNECTIONS = 64
 
@@ -70,8 +70,9 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(30)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(30)
 
 
 class Postgres(Process):
@@ -176,6 +177,11 @@ def main():
         with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
             admin.measure_lengths("PostgreSQL", lambda count: admin.create_database(server, f"questions{count}"))
             admin.measure_beside_django(server)
+    if "server" in PARTS:
+        import server as server_part
+
+        with tempfile.TemporaryDirectory() as folder, Postgres(folder) as postgres:
+            server_part.measure(postgres)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@
 //! | CVE-2023-36053 | `long_addresses_of_e_mail_are_read_quickly` |
 //! | CVE-2025-48432 | `server::seeing::nothing_sent_gets_into_the_log_unescaped` |
 //!
-//! Not here, because there is nothing of the kind: urlize, truncation and strip_tags (CVE-2018-7536 and -7537, CVE-2019-14232
+//! Not here, because there is nothing of the kind: urlize, truncation and stripping of tags (CVE-2018-7536 and -7537, CVE-2019-14232
 //! and -14233, CVE-2023-43665, CVE-2024-27351, -38875, -41989, -41990, -45230, -53907, CVE-2025-26699, -32873), uploads and
 //! archives, GIS, JSON fields, password reset by mail, languages, memcached, XML.
 

@@ -9,14 +9,14 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
 };
 
 use crate::{
     cli::Context,
-    server::tls,
-    settings::{Bind, TlsFiles},
+    server::{is_trusted, tls},
+    settings::Bind,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,26 +32,24 @@ pub struct Args {
 impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = &context.settings.server;
+        let proxies = &context.settings.security.trusted_proxies;
+        let is_tls = settings.tls.is_some();
         let bind = self.address.as_ref().unwrap_or(&settings.bind[0]);
         let (name, answer) = match bind {
             Bind::Unix(path) => {
                 let connecting = async { Ok(UnixStream::connect(path).await?) };
-                (
-                    bind.to_string(),
-                    ask(connecting, settings.tls.as_ref()).await,
-                )
+                let answer = ask(connecting, settings.proxy_protocol, is_tls).await;
+                (bind.to_string(), answer)
             }
             Bind::Tcp(_) => {
                 let address = reachable(bind.resolve().await?[0]);
                 let connecting = async { Ok(TcpStream::connect(address).await?) };
-                (
-                    address.to_string(),
-                    ask(connecting, settings.tls.as_ref()).await,
-                )
+                let is_proxy = settings.proxy_protocol && is_trusted(address.ip(), proxies);
+                (address.to_string(), ask(connecting, is_proxy, is_tls).await)
             }
         };
         let (status, body) = match answer {
-            Ok(answer) => answer.with_context(|| format!("no server at {name}"))?,
+            Ok(answer) => answer.with_context(|| format!("no answer from {name}"))?,
             Err(_) => bail!("{name} gave no answer in {} s", TIMEOUT.as_secs()),
         };
         let answer = body.trim();
@@ -80,14 +78,21 @@ type Answer = anyhow::Result<(hyper::StatusCode, String)>;
 
 async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connecting: impl Future<Output = anyhow::Result<S>>,
-    files: Option<&TlsFiles>,
+    is_proxy: bool,
+    is_tls: bool,
 ) -> Result<Answer, tokio::time::error::Elapsed> {
     let asking = async {
-        let stream = connecting.await?;
-        match files {
-            Some(files) => request(tls::connect(stream, files).await?).await,
-            None => request(stream).await,
+        let mut stream = connecting.await.context("nobody listens")?;
+        if is_proxy {
+            stream.write_all(b"PROXY UNKNOWN\r\n").await?;
         }
+        let answer = if is_tls {
+            let stream = tls::connect(stream).await;
+            request(stream.context("it does not speak TLS, or not as CERTFILE has it")?).await
+        } else {
+            request(stream).await
+        };
+        answer.context("it does not speak HTTP, or speaks TLS and CERTFILE is not set")
     };
     tokio::time::timeout(TIMEOUT, asking).await
 }

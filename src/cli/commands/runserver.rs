@@ -6,7 +6,7 @@ use chrono::Utc;
 use crate::{
     app::{App, admin_site},
     checks::{self, Tag},
-    cli::{Context, signals::Signals},
+    cli::{Context, log, sentence, signals::Signals},
     metrics, migrations,
     server::{
         Server,
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// Options are taken from the flags, then from the variables named in brackets, then from the file. SIGTERM and SIGINT end
 /// the server when what is in flight is finished, a second one or SIGQUIT at once; SIGHUP lets it read its file, .env and
-/// certificate again.
+/// certificate again, for limits, times and log; what else has changed there needs a restart.
 #[derive(Debug, clap::Args)]
 #[expect(
     clippy::doc_markdown,
@@ -31,7 +31,7 @@ pub struct Args {
     /// Where to listen: ADDR:PORT, PORT or unix:PATH; instead of --bind.
     #[arg(value_name = "ADDR:PORT", conflicts_with = "bind")]
     address: Option<String>,
-    /// A file with options, in TOML, under the names of the long flags with _ for - [POLLS_CONFIG].
+    /// A file with options, in TOML, as --print-config writes it [POLLS_CONFIG].
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check the options and the system, and end.
@@ -64,11 +64,7 @@ impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = context.settings.clone();
         if self.print_config {
-            write!(
-                context.out,
-                "{}",
-                toml::to_string(&settings.server.to_options())?
-            )?;
+            write!(context.out, "{}", toml::to_string(&settings.to_options())?)?;
             return Ok(ExitCode::SUCCESS);
         }
         if settings.security.allowed_hosts.is_empty() {
@@ -91,6 +87,8 @@ impl Args {
         if self.check_config {
             return Ok(ExitCode::SUCCESS);
         }
+        // From here on, a signal finds somebody who listens; the first process of a container would not hear it else.
+        let mut signals = Signals::new()?;
         let app = App::build(settings, admin_site(), Utc::now)
             .await
             .with_context(|| {
@@ -101,8 +99,6 @@ impl Args {
             })?;
         context.databases.push(app.db.write().clone());
         notice_unapplied(context, &app).await?;
-        // From here on, a signal finds somebody who listens.
-        let mut signals = Signals::new()?;
         let server = Server::new(
             app.live.clone(),
             app.settings.security.trusted_proxies.clone(),
@@ -114,8 +110,12 @@ impl Args {
         greet(context, &listeners, tls.is_some())?;
         notify(sd_notify::NotifyState::Ready);
         let reload = || match self.reload(context, &app, tls.as_ref()) {
-            Ok(()) => tracing::info!("reloaded"),
-            Err(error) => tracing::error!("not reloaded, all stays as it was: {error:#}"),
+            Ok(()) => tracing::info!(
+                "reloaded certificate, limits, times and log; all else needs a restart"
+            ),
+            Err(error) => {
+                tracing::error!("not reloaded, all stays as it was: {}", sentence(&error))
+            }
         };
         let stop = || {
             app.drain();
@@ -132,6 +132,7 @@ impl Args {
     fn reload(&self, context: &Context, app: &App, tls: Option<&Tls>) -> anyhow::Result<()> {
         load_env_file(context.settings.env_file.as_deref())?;
         let settings = self.settings()?;
+        log::check_filter(&settings.log.filter)?;
         if let (Some(tls), Some(files)) = (tls, &settings.server.tls) {
             tls.reload(files)?;
         }
@@ -161,8 +162,7 @@ async fn serve_metrics(app: &Arc<App>, server: &Server) -> anyhow::Result<()> {
         tracing::info!("metrics at {}", listener.name());
     }
     let site = metrics::router(app.clone(), server.clone());
-    // It ends with the process: whoever watches the end wants to see it.
-    let server = server.without_tls();
+    let server = server.for_watchers();
     tokio::spawn(async move { server.serve(listeners, site).await });
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{metric, metrics_address, send, status, wait_until};
-use crate::support::{Backend, Site, site::Server};
+use crate::support::{Backend, Site, site::Server, tls::get_http2_with, voters::vote};
 
 async fn site() -> Site {
     Site::migrated(Backend::Sqlite)
@@ -337,4 +337,90 @@ async fn who_disappears_costs_nothing() {
     });
     let after = memory(&server);
     assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}
+
+#[tokio::test]
+async fn who_has_said_all_may_still_listen() {
+    let site = site().await;
+    site.run(["seed"]).success();
+    let server = site.serve();
+    let half_closed = |request: &str| {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        status(&answer)
+    };
+    for _ in 0..5 {
+        let get = format!("GET /polls/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        assert_eq!(half_closed(&get), 200);
+        assert_eq!(half_closed(&vote(&server.address, 1)), 302);
+    }
+}
+
+#[tokio::test]
+async fn on_http2_the_limits_are_the_same() {
+    let site = site().await.with("LIMIT_REQUEST_FIELDS", "20");
+    let server = site.serve();
+    let ask = async |path: &str, fields: &[(&str, String)]| {
+        let stream = tokio::net::TcpStream::connect(&server.address)
+            .await
+            .unwrap();
+        let address = format!("http://{}{path}", server.address);
+        get_http2_with(stream, &address, fields)
+            .await
+            .status()
+            .as_u16()
+    };
+    assert_eq!(ask("/livez", &[]).await, 200);
+    assert_eq!(ask(&format!("/livez?{}", "x".repeat(4100)), &[]).await, 414);
+    assert_eq!(ask("/livez", &[("a", "x".repeat(8200))]).await, 431);
+    assert_eq!(ask("/livez", &vec![("a", "x".to_owned()); 30]).await, 431);
+}
+
+#[tokio::test]
+async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
+    let site = site().await.with("REQUEST_TIMEOUT", "1");
+    let server = site.serve();
+    let mut stream = server.connect();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    // No window for answers (SETTINGS_INITIAL_WINDOW_SIZE = 0), and a request for a page.
+    let mut bytes =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
+    let host = server.address.as_bytes();
+    let mut head = b"\x82\x86\x04\x07/polls/\x01".to_vec();
+    head.push(u8::try_from(host.len()).unwrap());
+    head.extend(host);
+    bytes.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend(head);
+    stream.write_all(&bytes).unwrap();
+    let start = Instant::now();
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    assert!(heard.len() > 50, "{heard:?}");
+    let took = start.elapsed().as_secs();
+    assert!((25..45).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_told_and_logged() {
+    let site = site().await;
+    let server = site.serve();
+    let request = format!(
+        "GET /polls/?q=<b> HTTP/1.1\r\nHost: {}\r\n\r\n",
+        server.address
+    );
+    let answer = send(&server.address, request.as_bytes());
+    assert!(
+        status(&answer) == 400 && answer.contains("no request that can be read"),
+        "{answer}"
+    );
+    let (log, _) = server.stop();
+    assert!(
+        log.contains("access: 127.0.0.1 refused: malformed: the request line is none"),
+        "{log}"
+    );
 }

@@ -81,6 +81,13 @@ async fn several_addresses_and_a_socket_with_its_mode() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("access: 203.0.113.9 \"GET /polls/"), "{log}");
     assert!(!path.exists());
+    // A socket that has been replaced meanwhile is another server's.
+    let server = site.serve_with(&[&unix]);
+    fs::remove_file(&path).unwrap();
+    let other = site.serve_with(&[&unix]);
+    drop(server.stop());
+    assert!(path.exists());
+    drop(other.stop());
     // What a server leaves behind that was killed is no obstacle.
     let server = site.serve_with(&[&unix]);
     server.signal("-KILL");
@@ -220,7 +227,7 @@ async fn it_speaks_tls_and_http2_and_takes_a_new_certificate() {
     assert_eq!(code, Some(0));
     assert!(
         log.contains(
-            "not reloaded, all stays as it was: KEYFILE names key.pem, which holds no key"
+            "not reloaded, all stays as it was: KEYFILE names key.pem, which holds no key that can be read"
         ),
         "{log}"
     );
@@ -266,6 +273,19 @@ async fn the_proxy_protocol_tells_whose_connection_it_is() {
             "{log}"
         );
     }
+    let site = site.with("SECURE_SSL_REDIRECT", "true");
+    let server = site.serve();
+    // What the proxy says besides is believed for the visitors it speaks for.
+    let request = format!(
+        "PROXY TCP4 203.0.113.1 192.0.2.1 5000 443\r\nGET /polls/ HTTP/1.1\r\nHost: {}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    assert_eq!(status(&send(&server.address, request.as_bytes())), 200);
+    assert_eq!(
+        site.run(["healthcheck", &server.address]).success().stdout,
+        "ok\n"
+    );
+    drop(server);
     // Others than proxies cannot claim anything.
     let site = site.with("TRUSTED_PROXIES", "10.0.0.1");
     let server = site.serve();
@@ -290,6 +310,8 @@ async fn options_come_as_flags_variables_and_a_file() {
         .success()
         .stdout;
     for line in [
+        "forwarded_allow_ips = [\"127.0.0.0/8\", \"::1/128\"]",
+        "loglevel = \"info\"",
         "bind = [\"127.0.0.1:0\"]",
         "keepalive = 7",
         "timeout = 9",
@@ -315,9 +337,8 @@ async fn options_come_as_flags_variables_and_a_file() {
     site.run(["runserver", "--check-config"]).success();
     assert!(site.serve_with(&[]).get("/livez").ends_with("ok\n"));
     for (text, complaint) in [
-        ("keep_alive = 7", "keep_alive"),
+        ("keepaliv = 7", "keepaliv"),
         ("timeout = 0", "timeout"),
-        ("bind = \"x\"", "bind"),
         (
             "bind = [\"nowhere\"]",
             "\"nowhere\" is not a valid port number or address:port pair",
@@ -331,13 +352,33 @@ async fn options_come_as_flags_variables_and_a_file() {
             "access_log_format = \"%({cookie}i)s\"",
             "would put a secret into the log",
         ),
-        ("loglevel = \"a=b=c\"", "RUST_LOG cannot be read"),
+        (
+            "loglevel = \"a=b=c\"",
+            "RUST_LOG (or loglevel) cannot be read",
+        ),
+        ("loglevel = \"verbose\"", "\"verbose\", which is no level"),
+        (
+            "limit_request_line = 18446744073709551615",
+            "limit_request_line",
+        ),
+        (
+            "limit_request_fields = 200000000",
+            "LIMIT_REQUEST_FIELDS must be 1000 at most",
+        ),
+        ("threads = 99999999", "WEB_CONCURRENCY must be 1024 at most"),
+        ("bind = 8000", "bind"),
+        (
+            "bind = \"127.0.0.1:1\"\nmetrics_bind = \"127.0.0.1:1\"",
+            "METRICS_BIND is 127.0.0.1:1, where visitors come",
+        ),
+        ("forwarded_allow_ips = \"*\"", "everybody is 0.0.0.0/0"),
+        ("certfile = \"no.pem\"\nkeyfile = \"no.pem\"", "polls.E004"),
     ] {
         fs::write(&file, text).unwrap();
         let said = site.run(["runserver", "--check-config"]);
         assert_eq!(said.code, 1, "{text}");
         assert!(
-            said.stderr.starts_with("CommandError: ") && said.stderr.contains(complaint),
+            said.stderr.contains("Error: ") && said.stderr.contains(complaint),
             "{text}: {}",
             said.stderr
         );

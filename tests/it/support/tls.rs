@@ -53,12 +53,26 @@ pub async fn get_http2(
     stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     address: &str,
 ) -> Response<Bytes> {
+    get_http2_with(stream, address, &[]).await
+}
+
+/// The same with more fields in the head.
+pub async fn get_http2_with(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+    fields: &[(&str, String)],
+) -> Response<Bytes> {
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
     tokio::spawn(connection);
-    let request = Request::get(address).body(Full::new(Bytes::new())).unwrap();
+    let request = fields
+        .iter()
+        .fold(Request::get(address), |request, (name, value)| {
+            request.header(*name, value)
+        });
+    let request = request.body(Full::new(Bytes::new())).unwrap();
     let response = sender.send_request(request).await.unwrap();
     let (parts, body) = response.into_parts();
     Response::from_parts(parts, body.collect().await.unwrap().to_bytes())

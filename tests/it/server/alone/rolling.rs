@@ -1,6 +1,8 @@
-//! Three servers behind haproxy, each replaced in turn while people vote.
+//! Servers are replaced and nobody notices: three behind haproxy, each in turn while people vote.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -58,7 +60,7 @@ async fn servers_are_replaced_under_load_without_a_failure() {
     let _haproxy = haproxy(&site, front, &ports);
     let front = format!("127.0.0.1:{front}");
     wait_until(Duration::from_secs(10), || {
-        std::net::TcpStream::connect(&front).is_ok()
+        TcpStream::connect(&front).is_ok()
             && status(&send(
                 &front,
                 b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
@@ -93,4 +95,27 @@ async fn servers_are_replaced_under_load_without_a_failure() {
         .unwrap()
         .unwrap();
     assert_eq!(i64::from(choice.votes), tally[&302]);
+}
+
+#[tokio::test]
+async fn who_has_connected_is_heard() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    site.run(["seed"]).success();
+    for pause in [0, 200] {
+        let server = site.serve();
+        // Connected, and not yet accepted or just so when the signal comes.
+        let mut streams: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+        server.signal("-TERM");
+        std::thread::sleep(Duration::from_millis(pause));
+        let request = format!("GET /polls/1/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        for stream in &mut streams {
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        for stream in &mut streams {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert_eq!(status(&answer), 200, "{answer}");
+        }
+        assert_eq!(server.wait().1, Some(0));
+    }
 }

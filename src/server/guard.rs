@@ -51,6 +51,8 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct InFlight {
     requests: AtomicUsize,
+    /// How many there have been.
+    total: AtomicUsize,
     reader: AtomicWaker,
     begun: Instant,
     /// When the last of them ended, in milliseconds since the beginning.
@@ -61,6 +63,7 @@ impl Default for InFlight {
     fn default() -> Self {
         Self {
             requests: AtomicUsize::new(0),
+            total: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
             begun: Instant::now(),
             rests_since: AtomicU64::new(0),
@@ -72,6 +75,16 @@ impl InFlight {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.requests.load(Ordering::Acquire)
+    }
+
+    /// How many there have been.
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Acquire)
+    }
+
+    fn begin(&self) {
+        self.total.fetch_add(1, Ordering::AcqRel);
+        self.requests.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Since when there are none, if so.
@@ -93,7 +106,7 @@ impl Turn {
 
     /// For a request that begins now.
     pub fn begin(in_flight: &Arc<InFlight>) -> Self {
-        in_flight.requests.fetch_add(1, Ordering::AcqRel);
+        in_flight.begin();
         // The reader has another time limit from here on.
         in_flight.reader.wake();
         Self(in_flight.clone())
@@ -159,6 +172,7 @@ pub struct Guard<S> {
     deadline: Option<Instant>,
     /// When the visitor last took something; on HTTP/2.
     last_write: Instant,
+    is_closed: bool,
     was_busy: bool,
     is_idle: bool,
     alarm: Pin<Box<Sleep>>,
@@ -191,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             patience,
             deadline: Some(deadline),
             last_write: Instant::now(),
+            is_closed: false,
             was_busy: false,
             is_idle: false,
             alarm: Box::pin(tokio::time::sleep_until(deadline)),
@@ -245,6 +260,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         self.framing = None;
     }
 
+    /// Whether the visitor has said all.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// What made the connection end, if it was the visitor's doing, and whether to say so: not to somebody who has had
     /// an answer, which a proxy would take for that to somebody else's request.
     pub fn take_fault(&mut self) -> Option<(Fault, bool)> {
@@ -284,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 }
                 Found::Bytes(count) => {
                     if was_in_head {
-                        self.in_flight.requests.fetch_add(1, Ordering::AcqRel);
+                        self.in_flight.begin();
                         self.deadline = None;
                     }
                     self.sound = count;
@@ -304,6 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
             Poll::Ready(()) => {
                 self.waiting.extend_from_slice(buffer.filled());
+                self.is_closed |= buffer.filled().is_empty();
                 Poll::Ready(Ok(buffer.filled().len()))
             }
             Poll::Pending => self.poll_deadline(context),

@@ -65,6 +65,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a visitor waits at the door while others make room: so often, for so long.
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
+/// After so long without a request a connection rests.
+const REST: Duration = Duration::from_secs(1);
 /// When the server stops, for the first request of who has just connected.
 const LAST_CALL: Duration = Duration::from_secs(1);
 /// How long, and for how many bytes, a visitor is heard who has been refused: closing at once could take the answer back.
@@ -302,16 +304,18 @@ impl Server {
             local,
         };
         match &visit.server.tls {
-            None => visit.serve(stream, waiting, Scheme::HTTP).await,
+            None => Box::pin(visit.serve(stream, waiting, Scheme::HTTP)).await,
             Some(tls) => {
                 let stream = Rewound { waiting, stream };
-                let handshake = tls.acceptor().accept(stream);
+                let handshake = Box::pin(tls.acceptor().accept(stream));
                 let handshake = tokio::select! {
                     done = tokio::time::timeout(visit.settings.header_timeout, handshake) => done,
                     () = visit.place.closing().cancelled() => return,
                 };
                 match handshake {
-                    Ok(Ok(stream)) => visit.serve(stream, BytesMut::new(), Scheme::HTTPS).await,
+                    Ok(Ok(stream)) => {
+                        Box::pin(visit.serve(stream, BytesMut::new(), Scheme::HTTPS)).await;
+                    }
                     Ok(Err(error)) => {
                         tracing::debug!(peer = ?visit.peer, %error, "TLS could not begin");
                     }
@@ -363,34 +367,52 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         };
         let mut guard = Guard::new(stream, waiting, limits, patience);
         self.place.watch(guard.in_flight());
-        let first = tokio::select! {
-            biased;
-            first = guard.first_request() => first,
-            () = self.place.closing().cancelled() => return,
-            () = self.server.stopping.cancelled() => {
-                tokio::time::timeout(LAST_CALL, guard.first_request()).await.unwrap_or(Ok(None))
-            }
-        };
-        match first {
-            Ok(None) => {}
-            Ok(Some(Protocol::Http1)) => self.serve_http1(guard, scheme).await,
-            Ok(Some(Protocol::Http2)) => self.serve_http2(guard, scheme).await,
-            Err(fault) => {
-                self.server.note(fault, self.peer);
-                say_goodbye(guard.stream(), Some(fault)).await;
+        // A visitor who has been served before may leave without a word, and be left.
+        let mut has_been_served = false;
+        loop {
+            let first = tokio::select! {
+                biased;
+                first = guard.first_request() => first,
+                () = self.place.closing().cancelled() => return,
+                () = self.server.stopping.cancelled() => {
+                    let last_call = if has_been_served { Duration::ZERO } else { LAST_CALL };
+                    tokio::time::timeout(last_call, guard.first_request()).await.unwrap_or(Ok(None))
+                }
+            };
+            match first {
+                Ok(None) => return,
+                Ok(Some(Protocol::Http1)) => {
+                    // Boxed, here and below: those who rest or are silent do not need the room.
+                    let rested = Box::pin(self.serve_http1(guard, scheme.clone())).await;
+                    let Some(rested) = rested else {
+                        return;
+                    };
+                    guard = rested;
+                    has_been_served = true;
+                }
+                Ok(Some(Protocol::Http2)) => {
+                    return Box::pin(self.serve_http2(guard, scheme)).await;
+                }
+                Err(fault) => {
+                    self.server.note(fault, self.peer);
+                    return say_goodbye(guard.stream(), Some(fault)).await;
+                }
             }
         }
     }
 
+    /// Answers requests until the connection ends. When it only rests, the stream is given back: the parser's buffers are
+    /// larger than all else that a connection needs.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self,
+        &self,
         guard: Guard<S>,
         scheme: Scheme,
-    ) {
+    ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
+        let turns = in_flight.clone();
         let answer = self.answers(scheme);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, Turn::counted(&in_flight)).map(Ok::<_, Infallible>)
+            answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -402,7 +424,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(guard), service);
         let mut ended = std::pin::pin!(self.told_to_end());
-        let mut is_ending = false;
+        let (mut is_ending, mut rested_after) = (false, None);
         let result = loop {
             tokio::select! {
                 // What has come already is heard before the end.
@@ -412,20 +434,33 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     is_ending = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
+                () = tokio::time::sleep(REST), if !is_ending => {
+                    if in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST) {
+                        is_ending = true;
+                        rested_after = Some(in_flight.total());
+                        Pin::new(&mut connection).graceful_shutdown();
+                    }
+                }
             }
         };
+        let is_sound = result.is_ok();
         self.log_end(result);
         let mut guard = connection.into_parts().io.into_inner();
+        // Unless a request has come in at that moment, whose answer has said that it is the last.
+        if is_sound && rested_after == Some(in_flight.total()) && !guard.is_closed() {
+            return Some(guard);
+        }
         let fault = guard.take_fault();
         if let Some((fault, _)) = fault {
             self.server.note(fault, self.peer);
         }
         let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
         say_goodbye(guard.stream(), said).await;
+        None
     }
 
     async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        self,
+        &self,
         guard: Guard<S>,
         scheme: Scheme,
     ) {

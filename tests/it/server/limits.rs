@@ -424,3 +424,23 @@ async fn what_cannot_be_read_is_told_and_logged() {
         "{log}"
     );
 }
+
+#[tokio::test]
+async fn a_connection_that_has_rested_is_served_again() {
+    let site = site().await;
+    let server = site.serve();
+    let mut stream = server.connect();
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    for pause in [0, 2500, 100, 1000, 1500] {
+        std::thread::sleep(Duration::from_millis(pause));
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).unwrap();
+        let answer = String::from_utf8_lossy(&piece[..count]).into_owned();
+        assert!(
+            answer.ends_with("\r\n\r\nok\n"),
+            "after {pause} ms: {answer}"
+        );
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}

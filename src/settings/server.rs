@@ -87,10 +87,10 @@ pub struct ServerOptions {
     /// The largest field, in bytes [LIMIT_REQUEST_FIELD_SIZE; 8190].
     #[arg(long, value_name = "BYTES")]
     pub limit_request_field_size: Option<NonZeroU32>,
-    /// The file with the certificate and those that vouch for it, as PEM; with it the server speaks TLS [CERTFILE].
+    /// The file with the certificate and those that vouch for it, as PEM; with it the server speaks TLS [CERTFILE; none].
     #[arg(long, value_name = "FILE")]
     pub certfile: Option<PathBuf>,
-    /// The file with the certificate's key, as PEM [KEYFILE].
+    /// The file with the certificate's key, as PEM [KEYFILE; none].
     #[arg(long, value_name = "FILE")]
     pub keyfile: Option<PathBuf>,
     /// Trusted proxies begin each connection with a line of the PROXY protocol [PROXY_PROTOCOL; false].
@@ -104,7 +104,7 @@ pub struct ServerOptions {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub forwarded_allow_ips: Vec<Network>,
-    /// What a line of the access log holds, in gunicorn's notation [ACCESS_LOG_FORMAT].
+    /// What a line of the access log holds, in gunicorn's notation [ACCESS_LOG_FORMAT; its own].
     #[arg(long = "access-logformat", value_name = "FORMAT")]
     #[serde(alias = "access_logformat")]
     pub access_log_format: Option<String>,

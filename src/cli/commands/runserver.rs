@@ -31,7 +31,7 @@ pub struct Args {
     /// Where to listen: ADDR:PORT, PORT or unix:PATH; instead of --bind.
     #[arg(value_name = "ADDR:PORT", conflicts_with = "bind")]
     address: Option<String>,
-    /// A file with options, in TOML, as --print-config writes it [POLLS_CONFIG].
+    /// A file with options, in TOML, as --print-config writes it [POLLS_CONFIG; none].
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check the options and the system, and end.

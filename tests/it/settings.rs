@@ -136,7 +136,11 @@ async fn bad_values_are_refused_with_a_sentence_that_names_them() {
             "xml",
             "LOG_FORMAT must be text or json, not \"xml\".",
         ),
-        ("RUST_LOG", "a=b=c", "RUST_LOG (or loglevel) cannot be read: "),
+        (
+            "RUST_LOG",
+            "a=b=c",
+            "RUST_LOG (or loglevel) cannot be read: ",
+        ),
         (
             "SECRET_KEY_FILE",
             "key",

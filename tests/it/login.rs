@@ -374,11 +374,30 @@ async fn an_unknown_user_costs_the_same_time() {
     app.add_user("old", Kind::Superuser, &[]).await;
     let old = hashers::make_password(PASSWORD, 2_400);
     set_password(&app, "old", old).await;
-    let names = ["current", "old", "nobody"];
+    // Whoever else uses the machine can spoil a measurement; what really differs does so each time.
+    for attempt in 1..=3 {
+        let medians = medians(&app).await;
+        let is_even = |median: &f64| (median / medians[0] - 1.0).abs() < 0.05;
+        if medians.iter().all(is_even) {
+            return;
+        }
+        assert!(attempt < 3, "{NAMES:?}: {medians:?}");
+    }
+}
+
+const NAMES: [&str; 3] = ["current", "old", "nobody"];
+
+/// The medians of the times that 200 wrong passwords take for each name, turn by turn, in seconds.
+async fn medians(app: &TestApp) -> [f64; 3] {
     let mut times: [Vec<Duration>; 3] = Default::default();
     for round in 0..200 {
-        for (name, times) in names.iter().zip(&mut times) {
-            // From another address each time, so that nobody is stopped.
+        for (name, times) in NAMES.iter().zip(&mut times) {
+            // Of earlier tries nothing is left.
+            let tx = app.app.db.write().begin().await.unwrap();
+            sea_orm::ConnectionTrait::execute_unprepared(&tx, "DELETE FROM polls_login_failures")
+                .await
+                .unwrap();
+            tx.commit().await.unwrap();
             let address = format!("198.51.{}.{}", round, times.len() % 250);
             let visitor = app.visitor();
             let token = visitor.get("/admin/login/").await.csrf_token();
@@ -395,14 +414,8 @@ async fn an_unknown_user_costs_the_same_time() {
             times.push(start.elapsed());
         }
     }
-    let medians = times.map(|mut times| {
+    times.map(|mut times| {
         times.sort();
         times[times.len() / 2].as_secs_f64()
-    });
-    for (name, median) in names.iter().zip(medians) {
-        assert!(
-            (median / medians[0] - 1.0).abs() < 0.05,
-            "{name}: {medians:?}"
-        );
-    }
+    })
 }

@@ -4,9 +4,8 @@
 use hyper::Uri;
 
 use super::fault::Fault;
+use crate::settings::MAX_HEAD;
 
-/// The longest head, in bytes, whatever the limits of its parts add up to.
-pub const MAX_HEAD: usize = 64 * 1024;
 /// The longest line before a chunk, with its extensions, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 /// Digits of a chunk's size: what is larger fits no limit.

@@ -50,10 +50,10 @@ use self::{
     listen::{Listener, Stream},
     tls::Tls,
 };
-use crate::settings::{Live, ServerSettings};
+use crate::settings::{Live, MAX_HEAD, ServerSettings};
 
 /// What hyper may keep of a request's head, which the framing has measured before.
-const MAX_HEADER_BYTES: usize = 2 * framing::MAX_HEAD;
+const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 100;
 /// Streams that a visitor has begun and taken back, at most, before the connection ends (CVE-2023-44487).

@@ -1,10 +1,13 @@
 //! The format of the access log, in gunicorn's notation
 //! (<https://docs.gunicorn.org/en/stable/settings.html#access-log-format>).
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
+
+use serde::Serialize;
 
 /// What each line holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct AccessLogFormat {
     text: String,
     pieces: Vec<Piece>,
@@ -92,8 +95,8 @@ fn piece(atom: &str) -> Result<Piece, String> {
     }
 }
 
-impl fmt::Display for AccessLogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+impl From<AccessLogFormat> for String {
+    fn from(format: AccessLogFormat) -> Self {
+        format.text
     }
 }

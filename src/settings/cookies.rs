@@ -75,13 +75,7 @@ impl CookieSettings {
     /// A sentence that names the variable at fault.
     pub fn from_env(self, prefix: &str) -> anyhow::Result<Self> {
         let variable = |name: &str| format!("{prefix}_{name}");
-        let flag = |name: &str| {
-            let name = variable(name);
-            anyhow::Ok(match env::var(&name)? {
-                Some(_) => Some(env::flag(&name)?),
-                None => None,
-            })
-        };
+        let flag = |name: &str| env::optional_flag(&variable(name));
         // They are written into a header as they stand.
         let text = |name: &str, is_allowed: fn(char) -> bool| {
             let name = variable(name);

@@ -64,16 +64,27 @@ pub fn parsed<T: FromStr>(name: &str, expected: &str) -> anyhow::Result<Option<T
         .map_err(|_| anyhow!("{name} must be {expected}, not {value:?}."))
 }
 
+/// A variable as yes or no, if it is set.
+///
+/// # Errors
+/// When it is neither.
+pub fn optional_flag(name: &str) -> anyhow::Result<Option<bool>> {
+    let Some(value) = var(name)? else {
+        return Ok(None);
+    };
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(Some(true)),
+        "0" | "false" | "no" | "off" => Ok(Some(false)),
+        other => bail!("{name} must be true or false, not {other:?}."),
+    }
+}
+
 /// A variable as yes or no; unset is no.
 ///
 /// # Errors
 /// When it is neither.
 pub fn flag(name: &str) -> anyhow::Result<bool> {
-    match var(name)?.unwrap_or_default().to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
-        other => bail!("{name} must be true or false, not {other:?}."),
-    }
+    Ok(optional_flag(name)?.unwrap_or_default())
 }
 
 /// A variable as a list, separated by commas.

@@ -95,10 +95,8 @@ impl HeaderSettings {
             hsts_seconds: env::parsed("SECURE_HSTS_SECONDS", "a number of seconds")?.unwrap_or(0),
             hsts_include_subdomains: env::flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")?,
             hsts_preload: env::flag("SECURE_HSTS_PRELOAD")?,
-            content_type_nosniff: match env::var("SECURE_CONTENT_TYPE_NOSNIFF")? {
-                Some(_) => env::flag("SECURE_CONTENT_TYPE_NOSNIFF")?,
-                None => default.content_type_nosniff,
-            },
+            content_type_nosniff: env::optional_flag("SECURE_CONTENT_TYPE_NOSNIFF")?
+                .unwrap_or(default.content_type_nosniff),
             referrer_policy: policy(
                 "SECURE_REFERRER_POLICY",
                 "security.E023",

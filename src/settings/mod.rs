@@ -6,14 +6,13 @@ mod database;
 pub mod env;
 mod headers;
 mod live;
+mod log;
 mod security;
 mod server;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use chrono_tz::Tz;
-use url::Url;
 
 pub use self::{
     access_log::{AccessLogFormat, Piece},
@@ -21,10 +20,11 @@ pub use self::{
     database::DatabaseSettings,
     headers::HeaderSettings,
     live::Live,
+    log::{LogSettings, TraceSettings},
     security::{
         MAX_BODY, MAX_FIELDS, Network, SecuritySettings, csrf_cookie, loopback, session_cookie,
     },
-    server::{Bind, Mode, ServerOptions, ServerSettings, TlsFiles},
+    server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };
 
 /// All settings.
@@ -64,6 +64,10 @@ impl Settings {
     /// A sentence that names the variable at fault.
     pub fn with_options(options: &ServerOptions) -> anyhow::Result<Self> {
         let debug = env::flag("DEBUG")?;
+        let mut log = LogSettings::from_env()?;
+        if let Some(filter) = &options.loglevel {
+            log.filter.clone_from(filter);
+        }
         Ok(Self {
             debug,
             env_file: env::file(),
@@ -72,28 +76,22 @@ impl Settings {
             database: DatabaseSettings::from_env()?,
             security: SecuritySettings::from_env(debug, &options.forwarded_allow_ips)?,
             server: ServerSettings::new(options)?,
-            log: LogSettings {
-                filter: match &options.loglevel {
-                    Some(filter) => filter.clone(),
-                    None => DEFAULT_FILTER.to_owned(),
-                },
-                ..LogSettings::from_env()?
-            },
+            log,
         })
     }
-}
 
-const DEFAULT_FILTER: &str = "info";
-
-impl Settings {
-    /// The server's options as they are in force, for people to read.
-    pub fn to_options(&self) -> ServerOptions {
+    /// The server's options as they are in force, as a file has them.
+    ///
+    /// # Panics
+    /// When they are no table: a mistake in their declaration.
+    pub fn server_options(&self) -> toml::Table {
+        let mut options =
+            toml::Table::try_from(&self.server).expect("the server's settings are a table");
         let proxies = self.security.trusted_proxies.iter();
-        ServerOptions {
-            forwarded_allow_ips: proxies.map(|network| Network(*network)).collect(),
-            loglevel: Some(self.log.filter.clone()),
-            ..self.server.to_options()
-        }
+        let proxies = proxies.map(ToString::to_string).collect::<Vec<_>>();
+        options.insert("forwarded_allow_ips".to_owned(), proxies.into());
+        options.insert("loglevel".to_owned(), self.log.filter.clone().into());
+        options
     }
 
     /// The settings for people to read, without secrets: names as the variables have them, and values.
@@ -120,72 +118,6 @@ impl Settings {
             ("TIME_ZONE", self.time_zone.to_string()),
             ("RUST_LOG", self.log.filter.clone()),
         ]
-    }
-}
-
-/// How to write the log, which begins before there are settings.
-///
-/// - `LOG_FORMAT`: `text` or `json`; default `text`.
-/// - `RUST_LOG`: what to log, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
-/// - `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector that the server sends its traces to, as `http://127.0.0.1:4318`; default
-///   none.
-/// - `OTEL_SERVICE_NAME`: by what name; default `polls`.
-#[derive(Debug, Clone)]
-pub struct LogSettings {
-    /// Whether each line is a JSON object.
-    pub json: bool,
-    /// What to log.
-    pub filter: String,
-    /// Where traces go.
-    pub traces: Option<TraceSettings>,
-}
-
-/// Where the server sends its traces.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceSettings {
-    /// The collector, which speaks OTLP over HTTP.
-    pub endpoint: Url,
-    /// What the server is called there.
-    pub service_name: String,
-}
-
-impl TraceSettings {
-    fn from_env() -> anyhow::Result<Option<Self>> {
-        let Some(endpoint) = env::var("OTEL_EXPORTER_OTLP_ENDPOINT")? else {
-            return Ok(None);
-        };
-        let Some(endpoint) = Url::parse(&endpoint)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
-        else {
-            bail!(
-                "OTEL_EXPORTER_OTLP_ENDPOINT must be the address of a collector on this machine or network, as \
-                 http://127.0.0.1:4318, not {endpoint:?}."
-            );
-        };
-        Ok(Some(Self {
-            endpoint,
-            service_name: env::var("OTEL_SERVICE_NAME")?.unwrap_or_else(|| "polls".to_owned()),
-        }))
-    }
-}
-
-impl LogSettings {
-    /// Reads the variables above.
-    ///
-    /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env() -> anyhow::Result<Self> {
-        let json = match env::var("LOG_FORMAT")?.as_deref() {
-            None | Some("text") => false,
-            Some("json") => true,
-            Some(other) => bail!("LOG_FORMAT must be text or json, not {other:?}."),
-        };
-        Ok(Self {
-            json,
-            filter: env::var("RUST_LOG")?.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
-            traces: TraceSettings::from_env()?,
-        })
     }
 }
 

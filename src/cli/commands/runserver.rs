@@ -64,7 +64,11 @@ impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = context.settings.clone();
         if self.print_config {
-            write!(context.out, "{}", toml::to_string(&settings.to_options())?)?;
+            write!(
+                context.out,
+                "{}",
+                toml::to_string(&settings.server_options())?
+            )?;
             return Ok(ExitCode::SUCCESS);
         }
         if settings.security.allowed_hosts.is_empty() {

@@ -3,9 +3,9 @@
 use std::{borrow::Cow, sync::Arc};
 
 use poem::http::StatusCode;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::DbErr;
 
-use crate::sessions::SaveError;
+use crate::{db::is_passing, sessions::SaveError};
 
 /// What a view returns.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
@@ -115,36 +115,6 @@ impl From<Arc<DbErr>> for AppError {
         } else {
             Self::Internal(error.into())
         }
-    }
-}
-
-/// Whether an error comes from the state that the database is in, and may be gone the next time.
-fn is_passing(error: &DbErr) -> bool {
-    let cause = match error {
-        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
-        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-            cause
-        }
-        _ => return false,
-    };
-    match &**cause {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // PostgreSQL: lost connections, one that takes no changes, two that waited for each other, too many connections, a statement or a lock that
-        // took too long, a restart.
-        // SQLite: another process is writing (5, and 517 for a snapshot that has grown old).
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            code.starts_with("08")
-                || [
-                    "25006", "40001", "40P01", "53300", "55P03", "57014", "57P01", "57P02",
-                    "57P03", "5", "517",
-                ]
-                .contains(&&*code)
-        }),
-        _ => false,
     }
 }
 

@@ -1,0 +1,156 @@
+//! Opening connections, each with what its purpose asks for.
+
+use std::{borrow::Cow, time::Duration};
+
+use futures_util::future::BoxFuture;
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
+use secrecy::ExposeSecret;
+use sqlx::{
+    pool::PoolConnectionMetadata,
+    sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{Purpose, health::Health};
+use crate::settings::DatabaseSettings;
+
+/// How long a request waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long PostgreSQL works on a statement of a request.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What else PostgreSQL is asked for by a connection that serves requests.
+const SESSION: [(&str, &str); 5] = [
+    // How long a statement waits for a row that another transaction has locked.
+    ("lock_timeout", "1s"),
+    // A server whose machine or network is gone without a word must not keep rows locked: as long as a statement.
+    ("idle_in_transaction_session_timeout", "10s"),
+    // Nor may its connections count until the system gives them up, which takes two hours.
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+/// How long SQLite waits for another process to finish writing.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that rested longer are tried before they are used.
+const TEST_IF_IDLE_FOR: Duration = Duration::from_secs(30);
+/// How long a connection of which nobody knows whether it still leads anywhere has for a sign of life.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(settings.url.expose_secret());
+    options
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire_if_idle_for(TEST_IF_IDLE_FOR)
+        .sqlx_logging_level(log::LevelFilter::Debug)
+        .sqlx_slow_statements_logging_settings(log::LevelFilter::Warn, Duration::from_secs(1));
+    if purpose != Purpose::Requests {
+        // A command may think for long between two statements; its one connection must stay the same.
+        options
+            .max_lifetime(None::<Duration>)
+            .idle_timeout(None::<Duration>);
+    }
+    options
+}
+
+pub(super) async fn sqlite(
+    settings: &DatabaseSettings,
+    purpose: Purpose,
+    connections: u32,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(settings, purpose, connections);
+    options.map_sqlx_sqlite_opts(move |options| {
+        let options = options
+            // An acknowledged vote survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(purpose != Purpose::Migrations);
+        match purpose {
+            // Lasts beyond the connection. A command that only looks must not change the file.
+            Purpose::Requests | Purpose::Migrations => options.journal_mode(SqliteJournalMode::Wal),
+            Purpose::Command => options,
+        }
+    });
+    sea_orm::Database::connect(options).await
+}
+
+pub(super) async fn postgres(
+    settings: &DatabaseSettings,
+    purpose: Purpose,
+    health: &Health,
+) -> Result<DatabaseConnection, DbErr> {
+    let connections = if purpose == Purpose::Requests {
+        settings.pool_size
+    } else {
+        1
+    };
+    let mut options = options(settings, purpose, connections);
+    options.set_application_name(Cow::Borrowed("polls"));
+    match purpose {
+        Purpose::Requests => {
+            options
+                .statement_timeout(STATEMENT_TIMEOUT)
+                .map_sqlx_postgres_opts(|options| options.options(SESSION))
+                .connect_lazy(true);
+            check_doubtful(&mut options, health);
+        }
+        Purpose::Command | Purpose::Migrations => {
+            // The pool would try until its time is up and then tell of the time only: ask once for the real reason.
+            use sqlx::{ConnectOptions as _, Connection as _};
+            let url = settings
+                .url
+                .expose_secret()
+                .parse::<sqlx::postgres::PgConnectOptions>();
+            let connection = match url {
+                Ok(options) => tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await,
+                Err(error) => {
+                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
+                }
+            };
+            match connection {
+                Ok(Ok(connection)) => drop(connection.close().await),
+                Ok(Err(error)) => {
+                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
+                }
+                Err(_) => {
+                    return Err(DbErr::Conn(RuntimeErr::Internal(
+                        "no answer in time".to_owned(),
+                    )));
+                }
+            }
+        }
+    }
+    sea_orm::Database::connect(options).await
+}
+
+/// Lets the pool give out, and take back, connections that are in doubt only if they show that they live.
+fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
+    let after = sign_of_life(health.clone(), true);
+    options
+        .map_sqlx_postgres_before_acquire(sign_of_life(health.clone(), false))
+        .map_sqlx_postgres_pool_opts(move |pool| pool.after_release(after.clone()));
+}
+
+/// Asks a connection that is in doubt for a sign of life, and no other.
+fn sign_of_life(
+    health: Health,
+    is_given_back: bool,
+) -> impl for<'c> Fn(
+    &'c mut sqlx::PgConnection,
+    PoolConnectionMetadata,
+) -> BoxFuture<'c, Result<bool, sqlx::Error>>
++ Clone
++ Send
++ Sync
++ 'static {
+    use sqlx::Connection as _;
+    move |connection, metadata| {
+        if !health.is_doubtful(metadata.age, is_given_back) {
+            return Box::pin(std::future::ready(Ok(true)));
+        }
+        Box::pin(async move {
+            let sign = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+            let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            sign.unwrap_or_else(|_| late()).map(|()| true)
+        })
+    }
+}

@@ -1,0 +1,352 @@
+//! The databases: the one place that connects, and the one way in for every statement.
+//!
+//! What reads takes any [`ConnectionTrait`]; what writes takes a [`Transaction`], and a [`Database`] itself refuses to
+//! write. On SQLite that is more than order: a row inserted outside a transaction with RETURNING is reported as stored
+//! even when a deferred foreign key takes it back at once.
+
+mod connect;
+mod failure;
+mod health;
+mod times;
+
+use async_trait::async_trait;
+use migration::SchemaManager;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+};
+
+pub use self::{
+    failure::{is_lost, is_passing, is_refusal},
+    health::Health,
+    times::{is_storable, microseconds, sqlite_time},
+};
+use crate::settings::DatabaseSettings;
+
+/// The databases by purpose.
+#[derive(Debug, Clone)]
+pub struct Databases {
+    primary: Database,
+}
+
+impl Databases {
+    /// Connects for serving requests. PostgreSQL is called when the first query comes, so that a server can start
+    /// before its database.
+    ///
+    /// # Errors
+    /// When the SQLite file cannot be opened.
+    pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
+        Ok(Self {
+            primary: Database::connect(settings, Purpose::Requests).await?,
+        })
+    }
+
+    /// For what may be a moment old.
+    pub fn read(&self) -> &Database {
+        &self.primary
+    }
+
+    /// For changes, and for reading what has just been changed.
+    pub fn write(&self) -> &Database {
+        &self.primary
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Serving requests: many connections, short statements.
+    Requests,
+    /// A management command: one connection, statements of any length.
+    Command,
+    /// Changing the schema: as a command, and on SQLite with foreign keys unchecked until the end, since tables are
+    /// dropped and made anew.
+    Migrations,
+}
+
+/// One database. Queries go to it directly, changes through [`Database::begin`].
+#[derive(Debug, Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    /// On SQLite a pool of one, so that writers of this process wait in line instead of trying again and again.
+    writer: DatabaseConnection,
+    health: Health,
+}
+
+impl Database {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; not for [`Purpose::Requests`] on PostgreSQL.
+    pub async fn connect(settings: &DatabaseSettings, purpose: Purpose) -> Result<Self, DbErr> {
+        match settings.backend {
+            DbBackend::Sqlite => {
+                let writer = connect::sqlite(settings, purpose, 1).await?;
+                let reader = match purpose {
+                    Purpose::Requests => {
+                        connect::sqlite(settings, purpose, settings.pool_size).await?
+                    }
+                    Purpose::Command | Purpose::Migrations => writer.clone(),
+                };
+                Ok(Self {
+                    reader,
+                    writer,
+                    health: Health::new("sqlite", false),
+                })
+            }
+            _ => {
+                let health = Health::new("postgresql", purpose == Purpose::Requests);
+                let pool = connect::postgres(settings, purpose, &health).await?;
+                Ok(Self {
+                    reader: pool.clone(),
+                    writer: pool,
+                    health,
+                })
+            }
+        }
+    }
+
+    /// Begins a transaction. On SQLite it takes the right to write at once (`BEGIN IMMEDIATE`), so that it cannot fail
+    /// half-way because somebody else wrote meanwhile.
+    ///
+    /// # Errors
+    /// When there is no connection to be had, or the database is locked by another process for too long.
+    pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let begin = || self.health.watch(self.writer.begin_with_options(options));
+        // Nothing has been done that could be done twice.
+        let transaction = self.once_more(begin).await?;
+        Ok(Transaction {
+            transaction,
+            health: self.health.clone(),
+        })
+    }
+
+    /// Does something that changes nothing, and once more if it failed because the connection was lost: the pool gives
+    /// another one then, and makes sure of it first.
+    async fn once_more<T, F: Future<Output = Result<T, DbErr>>>(
+        &self,
+        action: impl Fn() -> F,
+    ) -> Result<T, DbErr> {
+        match action().await {
+            Err(error) if is_lost(&error) => {
+                self.health.retries.inc();
+                action().await
+            }
+            result => result,
+        }
+    }
+
+    /// How it goes with the connections.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// How many connections are open, and how many of them are not in use.
+    pub fn pool_size(&self) -> (usize, usize) {
+        if self.get_database_backend() == DbBackend::Postgres {
+            let pool = self.reader.get_postgres_connection_pool();
+            (pool.size() as usize, pool.num_idle())
+        } else {
+            let (reader, writer) = (
+                self.reader.get_sqlite_connection_pool(),
+                self.writer.get_sqlite_connection_pool(),
+            );
+            (
+                (reader.size() + writer.size()) as usize,
+                reader.num_idle() + writer.num_idle(),
+            )
+        }
+    }
+
+    /// Ends the connections; SQLite then writes its journal into its file.
+    pub async fn close(self) {
+        for pool in [self.reader, self.writer] {
+            // A connection that cannot be closed is gone already.
+            let _ = pool.close().await;
+        }
+    }
+
+    /// The statement, if it only reads.
+    fn query(&self, statement: Statement) -> Result<Statement, DbErr> {
+        let verb = statement
+            .sql
+            .trim_start()
+            .split(char::is_whitespace)
+            .next()
+            .unwrap_or_default();
+        if ["SELECT", "PRAGMA"]
+            .iter()
+            .any(|word| verb.eq_ignore_ascii_case(word))
+        {
+            prepare(statement)
+        } else {
+            Err(outside_transaction())
+        }
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Database {
+    fn get_database_backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    async fn execute_raw(&self, _: Statement) -> Result<ExecResult, DbErr> {
+        Err(outside_transaction())
+    }
+
+    async fn execute_unprepared(&self, _: &str) -> Result<ExecResult, DbErr> {
+        Err(outside_transaction())
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let statement = self.query(statement)?;
+        self.once_more(|| {
+            self.health
+                .watch(self.reader.query_one_raw(statement.clone()))
+        })
+        .await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let statement = self.query(statement)?;
+        self.once_more(|| {
+            self.health
+                .watch(self.reader.query_all_raw(statement.clone()))
+        })
+        .await
+    }
+}
+
+/// An open transaction. Dropped without a commit, it is undone.
+#[derive(Debug)]
+pub struct Transaction {
+    transaction: DatabaseTransaction,
+    health: Health,
+}
+
+impl Transaction {
+    /// Makes the changes last.
+    ///
+    /// # Errors
+    /// When they break a deferred constraint, or the connection is gone, in which case nobody can tell whether they
+    /// were made.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        let Self {
+            transaction,
+            health,
+        } = self;
+        health.watch(transaction.commit()).await
+    }
+
+    /// For running migrations inside the transaction.
+    pub fn schema_manager(&self) -> SchemaManager<'_> {
+        SchemaManager::new(&self.transaction)
+    }
+}
+
+#[async_trait]
+impl ConnectionTrait for Transaction {
+    fn get_database_backend(&self) -> DbBackend {
+        self.transaction.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.health
+            .watch(self.transaction.execute_raw(prepare(statement)?))
+            .await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.health
+            .watch(self.transaction.execute_unprepared(sql))
+            .await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.health
+            .watch(self.transaction.query_one_raw(prepare(statement)?))
+            .await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.health
+            .watch(self.transaction.query_all_raw(prepare(statement)?))
+            .await
+    }
+}
+
+/// Either way to read, for those who do not care which.
+#[derive(Debug, Clone, Copy)]
+pub enum Connection<'a> {
+    /// As things stand.
+    Database(&'a Database),
+    /// As this transaction sees them.
+    Transaction(&'a Transaction),
+}
+
+#[async_trait]
+impl ConnectionTrait for Connection<'_> {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Database(db) => db.get_database_backend(),
+            Self::Transaction(tx) => tx.get_database_backend(),
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Database(db) => db.execute_raw(statement).await,
+            Self::Transaction(tx) => tx.execute_raw(statement).await,
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Database(db) => db.execute_unprepared(sql).await,
+            Self::Transaction(tx) => tx.execute_unprepared(sql).await,
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Database(db) => db.query_one_raw(statement).await,
+            Self::Transaction(tx) => tx.query_one_raw(statement).await,
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Database(db) => db.query_all_raw(statement).await,
+            Self::Transaction(tx) => tx.query_all_raw(statement).await,
+        }
+    }
+}
+
+/// Gives the statement's times the form that Django stores: whole microseconds, and on SQLite its text.
+fn prepare(mut statement: Statement) -> Result<Statement, DbErr> {
+    let is_sqlite = statement.db_backend == DbBackend::Sqlite;
+    for value in statement.values.iter_mut().flat_map(|values| &mut values.0) {
+        if let Value::ChronoDateTimeUtc(Some(time)) = value {
+            if !is_storable(*time) {
+                return Err(DbErr::Custom(format!(
+                    "the time {time} is not within the years 1 to 9999"
+                )));
+            }
+            if is_sqlite {
+                *value = Value::from(sqlite_time(*time));
+            } else {
+                *time = microseconds(*time);
+            }
+        }
+    }
+    Ok(statement)
+}
+
+fn outside_transaction() -> DbErr {
+    DbErr::Custom("a change was attempted outside a transaction".to_owned())
+}

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod queries;
+mod receipts;
 pub mod seed;
 pub mod urls;
 mod views;

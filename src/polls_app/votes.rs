@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExprTrait, RuntimeErr, Statement,
+    ConnectionTrait, DbBackend, DbErr, ExprTrait,
     sea_query::{Expr, Query},
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::receipts::Receipt;
 use crate::{
-    db::{Database, Transaction, is_lost},
+    db::{Database, Transaction, is_lost, is_refusal},
     entities::choice,
     error::{AppError, Result},
 };
@@ -24,8 +25,8 @@ const POSTGRES_TASKS: usize = 4;
 /// Votes written together at most.
 const BATCH: usize = 1024;
 
-/// How long to ask what became of a commit whose answer was lost, and how often.
-const INQUIRY: Duration = Duration::from_secs(10);
+/// How long PostgreSQL has to say what became of a commit whose answer was lost, before it is asked once more.
+const INQUIRY_TIMEOUT: Duration = Duration::from_secs(2);
 const INQUIRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Takes votes, any number at once.
@@ -50,8 +51,15 @@ pub struct VoteCounters {
 #[derive(Debug)]
 struct Vote {
     ballot: Ballot,
-    answer: oneshot::Sender<std::result::Result<bool, Arc<DbErr>>>,
+    answer: Answer,
 }
+
+/// Where a visitor waits for what has become of their vote: false when there is no such choice.
+type Answer = oneshot::Sender<std::result::Result<bool, Arc<DbErr>>>;
+
+/// Those who wait, by what they voted for. In the order of the keys, so that two servers that write the same choices do
+/// not wait for each other in a ring.
+type Batch = BTreeMap<Ballot, Vec<Answer>>;
 
 /// What is voted for. The question's id is part of it so that a choice of another question is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,7 +81,12 @@ impl VoteCounter {
         let counters = VoteCounters::default();
         let start = |_| {
             let (queue, votes) = mpsc::channel(QUEUE);
-            tokio::spawn(count(db.clone(), votes, counters.clone()));
+            let writer = Writer {
+                db: db.clone(),
+                counters: counters.clone(),
+                receipt: Receipt::new(),
+            };
+            tokio::spawn(writer.run(votes));
             queue
         };
         Self {
@@ -111,189 +124,182 @@ impl VoteCounter {
     }
 }
 
-/// Writes what comes in, batch after batch.
-async fn count(db: Database, mut votes: mpsc::Receiver<Vote>, counters: VoteCounters) {
-    let mut batch = Vec::new();
-    while votes.recv_many(&mut batch, BATCH).await > 0 {
-        let results = write(&db, &batch, &counters).await;
-        for vote in batch.drain(..) {
-            // Whose visitor had gone by then has none.
-            let Some(result) = results.get(&vote.ballot).cloned() else {
-                continue;
-            };
-            match &result {
-                Ok(true) => drop(counters.taken.inc()),
-                Ok(false) => {}
-                Err(_) => drop(counters.failed.inc()),
-            }
-            // Who has gone away meanwhile need not be answered.
-            let _ = vote.answer.send(result);
-        }
-    }
+/// Writes votes to the database and answers those who gave them.
+#[derive(Debug, Clone)]
+struct Writer {
+    db: Database,
+    counters: VoteCounters,
+    /// That of the last transaction, on PostgreSQL.
+    receipt: Receipt,
 }
 
-type Sums = BTreeMap<Ballot, i32>;
-type Results = BTreeMap<Ballot, std::result::Result<bool, Arc<DbErr>>>;
+/// Which votes a transaction has written: false where there is no such choice.
+type Written = BTreeMap<Ballot, bool>;
 
-/// What is voted for, by those who still wait for an answer, and how often.
-fn sums(batch: &[Vote]) -> Sums {
-    let mut sums = Sums::new();
-    for vote in batch.iter().filter(|vote| !vote.answer.is_closed()) {
-        *sums.entry(vote.ballot).or_default() += 1;
-    }
-    sums
-}
-
-/// Writes all votes in one transaction. When a statement fails because one choice is at fault (its row is locked for too
-/// long, say), each is tried in a transaction of its own: the others' votes are not lost with it.
-async fn write(db: &Database, batch: &[Vote], counters: &VoteCounters) -> Results {
-    let all = sums(batch);
-    if all.is_empty() {
-        return Results::new();
-    }
-    match attempt(db, &all, counters).await {
-        Ok(results) => results,
-        // Nothing was written, and another connection may be better.
-        Err(Failure::Statement(error)) if is_lost(&error) => {
-            let again = attempt(db, &all, counters).await;
-            again.unwrap_or_else(|failure| failure.of_all(&all))
-        }
-        Err(Failure::Statement(error)) if all.len() > 1 && is_of_one_row(&error) => {
-            one_by_one(db, batch, counters).await
-        }
-        Err(failure) => failure.of_all(&all),
-    }
-}
-
-/// Writes each choice's votes in a transaction of their own, until the database itself fails.
-async fn one_by_one(db: &Database, batch: &[Vote], counters: &VoteCounters) -> Results {
-    let mut results = Results::new();
-    let mut failed: Option<Arc<DbErr>> = None;
-    for ballot in sums(batch).into_keys() {
-        // Some may have gone while the others were tried.
-        let Some(&votes) = sums(batch).get(&ballot) else {
-            continue;
-        };
-        let alone = Sums::from([(ballot, votes)]);
-        if let Some(error) = &failed {
-            results.insert(ballot, Err(error.clone()));
-            continue;
-        }
-        match attempt(db, &alone, counters).await {
-            Ok(result) => results.extend(result),
-            Err(failure) => {
-                let is_of_one_row =
-                    matches!(&failure, Failure::Statement(error) if is_of_one_row(error));
-                let errors = failure.of_all(&alone);
-                if !is_of_one_row {
-                    failed = errors.values().find_map(|result| result.clone().err());
-                }
-                results.extend(errors);
-            }
-        }
-    }
-    results
-}
-
-/// Whether an error is about the row that was to be changed, and not about the database.
-fn is_of_one_row(error: &DbErr) -> bool {
-    match error {
-        DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause)) => {
-            matches!(&**cause, sqlx::Error::Database(_))
-        }
-        _ => false,
-    }
-}
-
+#[derive(Debug)]
 enum Failure {
     /// Before the commit: nothing was written.
     Statement(DbErr),
-    /// There was no transaction to be had, so trying again at once would not help; or its commit failed.
-    Transaction(DbErr),
+    /// There was no transaction to be had, so trying again at once would not help; or its commit was refused.
+    Transaction(Arc<DbErr>),
+    /// The commit was not answered: nobody knows whether it was made.
+    Commit(Written, Receipt, DbErr),
 }
 
-impl Failure {
-    fn of_all(self, sums: &Sums) -> Results {
-        let (Self::Statement(error) | Self::Transaction(error)) = self;
-        let error = Arc::new(error);
-        sums.keys()
-            .map(|&ballot| (ballot, Err(error.clone())))
-            .collect()
-    }
-}
+type Outcome = std::result::Result<Written, Failure>;
 
-async fn attempt(
-    db: &Database,
-    sums: &Sums,
-    counters: &VoteCounters,
-) -> std::result::Result<Results, Failure> {
-    let tx = db.begin().await.map_err(Failure::Transaction)?;
-    let (mut results, mut number) = (Results::new(), None);
-    // In the order of the keys, so that two servers that write the same choices do not wait for each other in a ring.
-    for (&ballot, &votes) in sums {
-        let written = add_votes(&tx, ballot, votes)
-            .await
-            .map_err(Failure::Statement)?;
-        results.insert(ballot, Ok(written.is_some()));
-        number = number.or(written);
-    }
-    if let Err(error) = tx.commit().await {
-        match number {
-            Some(number) if has_committed(db, &number).await => {}
-            _ => return Err(Failure::Transaction(error)),
-        }
-    }
-    counters.commits.inc();
-    Ok(results)
-}
-
-/// Asks PostgreSQL what became of a transaction whose commit was not answered: a visitor who is told that a vote failed
-/// votes again, and it must not count twice. False as well when the database does not come back in time.
-async fn has_committed(db: &Database, number: &str) -> bool {
-    if db.get_database_backend() != DbBackend::Postgres {
-        // SQLite answers, whatever the answer.
-        return false;
-    }
-    let sql = "SELECT pg_xact_status($1::xid8) AS status";
-    let inquiry = async {
-        loop {
-            let statement =
-                Statement::from_sql_and_values(DbBackend::Postgres, sql, [number.into()]);
-            if let Ok(Some(row)) = db.query_one_raw(statement).await {
-                match row.try_get::<Option<String>>("", "status") {
-                    Ok(Some(status)) if status == "in progress" => {}
-                    Ok(status) => return status.as_deref() == Some("committed"),
-                    Err(_) => return false,
-                }
+impl Writer {
+    /// Writes what comes in, batch after batch.
+    async fn run(mut self, mut votes: mpsc::Receiver<Vote>) {
+        let mut received = Vec::new();
+        while votes.recv_many(&mut received, BATCH).await > 0 {
+            let mut batch = Batch::new();
+            for Vote { ballot, answer } in received.drain(..) {
+                batch.entry(ballot).or_default().push(answer);
             }
-            tokio::time::sleep(INQUIRY_PAUSE).await;
+            self.write(batch).await;
         }
-    };
-    tokio::time::timeout(INQUIRY, inquiry)
-        .await
-        .unwrap_or(false)
+    }
+
+    /// Writes all votes in one transaction. When a statement fails because one choice is at fault (its row is locked for
+    /// too long, say), each is tried in a transaction of its own: the others' votes are not lost with it.
+    async fn write(&mut self, mut batch: Batch) {
+        let mut outcome = self.attempt(&mut batch).await;
+        if matches!(&outcome, Err(Failure::Statement(error)) if is_lost(error)) {
+            // Nothing was written, and another connection may be better.
+            outcome = self.attempt(&mut batch).await;
+        }
+        match outcome {
+            Err(Failure::Statement(error)) if batch.len() > 1 && is_refusal(&error) => {
+                self.write_one_by_one(batch).await;
+            }
+            outcome => self.answer(batch, outcome),
+        }
+    }
+
+    /// Writes each choice's votes in a transaction of their own, until the database itself fails.
+    async fn write_one_by_one(&mut self, batch: Batch) {
+        let mut choices = batch.into_iter();
+        while let Some(choice) = choices.next() {
+            let mut alone = Batch::from([choice]);
+            match self.attempt(&mut alone).await {
+                Err(Failure::Statement(error)) if !is_refusal(&error) => {
+                    alone.extend(choices);
+                    return self.answer(alone, Err(Failure::Statement(error)));
+                }
+                Err(Failure::Transaction(error)) => {
+                    alone.extend(choices);
+                    return self.answer(alone, Err(Failure::Transaction(error)));
+                }
+                outcome => self.answer(alone, outcome),
+            }
+        }
+    }
+
+    /// Writes the votes of those who still wait, and forgets the others.
+    async fn attempt(&mut self, batch: &mut Batch) -> Outcome {
+        batch.retain(|_, answers| {
+            answers.retain(|answer| !answer.is_closed());
+            !answers.is_empty()
+        });
+        let mut written = Written::new();
+        if batch.is_empty() {
+            return Ok(written);
+        }
+        let begun = self.db.begin().await;
+        let tx = begun.map_err(|error| Failure::Transaction(error.into()))?;
+        // SQLite answers a commit, whatever the answer.
+        let needs_receipt = tx.get_database_backend() == DbBackend::Postgres;
+        // If this fails, nobody knows who holds the row: the next transaction is somebody else's.
+        let receipt = std::mem::replace(&mut self.receipt, Receipt::new()).next();
+        if needs_receipt {
+            receipt.write(&tx).await.map_err(Failure::Statement)?;
+        }
+        for (&ballot, answers) in &*batch {
+            let votes = i32::try_from(answers.len()).expect("a batch is small");
+            let found = add_votes(&tx, ballot, votes).await;
+            written.insert(ballot, found.map_err(Failure::Statement)?);
+        }
+        match tx.commit().await {
+            Ok(()) => {
+                self.receipt = receipt;
+                self.counters.commits.inc();
+                Ok(written)
+            }
+            Err(error) if needs_receipt => Err(Failure::Commit(written, receipt, error)),
+            Err(error) => Err(Failure::Transaction(error.into())),
+        }
+    }
+
+    /// Says what has become of the votes, at once or when it is known.
+    fn answer(&self, batch: Batch, outcome: Outcome) {
+        let error = match outcome {
+            Ok(written) => return self.answer_written(batch, &written),
+            Err(Failure::Commit(written, receipt, error)) => {
+                // Others need not wait for it.
+                tokio::spawn(self.clone().inquire(batch, written, receipt, error));
+                return;
+            }
+            Err(Failure::Statement(error)) => Arc::new(error),
+            Err(Failure::Transaction(error)) => error,
+        };
+        for answer in batch.into_values().flatten() {
+            self.counters.failed.inc();
+            // Who has gone away meanwhile need not be answered, here and below.
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+
+    fn answer_written(&self, batch: Batch, written: &Written) {
+        for (ballot, answers) in batch {
+            let is_found = written.get(&ballot).is_some_and(|found| *found);
+            for answer in answers {
+                if is_found {
+                    self.counters.taken.inc();
+                }
+                let _ = answer.send(Ok(is_found));
+            }
+        }
+    }
+
+    /// Asks PostgreSQL what became of a transaction whose commit was not answered, as long as anybody waits: a visitor
+    /// who is told that a vote failed votes again, and it must not count twice.
+    async fn inquire(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
+        while batch.values().flatten().any(|answer| !answer.is_closed()) {
+            let asked = receipt.is_committed(&self.db);
+            match tokio::time::timeout(INQUIRY_TIMEOUT, asked).await {
+                Ok(Ok(true)) => {
+                    self.counters.commits.inc();
+                    return self.answer_written(batch, &written);
+                }
+                Ok(Ok(false)) => {
+                    return self.answer(batch, Err(Failure::Transaction(error.into())));
+                }
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(INQUIRY_PAUSE).await,
+            }
+        }
+        let votes = batch.values().flatten().count();
+        self.counters.failed.inc_by(votes as u64);
+        tracing::warn!(
+            "{votes} votes may have been counted although their visitors were told to come back"
+        );
+    }
 }
 
-/// Adds votes in a single statement, so that nobody's are lost, and gives the transaction's number. `None` when the
-/// question has no such choice, or the choice has as many votes as the column holds.
+/// Adds votes in a single statement, so that nobody's are lost; false when the question has no such choice, or the
+/// choice has as many votes as the column holds.
 async fn add_votes(
     tx: &Transaction,
     ballot: Ballot,
     votes: i32,
-) -> std::result::Result<Option<String>, DbErr> {
+) -> std::result::Result<bool, DbErr> {
     use choice::Column::{Id, QuestionId, Votes};
-    let number = match tx.get_database_backend() {
-        DbBackend::Postgres => Expr::cust("pg_current_xact_id()::text"),
-        _ => Expr::cust("''"),
-    };
     let update = Query::update()
         .table(choice::Entity)
         .value(Votes, Expr::col(Votes).add(votes))
         .and_where(Expr::col(Id).eq(ballot.choice_id))
         .and_where(Expr::col(Votes).lte(i32::MAX - votes))
         .and_where(Expr::col(QuestionId).eq(ballot.question_id))
-        .returning(Query::returning().expr(number))
         .take();
-    let row = tx.query_one(&update).await?;
-    row.map(|row| row.try_get_by_index(0)).transpose()
+    Ok(tx.execute(&update).await?.rows_affected() > 0)
 }

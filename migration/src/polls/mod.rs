@@ -3,8 +3,13 @@
 
 mod m0001_login_failures;
 mod m0002_indexes;
+mod m0003_vote_receipts;
 
 use crate::Migration;
 
 /// In the order of their numbers.
-pub const MIGRATIONS: &[Migration] = &[m0001_login_failures::MIGRATION, m0002_indexes::MIGRATION];
+pub const MIGRATIONS: &[Migration] = &[
+    m0001_login_failures::MIGRATION,
+    m0002_indexes::MIGRATION,
+    m0003_vote_receipts::MIGRATION,
+];

@@ -54,9 +54,9 @@ fn assert_unavailable(answer: &str) {
 }
 
 /// Votes once, on a connection of its own.
-fn vote_once(server: &Server) -> String {
-    let request = vote(&server.address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    send(&server.address, request.as_bytes())
+fn vote_once(address: &str) -> String {
+    let request = vote(address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    send(address, request.as_bytes())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,8 +81,8 @@ async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice(
     let metrics = metrics_address(&mut server);
     let before = votes(&cluster).await;
     let voters = Voters::start(&server.address, 16);
-    // In order, and as in a crash.
-    for signal in ["-INT", "-QUIT", "-INT", "-QUIT"] {
+    // In order, and as in a crash; at last for so long that a visitor's patience is tried.
+    for (signal, away) in [("-INT", 0), ("-QUIT", 0), ("-INT", 0), ("-QUIT", 12)] {
         let so_far = voters.acknowledged();
         voters.wait_for(so_far + 300, Duration::from_secs(20));
         cluster.stop(signal);
@@ -95,6 +95,7 @@ async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice(
             start.elapsed()
         );
         assert_unavailable(&server.get("/polls/1/"));
+        std::thread::sleep(Duration::from_secs(away));
         cluster.start();
         let took = wait_until(Duration::from_secs(2), || is_served(&server));
         eprintln!("full service {took:?} after the database's return");
@@ -122,7 +123,7 @@ async fn a_lost_connection_costs_a_reader_nothing() {
             .await
             .unwrap();
         assert!(is_served(&server));
-        assert_eq!(status(&vote_once(&server)), 302);
+        assert_eq!(status(&vote_once(&server.address)), 302);
     }
     let (log, _) = server.stop();
     assert!(!log.contains("ERROR"), "{log}");
@@ -145,10 +146,7 @@ async fn a_database_that_stands_still_is_waited_for() {
         start.elapsed()
     );
     let address = server.address.clone();
-    let voter = std::thread::spawn(move || {
-        let request = vote(&address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-        send(&address, request.as_bytes())
-    });
+    let voter = std::thread::spawn(move || vote_once(&address));
     std::thread::sleep(Duration::from_secs(2));
     cluster.resume();
     assert_eq!(status(&voter.join().unwrap()), 302);
@@ -211,6 +209,38 @@ async fn a_black_hole_holds_nobody_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_vanishes_leaves_nothing_locked() {
+    let cluster = Cluster::new(&[]);
+    let link = Link::to(cluster.port).await;
+    let site = site_on(&cluster::url(link.port)).await;
+    let server = site.serve();
+    assert!(is_served(&server));
+    let mut db = connect(&cluster).await;
+    db.execute("BEGIN; SELECT * FROM polls_app_choice WHERE id = 1 FOR UPDATE")
+        .await
+        .unwrap();
+    let address = server.address.clone();
+    let voter = std::thread::spawn(move || vote_once(&address));
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while sqlx::query_scalar::<_, i64>(waiting)
+        .fetch_one(&mut db)
+        .await
+        .unwrap()
+        == 0
+    {}
+    // Its vote is written and waits for a commit that never comes.
+    link.go_dark();
+    db.execute("COMMIT").await.unwrap();
+    let start = Instant::now();
+    db.execute("SET lock_timeout = '15s'; UPDATE polls_app_choice SET votes = 7 WHERE id = 1")
+        .await
+        .unwrap();
+    assert!(start.elapsed() > Duration::from_secs(5));
+    assert_eq!(votes(&cluster).await, 7);
+    assert_unavailable(&voter.join().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_cannot_be_written_is_read() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
@@ -224,7 +254,7 @@ async fn a_database_that_cannot_be_written_is_read() {
         .unwrap();
     db.execute(end_sessions).await.unwrap();
     assert!(is_served(&server));
-    assert_unavailable(&vote_once(&server));
+    assert_unavailable(&vote_once(&server.address));
     db.execute("SET default_transaction_read_only = off")
         .await
         .unwrap();
@@ -232,7 +262,7 @@ async fn a_database_that_cannot_be_written_is_read() {
         .await
         .unwrap();
     db.execute(end_sessions).await.unwrap();
-    assert_eq!(status(&vote_once(&server)), 302);
+    assert_eq!(status(&vote_once(&server.address)), 302);
     assert_eq!(votes(&cluster).await, before + 1);
 }
 
@@ -258,7 +288,7 @@ async fn a_database_without_a_free_connection_is_asked_again() {
         others.push(connection);
     }
     assert_unavailable(&server.get("/polls/"));
-    assert_unavailable(&vote_once(&server));
+    assert_unavailable(&vote_once(&server.address));
     assert_eq!(status(&server.get("/readyz")), 503);
     for connection in others {
         connection.close().await.unwrap();

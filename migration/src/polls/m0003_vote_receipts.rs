@@ -1,0 +1,17 @@
+//! What each of those who write votes has written last; `written` is in seconds since 1970.
+
+use crate::{Migration, Operation};
+
+pub const MIGRATION: Migration = Migration {
+    app: "polls",
+    name: "0003_vote_receipts",
+    initial: false,
+    dependencies: &[("polls", "0002_indexes")],
+    operations: &[Operation::RunSql {
+        forwards: &[
+            "CREATE TABLE \"polls_vote_receipts\" (\"writer\" bigint NOT NULL PRIMARY KEY, \
+             \"batch\" bigint NOT NULL, \"written\" bigint NOT NULL);",
+        ],
+        backwards: &["DROP TABLE \"polls_vote_receipts\";"],
+    }],
+};

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{fault::Fault, guard::InFlight};
+use super::{fault::Fault, in_flight::InFlight};
 
 /// The part of the connections that makes room at once when there is none: looking for them costs a look at all.
 const SHARE_TO_CLOSE: usize = 100;

@@ -5,16 +5,12 @@ use std::{
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
 };
 
 use anyhow::Context as _;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
-};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
+use super::stream::Stream;
 use crate::settings::{Bind, Mode, ServerSettings};
 
 /// A socket that takes connections.
@@ -24,15 +20,6 @@ pub enum Listener {
     Tcp(TcpListener),
     /// On a path. The file goes with the listener, unless it came from systemd.
     Unix(UnixListener, Option<SocketFile>),
-}
-
-/// A connection as it was accepted.
-#[derive(Debug)]
-pub enum Stream {
-    /// From an address of the network, which is asked for while the connection is there for sure.
-    Tcp(TcpStream, SocketAddr),
-    /// From this machine.
-    Unix(UnixStream),
 }
 
 /// The file of a Unix socket, removed at the end.
@@ -169,7 +156,7 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(Stream::tcp),
-            Self::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok(Stream::unix(listener.accept().await?.0)),
         }
     }
 
@@ -198,79 +185,10 @@ impl Listener {
                 all(|| {
                     let (stream, _) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    UnixStream::from_std(stream).map(Stream::Unix)
+                    UnixStream::from_std(stream).map(Stream::unix)
                 })
                 .collect()
             }
-        }
-    }
-}
-
-impl Stream {
-    fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Self {
-        // An answer is written whole: waiting for more to send with it would only delay it.
-        let _ = stream.set_nodelay(true);
-        Self::Tcp(stream, peer)
-    }
-
-    /// Who is at the other end; nobody who has an address, on a Unix socket.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(_, peer) => Some(*peer),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream, _) => Pin::new(stream).poll_read(context, buffer),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream, _) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Sockets keep nothing back.
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream, _) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream, _) => Pin::new(stream).poll_write_vectored(context, pieces),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
         }
     }
 }

@@ -1,0 +1,79 @@
+//! The grammar of single lines of HTTP/1.1 (RFC 9112), and nothing that is not in it.
+
+use hyper::Uri;
+
+use crate::server::fault::Fault;
+
+/// The first line with its end, if it has come.
+pub fn whole_line(bytes: &[u8], most: usize) -> Result<Option<&[u8]>, Fault> {
+    let seen = &bytes[..bytes.len().min(most)];
+    match seen.iter().position(|byte| *byte == b'\n') {
+        Some(end) => Ok(Some(&bytes[..=end])),
+        None if bytes.len() >= most => Err(Fault::Malformed("a line of the body is too long")),
+        None => Ok(None),
+    }
+}
+
+/// A line without its end, which has to be CR LF. No other control character may stand in it.
+pub fn content(line: &[u8]) -> Result<&[u8], Fault> {
+    let content = line
+        .strip_suffix(b"\r\n")
+        .ok_or(Fault::Malformed("a line ends without CR"))?;
+    let is_bad = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    if content.iter().any(is_bad) {
+        return Err(Fault::Malformed("a control character in the head"));
+    }
+    Ok(content)
+}
+
+/// Whether a request line is HTTP/1.0's; an error if it is neither that nor HTTP/1.1's.
+pub fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
+    let mut parts = line.split(|byte| *byte == b' ');
+    let (method, target) = (parts.next().unwrap_or_default(), parts.next());
+    let is_sound = is_token(method) && target.is_some_and(|target| Uri::try_from(target).is_ok());
+    match (is_sound, parts.next(), parts.next()) {
+        (true, Some(b"HTTP/1.1"), None) => Ok(false),
+        (true, Some(b"HTTP/1.0"), None) => Ok(true),
+        _ => Err(Fault::Malformed("the request line is none")),
+    }
+}
+
+/// Name and value of a field. A line that goes on from the one before it (obs-fold) is none.
+pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let colon = line.iter().position(|byte| *byte == b':');
+    let (name, value) = line.split_at(colon.ok_or(Fault::Malformed("a field has no colon"))?);
+    if !is_token(name) {
+        return Err(Fault::Malformed("a field has no sound name"));
+    }
+    Ok((name, value[1..].trim_ascii()))
+}
+
+pub fn content_length(value: &[u8]) -> Result<u64, Fault> {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| is_number)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(Fault::Malformed("Content-Length is no number"))
+}
+
+/// Whether the last two bytes of a chunk, as far as they have come, are its line end.
+pub fn check_chunk_end(bytes: &[u8], left: u64) -> Result<(), Fault> {
+    let expected = |end: u64, byte: u8| {
+        let position = left
+            .checked_sub(end)
+            .and_then(|at| usize::try_from(at).ok());
+        position.is_none_or(|at| bytes.get(at).is_none_or(|found| *found == byte))
+    };
+    if expected(2, b'\r') && expected(1, b'\n') {
+        Ok(())
+    } else {
+        Err(Fault::Malformed("a chunk has another length than it says"))
+    }
+}
+
+/// Whether a text is a token (RFC 9110, 5.6.2).
+pub fn is_token(text: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !text.is_empty() && text.iter().all(is_letter)
+}

@@ -1,5 +1,6 @@
 //! From operations to statements. What both databases do alike is here; what SQLite cannot alter is in `sqlite`.
 
+mod columns;
 mod editor;
 mod names;
 mod sqlite;

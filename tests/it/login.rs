@@ -4,18 +4,14 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use polls::{
-    auth::{
-        hashers,
-        throttle::{self, Admission},
-        users,
-    },
+    auth::{hashers, users},
     entities::{session, user},
     signing::{Keys, Purpose},
 };
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, sea_query::Expr};
 
 use crate::support::{
-    Client, Reply, TestApp,
+    Client, TestApp,
     app::{Kind, PASSWORD, now, settings},
 };
 
@@ -33,17 +29,6 @@ async fn set_password(app: &TestApp, username: &str, encoded: String) {
     let id = users::find(&tx, username).await.unwrap().unwrap().id;
     users::set_password(&tx, id, encoded).await.unwrap();
     tx.commit().await.unwrap();
-}
-
-async fn try_from(client: &Client, password: &str, headers: &[(&str, &str)]) -> Reply {
-    let page = client.get("/admin/login/").await;
-    let token = page.csrf_token();
-    let fields = [
-        ("csrfmiddlewaretoken", token.as_str()),
-        ("username", "admin"),
-        ("password", password),
-    ];
-    client.post("/admin/login/", &fields, headers).await
 }
 
 on_both_databases! {
@@ -245,100 +230,12 @@ on_both_databases! {
         }
     }
 
-    async fn the_sixth_failed_try_is_refused_without_a_hash(app: TestApp) {
-        app.add_user("admin", Kind::Superuser, &[]).await;
-        let visitor = app.visitor();
-        for _ in 0..5 {
-            try_from(&visitor, "wrong", &[]).await.assert_status(200).assert_contains(WRONG);
-        }
-        for password in ["wrong", PASSWORD] {
-            let reply = try_from(&visitor, password, &[]).await;
-            reply.assert_status(429).assert_contains("Too many tries to log in have failed.");
-            assert_eq!(reply.header("retry-after"), Some("899"));
-        }
-        // Another user at the same address, and the same user elsewhere.
-        app.add_user("other", Kind::Superuser, &[]).await;
-        app.visitor().log_in("other", PASSWORD).await.assert_redirect(302, "/admin/");
-        try_from(&visitor, PASSWORD, &[("x-forwarded-for", "203.0.113.7")]).await.assert_redirect(302, "/admin/");
-    }
-
-    async fn the_right_password_takes_the_failures_back(app: TestApp) {
-        app.add_user("admin", Kind::Superuser, &[]).await;
-        for _ in 0..3 {
-            for _ in 0..5 {
-                try_from(&app.visitor(), "wrong", &[]).await.assert_status(200);
-            }
-            // Not even one is left to spare.
-            let keys = &app.app.settings.security.keys;
-            let here = Some("127.0.0.1".parse().unwrap());
-            let refused = throttle::admit(app.app.db.write(), keys, "admin", here, now()).await.unwrap();
-            assert!(matches!(refused, Admission::Refused(wait) if wait.num_minutes() >= 14));
-            let later = now() + TimeDelta::minutes(16);
-            let Admission::Admitted(this) = throttle::admit(app.app.db.write(), keys, "admin", here, later).await.unwrap() else { panic!() };
-            let tx = app.app.db.write().begin().await.unwrap();
-            throttle::forgive(&tx, &this).await.unwrap();
-            tx.commit().await.unwrap();
-        }
-    }
-
     async fn cookies_of_others_do_not_matter(app: TestApp) {
         let admin = app.superuser().await;
         let session = admin.cookie("sessionid").unwrap();
         for cookies in [format!("x=é; sessionid={session}"), format!("sessionid=\"{session}\""), format!("sessionid=other; sessionid={session}; ;=;a")] {
             app.visitor().get_with("/admin/", &[("cookie", &cookies)]).await.assert_status(200);
         }
-    }
-
-    async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
-        for _ in 0..20 {
-            let Admission::Admitted(this) = throttle::admit(db, keys, "admin", None, now()).await.unwrap() else { panic!() };
-            throttle::withdraw(db, &this).await.unwrap();
-        }
-        throttle::clean(db, now() + TimeDelta::minutes(16)).await.unwrap();
-        assert!(matches!(throttle::admit(db, keys, "admin", None, now()).await.unwrap(), Admission::Admitted(_)));
-    }
-
-    async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
-        app.add_user("admin", Kind::Superuser, &[]).await;
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
-        let address = Some("198.51.100.1".parse().unwrap());
-        let tries = (0..20).map(|_| throttle::admit(db, keys, "admin", address, now()));
-        let outcomes = futures_util::future::join_all(tries).await;
-        let admitted = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Admission::Admitted(_)))).count();
-        assert_eq!(admitted, 5);
-    }
-
-    async fn an_address_that_guesses_for_many_users_is_stopped(app: TestApp) {
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
-        let mut admitted = 0;
-        for number in 0..130 {
-            // Of IPv6, one household has many addresses.
-            let address = Some(format!("2001:db8:1:2::{number:x}").parse().unwrap());
-            let outcome = throttle::admit(db, keys, &format!("user{number}"), address, now()).await.unwrap();
-            admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
-        }
-        assert_eq!(admitted, 100);
-        let elsewhere = Some("2001:db8:1:3::1".parse().unwrap());
-        assert!(matches!(throttle::admit(db, keys, "user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
-    }
-
-    async fn forwarded_addresses_are_believed_of_trusted_proxies_only(app: TestApp) {
-        app.add_user("admin", Kind::Superuser, &[]).await;
-        // The visitor comes from loopback, which is trusted: what the proxy adds at the end counts, not what stands before.
-        for number in 0..5 {
-            let header = format!("10.9.8.{number}, 203.0.113.9");
-            try_from(&app.visitor(), "wrong", &[("x-forwarded-for", &header)]).await.assert_status(200);
-        }
-        try_from(&app.visitor(), "wrong", &[("x-forwarded-for", "10.1.1.1, 203.0.113.9")]).await.assert_status(429);
-        try_from(&app.visitor(), "wrong", &[("x-forwarded-for", "nonsense, 203.0.113.9, 127.0.0.1")]).await.assert_status(429);
-        let mut settings = settings(&app.database);
-        settings.security.trusted_proxies = Vec::new();
-        let strict = TestApp::with_settings(crate::support::TestDatabase::migrated(app.database.backend).await, settings).await;
-        for number in 0..5 {
-            try_from(&strict.visitor(), "wrong", &[("x-forwarded-for", &format!("203.0.113.{number}"))]).await.assert_status(200);
-        }
-        try_from(&strict.visitor(), "wrong", &[("x-forwarded-for", "203.0.113.99")]).await.assert_status(429);
     }
 
     async fn somebody_without_staff_status_is_offered_another_account(app: TestApp) {

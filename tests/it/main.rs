@@ -26,4 +26,5 @@ mod sqlmigrate;
 mod storage;
 mod templates;
 mod terminal;
+mod throttle;
 mod votes;

@@ -4,6 +4,8 @@ mod alone;
 mod debugging;
 mod limits;
 mod listening;
+mod options;
+mod patience;
 mod process;
 mod security;
 mod seeing;

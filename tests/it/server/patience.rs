@@ -1,0 +1,239 @@
+//! Who is waited for and for how long, and who has to make room.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use super::{
+    limits::{refused, site},
+    metric, metrics_address, send, status, wait_until,
+};
+use crate::support::{site::Server, voters::vote};
+
+/// Connections that have been opened and say this much.
+fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
+    (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(words).unwrap();
+            stream
+        })
+        .collect()
+}
+
+/// Whether the server has closed a connection, after waiting for it.
+fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_the_longest_make_room() {
+    let site = site()
+        .await
+        .with("MAX_CONNECTIONS", "200")
+        .with("HEADER_TIMEOUT", "30");
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mut silent = open(&server.address, 100, b"");
+    let _dripping = open(&server.address, 500, b"GET /polls/ HTTP/1.1\r\nHost: ");
+    // Normal visitors are served meanwhile, on new connections and on one that stays.
+    for _ in 0..20 {
+        assert!(server.get("/polls/").starts_with("HTTP/1.1 200 "));
+    }
+    assert!(is_closed(&mut silent[0], Duration::from_secs(5)));
+    let open_now = metric(&metrics, "polls_connections");
+    assert!(open_now < 210.0, "{open_now}");
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_and_proxies_have_any() {
+    let site = site().await.with("MAX_CONNECTIONS_PER_ADDRESS", "5");
+    let server = site.serve();
+    let _proxied = open(&server.address, 20, b"");
+    assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
+    drop(server);
+    let site = site.with("TRUSTED_PROXIES", "10.0.0.1");
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mine = open(&server.address, 5, b"");
+    // Until they are counted: who comes at the same time may be counted before them.
+    std::thread::sleep(Duration::from_millis(500));
+    wait_until(Duration::from_secs(5), || {
+        let answer = send(
+            &server.address,
+            b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        );
+        status(&answer) == 429 && answer.contains("Retry-After: 2\r\n")
+    });
+    // The metrics' own listener counts its own.
+    assert!(refused(&metrics, "address_busy") > 0.0);
+    drop(mine);
+    wait_until(Duration::from_secs(5), || {
+        server.get("/livez").starts_with("HTTP/1.1 200 ")
+    });
+}
+
+#[tokio::test]
+async fn slow_heads_are_told_and_resting_connections_are_not() {
+    let site = site()
+        .await
+        .with("HEADER_TIMEOUT", "1")
+        .with("KEEPALIVE", "2");
+    let server = site.serve();
+    let timed = |words: &[u8]| {
+        let start = Instant::now();
+        (send(&server.address, words), start.elapsed().as_secs_f64())
+    };
+    let (answer, took) = timed(b"GET / HTT");
+    assert!(
+        status(&answer) == 408 && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+    let (answer, took) = timed(b"");
+    assert!(
+        answer.is_empty() && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let (answer, took) = timed(request.as_bytes());
+    assert!(
+        answer.ends_with("ok\n") && (1.9..3.5).contains(&took),
+        "{answer} {took}"
+    );
+    // The head of a second request has the time of a head.
+    let (answer, took) = timed(format!("{request}GET / HTTP/1.1\r\n").as_bytes());
+    assert!(
+        answer.contains("HTTP/1.1 408 ") && (0.9..2.5).contains(&took),
+        "{answer} {took}"
+    );
+}
+
+#[tokio::test]
+async fn dripping_does_not_help() {
+    let site = site().await.with("HEADER_TIMEOUT", "1");
+    let server = site.serve();
+    let mut stream = server.connect();
+    let start = Instant::now();
+    let mut is_heard = true;
+    while is_heard && start.elapsed() < Duration::from_secs(5) {
+        is_heard = stream.write_all(b"X").is_ok();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(!is_heard, "still heard after {:?}", start.elapsed());
+}
+
+/// How much memory a process uses, in KiB.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn who_disappears_costs_nothing() {
+    let site = site().await;
+    site.run(["seed"]).success();
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    server.get("/polls/");
+    let before = memory(&server);
+    for words in [
+        &b""[..],
+        b"GET /polls/ HTTP/1.1\r\n",
+        b"POST /polls/1/vote/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na",
+    ] {
+        for _ in 0..5 {
+            drop(open(&server.address, 100, words));
+        }
+    }
+    // Those who ask for a page and do not take it.
+    let request = format!(
+        "GET /static/vendor/tabler.css HTTP/1.1\r\nHost: {}\r\n\r\n",
+        server.address
+    );
+    drop(open(&server.address, 200, request.as_bytes()));
+    wait_until(Duration::from_secs(10), || {
+        metric(&metrics, "polls_connections") < 1.0
+    });
+    wait_until(Duration::from_secs(5), || {
+        metric(&metrics, "polls_http_requests_in_flight") < 1.0
+    });
+    let after = memory(&server);
+    assert!(after < before + 16 * 1024, "{before} KiB, then {after} KiB");
+}
+
+#[tokio::test]
+async fn who_has_said_all_may_still_listen() {
+    let site = site().await;
+    site.run(["seed"]).success();
+    let server = site.serve();
+    let half_closed = |request: &str| {
+        let mut stream = server.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        status(&answer)
+    };
+    for _ in 0..5 {
+        let get = format!("GET /polls/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        assert_eq!(half_closed(&get), 200);
+        assert_eq!(half_closed(&vote(&server.address, 1)), 302);
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
+    let site = site().await.with("REQUEST_TIMEOUT", "1");
+    let server = site.serve();
+    let mut stream = server.connect();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    // No window for answers (SETTINGS_INITIAL_WINDOW_SIZE = 0), and a request for a page.
+    let mut bytes =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
+    let host = server.address.as_bytes();
+    let mut head = b"\x82\x86\x04\x07/polls/\x01".to_vec();
+    head.push(u8::try_from(host.len()).unwrap());
+    head.extend(host);
+    bytes.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
+    bytes.extend(head);
+    stream.write_all(&bytes).unwrap();
+    let start = Instant::now();
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard);
+    assert!(heard.len() > 50, "{heard:?}");
+    let took = start.elapsed().as_secs();
+    assert!((25..45).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn a_connection_that_has_rested_is_served_again() {
+    let site = site().await;
+    let server = site.serve();
+    let mut stream = server.connect();
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    for pause in [0, 2500, 100, 1000, 1500] {
+        std::thread::sleep(Duration::from_millis(pause));
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).unwrap();
+        let answer = String::from_utf8_lossy(&piece[..count]).into_owned();
+        assert!(
+            answer.ends_with("\r\n\r\nok\n"),
+            "after {pause} ms: {answer}"
+        );
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}

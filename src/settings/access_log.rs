@@ -29,8 +29,16 @@ pub enum Piece {
 /// The letters that are known: those of gunicorn.
 const ATOMS: &str = "hlutrmUqHsBbfaTMDLp";
 
-/// Parts of names of fields that hold secrets.
-const SECRETS: [&str; 6] = ["auth", "cookie", "csrf", "key", "secret", "token"];
+/// Parts of names of what holds secrets (Django's `SafeExceptionReporterFilter`).
+const SECRETS: [&str; 8] = [
+    "api", "auth", "cookie", "csrf", "key", "pass", "secret", "token",
+];
+
+/// Whether a field of this name is not for other eyes.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRETS.iter().any(|secret| name.contains(secret))
+}
 
 impl AccessLogFormat {
     /// The parts in their order.
@@ -80,7 +88,7 @@ fn piece(atom: &str) -> Result<Piece, String> {
         let name = name.to_ascii_lowercase();
         return match kind {
             // A log is read by many.
-            "i" | "o" if SECRETS.iter().any(|secret| name.contains(secret)) => {
+            "i" | "o" if is_secret(&name) => {
                 Err(format!("%({atom})s would put a secret into the log"))
             }
             "i" => Ok(Piece::RequestHeader(name)),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use chrono_tz::Tz;
 
 pub use self::{
-    access_log::{AccessLogFormat, Piece},
+    access_log::{AccessLogFormat, Piece, is_secret},
     cookies::{CookieSettings, SameSite},
     database::DatabaseSettings,
     headers::HeaderSettings,

@@ -9,15 +9,11 @@ use std::{
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
 use minijinja::{context, value::Serde};
-use poem::{
-    Body, Request, Response, Route, get, handler,
-    http::{HeaderMap, Uri, header},
-    web::Data,
-};
+use poem::{Body, Response, Route, get, handler, http::header, web::Data};
 use serde::Serialize;
 
-use super::{page::html_response, templates::Templates, theme::Theme};
-use crate::{app::App, error::AppError};
+use super::{page::html_response, request_log::Asked, templates::Templates, theme::Theme};
+use crate::{app::App, error::AppError, settings::is_secret};
 
 /// How often files are looked at.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -25,30 +21,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const AROUND: usize = 5;
 /// What is shown in place of a secret, as Django's page has it.
 const MASK: &str = "********************";
-/// Parts of names of fields that hold secrets (Django's `SafeExceptionReporterFilter`).
-const SECRETS: [&str; 8] = [
-    "api", "auth", "cookie", "csrf", "key", "pass", "secret", "token",
-];
-
-/// A request, kept for the page that its failure would make.
-#[derive(Debug)]
-pub struct Asked {
-    method: String,
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Asked {
-    /// What the page needs of a request.
-    pub fn of(request: &Request) -> Self {
-        Self {
-            method: request.method().to_string(),
-            uri: request.original_uri().clone(),
-            headers: request.headers().clone(),
-        }
-    }
-}
-
 /// A line of a template.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -112,8 +84,7 @@ pub fn page(app: &App, error: &AppError, asked: &Asked, theme: Theme) -> Option<
 }
 
 fn masked(name: &str, value: String) -> String {
-    let name = name.to_ascii_lowercase();
-    if SECRETS.iter().any(|secret| name.contains(secret)) {
+    if is_secret(name) {
         MASK.to_owned()
     } else {
         value

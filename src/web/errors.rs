@@ -9,12 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{
-    app_of,
-    debug::{self, Asked},
-    page::html_response,
-    theme::Theme,
-};
+use super::{app_of, debug, page::html_response, request_log::Asked, theme::Theme};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -27,7 +22,7 @@ const RETRY_AFTER: &str = "2";
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
     let theme = Theme::of(&request);
-    let asked = app.settings.debug.then(|| Asked::of(&request));
+    let asked = request.data::<Arc<Asked>>().cloned();
     let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
     // The body has a time of its own.
     let server = app.live.get();
@@ -40,7 +35,7 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
     };
     match &error {
         AppError::Internal(_) => {
-            tracing::error!(error = %format!("{error:?}").escape_debug(), "Internal Server Error")
+            tracing::error!(error = %error.to_string().escape_debug(), "Internal Server Error");
         }
         AppError::Unavailable(cause) => {
             tracing::error!("database unavailable: {}", cause.to_string().escape_debug());
@@ -53,7 +48,9 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    let shown = asked.and_then(|asked| debug::page(&app, &error, &asked, theme));
+    let shown = asked
+        .filter(|_| app.settings.debug)
+        .and_then(|asked| debug::page(&app, &error, &asked, theme));
     let mut response = shown.unwrap_or_else(|| page(&app, &error, theme));
     add_headers(&mut response, &error);
     Ok(response)

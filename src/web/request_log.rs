@@ -19,7 +19,7 @@ use tracing::{
 use super::{app_of, hosts};
 use crate::{
     app::App,
-    settings::{AccessLogFormat, Piece},
+    settings::{AccessLogFormat, Piece, SecuritySettings},
     telemetry,
 };
 
@@ -43,6 +43,40 @@ impl RouteName {
     }
 }
 
+/// A request, kept for what is said of it when it has been answered.
+#[derive(Debug)]
+pub struct Asked {
+    /// GET, POST and the like.
+    pub method: Method,
+    /// As it was sent.
+    pub uri: Uri,
+    /// HTTP's.
+    pub version: Version,
+    /// All of them.
+    pub headers: HeaderMap,
+    /// Whose it is, `-` if nobody knows.
+    pub address: String,
+}
+
+impl Asked {
+    fn of(request: &Request, security: &SecuritySettings) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.original_uri().clone(),
+            version: request.version(),
+            headers: request.headers().clone(),
+            address: hosts::client_address(request, security)
+                .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        }
+    }
+
+    /// Path and query.
+    fn target(&self) -> &str {
+        let target = self.uri.path_and_query();
+        target.map(|target| target.as_str()).unwrap_or_default()
+    }
+}
+
 /// Logs a request with its answer, counts both, and gives both an id.
 pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let start = Instant::now();
@@ -52,14 +86,8 @@ pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let mut ids = Ids::of(&request, is_trusted);
     let route = RouteName::default();
     request.set_data(route.clone());
-    let asked = Asked {
-        method: request.method().clone(),
-        uri: request.original_uri().clone(),
-        version: request.version(),
-        headers: request.headers().clone(),
-        address: hosts::client_address(&request, security)
-            .map_or_else(|| "-".to_owned(), |address| address.to_string()),
-    };
+    let asked = Arc::new(Asked::of(&request, security));
+    request.set_data(asked.clone());
     let span = tracing::error_span!(
         "request",
         id = %ids.request,
@@ -107,15 +135,6 @@ fn describe(span: &Span, asked: &Asked, route: &str, status: StatusCode) {
     span.record("url.path", display(asked.uri.path().escape_debug()));
 }
 
-/// What the line says of the request.
-struct Asked {
-    method: Method,
-    uri: Uri,
-    version: Version,
-    headers: HeaderMap,
-    address: String,
-}
-
 fn write(app: &App, asked: &Asked, ids: &Ids, response: &Response, took: Duration) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
@@ -142,14 +161,6 @@ fn write(app: &App, asked: &Asked, ids: &Ids, response: &Response, took: Duratio
         let settings = app.live.get();
         let line = line(&settings.access_log_format, asked, response, took);
         tracing::info!(target: "access", "{line}");
-    }
-}
-
-impl Asked {
-    /// Path and query as they were sent.
-    fn target(&self) -> &str {
-        let target = self.uri.path_and_query();
-        target.map(|target| target.as_str()).unwrap_or_default()
     }
 }
 

@@ -2,6 +2,10 @@
 //! runs is the value of `FUZZ_TARGET`. `scripts/fuzz` builds it, with the instrumentation that guides it, and runs it.
 
 #![no_main]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the variables are those of scripts/fuzz"
+)]
 
 mod parsers;
 mod site;

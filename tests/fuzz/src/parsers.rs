@@ -100,7 +100,9 @@ fn ends(bytes: &[u8], piece: usize) -> (Vec<usize>, bool) {
 
 pub fn proxy(bytes: &[u8]) {
     let mut waiting = Default::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let _ = runtime.block_on(proxy::read_header(&mut &*bytes, &mut waiting));
 }
 

@@ -49,7 +49,9 @@ impl Site {
             let answer = site.ask(Method::POST, "/admin/login/", &form).unwrap();
             let cookies = answer.headers().get_all(header::SET_COOKIE).iter();
             let mut cookies = cookies.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
-            let session = cookies.find(|cookie| cookie.starts_with("sessionid=")).expect("a session");
+            let session = cookies
+                .find(|cookie| cookie.starts_with("sessionid="))
+                .expect("a session");
             site.cookie = format!("{}; {session}", site.cookie);
             site
         })
@@ -70,7 +72,11 @@ impl Site {
         let parts = RequestParts::from((parts, LocalAddr::default(), visitor, Scheme::HTTP));
         let request = Request::from_parts(parts, form.to_owned().into());
         let response = self.runtime.block_on(self.router.get_response(request));
-        assert!(!response.status().is_server_error(), "{target} {form}: {}", response.status());
+        assert!(
+            !response.status().is_server_error(),
+            "{target} {form}: {}",
+            response.status()
+        );
         Some(response)
     }
 }
@@ -98,7 +104,10 @@ pub fn filters(bytes: &[u8]) {
 /// The form of a question with any date and time; no text, and so nothing is stored.
 pub fn dates(bytes: &[u8]) {
     let (date, time) = bytes.split_at(bytes.len() / 2);
-    let (date, time) = (encoded(date).replace('&', "%26"), encoded(time).replace('&', "%26"));
+    let (date, time) = (
+        encoded(date).replace('&', "%26"),
+        encoded(time).replace('&', "%26"),
+    );
     let form = format!(
         "question_text=&pub_date_0={date}&pub_date_1={time}&choice_set-TOTAL_FORMS=0&choice_set-INITIAL_FORMS=0"
     );

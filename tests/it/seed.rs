@@ -44,6 +44,14 @@ on_both_databases! {
         assert_eq!(said.stdout, "Added 1 question(s) and 1 choice(s).\n");
     }
 
+    async fn a_question_may_have_any_number_of_choices(site: Site) {
+        site.run(["migrate"]).success();
+        let choices: Vec<String> = (0..40_000).map(|number| format!("c{number}")).collect();
+        file(&site, "long.yaml", &format!("- question: Which?\n  choices: [{}]\n", choices.join(", ")));
+        assert_eq!(site.run(["seed", "long.yaml"]).success().stdout, "Added 1 question(s) and 40000 choice(s).\n");
+        assert_eq!(site.run(["seed", "long.yaml"]).success().stdout, "Everything is there already.\n");
+    }
+
     async fn fixtures_of_django_are_read(site: Site) {
         site.run(["migrate"]).success();
         file(&site, "polls.json", &captured("polls-dumpdata.json"));

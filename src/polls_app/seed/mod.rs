@@ -5,7 +5,7 @@ mod parse;
 mod random;
 mod values;
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter, QueryOrder};
@@ -19,7 +19,7 @@ use crate::{
     entities::{choice, question},
 };
 
-/// Questions looked up at once; their texts stay below the number of values that SQLite takes in a statement.
+/// Questions looked up, and choices written, at once: SQLite takes so many values in a statement, PostgreSQL some more.
 const CHUNK: usize = 500;
 
 /// The built-in example polls.
@@ -88,7 +88,7 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
                     added.questions += 1;
-                    entry.insert((add_question(tx, poll, now).await?, Vec::new()))
+                    entry.insert((add_question(tx, poll, now).await?, HashSet::new()))
                 }
             };
             let new: Vec<_> = poll
@@ -96,20 +96,19 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
                 .iter()
                 .filter(|(text, _)| !texts.contains(&text.0))
                 .collect();
-            if new.is_empty() {
-                continue;
-            }
             added.choices += new.len();
             texts.extend(new.iter().map(|(text, _)| text.0.clone()));
-            let rows = new.into_iter().map(|(text, votes)| choice::ActiveModel {
-                choice_text: Set(text.0.clone()),
-                votes: Set(*votes),
-                question_id: Set(*id),
-                ..choice::ActiveModel::default()
-            });
-            choice::Entity::insert_many(rows)
-                .exec_without_returning(tx)
-                .await?;
+            for new in new.chunks(CHUNK) {
+                let rows = new.iter().map(|(text, votes)| choice::ActiveModel {
+                    choice_text: Set(text.0.clone()),
+                    votes: Set(*votes),
+                    question_id: Set(*id),
+                    ..choice::ActiveModel::default()
+                });
+                choice::Entity::insert_many(rows)
+                    .exec_without_returning(tx)
+                    .await?;
+            }
         }
     }
     Ok(added)
@@ -120,7 +119,7 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
 async fn known(
     tx: &Transaction,
     polls: &[Poll],
-) -> Result<HashMap<String, (i32, Vec<String>)>, DbErr> {
+) -> Result<HashMap<String, (i32, HashSet<String>)>, DbErr> {
     let texts = polls.iter().map(|poll| poll.question.0.as_str());
     let questions = question::Entity::find().filter(question::COLUMN.question_text.is_in(texts));
     let found = questions

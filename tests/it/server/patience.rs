@@ -237,3 +237,38 @@ async fn a_connection_that_has_rested_is_served_again() {
         assert!(!answer.contains("connection: close"), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_slow_reader_s_next_request_is_answered() {
+    let site = site().await;
+    let choices: Vec<String> = (0..20_000).map(|number| format!("c{number}")).collect();
+    let poll = format!("- question: Long?\n  choices: [{}]\n", choices.join(", "));
+    std::fs::write(site.folder().join("long.yaml"), poll).unwrap();
+    site.run(["seed", "long.yaml"]).success();
+    let server = site.serve();
+    // Small, so that the server has to wait for the reader.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(server.address.parse().unwrap()).await;
+    let mut stream = stream.unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let request = |path, rest| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n{rest}\r\n",
+            server.address
+        )
+    };
+    let ask = |mut stream: &TcpStream, path, rest| {
+        stream.write_all(request(path, rest).as_bytes()).unwrap();
+    };
+    ask(&stream, "/polls/1/results/", "");
+    std::thread::sleep(Duration::from_millis(500));
+    ask(&stream, "/livez", "Connection: close\r\n");
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).unwrap();
+    assert!(heard.len() > 5_000_000, "{}", heard.len());
+    assert!(heard.ends_with(b"\r\n\r\nok\n"));
+}

@@ -2,27 +2,16 @@
 
 use crate::support::{
     Backend, Site,
+    app::PASSWORD,
     browser::{Browser, Setup},
     site::Server,
 };
 
-const PASSWORD: &str = "k3Lm-91xz";
 const LIST: &str = "/admin/polls_app/question/";
 
 /// A site with the example polls and a superuser.
 async fn serve() -> (Site, Server) {
-    let site = Site::migrated(Backend::Sqlite)
-        .await
-        .with("DJANGO_SUPERUSER_PASSWORD", PASSWORD);
-    site.run([
-        "createsuperuser",
-        "--noinput",
-        "--username",
-        "admin",
-        "--email",
-        "a@example.com",
-    ])
-    .success();
+    let site = Site::migrated(Backend::Sqlite).await.with_superuser();
     site.run(["seed"]).success();
     let server = site.serve();
     (site, server)

@@ -63,8 +63,7 @@ on_both_databases! {
         assert!(said.stdout.contains("No migrations to apply."), "{}", said.stdout);
         manage(&site, &["makemigrations", "--check"]).success();
         site.run(["seed"]).success();
-        let site = site.with("DJANGO_SUPERUSER_PASSWORD", "k3Lm-91xz");
-        site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com"]).success();
+        let site = site.with_superuser();
         let code = "from django.contrib.auth import authenticate; from polls_app.models import *; from django.utils import timezone; \
             user = authenticate(username='admin', password='k3Lm-91xz'); \
             print(user.is_superuser, user.date_joined.date() == timezone.now().date(), Question.objects.count(), \

@@ -7,7 +7,6 @@ use std::{
         fs::PermissionsExt,
         net::{UnixDatagram, UnixStream},
     },
-    process::Command,
 };
 
 use tokio::net::TcpStream;
@@ -104,19 +103,7 @@ fn handed_over(site: &Site, notify: &str) -> Server {
         os.set_inheritable(3, True)\n\
         os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()), NOTIFY_SOCKET=sys.argv[1])\n\
         os.execv(sys.argv[2], [sys.argv[2], 'runserver'])\n";
-    let polls = site.command(["runserver"]);
-    let mut command = Command::new("python3");
-    command
-        .args(["-c", script, notify])
-        .arg(polls.get_program())
-        .current_dir(site.folder())
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .envs(
-            polls
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+    let mut command = site.command_by("python3", &["-c", script, notify], &[]);
     Server::start(&mut command)
 }
 

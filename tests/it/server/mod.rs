@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use crate::support::site::Server;
+use crate::support::{app::PASSWORD, site::Server};
+
+/// A CSRF secret, as cookie and as token.
+const SECRET: &str = "ssssssssssssssssssssssssssssssss";
 
 /// Sends bytes on a new connection and gives what comes back until the server closes, for a minute at most.
 fn send(address: &str, bytes: &[u8]) -> String {
@@ -30,6 +33,25 @@ fn send(address: &str, bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Asks for a page, on a connection of its own; `headers` are whole lines.
+fn get(address: &str, path: &str, headers: &str) -> String {
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Connection: close\r\n\r\n");
+    send(address, request.as_bytes())
+}
+
+/// Logs the superuser in.
+fn log_in(server: &Server) -> String {
+    let secret = SECRET;
+    let body = format!("csrfmiddlewaretoken={secret}&username=admin&password={PASSWORD}");
+    let request = format!(
+        "POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    send(&server.address, request.as_bytes())
 }
 
 /// The status of an answer's first line; 0 without one.

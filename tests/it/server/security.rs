@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::{send, status};
+use super::{get, log_in, send, status};
 use crate::support::{Backend, Site, cluster::Cluster, site::Server};
 
 async fn site() -> Site {
@@ -13,18 +13,12 @@ async fn site() -> Site {
     site
 }
 
-fn get(server: &Server, path: &str, headers: &str) -> String {
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Connection: close\r\n\r\n");
-    send(&server.address, request.as_bytes())
-}
-
 #[tokio::test]
 async fn answers_carry_djangos_headers() {
     let site = site().await;
     let server = site.serve();
     for path in ["/polls/", "/nope/", "/static/icon.svg", "/livez"] {
-        let answer = get(&server, path, "");
+        let answer = get(&server.address, path, "");
         for line in [
             "x-frame-options: DENY",
             "x-content-type-options: nosniff",
@@ -75,7 +69,7 @@ async fn djangos_settings_have_djangos_meanings() {
         .iter()
         .fold(site().await, |site, (name, value)| site.with(name, value));
     let server = site.serve();
-    let answer = get(&server, "/polls/1/", "X-Forwarded-Proto: https\r\n");
+    let answer = get(&server.address, "/polls/1/", "X-Forwarded-Proto: https\r\n");
     for line in [
         "strict-transport-security: max-age=31536000; includeSubDomains; preload",
         "referrer-policy: no-referrer,strict-origin",
@@ -153,7 +147,7 @@ async fn visitors_are_led_to_https() {
             .nth(1)
             .map(|rest| rest.lines().next().unwrap().to_owned())
     };
-    let answer = get(&server, "/polls/?q=1", "");
+    let answer = get(&server.address, "/polls/?q=1", "");
     assert_eq!(
         (status(&answer), location(&answer).as_deref()),
         (301, Some("https://127.0.0.1/polls/?q=1"))
@@ -164,13 +158,13 @@ async fn visitors_are_led_to_https() {
         ("/polls/2/", ""),
         ("/livez", ""),
     ] {
-        assert_eq!(status(&get(&server, path, headers)), 200, "{path}");
+        assert_eq!(status(&get(&server.address, path, headers)), 200, "{path}");
     }
     drop(server);
     let site = site.with("SECURE_SSL_HOST", "polls.example:8443");
     let server = site.serve();
     assert_eq!(
-        location(&get(&server, "/polls/", "")).as_deref(),
+        location(&get(&server.address, "/polls/", "")).as_deref(),
         Some("https://polls.example:8443/polls/")
     );
 }
@@ -179,12 +173,18 @@ async fn visitors_are_led_to_https() {
 async fn a_proxy_says_which_host_was_asked_for_if_that_is_wanted() {
     let site = site().await.with("ALLOWED_HOSTS", "polls.example");
     let forwarded = "X-Forwarded-Host: polls.example\r\n";
-    assert_eq!(status(&get(&site.serve(), "/polls/", forwarded)), 400);
+    assert_eq!(
+        status(&get(&site.serve().address, "/polls/", forwarded)),
+        400
+    );
     let site = site.with("USE_X_FORWARDED_HOST", "true");
-    assert_eq!(status(&get(&site.serve(), "/polls/", forwarded)), 200);
+    assert_eq!(
+        status(&get(&site.serve().address, "/polls/", forwarded)),
+        200
+    );
     assert_eq!(
         status(&get(
-            &site.with("TRUSTED_PROXIES", "10.0.0.1").serve(),
+            &site.with("TRUSTED_PROXIES", "10.0.0.1").serve().address,
             "/polls/",
             forwarded
         )),
@@ -196,28 +196,12 @@ async fn a_proxy_says_which_host_was_asked_for_if_that_is_wanted() {
 async fn sessions_last_as_long_as_they_are_told() {
     let site = site()
         .await
-        .with("DJANGO_SUPERUSER_PASSWORD", "k3Lm-91xz")
+        .with_superuser()
         .with("SESSION_COOKIE_NAME", "sid")
         .with("SESSION_COOKIE_AGE", "600")
         .with("SESSION_SAVE_EVERY_REQUEST", "true");
-    site.run([
-        "createsuperuser",
-        "--noinput",
-        "--username",
-        "admin",
-        "--email",
-        "a@b.example",
-    ])
-    .success();
     let log_in = |server: &Server| {
-        let secret = "s".repeat(32);
-        let body = format!("csrfmiddlewaretoken={secret}&username=admin&password=k3Lm-91xz");
-        let request = format!(
-            "POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        let answer = send(&server.address, request.as_bytes());
+        let answer = log_in(server);
         let cookie = answer
             .split("set-cookie: sid=")
             .nth(1)
@@ -228,7 +212,11 @@ async fn sessions_last_as_long_as_they_are_told() {
     let cookie = log_in(&server);
     assert!(cookie.contains("; Max-Age=600;"), "{cookie}");
     let key = cookie.split(';').next().unwrap();
-    let again = get(&server, "/polls/", &format!("Cookie: sid={key}\r\n"));
+    let again = get(
+        &server.address,
+        "/polls/",
+        &format!("Cookie: sid={key}\r\n"),
+    );
     assert!(
         again.contains(&format!("set-cookie: sid={key}; ")) && again.contains("Max-Age=600"),
         "{again}"

@@ -6,19 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::{metric, metrics_address, send};
-use crate::support::{Backend, Site, voters::vote};
+use super::{SECRET, get, log_in, metric, metrics_address, send};
+use crate::support::{Backend, Site, app::PASSWORD, voters::vote};
 
 async fn site() -> Site {
     let site = Site::migrated(Backend::Sqlite).await;
     site.run(["seed"]).success();
     site
-}
-
-fn get(address: &str, path: &str, headers: &str) -> String {
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}Connection: close\r\n\r\n");
-    send(address, request.as_bytes())
 }
 
 fn header<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
@@ -167,28 +161,9 @@ async fn nothing_sent_gets_into_the_log_unescaped() {
 
 #[tokio::test]
 async fn secrets_do_not_get_into_the_log() {
-    let site = site()
-        .await
-        .with("RUST_LOG", "trace")
-        .with("DJANGO_SUPERUSER_PASSWORD", "k3Lm-91xz");
-    site.run([
-        "createsuperuser",
-        "--noinput",
-        "--username",
-        "admin",
-        "--email",
-        "a@b.example",
-    ])
-    .success();
+    let site = site().await.with("RUST_LOG", "trace").with_superuser();
     let server = site.serve();
-    let secret = "s".repeat(32);
-    let body = format!("csrfmiddlewaretoken={secret}&username=admin&password=k3Lm-91xz&next=");
-    let request = format!(
-        "POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let answer = send(&server.address, request.as_bytes());
+    let answer = log_in(&server);
     assert!(answer.starts_with("HTTP/1.1 302 "), "{answer}");
     let session = answer
         .split("sessionid=")
@@ -214,7 +189,7 @@ async fn secrets_do_not_get_into_the_log() {
         .to_str()
         .unwrap()
         .to_owned();
-    for secret in ["k3Lm-91xz", &secret, &key] {
+    for secret in [PASSWORD, SECRET, &key] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
     // What other crates say of what they send is not for a log that people read.

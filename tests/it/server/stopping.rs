@@ -120,28 +120,11 @@ async fn sighup_reads_the_files_again_and_drops_nobody() {
 
 /// A server that is the first process of its own world, as in a container; its children come from a shell that leaves them.
 fn first_process(site: &Site) -> Server {
-    let polls = site.command(["runserver", "127.0.0.1:0"]);
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "sh",
-            "-c",
-        ])
-        // The shell leaves a child to whoever is the first process, and becomes the server.
-        .arg("(sleep 1 &) ; exec \"$0\" runserver 127.0.0.1:0")
-        .arg(polls.get_program())
-        .current_dir(site.folder())
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
-        .envs(
-            polls
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+    // The shell leaves a child to whoever is the first process, and becomes the server.
+    let script = "(sleep 1 &) ; exec \"$0\" runserver 127.0.0.1:0";
+    let world = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let args = [&world[..], &["sh", "-c", script]].concat();
+    let mut command = site.command_by("unshare", &args, &[]);
     Server::start(&mut command)
 }
 

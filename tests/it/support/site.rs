@@ -11,7 +11,7 @@ use std::{
 
 use rexpect::session::PtySession;
 
-use super::{Backend, TestDatabase};
+use super::{Backend, TestDatabase, app::PASSWORD};
 
 pub const SECRET_KEY: &str = "0Ei3nVd8yq4hTzr1KxLw7uGb2mPfCsA9jRoYtNeQkIvUaXgM6BJ5";
 
@@ -61,6 +61,15 @@ impl Site {
         self
     }
 
+    /// The same deployment with a superuser `admin`, whose password is [`PASSWORD`].
+    pub fn with_superuser(self) -> Self {
+        let site = self.with("DJANGO_SUPERUSER_PASSWORD", PASSWORD);
+        let name = ["--username", "admin", "--email", "admin@example.com"];
+        let args = [&["createsuperuser", "--noinput"][..], &name].concat();
+        Said::from(site.command_of(&args).output().unwrap()).success();
+        site
+    }
+
     pub fn folder(&self) -> &Path {
         self.database.folder.path()
     }
@@ -80,6 +89,24 @@ impl Site {
                     .cloned(),
             )
             .stdin(Stdio::null());
+        command
+    }
+
+    /// A program of the system that runs ours: with our path and `after` behind its own arguments.
+    pub fn command_by(&self, program: &str, before: &[&str], after: &[&str]) -> Command {
+        let ours = self.command_of(&[]);
+        let mut command = Command::new(program);
+        command
+            .args(before)
+            .arg(ours.get_program())
+            .args(after)
+            .current_dir(self.folder())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+            .envs(
+                ours.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
         command
     }
 
@@ -113,22 +140,9 @@ impl Site {
 
     /// Runs a shell script on such a terminal; its arguments are the command's words.
     pub fn terminal_script(&self, script: &str, args: &[&str]) -> PtySession {
-        let original = self.command_of(args);
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", &format!("stty echo; {script}"), "sh"])
-            .arg(original.get_program())
-            .args(args);
-        shell
-            .current_dir(self.folder())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("TERM", "xterm");
-        shell.envs(
-            original
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        let script = format!("stty echo; {script}");
+        let mut shell = self.command_by("sh", &["-c", &script, "sh"], args);
+        shell.env("TERM", "xterm");
         rexpect::session::spawn_command(shell, Some(20_000)).unwrap()
     }
 

@@ -162,48 +162,51 @@ impl Exporter {
             "Connections and requests refused before there was anything to answer",
             server.refused.clone(),
         );
-        let votes = app.votes.counters();
-        registry.register(
-            "polls_votes",
-            "Votes that are in the database",
-            votes.taken.clone(),
-        );
-        registry.register(
-            "polls_votes_failed",
-            "Votes that could not be written",
-            votes.failed.clone(),
-        );
-        registry.register(
-            "polls_vote_commits",
-            "Transactions that wrote votes",
-            votes.commits.clone(),
-        );
-        registry.register(
-            "polls_login_failures",
-            "Logins with a wrong name or password",
-            app.logins.failed.clone(),
-        );
-        registry.register(
-            "polls_logins_throttled",
-            "Logins refused because too many had failed",
-            app.logins.throttled.clone(),
-        );
         registry.register(
             "polls_page_maps",
             "Looks at the kept maps of long lists, by what was found",
             app.page_maps.lookups().clone(),
         );
-        let database = app.db.write().health();
-        registry.register(
-            "polls_database_retries",
-            "Statements tried once more after a lost connection",
-            database.retries.clone(),
-        );
-        registry.register(
-            "polls_database_timeouts",
-            "Statements that the database did not answer in time",
-            database.timeouts.clone(),
-        );
+        let (votes, database) = (app.votes.counters(), app.db.write().health());
+        for (name, help, counter) in [
+            (
+                "polls_votes",
+                "Votes that are in the database",
+                &votes.taken,
+            ),
+            (
+                "polls_votes_failed",
+                "Votes that could not be written",
+                &votes.failed,
+            ),
+            (
+                "polls_vote_commits",
+                "Transactions that wrote votes",
+                &votes.commits,
+            ),
+            (
+                "polls_login_failures",
+                "Logins with a wrong name or password",
+                &app.logins.failed,
+            ),
+            (
+                "polls_logins_throttled",
+                "Logins refused because too many had failed",
+                &app.logins.throttled,
+            ),
+            (
+                "polls_database_retries",
+                "Statements tried once more after a lost connection",
+                &database.retries,
+            ),
+            (
+                "polls_database_timeouts",
+                "Statements that the database did not answer in time",
+                &database.timeouts,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
         let mut gauge = |name: &str, help: &str| {
             let gauge: Gauge = Gauge::default();
             registry.register(name, help, gauge.clone());

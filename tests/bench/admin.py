@@ -128,22 +128,27 @@ def wrk(port, path, session):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
 
 
-def measure_beside_django(server):
-    """Lists and forms on one database, with one session, turn by turn."""
-    site = Site(create_database(server, "beside"), 100)
+def gunicorn(server, database, workers):
+    """Django under gunicorn with threads and connections that stay, on a database of a PostgreSQL server."""
+    port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "SECRET_KEY": KEY,
         "PGHOST": "127.0.0.1",
         "PGPORT": str(server.port),
         "PGUSER": "postgres",
-        "PGDATABASE": "beside",
+        "PGDATABASE": database,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    port = free_port()
-    workers = str(os.cpu_count() or 1)
-    gunicorn = [PYTHON, "-m", "gunicorn", "wsgi", "-b", f"127.0.0.1:{port}", "-w", workers, "-k", "gthread", "--threads", "4", "--keep-alive", "60"]
-    with site.serve() as ours, Process(gunicorn, port, environment, DJANGO) as theirs:
+    command = [PYTHON, "-m", "gunicorn", "wsgi", "-b", f"127.0.0.1:{port}", "-w", str(workers)]
+    return Process([*command, "-k", "gthread", "--threads", "4", "--keep-alive", "60"], port, environment, DJANGO)
+
+
+def measure_beside_django(server):
+    """Lists and forms on one database, with one session, turn by turn."""
+    site = Site(create_database(server, "beside"), 100)
+    workers = os.cpu_count() or 1
+    with site.serve() as ours, gunicorn(server, "beside", workers) as theirs:
         ours.first_answer("/livez")
         theirs.first_answer("/admin/login/")
         browser = Browser(ours.port)

@@ -10,8 +10,8 @@ import subprocess
 import threading
 import time
 
-from admin import DJANGO, KEY, PYTHON, Site, create_database
-from bench import ROUNDS, SECONDS, Process, free_port
+from admin import Site, create_database, gunicorn
+from bench import ROUNDS, SECONDS
 
 CONNECTIONS = 10_000
 
@@ -125,18 +125,7 @@ def measure(postgres):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     site = Site(create_database(postgres, "server"), 100)
-    environment = {
-        "PATH": site.environment["PATH"],
-        "SECRET_KEY": KEY,
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(postgres.port),
-        "PGUSER": "postgres",
-        "PGDATABASE": "server",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    port = free_port()
-    gunicorn = [PYTHON, "-m", "gunicorn", "wsgi", "-b", f"127.0.0.1:{port}", "-w", "2", "-k", "gthread", "--threads", "4", "--keep-alive", "60"]
-    with site.serve() as ours, Process(gunicorn, port, environment, DJANGO) as theirs:
+    with site.serve() as ours, gunicorn(postgres, "server", 2) as theirs:
         ours.first_answer("/livez")
         theirs.first_answer("/admin/login/")
         measure_latency(ours, theirs)

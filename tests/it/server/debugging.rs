@@ -3,7 +3,7 @@
 use std::{fs, io::Read, io::Write, time::Duration};
 
 use super::{send, status, wait_until};
-use crate::support::{Backend, Site};
+use crate::support::{Backend, Site, assert_within};
 
 /// A deployment in debug mode with templates of its own.
 async fn site() -> Site {
@@ -113,9 +113,5 @@ async fn pages_hear_that_a_file_has_changed() {
     // Nor does a listening page keep the server from ending.
     let start = std::time::Instant::now();
     assert_eq!(server.stop().1, Some(0));
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_within(start, Duration::from_secs(3));
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{send, status, wait_until};
-use crate::support::{Backend, Site, site::Server};
+use crate::support::{Backend, Site, assert_within, site::Server};
 
 async fn site() -> Site {
     let site = Site::migrated(Backend::Sqlite).await;
@@ -59,11 +59,7 @@ async fn sigquit_ends_it_at_once() {
     server.signal("-QUIT");
     let (log, code) = server.wait();
     assert_eq!(code, Some(1), "{log}");
-    assert!(
-        start.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_within(start, Duration::from_secs(3));
 }
 
 #[tokio::test]

@@ -67,3 +67,10 @@ pub fn captured(path: &str) -> String {
     let path = format!("{}/tests/data/django/{path}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
+
+/// Asserts that not more time has passed.
+#[track_caller]
+pub fn assert_within(start: std::time::Instant, most: std::time::Duration) {
+    let took = start.elapsed();
+    assert!(took < most, "{took:?}");
+}

@@ -6,7 +6,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use super::super::{metric, metrics_address, send, status, wait_until};
 use crate::support::{
-    Backend, Site,
+    Backend, Site, assert_within,
     cluster::{self, Cluster},
     link::Link,
     site::Server,
@@ -89,11 +89,7 @@ async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice(
         assert_eq!(status(&server.get("/livez")), 200);
         let start = Instant::now();
         assert_eq!(status(&server.get("/readyz")), 503);
-        assert!(
-            start.elapsed() < Duration::from_millis(1500),
-            "{:?}",
-            start.elapsed()
-        );
+        assert_within(start, Duration::from_millis(1500));
         assert_unavailable(&server.get("/polls/1/"));
         std::thread::sleep(Duration::from_secs(away));
         cluster.start();
@@ -140,11 +136,7 @@ async fn a_database_that_stands_still_is_waited_for() {
     assert_eq!(status(&server.get("/livez")), 200);
     let start = Instant::now();
     assert_eq!(status(&server.get("/readyz")), 503);
-    assert!(
-        start.elapsed() < Duration::from_millis(1500),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_within(start, Duration::from_millis(1500));
     let address = server.address.clone();
     let voter = std::thread::spawn(move || vote_once(&address));
     std::thread::sleep(Duration::from_secs(2));
@@ -187,11 +179,7 @@ async fn a_black_hole_holds_nobody_for_ever() {
     for visitor in visitors {
         assert_unavailable(&visitor.join().unwrap());
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(25),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_within(start, Duration::from_secs(25));
     assert_eq!(status(&server.get("/livez")), 200);
     link.come_back();
     wait_until(Duration::from_secs(2), || is_served(&server));
@@ -308,11 +296,7 @@ async fn a_slow_database_makes_visitors_wait_and_not_for_long() {
         .unwrap();
     let start = Instant::now();
     assert_unavailable(&server.get("/polls/"));
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "{:?}",
-        start.elapsed()
-    );
+    assert_within(start, Duration::from_secs(4));
     db.execute("ROLLBACK").await.unwrap();
     assert!(is_served(&server));
 }

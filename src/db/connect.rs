@@ -18,15 +18,18 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long PostgreSQL works on a statement of a request.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What else PostgreSQL is asked for by a connection that serves requests.
-const SESSION: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 7] = [
     // How long a statement waits for a row that another transaction has locked.
     ("lock_timeout", "1s"),
-    // A server whose machine or network is gone without a word must not keep rows locked: as long as a statement.
+    // A server whose machine or network is gone without a word must not keep rows locked.
     ("idle_in_transaction_session_timeout", "10s"),
-    // Nor may its connections count until the system gives them up, which takes two hours.
+    // Nor may its connections count until the system gives them up, which takes hours.
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "60s"),
+    // A ROLLBACK to make sure is no reason for a warning.
+    ("client_min_messages", "error"),
 ];
 /// How long SQLite waits for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -130,7 +133,8 @@ fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
         .map_sqlx_postgres_pool_opts(move |pool| pool.after_release(after.clone()));
 }
 
-/// Asks a connection that is in doubt for a sign of life, and no other.
+/// Asks a connection that is in doubt for a sign of life, and no other. One that is given back may have been left in the
+/// middle of a `BEGIN`, of which the library then knows nothing: it is asked to roll back.
 fn sign_of_life(
     health: Health,
     is_given_back: bool,
@@ -142,14 +146,21 @@ fn sign_of_life(
 + Send
 + Sync
 + 'static {
-    use sqlx::Connection as _;
+    use sqlx::{Connection as _, Executor as _};
     move |connection, metadata| {
         if !health.is_doubtful(metadata.age, is_given_back) {
             return Box::pin(std::future::ready(Ok(true)));
         }
         Box::pin(async move {
-            let sign = tokio::time::timeout(PING_TIMEOUT, connection.ping()).await;
+            let sign = async {
+                if is_given_back {
+                    connection.execute("ROLLBACK").await.map(drop)
+                } else {
+                    connection.ping().await
+                }
+            };
             let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            let sign = tokio::time::timeout(PING_TIMEOUT, sign).await;
             sign.unwrap_or_else(|_| late()).map(|()| true)
         })
     }

@@ -12,16 +12,16 @@ fn cause(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
-/// Whether the code is PostgreSQL's for a connection that is gone: class 08, or an administrator's, a crash's or a time
-/// limit's end of the session.
+/// Whether the code is PostgreSQL's for a connection that is of no use any more: class 08, or an administrator's, a crash's
+/// or a time limit's end of the session, or a transaction that failed and that nobody has ended.
 fn is_end(code: &str) -> bool {
-    code.starts_with("08") || ["25P03", "57P01", "57P02"].contains(&code)
+    code.starts_with("08") || ["25P02", "25P03", "57P01", "57P02"].contains(&code)
 }
 
 /// Whether an error says that the connection is gone, or was never there.
 pub fn is_lost(error: &DbErr) -> bool {
     match cause(error) {
-        Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
+        Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed) => true,
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_end(&code)),
         _ => false,
     }

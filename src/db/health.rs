@@ -6,13 +6,16 @@ use std::{
 };
 
 use prometheus_client::metrics::counter::Counter;
-use sea_orm::{DbErr, RuntimeErr};
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
+use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::failure::is_lost;
+use super::failure::{is_lost, is_refusal};
 
 /// How long a statement of a request may be without an answer, whatever has become of PostgreSQL: longer than it works.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+/// After so long without an answer to anybody, new connections are tried: longer than a statement waits for a lock.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How long a doubt about connections is remembered: longer than any of them can have been without an answer.
 const DOUBT: Duration = Duration::from_secs(30);
 /// How long it takes at most until a connection that was left in the middle of something is given back.
@@ -23,6 +26,12 @@ const LEFT: Duration = Duration::from_secs(2);
 struct Doubts {
     /// When one was last lost: others may be, too.
     lost: Option<Instant>,
+    /// When an answer last came.
+    answered: Option<Instant>,
+    /// Whether a statement was not answered at all.
+    is_unanswered: bool,
+    /// When all connections were last replaced.
+    renewed: Option<Instant>,
     /// When one was last left in the middle of something, by a visitor who went away, say: that one only.
     left: Option<Instant>,
 }
@@ -35,6 +44,7 @@ pub struct Health {
     /// Statements that were not answered in time.
     pub timeouts: Counter,
     doubts: Arc<Mutex<Doubts>>,
+    doubted: Arc<Notify>,
     /// The kind of database, as OpenTelemetry calls it.
     system: &'static str,
     /// Whether statements have a time limit of ours: those of commands have none.
@@ -42,9 +52,12 @@ pub struct Health {
 }
 
 impl Health {
-    pub(super) fn new(system: &'static str, is_limited: bool) -> Self {
+    pub(super) fn new(backend: DbBackend, is_limited: bool) -> Self {
         Self {
-            system,
+            system: match backend {
+                DbBackend::Sqlite => "sqlite",
+                _ => "postgresql",
+            },
             is_limited,
             ..Self::default()
         }
@@ -55,8 +68,38 @@ impl Health {
     }
 
     /// Says that connections as old as this moment may lead nowhere.
-    pub(super) fn doubt(&self) {
+    fn doubt(&self) {
         self.doubts().lost = Some(Instant::now());
+    }
+
+    /// Comes when a statement has waited for long.
+    pub(super) async fn doubted(&self) {
+        self.doubted.notified().await;
+    }
+
+    /// Whether nobody hears anything, or somebody has waited in vain.
+    pub(super) fn is_cut_off(&self) -> bool {
+        let doubts = self.doubts();
+        let is_silent = |answered: Instant| answered.elapsed() >= SILENCE;
+        doubts.is_unanswered || doubts.answered.is_none_or(is_silent)
+    }
+
+    /// Says that all connections have been replaced, and the first of them has been answered.
+    pub(super) fn renewed(&self) {
+        let (mut doubts, now) = (self.doubts(), Instant::now());
+        doubts.is_unanswered = false;
+        doubts.answered = Some(now);
+        doubts.renewed = Some(now);
+    }
+
+    /// Says that a statement which began then still has no answer. Of one on a connection that has been replaced nothing
+    /// follows.
+    fn wait_on(&self, began: Instant, is_given_up: bool) {
+        let mut doubts = self.doubts();
+        if doubts.renewed.is_none_or(|renewed| began > renewed) {
+            doubts.is_unanswered |= is_given_up;
+            self.doubted.notify_one();
+        }
     }
 
     /// Whether a connection of this age has to show that it lives; `is_given_back` if somebody has just used it.
@@ -82,20 +125,29 @@ impl Health {
         if !self.is_limited {
             return answer.await;
         }
-        let answer = std::pin::pin!(answer);
+        let began = Instant::now();
+        let mut answer = std::pin::pin!(answer);
         // Dropped before the answer is.
         let mut unanswered = Unanswered(Some(self));
-        let result = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        let result = match tokio::time::timeout(SILENCE, answer.as_mut()).await {
+            Ok(result) => Ok(result),
+            Err(_) => {
+                self.wait_on(began, false);
+                tokio::time::timeout(ANSWER_TIMEOUT - SILENCE, answer).await
+            }
+        };
         let Ok(result) = result else {
             self.timeouts.inc();
-            self.doubt();
+            self.wait_on(began, true);
             let seconds = ANSWER_TIMEOUT.as_secs();
             let text = format!("no answer in {seconds} s");
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
         };
         unanswered.0 = None;
-        if result.as_ref().is_err_and(is_lost) {
-            self.doubt();
+        match &result {
+            Err(error) if is_lost(error) => self.doubt(),
+            Err(error) if !is_refusal(error) => {}
+            Ok(_) | Err(_) => self.doubts().answered = Some(Instant::now()),
         }
         result
     }

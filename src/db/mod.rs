@@ -7,15 +7,17 @@
 mod connect;
 mod failure;
 mod health;
+mod pool;
 mod times;
 
 use async_trait::async_trait;
 use migration::SchemaManager;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
-    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 
+use self::pool::Pool;
 pub use self::{
     failure::{is_lost, is_passing, is_refusal},
     health::Health,
@@ -67,9 +69,10 @@ pub enum Purpose {
 /// One database. Queries go to it directly, changes through [`Database::begin`].
 #[derive(Debug, Clone)]
 pub struct Database {
-    reader: DatabaseConnection,
+    backend: DbBackend,
+    reader: Pool,
     /// On SQLite a pool of one, so that writers of this process wait in line instead of trying again and again.
-    writer: DatabaseConnection,
+    writer: Pool,
     health: Health,
 }
 
@@ -79,31 +82,33 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached; not for [`Purpose::Requests`] on PostgreSQL.
     pub async fn connect(settings: &DatabaseSettings, purpose: Purpose) -> Result<Self, DbErr> {
-        match settings.backend {
-            DbBackend::Sqlite => {
-                let writer = connect::sqlite(settings, purpose, 1).await?;
-                let reader = match purpose {
-                    Purpose::Requests => {
-                        connect::sqlite(settings, purpose, settings.pool_size).await?
-                    }
-                    Purpose::Command | Purpose::Migrations => writer.clone(),
+        let is_limited = settings.backend == DbBackend::Postgres && purpose == Purpose::Requests;
+        let health = Health::new(settings.backend, is_limited);
+        let (reader, writer) = match (settings.backend, purpose) {
+            (DbBackend::Sqlite, _) => {
+                let writer = Pool::fixed(connect::sqlite(settings, purpose, 1).await?);
+                let reader = if purpose == Purpose::Requests {
+                    Pool::fixed(connect::sqlite(settings, purpose, settings.pool_size).await?)
+                } else {
+                    writer.clone()
                 };
-                Ok(Self {
-                    reader,
-                    writer,
-                    health: Health::new("sqlite", false),
-                })
+                (reader, writer)
             }
-            _ => {
-                let health = Health::new("postgresql", purpose == Purpose::Requests);
-                let pool = connect::postgres(settings, purpose, &health).await?;
-                Ok(Self {
-                    reader: pool.clone(),
-                    writer: pool,
-                    health,
-                })
+            (_, Purpose::Requests) => {
+                let pool = Pool::renewable(settings, &health).await?;
+                (pool.clone(), pool)
             }
-        }
+            (_, Purpose::Command | Purpose::Migrations) => {
+                let pool = Pool::fixed(connect::postgres(settings, purpose, &health).await?);
+                (pool.clone(), pool)
+            }
+        };
+        Ok(Self {
+            backend: settings.backend,
+            reader,
+            writer,
+            health,
+        })
     }
 
     /// Begins a transaction. On SQLite it takes the right to write at once (`BEGIN IMMEDIATE`), so that it cannot fail
@@ -116,7 +121,10 @@ impl Database {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let begin = || self.health.watch(self.writer.begin_with_options(options));
+        let begin = || {
+            self.health
+                .watch(async { self.writer.get().begin_with_options(options).await })
+        };
         // Nothing has been done that could be done twice.
         let transaction = self.once_more(begin).await?;
         Ok(Transaction {
@@ -148,12 +156,14 @@ impl Database {
     /// How many connections are open, and how many of them are not in use.
     pub fn pool_size(&self) -> (usize, usize) {
         if self.get_database_backend() == DbBackend::Postgres {
-            let pool = self.reader.get_postgres_connection_pool();
+            let pool = self.reader.get();
+            let pool = pool.get_postgres_connection_pool();
             (pool.size() as usize, pool.num_idle())
         } else {
+            let (reader, writer) = (self.reader.get(), self.writer.get());
             let (reader, writer) = (
-                self.reader.get_sqlite_connection_pool(),
-                self.writer.get_sqlite_connection_pool(),
+                reader.get_sqlite_connection_pool(),
+                writer.get_sqlite_connection_pool(),
             );
             (
                 (reader.size() + writer.size()) as usize,
@@ -166,7 +176,7 @@ impl Database {
     pub async fn close(self) {
         for pool in [self.reader, self.writer] {
             // A connection that cannot be closed is gone already.
-            let _ = pool.close().await;
+            let _ = pool.get().close().await;
         }
     }
 
@@ -192,7 +202,7 @@ impl Database {
 #[async_trait]
 impl ConnectionTrait for Database {
     fn get_database_backend(&self) -> DbBackend {
-        self.reader.get_database_backend()
+        self.backend
     }
 
     async fn execute_raw(&self, _: Statement) -> Result<ExecResult, DbErr> {
@@ -206,8 +216,9 @@ impl ConnectionTrait for Database {
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
         self.once_more(|| {
+            let statement = statement.clone();
             self.health
-                .watch(self.reader.query_one_raw(statement.clone()))
+                .watch(async { self.reader.get().query_one_raw(statement).await })
         })
         .await
     }
@@ -215,8 +226,9 @@ impl ConnectionTrait for Database {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
         self.once_more(|| {
+            let statement = statement.clone();
             self.health
-                .watch(self.reader.query_all_raw(statement.clone()))
+                .watch(async { self.reader.get().query_all_raw(statement).await })
         })
         .await
     }
@@ -233,8 +245,7 @@ impl Transaction {
     /// Makes the changes last.
     ///
     /// # Errors
-    /// When they break a deferred constraint, or the connection is gone, in which case nobody can tell whether they
-    /// were made.
+    /// When they break a deferred constraint, or the connection is gone, in which case they may have been made.
     pub async fn commit(self) -> Result<(), DbErr> {
         let Self {
             transaction,

@@ -1,0 +1,97 @@
+//! Connections that are kept for the next statement, and replaced, all of them, when they lead nowhere.
+//!
+//! The library's pool waits for an answer or an error. Behind a network that swallows everything neither comes: until each
+//! statement's time is up, and for connections that were just being given back for a quarter of an hour, they would count as
+//! in use although a new connection may long be answered.
+
+use std::{
+    mem,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Purpose, connect, health::Health};
+use crate::settings::DatabaseSettings;
+
+/// How long a new connection has to show that there are answers again.
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long after a failure the next is tried.
+const TRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long connections that are no longer used may take to end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The connections to one database.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    current: Arc<RwLock<DatabaseConnection>>,
+    /// Replaces them.
+    _renewing: Option<Arc<AbortOnDropHandle<()>>>,
+}
+
+impl Pool {
+    /// Connections that stay.
+    pub fn fixed(connections: DatabaseConnection) -> Self {
+        Self {
+            current: Arc::new(RwLock::new(connections)),
+            _renewing: None,
+        }
+    }
+
+    /// Connections to PostgreSQL for serving requests.
+    ///
+    /// # Errors
+    /// When the settings name no database; whether it is there shows with the first statement.
+    pub async fn renewable(settings: &DatabaseSettings, health: &Health) -> Result<Self, DbErr> {
+        let fixed = Self::fixed(connect::postgres(settings, Purpose::Requests, health).await?);
+        let renewing = renew(fixed.current.clone(), settings.clone(), health.clone());
+        let renewing = AbortOnDropHandle::new(tokio::spawn(renewing));
+        Ok(Self {
+            _renewing: Some(Arc::new(renewing)),
+            ..fixed
+        })
+    }
+
+    /// Those for the next statement.
+    pub fn get(&self) -> DatabaseConnection {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whenever nobody hears anything from the database: tries new connections until one is answered, then leaves the old ones.
+async fn renew(
+    current: Arc<RwLock<DatabaseConnection>>,
+    settings: DatabaseSettings,
+    health: Health,
+) {
+    loop {
+        health.doubted().await;
+        while health.is_cut_off() {
+            if let Some(new) = answering(&settings, &health).await {
+                let old = {
+                    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+                    mem::replace(&mut *current, new)
+                };
+                health.renewed();
+                tracing::warn!("the database did not answer: its connections have been replaced");
+                // Who waits for one of them is told at once and gets a new one; statements under way may end.
+                tokio::spawn(tokio::time::timeout(CLOSE_TIMEOUT, old.close()));
+                break;
+            }
+            tokio::time::sleep(TRY_PAUSE).await;
+        }
+    }
+}
+
+/// New connections, the first of which has been answered.
+async fn answering(settings: &DatabaseSettings, health: &Health) -> Option<DatabaseConnection> {
+    let new = connect::postgres(settings, Purpose::Requests, health)
+        .await
+        .ok()?;
+    let sign = tokio::time::timeout(TRY_TIMEOUT, new.execute_unprepared("SELECT 1"));
+    sign.await.ok()?.ok()?;
+    Some(new)
+}

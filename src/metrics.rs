@@ -180,6 +180,11 @@ impl Exporter {
                 &votes.failed,
             ),
             (
+                "polls_votes_unknown",
+                "Votes of which nobody knows whether they were written",
+                &votes.unknown,
+            ),
+            (
                 "polls_vote_commits",
                 "Transactions that wrote votes",
                 &votes.commits,

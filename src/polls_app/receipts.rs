@@ -3,13 +3,12 @@
 //! Whoever writes votes has a row of their own, in which each of their transactions leaves its number. PostgreSQL's own
 //! numbers (`pg_xact_status`) would not do: those of transactions that a crash undid are given out again.
 
-use chrono::{TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use crate::db::{Database, Transaction};
 
-/// How long a row is kept after the last transaction: longer than anybody waits for an answer.
-const KEPT: TimeDelta = TimeDelta::hours(1);
+/// How long a row is kept after the last transaction, in seconds: longer than anybody waits for an answer.
+const KEPT: i64 = 3600;
 
 /// One transaction's mark.
 #[derive(Debug, Clone, Copy)]
@@ -41,17 +40,18 @@ impl Receipt {
     /// # Errors
     /// When the database refuses.
     pub async fn write(&self, tx: &Transaction) -> Result<(), DbErr> {
-        let now = Utc::now();
-        let sql = "INSERT INTO polls_vote_receipts (writer, batch, written) VALUES ($1, $2, $3) \
-                   ON CONFLICT (writer) DO UPDATE SET batch = $2, written = $3";
-        let values = [self.writer, self.batch, now.timestamp()];
-        tx.execute_raw(statement(sql, values)).await?;
+        // The database's time: servers need not agree about it.
+        let sql = "INSERT INTO polls_vote_receipts (writer, batch, written) \
+                   VALUES ($1, $2, extract(epoch FROM now())::bigint) \
+                   ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written";
+        tx.execute_raw(statement(sql, [self.writer, self.batch]))
+            .await?;
         if self.batch == 1 {
             // Somebody else may be doing the same.
             let sql = "DELETE FROM polls_vote_receipts WHERE writer IN (SELECT writer \
-                       FROM polls_vote_receipts WHERE written < $1 FOR UPDATE SKIP LOCKED)";
-            tx.execute_raw(statement(sql, [(now - KEPT).timestamp()]))
-                .await?;
+                       FROM polls_vote_receipts WHERE written < extract(epoch FROM now())::bigint - $1 \
+                       FOR UPDATE SKIP LOCKED)";
+            tx.execute_raw(statement(sql, [KEPT])).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExprTrait,
     sea_query::{Expr, Query},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::receipts::Receipt;
 use crate::{
@@ -25,8 +25,9 @@ const POSTGRES_TASKS: usize = 4;
 /// Votes written together at most.
 const BATCH: usize = 1024;
 
-/// How long PostgreSQL has to say what became of a commit whose answer was lost, before it is asked once more.
-const INQUIRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long PostgreSQL has to say what became of a commit whose answer was lost, before it is asked once more: longer than
+/// it takes to get a connection and to wait for a lock.
+const INQUIRY_TIMEOUT: Duration = Duration::from_secs(5);
 const INQUIRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Takes votes, any number at once.
@@ -44,6 +45,8 @@ pub struct VoteCounters {
     pub taken: Counter,
     /// Votes that could not be written.
     pub failed: Counter,
+    /// Votes of which nobody knows whether they were written.
+    pub unknown: Counter,
     /// Transactions that wrote votes.
     pub commits: Counter,
 }
@@ -79,12 +82,14 @@ impl VoteCounter {
             POSTGRES_TASKS
         };
         let counters = VoteCounters::default();
+        let inquiries = Arc::default();
         let start = |_| {
             let (queue, votes) = mpsc::channel(QUEUE);
             let writer = Writer {
                 db: db.clone(),
                 counters: counters.clone(),
                 receipt: Receipt::new(),
+                inquiries: Arc::clone(&inquiries),
             };
             tokio::spawn(writer.run(votes));
             queue
@@ -131,6 +136,8 @@ struct Writer {
     counters: VoteCounters,
     /// That of the last transaction, on PostgreSQL.
     receipt: Receipt,
+    /// Held by the one inquiry that asks: others need the connections.
+    inquiries: Arc<Mutex<()>>,
 }
 
 /// Which votes a transaction has written: false where there is no such choice.
@@ -140,8 +147,8 @@ type Written = BTreeMap<Ballot, bool>;
 enum Failure {
     /// Before the commit: nothing was written.
     Statement(DbErr),
-    /// There was no transaction to be had, so trying again at once would not help; or its commit was refused.
-    Transaction(Arc<DbErr>),
+    /// There was no transaction to be had, so trying again at once would not help; or it was not committed.
+    Transaction(DbErr),
     /// The commit was not answered: nobody knows whether it was made.
     Commit(Written, Receipt, DbErr),
 }
@@ -182,17 +189,17 @@ impl Writer {
         let mut choices = batch.into_iter();
         while let Some(choice) = choices.next() {
             let mut alone = Batch::from([choice]);
-            match self.attempt(&mut alone).await {
-                Err(Failure::Statement(error)) if !is_refusal(&error) => {
-                    alone.extend(choices);
-                    return self.answer(alone, Err(Failure::Statement(error)));
-                }
-                Err(Failure::Transaction(error)) => {
-                    alone.extend(choices);
-                    return self.answer(alone, Err(Failure::Transaction(error)));
-                }
-                outcome => self.answer(alone, outcome),
+            let outcome = self.attempt(&mut alone).await;
+            let is_over = match &outcome {
+                Err(Failure::Statement(error)) => !is_refusal(error),
+                Err(Failure::Transaction(_)) => true,
+                Ok(_) | Err(Failure::Commit(..)) => false,
+            };
+            if is_over {
+                alone.extend(choices);
+                return self.answer(alone, outcome);
             }
+            self.answer(alone, outcome);
         }
     }
 
@@ -207,10 +214,10 @@ impl Writer {
             return Ok(written);
         }
         let begun = self.db.begin().await;
-        let tx = begun.map_err(|error| Failure::Transaction(error.into()))?;
+        let tx = begun.map_err(Failure::Transaction)?;
         // SQLite answers a commit, whatever the answer.
         let needs_receipt = tx.get_database_backend() == DbBackend::Postgres;
-        // If this fails, nobody knows who holds the row: the next transaction is somebody else's.
+        // After a failure the row may still be locked: the next transaction uses another.
         let receipt = std::mem::replace(&mut self.receipt, Receipt::new()).next();
         if needs_receipt {
             receipt.write(&tx).await.map_err(Failure::Statement)?;
@@ -227,7 +234,7 @@ impl Writer {
                 Ok(written)
             }
             Err(error) if needs_receipt => Err(Failure::Commit(written, receipt, error)),
-            Err(error) => Err(Failure::Transaction(error.into())),
+            Err(error) => Err(Failure::Transaction(error)),
         }
     }
 
@@ -240,8 +247,7 @@ impl Writer {
                 tokio::spawn(self.clone().inquire(batch, written, receipt, error));
                 return;
             }
-            Err(Failure::Statement(error)) => Arc::new(error),
-            Err(Failure::Transaction(error)) => error,
+            Err(Failure::Statement(error) | Failure::Transaction(error)) => Arc::new(error),
         };
         for answer in batch.into_values().flatten() {
             self.counters.failed.inc();
@@ -266,23 +272,24 @@ impl Writer {
     /// who is told that a vote failed votes again, and it must not count twice.
     async fn inquire(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
         while batch.values().flatten().any(|answer| !answer.is_closed()) {
+            let turn = self.inquiries.lock().await;
             let asked = receipt.is_committed(&self.db);
-            match tokio::time::timeout(INQUIRY_TIMEOUT, asked).await {
+            let asked = tokio::time::timeout(INQUIRY_TIMEOUT, asked).await;
+            drop(turn);
+            match asked {
                 Ok(Ok(true)) => {
                     self.counters.commits.inc();
                     return self.answer_written(batch, &written);
                 }
                 Ok(Ok(false)) => {
-                    return self.answer(batch, Err(Failure::Transaction(error.into())));
+                    return self.answer(batch, Err(Failure::Transaction(error)));
                 }
                 Ok(Err(_)) | Err(_) => tokio::time::sleep(INQUIRY_PAUSE).await,
             }
         }
         let votes = batch.values().flatten().count();
-        self.counters.failed.inc_by(votes as u64);
-        tracing::warn!(
-            "{votes} votes may have been counted although their visitors were told to come back"
-        );
+        self.counters.unknown.inc_by(votes as u64);
+        tracing::warn!("nobody waits any more to hear whether {votes} votes were counted");
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Piece {
 /// The letters that are known: those of gunicorn.
 const ATOMS: &str = "hlutrmUqHsBbfaTMDLp";
 
-/// Parts of names of what holds secrets (Django's `SafeExceptionReporterFilter`).
+/// Parts of names of what holds secrets: those of Django's `SafeExceptionReporterFilter`, and some more.
 const SECRETS: [&str; 8] = [
     "api", "auth", "cookie", "csrf", "key", "pass", "secret", "token",
 ];

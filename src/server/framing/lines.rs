@@ -73,7 +73,7 @@ pub fn check_chunk_end(bytes: &[u8], left: u64) -> Result<(), Fault> {
 }
 
 /// Whether a text is a token (RFC 9110, 5.6.2).
-pub fn is_token(text: &[u8]) -> bool {
+fn is_token(text: &[u8]) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !text.is_empty() && text.iter().all(is_letter)
 }

@@ -23,7 +23,7 @@ const DEFAULT_BIND: &str = "127.0.0.1:8000";
 const MAX_THREADS: usize = 1024;
 const MAX_PLACES: usize = 1_000_000;
 /// The library sets aside room for as many with each request.
-const MAX_FIELDS: usize = 1000;
+const MAX_FIELD_COUNT: usize = 1000;
 /// The longest head of a request that is read, in bytes, whatever the limits of its parts add up to.
 pub const MAX_HEAD: usize = 64 * 1024;
 
@@ -168,7 +168,7 @@ impl ServerSettings {
                 "LIMIT_REQUEST_FIELDS",
                 options.limit_request_fields,
                 100,
-                MAX_FIELDS,
+                MAX_FIELD_COUNT,
             )?,
             limit_request_field_size: count(
                 "LIMIT_REQUEST_FIELD_SIZE",

@@ -14,6 +14,7 @@ use tokio::{
 pub struct Link {
     pub port: u16,
     is_dark: Arc<AtomicBool>,
+    loses_a_commit: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -22,10 +23,11 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().port();
         let is_dark = Arc::new(AtomicBool::new(false));
-        let dark = is_dark.clone();
+        let loses_a_commit = Arc::new(AtomicBool::new(false));
+        let (dark, loses) = (is_dark.clone(), loses_a_commit.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let dark = dark.clone();
+                let (dark, loses) = (dark.clone(), loses.clone());
                 tokio::spawn(async move {
                     // Who comes in the dark hears nothing, now and later.
                     if dark.load(Ordering::SeqCst) {
@@ -36,14 +38,33 @@ impl Link {
                     };
                     let ((near_read, near_write), (far_read, far_write)) =
                         (near.into_split(), far.into_split());
+                    let is_deaf = AtomicBool::new(false);
+                    let is_lost_there = |piece: &[u8]| {
+                        let is_commit = piece.windows(6).any(|word| word == b"COMMIT");
+                        if is_commit && loses.swap(false, Ordering::SeqCst) {
+                            is_deaf.store(true, Ordering::SeqCst);
+                        }
+                        dark.load(Ordering::SeqCst)
+                    };
+                    let is_lost_back =
+                        |_: &[u8]| dark.load(Ordering::SeqCst) || is_deaf.load(Ordering::SeqCst);
                     tokio::join!(
-                        pass(near_read, far_write, &dark),
-                        pass(far_read, near_write, &dark),
+                        pass(near_read, far_write, is_lost_there),
+                        pass(far_read, near_write, is_lost_back),
                     );
                 });
             }
         });
-        Self { port: own, is_dark }
+        Self {
+            port: own,
+            is_dark,
+            loses_a_commit,
+        }
+    }
+
+    /// Passes the next COMMIT on and loses the answer, and all answers on that connection.
+    pub fn lose_a_commit(&self) {
+        self.loses_a_commit.store(true, Ordering::SeqCst);
     }
 
     /// Loses all that is sent from here on, without a word to either side: a cut cable.
@@ -65,11 +86,11 @@ async fn swallow(mut stream: TcpStream) {
 async fn pass(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    dark: &AtomicBool,
+    is_lost_now: impl Fn(&[u8]) -> bool,
 ) {
     let (mut piece, mut is_lost) = ([0; 4096], false);
     while let Ok(count) = from.read(&mut piece).await {
-        is_lost |= dark.load(Ordering::SeqCst);
+        is_lost |= is_lost_now(&piece[..count]);
         if is_lost && count > 0 {
             continue;
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use poem::{FromRequest, Request, RequestBody, Result, http::header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -12,7 +13,7 @@ use crate::error::AppError;
 pub const REQUIRED: &str = "This field is required.";
 
 /// What bodies that are being read may take together, in KiB.
-const ROOM: u32 = 128 * 1024;
+const ROOM: usize = 128 * 1024;
 /// What a body may have without a place, in bytes: the forms that most visitors send.
 const SMALL: usize = 16 * 1024;
 
@@ -22,27 +23,45 @@ pub struct Bodies(Arc<Semaphore>);
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM as usize)))
+        Self(Arc::new(Semaphore::new(ROOM)))
     }
 }
 
 impl Bodies {
-    /// A place for the body of a request: as large as it says it is, or as large as it may be.
-    fn room_for(
+    /// Reads a body of so many bytes at most. It has a place for as much as has come of it, until what is given back beside
+    /// it is dropped.
+    async fn read(
         &self,
-        request: &Request,
+        request: &mut Request,
         most: usize,
-    ) -> Result<Option<OwnedSemaphorePermit>, AppError> {
-        let length = request
-            .header(header::CONTENT_LENGTH)
-            .and_then(|length| length.parse().ok());
-        let size = length.unwrap_or(most).min(most);
-        if size <= SMALL {
-            return Ok(None);
+    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), AppError> {
+        let length = request.header(header::CONTENT_LENGTH);
+        let length: Option<u64> = length.and_then(|length| length.parse().ok());
+        if length.is_some_and(|length| length > most as u64) {
+            return Err(AppError::PayloadTooLarge);
         }
-        let room = u32::try_from(size / 1024 + 1).unwrap_or(ROOM).min(ROOM);
-        let place = self.0.clone().try_acquire_many_owned(room);
-        place.map(Some).map_err(|_| AppError::Busy)
+        let mut pieces = std::pin::pin!(request.take_body().into_bytes_stream());
+        let (mut body, mut place) = (Vec::new(), None::<OwnedSemaphorePermit>);
+        while let Some(piece) = pieces.next().await {
+            let piece =
+                piece.map_err(|_| AppError::BadRequest("the body could not be read".into()))?;
+            if body.len() + piece.len() > most {
+                return Err(AppError::PayloadTooLarge);
+            }
+            body.extend_from_slice(&piece);
+            let needed = body.len().saturating_sub(SMALL).div_ceil(1024);
+            let more = needed.saturating_sub(place.as_ref().map_or(0, |place| place.num_permits()));
+            if more > 0 {
+                let more = u32::try_from(more).unwrap_or(u32::MAX);
+                let more = self.0.clone().try_acquire_many_owned(more);
+                let more = more.map_err(|_| AppError::Busy)?;
+                match &mut place {
+                    Some(place) => place.merge(more),
+                    None => place = Some(more),
+                }
+            }
+        }
+        Ok((body, place))
     }
 }
 
@@ -70,19 +89,12 @@ impl Form {
         }
         let app = app_of(request).clone();
         let security = &app.settings.security;
-        let _room = app
+        let body = app
             .bodies
-            .room_for(request, security.data_upload_max_memory_size)?;
-        let body = request
-            .take_body()
-            .into_bytes_limit(security.data_upload_max_memory_size);
-        let body = tokio::time::timeout(app.live.get().body_timeout, body)
+            .read(request, security.data_upload_max_memory_size);
+        let (body, _place) = tokio::time::timeout(app.live.get().body_timeout, body)
             .await
-            .map_err(|_| AppError::BodyTooSlow)?;
-        let body = body.map_err(|error| match error {
-            poem::error::ReadBodyError::PayloadTooLarge => AppError::PayloadTooLarge,
-            _ => AppError::BadRequest("the body could not be read".into()),
-        })?;
+            .map_err(|_| AppError::BodyTooSlow)??;
         Self::parse(&body, security.data_upload_max_number_fields)
             .ok_or(AppError::BadRequest("the form has too many fields".into()))
     }

@@ -1,6 +1,12 @@
 //! What the server refuses, and who has to make room.
 
-use super::{metric, metrics_address, send, status};
+use std::{net::TcpStream, time::Duration};
+
+use super::{
+    metric, metrics_address,
+    patience::{is_closed, open},
+    send, status,
+};
 use crate::support::{Backend, Site, tls::get_http2_with};
 
 pub async fn site() -> Site {
@@ -87,6 +93,8 @@ async fn bodies_and_forms_have_limits() {
             413,
         ),
         (with_length("a=1&b=2&c=3&d=4"), 400),
+        // It need not come to be refused.
+        (post("a=1", "Content-Length: 99999999999\r\n"), 413),
         // The rest never comes.
         (post("a=1", "Content-Length: 100\r\n"), 408),
         (with_length("a=1&b=2"), 403),
@@ -94,6 +102,34 @@ async fn bodies_and_forms_have_limits() {
         let answer = send(&server.address, request.as_bytes());
         assert_eq!(status(&answer), expected, "{request:?}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn large_bodies_share_room_by_what_has_come_of_them() {
+    let site = site().await.with("BODY_TIMEOUT", "20");
+    let server = site.serve();
+    let request = |body: &str| {
+        let secret = "s".repeat(32);
+        format!(
+            "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 2600000\r\n\r\n{body}",
+            server.address
+        )
+    };
+    // Those who only say that much will come take nothing from the others.
+    let promise = request(&"x".repeat(17_000));
+    let _waiting = open(&server.address, 100, promise.as_bytes());
+    let whole = request(&"x".repeat(2_600_000));
+    assert_eq!(status(&send(&server.address, whole.as_bytes())), 403);
+    // 128 MiB have room for 51 bodies of which almost all has come, or for fewer when more of them have begun.
+    let almost = request(&"x".repeat(2_599_000));
+    let mut large = open(&server.address, 60, almost.as_bytes());
+    let is_refused = |stream: &mut TcpStream| is_closed(stream, Duration::from_millis(500));
+    let refused = large
+        .iter_mut()
+        .filter_map(|stream| is_refused(stream).then_some(()))
+        .count();
+    assert!((8..50).contains(&refused), "{refused}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::{
 use crate::support::{site::Server, voters::vote};
 
 /// Connections that have been opened and say this much.
-fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
+pub fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
     (0..count)
         .map(|_| {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -24,7 +24,7 @@ fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
 }
 
 /// Whether the server has closed a connection, after waiting for it.
-fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+pub fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
     stream.set_read_timeout(Some(patience)).unwrap();
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {

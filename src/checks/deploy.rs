@@ -161,11 +161,11 @@ fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
     let believes_all = security
         .trusted_proxies
         .iter()
-        .any(|network| network.prefix_len() == 0);
+        .any(|network| network.prefix_len() < 8);
     warn(
         "polls.W018",
         believes_all,
-        "TRUSTED_PROXIES has everybody: any visitor can claim any address, and guess passwords from a new one each time.",
+        "TRUSTED_PROXIES has everybody, or nearly: any visitor can claim any address, and guess passwords from a new one each time.",
         "Name the networks of your proxies.",
     );
 }
@@ -244,26 +244,36 @@ fn check_files(settings: &Settings, messages: &mut Vec<Message>) {
     }
 }
 
-/// Asks the database what the role may do.
+/// Asks the database what the role may do, and what a confirmed change is worth.
 ///
 /// # Errors
 /// When it does not answer.
-pub async fn check_role(db: &Database, messages: &mut Vec<Message>) -> Result<(), DbErr> {
+pub async fn check_database(db: &Database, messages: &mut Vec<Message>) -> Result<(), DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let query = "SELECT rolname::text AS name, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls AS is_mighty \
+    let query = "SELECT rolname::text AS name, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls AS is_mighty, \
+                 'off' IN (current_setting('synchronous_commit'), current_setting('fsync')) AS is_forgetful \
                  FROM pg_roles WHERE rolname = current_user";
     let row = db
         .query_one_raw(Statement::from_string(DbBackend::Postgres, query))
         .await?;
-    if let Some(row) = row
-        && row.try_get("", "is_mighty")?
-    {
+    let Some(row) = row else {
+        return Ok(());
+    };
+    if row.try_get("", "is_mighty")? {
         let name: String = row.try_get("", "name")?;
         let text = format!("The database's role {name} may do more than own its database.");
         let hint = "Make one that is no superuser and can make neither roles nor databases: createuser --pwprompt polls.";
         messages.push(Message::warning("polls.W011", text, Some(hint)));
+    }
+    if row.try_get("", "is_forgetful")? {
+        let text =
+            "A crash of the database's machine may take back votes that have been acknowledged."
+                .to_owned();
+        let hint =
+            "Set synchronous_commit and fsync to on, for the server, the database and the role.";
+        messages.push(Message::warning("polls.W020", text, Some(hint)));
     }
     Ok(())
 }

@@ -241,7 +241,7 @@ async fn ask_database(
         }
     }
     if tags.contains(&Tag::Security) {
-        deploy::check_role(db, messages).await?;
+        deploy::check_database(db, messages).await?;
     }
     if tags.contains(&Tag::Migrations) {
         let unapplied = migrations::unapplied(db).await?;

@@ -317,13 +317,12 @@ async fn check_deploy_finds_what_is_not_fit_for_the_internet() {
 async fn check_deploy_looks_at_the_database_role_and_its_password() {
     let cluster = Cluster::new(&[]);
     let mut db = PgConnection::connect(&cluster.url()).await.unwrap();
-    db.execute("CREATE ROLE plain LOGIN PASSWORD 'a-long-and-random-one'; CREATE DATABASE plain OWNER plain").await.ok();
     for statement in [
         "CREATE ROLE plain LOGIN",
         "CREATE DATABASE plain OWNER plain",
         "CREATE ROLE maker LOGIN CREATEDB",
     ] {
-        db.execute(statement).await.ok();
+        db.execute(statement).await.unwrap();
     }
     let site = SOUND
         .iter()
@@ -348,6 +347,11 @@ async fn check_deploy_looks_at_the_database_role_and_its_password() {
         site = site.with("DATABASE_URL", &with(user, password));
         assert_eq!(found(&site), expected, "{user}:{password}");
     }
+    db.execute("ALTER ROLE plain SET synchronous_commit = off")
+        .await
+        .unwrap();
+    site = site.with("DATABASE_URL", &with("plain", "a-long-and-random-one"));
+    assert_eq!(found(&site), ["polls.W020"]);
     let far = "postgres://polls:a-long-and-random-one@db.invalid/polls";
     let said = site
         .with("DATABASE_URL", far)

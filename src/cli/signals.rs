@@ -8,6 +8,8 @@ pub struct Signals {
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
+    /// "Open the log again", which nobody has opened.
+    user: Signal,
 }
 
 impl Signals {
@@ -24,6 +26,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -35,6 +38,10 @@ impl Signals {
             tokio::select! {
                 _ = self.hangup.recv() => {
                     reload();
+                    continue;
+                }
+                _ = self.user.recv() => {
+                    tracing::info!("SIGUSR1: the log goes to standard error, there is no file to open again");
                     continue;
                 }
                 _ = self.quit.recv() => return,

@@ -63,7 +63,7 @@ impl FromStr for AccessLogFormat {
         let mut rest = text;
         while let Some((plain, atom)) = rest.split_once("%(") {
             if !plain.is_empty() {
-                pieces.push(Piece::Text(plain.to_owned()));
+                pieces.push(Piece::Text(plain.replace("%%", "%")));
             }
             let (atom, after) = atom
                 .split_once(")s")
@@ -72,7 +72,7 @@ impl FromStr for AccessLogFormat {
             rest = after;
         }
         if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
+            pieces.push(Piece::Text(rest.replace("%%", "%")));
         }
         Ok(Self {
             text: text.to_owned(),

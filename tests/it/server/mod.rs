@@ -54,6 +54,27 @@ fn log_in(server: &Server) -> String {
     send(&server.address, request.as_bytes())
 }
 
+/// Connections that have been opened and say this much.
+fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
+    (0..count)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(words).unwrap();
+            stream
+        })
+        .collect()
+}
+
+/// Whether the server has closed a connection, after waiting for it.
+fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
 /// The status of an answer's first line; 0 without one.
 fn status(answer: &str) -> u16 {
     answer

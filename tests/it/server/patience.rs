@@ -7,31 +7,11 @@ use std::{
 };
 
 use super::{
+    is_closed,
     limits::{refused, site},
-    metric, metrics_address, send, status, wait_until,
+    metric, metrics_address, open, send, status, wait_until,
 };
 use crate::support::{site::Server, voters::vote};
-
-/// Connections that have been opened and say this much.
-pub fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
-    (0..count)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(words).unwrap();
-            stream
-        })
-        .collect()
-}
-
-/// Whether the server has closed a connection, after waiting for it.
-pub fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
-    stream.set_read_timeout(Some(patience)).unwrap();
-    let mut bytes = Vec::new();
-    match stream.read_to_end(&mut bytes) {
-        Ok(_) => true,
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
-    }
-}
 
 #[tokio::test]
 async fn those_who_wait_the_longest_make_room() {

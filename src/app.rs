@@ -8,10 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{AdminSite, PageMaps},
-    auth::{self, hashing::Hashing, login::LoginCounters},
+    auth::{self, hashing::Hashing, login::LoginCounters, throttle::Counts},
+    cache::Cache,
     db::Databases,
     metrics::RequestMetrics,
     polls_app::{self, votes::VoteCounter},
+    sessions::Store,
     settings::{Live, ServerSettings, Settings},
     web::{form::Bodies, templates::Templates},
 };
@@ -31,6 +33,8 @@ pub struct App {
     pub settings: Settings,
     /// The databases by purpose.
     pub db: Databases,
+    /// What replicas share besides, if anything.
+    pub cache: Cache,
     /// The pages' templates.
     pub templates: Templates,
     /// Takes votes.
@@ -64,10 +68,12 @@ impl App {
         clock: fn() -> DateTime<Utc>,
     ) -> Result<Arc<Self>, DbErr> {
         let db = Databases::connect(&settings.database).await?;
+        let cache = Cache::start(settings.cache.as_ref());
         let templates = Templates::new(settings.debug);
         let votes = VoteCounter::start(db.write());
         Ok(Arc::new(Self {
             db,
+            cache,
             templates,
             votes,
             admin,
@@ -81,6 +87,23 @@ impl App {
             clock,
             draining: CancellationToken::new(),
         }))
+    }
+
+    /// Where sessions are.
+    pub fn session_store(&self) -> Store<'_> {
+        Store {
+            db: self.db.write(),
+            cache: &self.cache,
+            keys: &self.settings.security.keys,
+        }
+    }
+
+    /// Where failed logins are counted.
+    pub fn throttle(&self) -> Counts<'_> {
+        Counts {
+            cache: &self.cache,
+            db: self.db.write(),
+        }
     }
 
     /// The present time.

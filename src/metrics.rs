@@ -167,6 +167,35 @@ impl Exporter {
             "Looks at the kept maps of long lists, by what was found",
             app.page_maps.lookups().clone(),
         );
+        let cache = app.cache.counters();
+        registry.register(
+            "polls_cache_in_use",
+            "Whether the cache is used",
+            cache.in_use.clone(),
+        );
+        if let Some(replica) = app.db.replica() {
+            registry.register(
+                "polls_replica_in_use",
+                "Whether the replica is read from",
+                replica.in_use.clone(),
+            );
+            registry.register_with_unit(
+                "polls_replica_lag",
+                "How old the replica was at most when it was last asked",
+                Unit::Seconds,
+                replica.lag.clone(),
+            );
+            registry.register(
+                "polls_replica_reads",
+                "Statements that the replica answered",
+                replica.reads.clone(),
+            );
+            registry.register(
+                "polls_replica_fallbacks",
+                "Statements that the primary answered in the replica's place",
+                replica.fallbacks.clone(),
+            );
+        }
         let (votes, database) = (app.votes.counters(), app.db.write().health());
         for (name, help, counter) in [
             (
@@ -208,6 +237,21 @@ impl Exporter {
                 "polls_database_timeouts",
                 "Statements that the database did not answer in time",
                 &database.timeouts,
+            ),
+            (
+                "polls_cache_hits",
+                "Sessions found in the cache",
+                &cache.hits,
+            ),
+            (
+                "polls_cache_misses",
+                "Sessions that the cache did not have",
+                &cache.misses,
+            ),
+            (
+                "polls_cache_failures",
+                "Times that the cache was left out because it refused or did not answer",
+                &cache.failures,
             ),
         ] {
             registry.register(name, help, counter.clone());

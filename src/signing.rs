@@ -177,3 +177,8 @@ fn ascii_text(text: &str) -> String {
     }
     escaped
 }
+
+/// Bytes as small hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -18,9 +18,9 @@ use super::{
     views::changelist::{List, Typed},
 };
 use crate::{
-    auth::hashers::hex,
     db::{Connection, Transaction},
     error::Result,
+    signing::hex,
     web::{form::Form, format::counted_as, messages::Level, routing::redirect},
 };
 

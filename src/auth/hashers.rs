@@ -7,6 +7,8 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::signing::hex;
+
 /// Rounds of PBKDF2 for new hashes: Django 5.2's.
 pub const ITERATIONS: u32 = 1_000_000;
 /// Characters of a salt: 128 bits of 62 letters, rounded up. A shorter one is renewed.
@@ -185,9 +187,4 @@ fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
 
 fn rounds_of(text: &str) -> Option<u32> {
     text.parse().ok().filter(|rounds| *rounds > 0)
-}
-
-/// Bytes as small hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,13 +8,10 @@ use sea_orm::{DbErr, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use super::{
-    hashers::{Verdict, hex},
-    permissions::Permissions,
-    throttle::{self, Admission},
-    users,
+use super::{hashers::Verdict, permissions::Permissions, throttle::Admission, users};
+use crate::{
+    app::App, db::Connection, entities::user, error::Result, sessions::Session, signing::hex,
 };
-use crate::{app::App, db::Connection, entities::user, error::Result, sessions::Session};
 
 const USER_ID: &str = "_auth_user_id";
 const BACKEND: &str = "_auth_user_backend";
@@ -65,7 +62,7 @@ pub enum Outcome {
 /// When the database does not answer.
 pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, DbErr> {
     let keys = &app.settings.security.keys;
-    session.load(app.db.write(), keys, app.now()).await?;
+    session.load(app.session_store(), app.now()).await?;
     let text = |name| match session.get(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -121,7 +118,8 @@ pub async fn log_in(
     address: Option<IpAddr>,
 ) -> Result<Outcome> {
     let (db, keys, now) = (app.db.write(), &app.settings.security.keys, app.now());
-    let this = match throttle::admit(db, keys, username, address, now).await? {
+    let counts = app.throttle();
+    let this = match counts.admit(keys, username, address, now).await? {
         Admission::Admitted(this) => this,
         Admission::Refused(wait) => {
             app.logins.throttled.inc();
@@ -131,7 +129,7 @@ pub async fn log_in(
     let (found, verdict) = match compare(app, username, password).await {
         Ok(compared) => compared,
         Err(error) => {
-            throttle::withdraw(db, &this).await?;
+            counts.withdraw(&this).await?;
             return Err(error);
         }
     };
@@ -153,13 +151,13 @@ pub async fn log_in(
     };
     let update = user::Entity::update_many().col_expr(user::Column::LastLogin, Expr::value(now));
     update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
-    throttle::forgive(&tx, &this).await?;
+    counts.forgive(&tx, &this).await?;
     tx.commit().await?;
-    if let Err(error) = throttle::clean(db, now).await {
+    if let Err(error) = counts.clean(now).await {
         tracing::warn!(%error, "old failures to log in could not be removed");
     }
 
-    session.load(db, keys, now).await?;
+    session.load(app.session_store(), now).await?;
     let own_id = Value::String(user.id.to_string());
     match session.get(USER_ID) {
         None => session.cycle_key(),

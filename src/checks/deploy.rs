@@ -25,7 +25,7 @@ const SHORT_HSTS: u32 = 3600;
 pub fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
     check_django(settings, messages);
     check_listeners(settings, messages);
-    check_database_address(settings, messages);
+    check_addresses(settings, messages);
     check_files(settings, messages);
 }
 
@@ -185,15 +185,37 @@ fn is_public(bind: &Bind) -> bool {
     }
 }
 
-fn check_database_address(settings: &Settings, messages: &mut Vec<Message>) {
-    if settings.database.backend != DbBackend::Postgres {
-        return;
+/// Who could get into the databases and the cache, or listen on the way there.
+fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
+    let database = &settings.database;
+    if database.backend == DbBackend::Postgres {
+        check_database_address(database.url.expose_secret(), messages);
+        if let Some(url) = &database.replica_url {
+            check_database_address(url.expose_secret(), messages);
+        }
     }
-    let Ok(url) = url::Url::parse(settings.database.url.expose_secret()) else {
+    let cache = settings.cache.as_ref();
+    let Some(Ok(url)) = cache.map(|cache| url::Url::parse(cache.url.expose_secret())) else {
+        return;
+    };
+    if url.password().is_none() && !is_here(url.host_str().unwrap_or_default()) {
+        let text = "The cache takes everybody without a password: whoever reaches it can take failed logins back.";
+        let hint = "Give it one (requirepass), and set CACHE_PASSWORD_FILE.";
+        messages.push(Message::warning("polls.W021", text.to_owned(), Some(hint)));
+    }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    ["", "localhost", "127.0.0.1", "[::1]"].contains(&host)
+}
+
+fn check_database_address(url: &str, messages: &mut Vec<Message>) {
+    let Ok(url) = url::Url::parse(url) else {
         return;
     };
     let host = url.host_str().unwrap_or_default().to_owned();
-    let is_here = ["", "localhost", "127.0.0.1", "[::1]"].contains(&host.as_str());
+    let is_here = is_here(&host);
     let password = percent_encoding::percent_decode_str(url.password().unwrap_or_default())
         .decode_utf8_lossy()
         .into_owned();
@@ -220,7 +242,7 @@ fn check_database_address(settings: &Settings, messages: &mut Vec<Message>) {
         let text =
             format!("Whoever listens between here and {host} can read what the database says.");
         let hint =
-            "Add ?sslmode=verify-full to DATABASE_URL, or see to it that the network is encrypted.";
+            "Add ?sslmode=verify-full to its address, or see to it that the network is encrypted.";
         messages.push(Message::warning("polls.W016", text, Some(hint)));
     }
 }

@@ -8,6 +8,7 @@ mod connect;
 mod failure;
 mod health;
 mod pool;
+mod replica;
 mod times;
 
 use async_trait::async_trait;
@@ -17,18 +18,20 @@ use sea_orm::{
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
 };
 
-use self::pool::Pool;
 pub use self::{
     failure::{is_lost, is_passing, is_refusal},
     health::Health,
+    replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},
 };
+use self::{pool::Pool, replica::Replica};
 use crate::settings::DatabaseSettings;
 
 /// The databases by purpose.
 #[derive(Debug, Clone)]
 pub struct Databases {
     primary: Database,
+    replica: Option<Replica>,
 }
 
 impl Databases {
@@ -38,19 +41,38 @@ impl Databases {
     /// # Errors
     /// When the SQLite file cannot be opened.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
-        Ok(Self {
-            primary: Database::connect(settings, Purpose::Requests).await?,
-        })
+        let primary = Database::connect(settings, Purpose::Requests).await?;
+        let replica = match settings.replica() {
+            Some(replica) => Some(Replica::connect(&replica, settings).await?),
+            None => None,
+        };
+        Ok(Self { primary, replica })
     }
 
-    /// For what may be a moment old.
-    pub fn read(&self) -> &Database {
-        &self.primary
+    /// For what may be a moment old, [`MAX_LAG`] at most.
+    pub fn read(&self) -> Reader<'_> {
+        Reader {
+            primary: &self.primary,
+            replica: self.replica.as_ref(),
+        }
+    }
+
+    /// As [`Databases::read`], for who has to see what they have just changed.
+    pub fn read_latest(&self) -> Reader<'_> {
+        Reader {
+            primary: &self.primary,
+            replica: None,
+        }
     }
 
     /// For changes, and for reading what has just been changed.
     pub fn write(&self) -> &Database {
         &self.primary
+    }
+
+    /// How it goes with the copy, if there is one.
+    pub fn replica(&self) -> Option<&ReplicaCounters> {
+        self.replica.as_ref().map(Replica::counters)
     }
 }
 

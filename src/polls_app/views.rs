@@ -19,6 +19,7 @@ use crate::{
         form::Form,
         format::{Moment, counted},
         page::Page,
+        recent,
         routing::redirect,
         visitor::session_of,
     },
@@ -26,9 +27,9 @@ use crate::{
 
 /// The latest questions.
 #[handler]
-pub async fn index(page: Page, Data(app): Data<&Arc<App>>) -> Result<Response> {
+pub async fn index(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
     let now = app.now();
-    let latest = queries::latest(app.db.read(), now).await?;
+    let latest = queries::latest(&recent::reader(app, request), now).await?;
     let rows: Vec<_> = latest
         .into_iter()
         .map(|listed| Row::new(listed, now, app.settings.time_zone))
@@ -42,21 +43,21 @@ pub async fn index(page: Page, Data(app): Data<&Arc<App>>) -> Result<Response> {
 /// A question with its choices to vote for.
 #[handler]
 pub async fn detail(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
-    let shown = Shown::find(app, app.db.read(), request).await?;
+    let shown = Shown::find(app, &recent::reader(app, request), request).await?;
     page.render(
         "polls_app/detail.html",
         context! { question => Serde(shown), error_message => "" },
     )
 }
 
-/// A question with the votes its choices have. Who has just voted comes here: it is read where it was written.
+/// A question with the votes its choices have. Who has just voted comes here.
 #[handler]
 pub async fn results(
     page: Page,
     Data(app): Data<&Arc<App>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(app, app.db.write(), request).await?;
+    let shown = Shown::find(app, &recent::reader(app, request), request).await?;
     page.render(
         "polls_app/results.html",
         context! { question => Serde(shown) },

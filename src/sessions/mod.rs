@@ -1,18 +1,21 @@
 //! The app `sessions`: what is remembered of a visitor between requests, in Django's rows and under Django's signature
 //! (`django/contrib/sessions/backends/db.py`), so that a login with one is a login with the other.
 
+mod store;
+
 use std::sync::{Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
 use serde_json::{Map, Value};
 
+pub use self::store::Store;
 use crate::{
-    db::{Database, Transaction},
+    db::Transaction,
     entities::session::{ActiveModel, COLUMN, Entity},
     settings::SecuritySettings,
-    signing::{Keys, Purpose},
+    signing::Purpose,
 };
 
 const KEY_LENGTH: usize = 32;
@@ -76,7 +79,7 @@ impl Session {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn load(&self, db: &Database, keys: &Keys, now: DateTime<Utc>) -> Result<(), DbErr> {
+    pub async fn load(&self, store: Store<'_>, now: DateTime<Utc>) -> Result<(), DbErr> {
         let key = {
             let state = self.state();
             if state.is_loaded {
@@ -85,16 +88,13 @@ impl Session {
             state.cookie.clone()
         };
         let row = match &key {
-            Some(key) => {
-                let found = Entity::find_by_id(key.clone()).filter(COLUMN.expire_date.gt(now));
-                found.one(db).await?
-            }
+            Some(key) => store.find(key, now).await?,
             None => None,
         };
         let mut state = self.state();
         state.is_loaded = true;
         if let Some(row) = row {
-            state.data = match keys.loads(&row.session_data, Purpose::Sessions) {
+            state.data = match store.keys.loads(&row.session_data, Purpose::Sessions) {
                 Some(Value::Object(data)) => data,
                 _ => Map::new(),
             };
@@ -150,7 +150,7 @@ impl Session {
     /// When the row is gone, or the database refuses.
     pub async fn save(
         &self,
-        db: &Database,
+        store: Store<'_>,
         security: &SecuritySettings,
         now: DateTime<Utc>,
     ) -> Result<CookieChange, SaveError> {
@@ -173,7 +173,10 @@ impl Session {
             )
         };
         let (lifetime, max_age) = lifetime(&data, security, now);
-        let tx = db.begin().await?;
+        if let Some(row) = &row {
+            store.will_change(row).await;
+        }
+        let tx = store.db.begin().await?;
         if let Some(old) = row.as_ref().filter(|_| is_cycled || data.is_empty()) {
             Entity::delete_by_id(old.clone()).exec(&tx).await?;
         }
@@ -186,7 +189,7 @@ impl Session {
             });
         }
         let kept = row.filter(|_| !is_cycled);
-        let signed = security
+        let signed = store
             .keys
             .dumps(&Value::Object(data), Purpose::Sessions, now);
         let key = kept.clone().unwrap_or_else(random_key);

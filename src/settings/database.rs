@@ -24,7 +24,8 @@ const POOL_SIZES: &str = "a number from 1 to 1000";
 
 /// - `DATABASE_URL`: `sqlite://PATH` or `postgres://user:password@host:port/name?sslmode=…`; default
 ///   `sqlite://db.sqlite3?mode=rwc`.
-/// - `DATABASE_PASSWORD` or `DATABASE_PASSWORD_FILE`: the password, instead of one in the address.
+/// - `DATABASE_REPLICA_URL`: a read-only copy of it, on PostgreSQL; default none.
+/// - `DATABASE_PASSWORD` or `DATABASE_PASSWORD_FILE`: the password, instead of one in the addresses.
 /// - `POLLS_BACKEND_SERVICE_HOST`, `POLLS_BACKEND_SERVICE_PORT`: what Kubernetes injects for a Service named
 ///   `polls-backend`. With them and without `DATABASE_URL`, PostgreSQL at that address, with
 ///   `POSTGRES_USER`, `POSTGRES_PASSWORD` or `POSTGRES_PASSWORD_FILE`, and `POSTGRES_DB`; each defaults to `polls`
@@ -36,6 +37,8 @@ pub struct DatabaseSettings {
     pub backend: DbBackend,
     /// Where it is, password included.
     pub url: SecretString,
+    /// Where a copy of it is, password included.
+    pub replica_url: Option<SecretString>,
     /// Connections at most.
     pub pool_size: u32,
 }
@@ -55,6 +58,13 @@ impl DatabaseSettings {
             (None, None) => ("DATABASE_URL", DEFAULT_URL.to_owned()),
         };
         let mut settings = Self::from_url(variable, &url)?;
+        if let Some(url) = env::var("DATABASE_REPLICA_URL")? {
+            let replica = Self::from_url("DATABASE_REPLICA_URL", &url)?;
+            if (settings.backend, replica.backend) != (DbBackend::Postgres, DbBackend::Postgres) {
+                bail!("DATABASE_REPLICA_URL is for PostgreSQL: SQLite has no copies.");
+            }
+            settings.replica_url = Some(replica.url);
+        }
         if let Some(size) = env::parsed("DATABASE_POOL_SIZE", POOL_SIZES)? {
             if !(1..=MAX_POOL_SIZE).contains(&size) {
                 bail!("DATABASE_POOL_SIZE must be {POOL_SIZES}, not {size}.");
@@ -84,7 +94,18 @@ impl DatabaseSettings {
         Ok(Self {
             backend,
             url: url.into(),
+            replica_url: None,
             pool_size: (4 * cores).clamp(4, 32),
+        })
+    }
+
+    /// The copy's settings, if there is one.
+    pub fn replica(&self) -> Option<Self> {
+        let url = self.replica_url.clone()?;
+        Some(Self {
+            url,
+            replica_url: None,
+            ..self.clone()
         })
     }
 

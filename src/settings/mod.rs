@@ -1,6 +1,7 @@
 //! What the operator decides, read from the environment once. No other module reads the environment.
 
 mod access_log;
+mod cache;
 mod cookies;
 mod database;
 pub mod env;
@@ -16,6 +17,7 @@ use chrono_tz::Tz;
 
 pub use self::{
     access_log::{AccessLogFormat, Piece, is_secret},
+    cache::CacheSettings,
     cookies::{CookieSettings, SameSite},
     database::DatabaseSettings,
     headers::HeaderSettings,
@@ -39,6 +41,8 @@ pub struct Settings {
     pub time_zone: Tz,
     /// Which database.
     pub database: DatabaseSettings,
+    /// What replicas share besides.
+    pub cache: Option<CacheSettings>,
     /// The secret key, and whom to believe.
     pub security: SecuritySettings,
     /// How the server listens.
@@ -74,6 +78,7 @@ impl Settings {
             time_zone: env::parsed("TIME_ZONE", "the name of a time zone, as Europe/Berlin")?
                 .unwrap_or(Tz::UTC),
             database: DatabaseSettings::from_env()?,
+            cache: CacheSettings::from_env()?,
             security: SecuritySettings::from_env(debug, &options.forwarded_allow_ips)?,
             server: ServerSettings::new(options)?,
             log,
@@ -104,6 +109,12 @@ impl Settings {
             .map(ToString::to_string)
             .collect();
         let binds: Vec<_> = server.bind.iter().map(ToString::to_string).collect();
+        let replica = self.database.replica();
+        let replica = replica.map_or_else(String::new, |replica| replica.display());
+        let cache = self
+            .cache
+            .as_ref()
+            .map_or_else(String::new, CacheSettings::display);
         vec![
             ("DEBUG", self.debug.to_string()),
             ("SECRET_KEY", "********************".to_owned()),
@@ -111,7 +122,9 @@ impl Settings {
             ("CSRF_TRUSTED_ORIGINS", list(&security.csrf_trusted_origins)),
             ("TRUSTED_PROXIES", list(&proxies)),
             ("DATABASE_URL", self.database.display()),
+            ("DATABASE_REPLICA_URL", replica),
             ("DATABASE_POOL_SIZE", self.database.pool_size.to_string()),
+            ("CACHE_URL", cache),
             ("BIND", list(&binds)),
             ("WEB_CONCURRENCY", server.threads.to_string()),
             ("REQUEST_TIMEOUT", server.timeout.as_secs().to_string()),

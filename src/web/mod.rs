@@ -12,6 +12,7 @@ pub mod health;
 pub mod hosts;
 pub mod messages;
 pub mod page;
+pub mod recent;
 mod request_log;
 pub mod routing;
 pub mod statics;
@@ -34,7 +35,7 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
         .nest_no_strip("/admin/", admin::routes(auth::admin::routes(Route::new())));
     let pages = routing::post(pages, "/theme/", theme::choose);
     // Nothing before this needs to know who asks.
-    let pages = pages.around(visitor::remember);
+    let pages = pages.around(visitor::remember).around(recent::mark);
     let site = Route::new()
         .at("/livez", routing::named("/livez", poem::get(health::livez)))
         .at(

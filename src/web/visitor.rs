@@ -61,11 +61,12 @@ async fn save(
     }
     let cookie = &security.session_cookie;
     if security.session_save_every_request {
-        session
-            .load(app.db.write(), &security.keys, app.now())
-            .await?;
+        session.load(app.session_store(), app.now()).await?;
     }
-    match session.save(app.db.write(), security, app.now()).await? {
+    match session
+        .save(app.session_store(), security, app.now())
+        .await?
+    {
         CookieChange::None => {}
         CookieChange::Set(key, age) => jar.set(response, cookie, &key, age),
         CookieChange::Delete => jar.delete(response, cookie),

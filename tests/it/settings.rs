@@ -67,6 +67,27 @@ async fn bad_values_are_refused_with_a_sentence_that_names_them() {
             "DATABASE_URL has a password with a special character: ",
         ),
         (
+            "DATABASE_REPLICA_URL",
+            "postgres://polls@host/polls",
+            "DATABASE_REPLICA_URL is for PostgreSQL: SQLite has no copies.",
+        ),
+        (
+            "DATABASE_REPLICA_URL",
+            "postgres://polls:hidden@host",
+            "DATABASE_REPLICA_URL names no database: ",
+        ),
+        (
+            "CACHE_URL",
+            "memcached://host",
+            "CACHE_URL has the unknown scheme \"memcached\": use redis://.",
+        ),
+        (
+            "CACHE_URL",
+            "redis://:hidden@host/one",
+            "CACHE_URL is not redis://[user:password@]host[:port][/number].",
+        ),
+        ("CACHE_URL", "redis:///", "CACHE_URL names no host."),
+        (
             "DATABASE_POOL_SIZE",
             "4294967295",
             "DATABASE_POOL_SIZE must be a number from 1 to 1000, not 4294967295.",

@@ -1,9 +1,6 @@
 //! Signed texts, with Django's own vectors.
 
-use polls::{
-    auth::hashers::hex,
-    signing::{Keys, Purpose, ascii_json},
-};
+use polls::signing::{Keys, Purpose, ascii_json, hex};
 use serde_json::Value;
 
 use crate::support::captured;

@@ -132,7 +132,7 @@ async fn on_sqlite_times_have_django_s_text() {
             "text"
         );
         let read = question::Entity::find_by_id(id)
-            .one(app.app.db.read())
+            .one(app.app.db.write())
             .await
             .unwrap()
             .unwrap();

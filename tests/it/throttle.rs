@@ -1,7 +1,7 @@
 //! What happens to those who guess passwords.
 
 use chrono::TimeDelta;
-use polls::auth::throttle::{self, Admission};
+use polls::auth::throttle::Admission;
 
 use crate::support::{
     Client, Reply, TestApp,
@@ -46,48 +46,48 @@ on_both_databases! {
             // Not even one is left to spare.
             let keys = &app.app.settings.security.keys;
             let here = Some("127.0.0.1".parse().unwrap());
-            let refused = throttle::admit(app.app.db.write(), keys, "admin", here, now()).await.unwrap();
+            let refused = app.app.throttle().admit(keys, "admin", here, now()).await.unwrap();
             assert!(matches!(refused, Admission::Refused(wait) if wait.num_minutes() >= 14));
             let later = now() + TimeDelta::minutes(16);
-            let Admission::Admitted(this) = throttle::admit(app.app.db.write(), keys, "admin", here, later).await.unwrap() else { panic!() };
+            let Admission::Admitted(this) = app.app.throttle().admit(keys, "admin", here, later).await.unwrap() else { panic!() };
             let tx = app.app.db.write().begin().await.unwrap();
-            throttle::forgive(&tx, &this).await.unwrap();
+            app.app.throttle().forgive(&tx, &this).await.unwrap();
             tx.commit().await.unwrap();
         }
     }
 
     async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        let keys = &app.app.settings.security.keys;
         for _ in 0..20 {
-            let Admission::Admitted(this) = throttle::admit(db, keys, "admin", None, now()).await.unwrap() else { panic!() };
-            throttle::withdraw(db, &this).await.unwrap();
+            let Admission::Admitted(this) = app.app.throttle().admit(keys, "admin", None, now()).await.unwrap() else { panic!() };
+            app.app.throttle().withdraw(&this).await.unwrap();
         }
-        throttle::clean(db, now() + TimeDelta::minutes(16)).await.unwrap();
-        assert!(matches!(throttle::admit(db, keys, "admin", None, now()).await.unwrap(), Admission::Admitted(_)));
+        app.app.throttle().clean(now() + TimeDelta::minutes(16)).await.unwrap();
+        assert!(matches!(app.app.throttle().admit(keys, "admin", None, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
     async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        let keys = &app.app.settings.security.keys;
         let address = Some("198.51.100.1".parse().unwrap());
-        let tries = (0..20).map(|_| throttle::admit(db, keys, "admin", address, now()));
+        let tries = (0..20).map(|_| app.app.throttle().admit(keys, "admin", address, now()));
         let outcomes = futures_util::future::join_all(tries).await;
         let admitted = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Admission::Admitted(_)))).count();
         assert_eq!(admitted, 5);
     }
 
     async fn an_address_that_guesses_for_many_users_is_stopped(app: TestApp) {
-        let (db, keys) = (app.app.db.write(), &app.app.settings.security.keys);
+        let keys = &app.app.settings.security.keys;
         let mut admitted = 0;
         for number in 0..130 {
             // Of IPv6, one household has many addresses.
             let address = Some(format!("2001:db8:1:2::{number:x}").parse().unwrap());
-            let outcome = throttle::admit(db, keys, &format!("user{number}"), address, now()).await.unwrap();
+            let outcome = app.app.throttle().admit(keys, &format!("user{number}"), address, now()).await.unwrap();
             admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
         }
         assert_eq!(admitted, 100);
         let elsewhere = Some("2001:db8:1:3::1".parse().unwrap());
-        assert!(matches!(throttle::admit(db, keys, "user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
+        assert!(matches!(app.app.throttle().admit(keys, "user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
     async fn forwarded_addresses_are_believed_of_trusted_proxies_only(app: TestApp) {

@@ -203,7 +203,7 @@ fn greet(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow:
 
 /// Says what `migrate` would have to do, if anything.
 async fn notice_unapplied(context: &mut Context, app: &App) -> anyhow::Result<()> {
-    let unapplied = match migrations::unapplied(app.db.read()).await {
+    let unapplied = match migrations::unapplied(app.db.write()).await {
         Ok(unapplied) => unapplied,
         Err(error) => {
             let database = app.settings.database.display();

@@ -201,7 +201,7 @@ async fn sessions_last_as_long_as_they_are_told() {
         .with("SESSION_COOKIE_AGE", "600")
         .with("SESSION_SAVE_EVERY_REQUEST", "true");
     let log_in = |server: &Server| {
-        let answer = log_in(server);
+        let answer = log_in(&server.address);
         let cookie = answer
             .split("set-cookie: sid=")
             .nth(1)
@@ -352,6 +352,9 @@ async fn check_deploy_looks_at_the_database_role_and_its_password() {
         .unwrap();
     site = site.with("DATABASE_URL", &with("plain", "a-long-and-random-one"));
     assert_eq!(found(&site), ["polls.W020"]);
+    site = site.with("CACHE_URL", "redis://cache.invalid");
+    assert_eq!(found(&site), ["polls.W021", "polls.W020"]);
+    site = site.with("CACHE_URL", "");
     let far = "postgres://polls:a-long-and-random-one@db.invalid/polls";
     let said = site
         .with("DATABASE_URL", far)

@@ -163,7 +163,7 @@ async fn nothing_sent_gets_into_the_log_unescaped() {
 async fn secrets_do_not_get_into_the_log() {
     let site = site().await.with("RUST_LOG", "trace").with_superuser();
     let server = site.serve();
-    let answer = log_in(&server);
+    let answer = log_in(&server.address);
     assert!(answer.starts_with("HTTP/1.1 302 "), "{answer}");
     let session = answer
         .split("sessionid=")

@@ -56,6 +56,7 @@ pub fn settings(database: &TestDatabase) -> Settings {
         env_file: None,
         time_zone: chrono_tz::Tz::UTC,
         database: database.settings(),
+        cache: None,
         security: SecuritySettings {
             keys: Keys {
                 current: "test-secret-key-0123456789".into(),

@@ -6,6 +6,7 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod forms;
+pub mod http;
 pub mod link;
 pub mod postgres;
 pub mod site;

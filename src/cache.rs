@@ -1,0 +1,224 @@
+//! A Redis server that the replicas share. Nothing depends on it: what it cannot do at the moment, the database does.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, Script,
+    aio::MultiplexedConnection,
+};
+use secrecy::ExposeSecret;
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::settings::CacheSettings;
+
+/// How long it may take to answer: longer, and the database would have been faster.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a new connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long after a failure it is tried again; twice as long each time that it fails again soon.
+const PAUSE: Duration = Duration::from_millis(500);
+/// But not longer.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The cache, or none.
+#[derive(Debug, Clone, Default)]
+pub struct Cache {
+    shared: Arc<Shared>,
+    _keeping: Option<Arc<AbortOnDropHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// While there is none, nobody waits for one.
+    connection: Mutex<Option<MultiplexedConnection>>,
+    lost: Notify,
+    counters: CacheCounters,
+}
+
+/// How it goes with the cache.
+#[derive(Debug, Clone, Default)]
+pub struct CacheCounters {
+    /// 1 while it is in use.
+    pub in_use: Gauge,
+    /// Sessions that were found.
+    pub hits: Counter,
+    /// Sessions that were not.
+    pub misses: Counter,
+    /// Times that it was left out because it refused or did not answer.
+    pub failures: Counter,
+}
+
+impl Cache {
+    /// Begins to connect. Has to be called on a tokio runtime.
+    ///
+    /// # Panics
+    /// When the address is none: the settings have seen to that.
+    pub fn start(settings: Option<&CacheSettings>) -> Self {
+        let Some(settings) = settings else {
+            return Self::default();
+        };
+        let client =
+            Client::open(settings.url.expose_secret()).expect("the settings have read the address");
+        let shared = Arc::new(Shared::default());
+        let keeping = tokio::spawn(keep(client, shared.clone()));
+        Self {
+            shared,
+            _keeping: Some(Arc::new(AbortOnDropHandle::new(keeping))),
+        }
+    }
+
+    /// How it goes.
+    pub fn counters(&self) -> &CacheCounters {
+        &self.shared.counters
+    }
+
+    /// What is kept under a name.
+    pub async fn get(&self, name: &str) -> Option<String> {
+        let value: Option<Option<String>> = self.ask(&Cmd::get(name)).await;
+        value.flatten()
+    }
+
+    /// Keeps something for a time, unless there is something under that name.
+    pub async fn add(&self, name: &str, value: &str, time: Duration) {
+        let mut command = redis::cmd("SET");
+        command
+            .arg(name)
+            .arg(value)
+            .arg("NX")
+            .arg("PX")
+            .arg(milliseconds(time));
+        self.ask::<()>(&command).await;
+    }
+
+    /// Keeps something for a time, instead of what is there.
+    pub async fn set(&self, name: &str, value: &str, time: Duration) {
+        let mut command = redis::cmd("SET");
+        command
+            .arg(name)
+            .arg(value)
+            .arg("PX")
+            .arg(milliseconds(time));
+        self.ask::<()>(&command).await;
+    }
+
+    /// What a script returns; `None` when there is no cache at the moment.
+    pub async fn run(&self, script: &Script, names: &[String], numbers: &[i64]) -> Option<i64> {
+        self.with(async |mut connection| {
+            let mut invocation = script.prepare_invoke();
+            for name in names {
+                invocation.key(name);
+            }
+            for number in numbers {
+                invocation.arg(*number);
+            }
+            invocation.invoke_async(&mut connection).await
+        })
+        .await
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+        self.with(async |mut connection| command.query_async(&mut connection).await)
+            .await
+    }
+
+    async fn with<T>(
+        &self,
+        action: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
+    ) -> Option<T> {
+        let connection = self.shared.connection().clone()?;
+        match in_time(ANSWER_TIMEOUT, action(connection)).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.shared.leave_out(&error);
+                None
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn connection(&self) -> MutexGuard<'_, Option<MultiplexedConnection>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does without the cache from now on. Of those who fail at the same time one says so.
+    fn leave_out(&self, error: &RedisError) {
+        if self.connection().take().is_some() {
+            self.counters.in_use.set(0);
+            self.counters.failures.inc();
+            tracing::warn!(error = %error, "the cache is left out: the database does its work");
+            self.lost.notify_one();
+        }
+    }
+}
+
+/// Connects, and again whenever the connection is of no use.
+async fn keep(client: Client, shared: Arc<Shared>) {
+    let mut is_said = false;
+    let mut pause = PAUSE;
+    loop {
+        match connect(&client).await {
+            Ok(connection) => {
+                let since = Instant::now();
+                *shared.connection() = Some(connection);
+                shared.counters.in_use.set(1);
+                tracing::info!("the cache is in use");
+                shared.lost.notified().await;
+                is_said = true;
+                // One that only seems to work must not be tried, and told of, without end.
+                pause = if since.elapsed() > MAX_PAUSE {
+                    PAUSE
+                } else {
+                    (2 * pause).min(MAX_PAUSE)
+                };
+            }
+            Err(error) if !is_said => {
+                tracing::warn!(error = %error, "the cache cannot be used: the database does its work");
+                is_said = true;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A connection on which all that is asked of it is answered in time.
+async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    // Times are ours, here and for each answer.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    let mut connection = in_time(CONNECT_TIMEOUT, connection).await?;
+    let mut set = redis::cmd("SET");
+    set.arg("polls:probe").arg(1).arg("NX").arg("PX").arg(1000);
+    in_time(ANSWER_TIMEOUT, set.query_async::<()>(&mut connection)).await?;
+    let mut get = redis::cmd("GET");
+    get.arg("polls:probe");
+    in_time(ANSWER_TIMEOUT, get.query_async::<()>(&mut connection)).await?;
+    let script = Script::new("return 0");
+    let run = script.prepare_invoke();
+    in_time(ANSWER_TIMEOUT, run.invoke_async::<i64>(&mut connection)).await?;
+    Ok(connection)
+}
+
+async fn in_time<T>(
+    time: Duration,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let late = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
+    tokio::time::timeout(time, answer)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

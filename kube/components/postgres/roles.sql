@@ -1,0 +1,13 @@
+-- The roles and the database, at the first start. The application's role owns its database and nothing else; the
+-- superuser has no password and cannot come over the network (pg_hba.conf).
+\set password `cat /run/secrets/polls/DATABASE_PASSWORD`
+CREATE ROLE polls LOGIN PASSWORD :'password';
+CREATE DATABASE polls OWNER polls;
+REVOKE CONNECT ON DATABASE polls FROM PUBLIC;
+-- For standbys, and for subscribers of the publication: they copy what is there before they follow.
+\set password `cat /run/secrets/polls/REPLICATION_PASSWORD`
+CREATE ROLE replicator LOGIN REPLICATION PASSWORD :'password';
+GRANT CONNECT ON DATABASE polls TO replicator;
+GRANT pg_read_all_data TO replicator;
+\connect polls
+CREATE PUBLICATION polls FOR ALL TABLES;

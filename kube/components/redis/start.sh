@@ -1,0 +1,7 @@
+#!/bin/sh
+# Starts Redis with the password from a file, so that it is in no list of processes.
+set -eu
+exec redis-server - <<END
+$(cat /etc/polls-redis/redis.conf)
+requirepass $(cat /run/secrets/polls/CACHE_PASSWORD)
+END

@@ -1,0 +1,204 @@
+//! What happens when a part of the deployment dies, stands still, or cannot be reached.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    deployment::{Deployment, PATIENCE, wait_for_postgres},
+    engine::{Container, Volume},
+};
+use crate::support::{
+    http::{get, status, wait_until},
+    voters::Voters,
+};
+
+/// Votes go on being taken.
+fn goes_on(voters: &Voters) {
+    let so_far = voters.acknowledged();
+    voters.wait_for(so_far + 100, PATIENCE);
+}
+
+/// How often each replica has said this.
+fn said(site: &Deployment, text: &str) -> Vec<usize> {
+    site.web
+        .iter()
+        .map(|web| web.log().matches(text).count())
+        .collect()
+}
+
+#[test]
+fn every_part_may_die_and_come_back() {
+    let mut site = Deployment::start();
+    let voters = Voters::start(&site.address(), 8);
+    goes_on(&voters);
+
+    // A replica is killed, and stands still.
+    site.web[0].act("kill");
+    goes_on(&voters);
+    site.web[0].act("start");
+    site.wait_until_ready(&site.web[0]);
+    site.web[1].act("pause");
+    goes_on(&voters);
+    site.web[1].act("unpause");
+    site.wait_until_ready(&site.web[1]);
+
+    // One is cut off from the databases: it lives, and says that nobody should come.
+    let back = &site.backend.back;
+    site.web[2].disconnect(back);
+    wait_until(PATIENCE, || !site.is_ready(&site.web[2]));
+    assert_eq!(
+        status(&get(&site.address_of(&site.web[2]), "/livez", "")),
+        200
+    );
+    goes_on(&voters);
+    site.web[2].reconnect(back);
+    site.wait_until_ready(&site.web[2]);
+
+    // Redis is killed, and stands still: nobody notices.
+    for (down, up) in [("kill", "start"), ("pause", "unpause")] {
+        site.redis.act(down);
+        goes_on(&voters);
+        assert!(site.web.iter().all(|web| site.is_ready(web)));
+        site.redis.act(up);
+    }
+
+    // The standby is killed, stands still, and is too far behind: pages come from the primary, and each replica says so once.
+    let left_out = "the replica is left out";
+    let in_use = |site: &Deployment, is: f64| {
+        let web = &site.web;
+        wait_until(PATIENCE, || {
+            web.iter()
+                .all(|web| site.metric(web, "polls_replica_in_use") == is)
+        });
+    };
+    in_use(&site, 1.0);
+    let pages = |site: &Deployment| {
+        for web in &site.web {
+            let start = Instant::now();
+            assert_eq!(status(&get(&site.address_of(web), "/polls/", "")), 200);
+            assert!(
+                start.elapsed() < Duration::from_secs(8),
+                "{:?}",
+                start.elapsed()
+            );
+        }
+    };
+    for (down, up) in [("kill", "start"), ("pause", "unpause")] {
+        let before = said(&site, left_out);
+        site.standby.act(down);
+        pages(&site);
+        in_use(&site, 0.0);
+        pages(&site);
+        goes_on(&voters);
+        assert_eq!(
+            said(&site, left_out),
+            before.iter().map(|count| count + 1).collect::<Vec<_>>()
+        );
+        site.standby.act(up);
+        in_use(&site, 1.0);
+    }
+    let before = said(&site, "too far behind");
+    site.standby.sql("SELECT pg_wal_replay_pause()");
+    in_use(&site, 0.0);
+    let once_more: Vec<_> = before.iter().map(|count| count + 1).collect();
+    assert_eq!(said(&site, "too far behind"), once_more);
+    site.standby.sql("SELECT pg_wal_replay_resume()");
+    in_use(&site, 1.0);
+
+    // The primary is killed, restarted, stands still, is cut off. Votes wait, or are refused, and come back.
+    for (down, up) in [("kill", "start"), ("pause", "unpause"), ("stop", "start")] {
+        site.backend.primary.act(down);
+        wait_until(PATIENCE, || site.web.iter().all(|web| !site.is_ready(web)));
+        assert_eq!(
+            status(&get(&site.address_of(&site.web[0]), "/livez", "")),
+            200
+        );
+        site.backend.primary.act(up);
+        goes_on(&voters);
+    }
+    site.backend.primary.disconnect(&site.backend.back);
+    wait_until(PATIENCE, || site.web.iter().all(|web| !site.is_ready(web)));
+    site.backend.primary.reconnect(&site.backend.back);
+    goes_on(&voters);
+
+    for web in &site.web {
+        site.wait_until_ready(web);
+        assert_eq!(web.inspect("{{.State.Running}}"), "true");
+    }
+    let tally = voters.finish();
+    wait_for_postgres(&site.backend.primary);
+    let unknown: i64 = tally
+        .iter()
+        .filter(|(status, _)| **status != 302)
+        .map(|(_, count)| count)
+        .sum();
+    let votes = site.votes();
+    assert!(
+        (tally[&302]..=tally[&302] + unknown).contains(&votes),
+        "{votes} votes, {tally:?}"
+    );
+}
+
+#[test]
+fn a_promoted_standby_has_every_acknowledged_vote() {
+    let mut site = Deployment::start();
+    // Without this, a standby has what it has received: the last moments may be missing.
+    site.backend
+        .primary
+        .sql("ALTER SYSTEM SET synchronous_standby_names = 'polls_standby_0'");
+    site.backend.primary.sql("SELECT pg_reload_conf()");
+    wait_until(PATIENCE, || {
+        site.backend
+            .primary
+            .sql("SELECT sync_state FROM pg_stat_replication")
+            == "sync"
+    });
+    let voters = Voters::start(&site.address(), 8);
+    goes_on(&voters);
+
+    let start = Instant::now();
+    site.backend.primary.act("kill");
+    site.standby
+        .exec(&["sh", "-c", "pg_ctl promote -D \"$PGDATA\""]);
+    // What the Service does when its selector names the other pod.
+    let back = &site.backend.back;
+    site.standby.disconnect(back);
+    site.standby.connect(back, &["polls-backend"]);
+    let so_far = voters.acknowledged();
+    voters.wait_for(so_far + 1, PATIENCE);
+    println!(
+        "votes were taken again {:?} after the primary was killed",
+        start.elapsed()
+    );
+    goes_on(&voters);
+    let tally = voters.finish();
+
+    let unknown: i64 = tally
+        .iter()
+        .filter(|(status, _)| **status != 302)
+        .map(|(_, count)| count)
+        .sum();
+    let votes: i64 = site
+        .standby
+        .sql("SELECT votes FROM polls_app_choice WHERE id = 1")
+        .parse()
+        .unwrap();
+    assert!(
+        (tally[&302]..=tally[&302] + unknown).contains(&votes),
+        "{votes} votes, {tally:?}"
+    );
+    assert!(site.web.iter().all(|web| site.is_ready(web)));
+
+    // The old primary begins anew as the standby of the new one, and is read from.
+    let data = Volume::new("anew");
+    let manifests = &site.backend.manifests;
+    let args = manifests.pod("StatefulSet", "polls-standby", Some(&data));
+    let names: &[&str] = &["polls-backend-ro"];
+    let anew = Container::start("polls-backend-0", &[(&site.backend.back, names)], &args);
+    wait_for_postgres(&anew);
+    for web in &site.web {
+        wait_until(PATIENCE, || site.metric(web, "polls_replica_in_use") == 1.0);
+    }
+    let known =
+        "SELECT setting LIKE '%password=%' FROM pg_settings WHERE name = 'primary_conninfo'";
+    assert_eq!(anew.sql(known), "f");
+}

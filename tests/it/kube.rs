@@ -1,0 +1,382 @@
+//! What the check of the manifests refuses, and what the scripts around them do.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn script(name: &str) -> Command {
+    Command::new(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scripts")
+            .join(name),
+    )
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The overlay `ha`, as kustomize renders it with secrets of its own.
+fn rendered() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let kube = Path::new(env!("CARGO_MANIFEST_DIR")).join("kube");
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(kube)
+            .arg(folder.path())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let overlay = folder.path().join("kube/overlays/ha");
+    let _ = fs::remove_file(overlay.join("secrets.env"));
+    let kustomize = || {
+        Command::new("kubectl")
+            .arg("kustomize")
+            .arg(&overlay)
+            .output()
+            .unwrap()
+    };
+    let output = kustomize();
+    assert!(
+        !output.status.success() && said(&output).contains("secrets.env"),
+        "it renders without secrets"
+    );
+    assert!(
+        script("gen-secrets")
+            .arg(&overlay)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = kustomize();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_broken_manifest_is_refused() {
+    // What is replaced, by what, and the fault that has to be found.
+    let broken = [
+        // Kubernetes' own schemas.
+        (
+            "apiVersion: apps/v1\n",
+            "apiVersion: extensions/v1beta1\n",
+            "extensions/v1beta1",
+        ),
+        (
+            "revisionHistoryLimit",
+            "revisionHistryLimit",
+            "revisionHistryLimit",
+        ),
+        ("backoffLimit: 20", "backoffLimit: many", "many"),
+        ("matchLabelKeys", "matchLabelKey", "matchLabelKey"),
+        ("          sleep:\n", "          slep:\n", "slep"),
+        // Rights.
+        (
+            "pod-security.kubernetes.io/enforce: restricted",
+            "pod-security.kubernetes.io/enforce: baseline",
+            "enforce is not restricted",
+        ),
+        (
+            "readOnlyRootFilesystem: true",
+            "readOnlyRootFilesystem: false",
+            "readOnlyRootFilesystem",
+        ),
+        (
+            "allowPrivilegeEscalation: false",
+            "allowPrivilegeEscalation: true",
+            "allowPrivilegeEscalation",
+        ),
+        (
+            "            - ALL\n",
+            "            - NET_RAW\n",
+            "capabilities",
+        ),
+        ("runAsUser: 10001", "runAsUser: 0", "runAsUser"),
+        (
+            "      automountServiceAccountToken: false\n      containers",
+            "      containers",
+            "automountServiceAccountToken",
+        ),
+        // What is not there.
+        (
+            "serviceAccountName: polls",
+            "serviceAccountName: root",
+            "there is no ServiceAccount root",
+        ),
+        (
+            "secretName: polls-secrets",
+            "secretName: other",
+            "there is no Secret other",
+        ),
+        (
+            "- key: SECRET_KEY",
+            "- key: SECRET_KEYS",
+            "has no SECRET_KEYS",
+        ),
+        (
+            "            name: polls-config",
+            "            name: config",
+            "there is no ConfigMap config",
+        ),
+        (
+            "serviceName: polls-backend-pods",
+            "serviceName: pods",
+            "there is no Service pods",
+        ),
+        ("targetPort: http\n", "targetPort: web\n", "no port web"),
+        (
+            "            port: http\n          periodSeconds: 10",
+            "            port: web\n          periodSeconds: 10",
+            "livenessProbe asks the port web",
+        ),
+        (
+            "polls@polls-backend:5432",
+            "polls@postgres:5432",
+            "the host postgres, which is no Service",
+        ),
+        (
+            "redis://polls-redis",
+            "redis://redis",
+            "the host redis, which is no Service",
+        ),
+        (
+            "      app.kubernetes.io/name: redis\n  policyTypes",
+            "      app.kubernetes.io/name: rediss\n  policyTypes",
+            "no pod has the labels",
+        ),
+        (
+            "    kind: Deployment\n    name: polls\n",
+            "    kind: Deployment\n    name: poll\n",
+            "there is no Deployment poll",
+        ),
+        // Numbers and names.
+        ("containerPort: 8000", "containerPort: 99999", "99999"),
+        ("memory: 256Mi", "memory: 12QQ", "12QQ"),
+        (
+            "imagePullPolicy: IfNotPresent",
+            "imagePullPolicy: Sometimes",
+            "Sometimes",
+        ),
+        ("image: polls:0.1.0", "image: polls:latest", "no fixed tag"),
+        (
+            "image: polls:0.1.0",
+            "image: polls:0.2.0",
+            "does not end in the image's tag 0.2.0",
+        ),
+        // An end, and a beginning, that nobody notices.
+        (
+            "maxUnavailable: 0",
+            "maxUnavailable: 1",
+            "maxUnavailable is not 0",
+        ),
+        (
+            "terminationGracePeriodSeconds: 45",
+            "terminationGracePeriodSeconds: 30",
+            "terminationGracePeriodSeconds",
+        ),
+        (
+            "path: /readyz",
+            "path: /livez",
+            "readinessProbe does not ask /readyz",
+        ),
+        (
+            "failureThreshold: 30\n          httpGet",
+            "failureThreshold: 3\n          httpGet",
+            "startupProbe gives up",
+        ),
+        (
+            "  maxUnavailable: 1\n  selector",
+            "  minAvailable: 1\n  selector",
+            "minAvailable",
+        ),
+        // Doors.
+        (
+            "spec:\n  ports:\n  - name: http\n",
+            "spec:\n  type: NodePort\n  ports:\n  - name: http\n",
+            "NodePort",
+        ),
+        (
+            "  podSelector: {}\n  policyTypes:\n  - Ingress\n  - Egress\n",
+            "  podSelector: {}\n  policyTypes:\n  - Egress\n",
+            "no NetworkPolicy denies",
+        ),
+        (
+            "postgres://polls@",
+            "postgres://polls:123abcde@",
+            "has a password in it",
+        ),
+        (
+            "LOG_FORMAT: json",
+            "DATABASE_PASSWORD: 9fK2",
+            "belongs into a Secret",
+        ),
+        (
+            "  tls:\n  - hosts:\n    - polls.example.com\n    secretName: polls-tls\n",
+            "",
+            "does not speak HTTPS",
+        ),
+        // Rights that nobody needs, and what the API server refuses.
+        ("kind: PodDisruptionBudget", "kind: CronJob", "CronJob"),
+        (
+            "enableServiceLinks: false",
+            "enableServiceLinks: true",
+            "enableServiceLinks",
+        ),
+        (
+            "          capabilities:\n",
+            "          privileged: true\n          capabilities:\n",
+            "privileged",
+        ),
+        (
+            "containerPort: 8000",
+            "containerPort: 8000\n          hostPort: 80",
+            "hostPort",
+        ),
+        (
+            "restartPolicy: OnFailure",
+            "restartPolicy: Always",
+            "restartPolicy",
+        ),
+        (
+            "memory: 48Mi",
+            "memory: 1Gi",
+            "more memory than it may have",
+        ),
+        (
+            "mountPath: /run/secrets/polls",
+            "mountPath: run/secrets/polls",
+            "not absolute",
+        ),
+        (
+            "  name: polls-standby\n",
+            "  name: polls-backend\n",
+            "several of this name",
+        ),
+        (
+            "maxUnavailable: 1\n  selector",
+            "maxUnavailable: 0\n  selector",
+            "stops the draining",
+        ),
+        (
+            "maxReplicas: 10",
+            "maxReplicas: 60",
+            "too many for max_connections",
+        ),
+        (
+            "value: /run/secrets/polls/SECRET_KEY",
+            "value: /run/SECRET_KEY",
+            "no Secret is mounted",
+        ),
+        // Settings for a developer's machine.
+        ("LOG_FORMAT: json", "DEBUG: \"true\"", "DEBUG is not safe"),
+        (
+            "ALLOWED_HOSTS: polls.example.com",
+            "ALLOWED_HOSTS: '*'",
+            "ALLOWED_HOSTS is not safe",
+        ),
+        (
+            "TRUSTED_PROXIES: 10.244.0.0/16",
+            "TRUSTED_PROXIES: 0.0.0.0/0",
+            "TRUSTED_PROXIES is not safe",
+        ),
+        // Ways that are not there, or open to all.
+        ("    - port: 5432\n", "    - port: 5433\n", "at port 5432"),
+        ("    - port: 6379\n", "    - port: 6380\n", "at port 6379"),
+        ("    - port: 53\n", "    - port: 54\n", "ask for names"),
+        (
+            "  - from:\n    - podSelector:\n        matchLabels:\n",
+            "  - from:\n    - namespaceSelector: {}\n    - podSelector:\n        matchLabels:\n",
+            "lets everybody in",
+        ),
+        (
+            "    - polls.example.com\n    secretName",
+            "    - www.example.com\n    secretName",
+            "routes others",
+        ),
+    ];
+    let (good, folder) = (rendered(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("ha.yaml");
+    fs::write(&file, &good).unwrap();
+    let output = script("kube-check").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    for (from, to, fault) in broken {
+        assert!(good.contains(from), "{from:?} is not in the manifests");
+        fs::write(&file, good.replace(from, to)).unwrap();
+        let output = script("kube-check").arg(&file).output().unwrap();
+        assert!(
+            !output.status.success() && said(&output).contains(fault),
+            "{to:?}: {}",
+            said(&output)
+        );
+    }
+}
+
+#[test]
+fn secrets_are_strong_and_stay_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("kustomization.yaml"), "").unwrap();
+    let file = folder.path().join("secrets.env");
+    let make = || script("gen-secrets").arg(folder.path()).output().unwrap();
+    let output = script("gen-secrets")
+        .arg("--dry-run")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success() && !file.exists());
+
+    assert!(make().status.success());
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let first = fs::read_to_string(&file).unwrap();
+    let values: Vec<_> = first
+        .lines()
+        .map(|line| line.split_once('=').unwrap().1)
+        .collect();
+    // 32 bytes in base64, each another.
+    assert!(
+        values.len() == 4 && values.iter().all(|value| value.len() >= 43),
+        "{values:?}"
+    );
+    assert!((1..4).all(|index| !values[..index].contains(&values[index])));
+
+    let again = make();
+    assert!(
+        !again.status.success() && said(&again).contains("is there already"),
+        "{}",
+        said(&again)
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+    fs::remove_file(&file).unwrap();
+    assert!(make().status.success());
+    assert_ne!(fs::read_to_string(&file).unwrap(), first);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn the_scripts_say_what_they_would_do() {
+    for (name, words) in [
+        (
+            "minikube-up",
+            "kubectl --context minikube apply -k kube/overlays/minikube",
+        ),
+        ("minikube-down", "minikube stop"),
+        ("kube-check", "Would render"),
+        ("e2e", "Would build"),
+    ] {
+        for _ in 0..2 {
+            let output = script(name).arg("--dry-run").output().unwrap();
+            assert!(
+                output.status.success() && said(&output).contains(words),
+                "{name}: {}",
+                said(&output)
+            );
+        }
+        let output = script(name).arg("--nonsense").output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
+    }
+}

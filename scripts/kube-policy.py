@@ -471,8 +471,8 @@ class Overlay:
                 self.fault(thing, "no NetworkPolicy lets it ask for names")
             if labels.get("app.kubernetes.io/name") != "polls":
                 continue
-            for url, port in (("DATABASE_URL", 5432), ("CACHE_URL", 6379)):
-                if url == "CACHE_URL" and thing["kind"] == "Job":
+            for url, port in (("DATABASE_URL", 5432), ("DATABASE_REPLICA_URL", 5432), ("CACHE_URL", 6379)):
+                if url != "DATABASE_URL" and thing["kind"] == "Job":
                     continue
                 for config in self.kind("ConfigMap"):
                     match = re.match(r"\w+://(?:[^@/]*@)?([^:/]+)", str(config["data"].get(url, "")))

@@ -28,10 +28,10 @@ need_rust() {
   need cc build-essential
 }
 
-# need_kubectl: one whose kustomize knows components, from version 1.21 on.
+# need_kubectl: one whose kustomize knows what the overlays use, from version 1.27 on.
 need_kubectl() {
   need kubectl kubernetes-client
-  if ! kubectl version --client 2>/dev/null | grep -qE 'Kustomize Version: v([5-9]|4\.[1-9])'; then
+  if ! kubectl version --client 2>/dev/null | grep -qE 'Kustomize Version: v([5-9]|[1-9][0-9])'; then
     echo "kubectl 1.27 or later is needed: https://kubernetes.io/docs/tasks/tools/ says how to install it." >&2
     exit 1
   fi

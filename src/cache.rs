@@ -20,7 +20,7 @@ use crate::settings::CacheSettings;
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a new connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long after a failure it is tried again; twice as long each time that it fails again soon.
+/// How long after a failure it is tried again; twice as long each time that a new connection is soon lost again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// But not longer.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ pub struct CacheCounters {
     pub in_use: Gauge,
     /// Sessions that were found.
     pub hits: Counter,
-    /// Sessions that were not.
+    /// Sessions that were not, or could not be looked up.
     pub misses: Counter,
     /// Times that it was left out because it refused or did not answer.
     pub failures: Counter,

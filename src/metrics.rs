@@ -245,7 +245,7 @@ impl Exporter {
             ),
             (
                 "polls_cache_misses",
-                "Sessions that the cache did not have",
+                "Sessions that were read from the database",
                 &cache.misses,
             ),
             (

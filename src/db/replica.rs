@@ -261,7 +261,7 @@ impl Known {
         let written = match position(primary, WRITTEN).await {
             Ok(Some(written)) => written,
             // How old the copy is at most is known all the same, for a while.
-            Ok(None) | Err(_) if self.is_fresh() => return Standing::Fresh,
+            Ok(None) | Err(_) if replayed.is_some() && self.is_fresh() => return Standing::Fresh,
             Ok(None) => return Standing::NoPrimary,
             Err(error) => {
                 self.error = error;

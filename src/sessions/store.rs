@@ -54,13 +54,12 @@ impl Store<'_> {
         }
         let found = Entity::find_by_id(key).filter(COLUMN.expire_date.gt(now));
         let found = found.one(self.db).await?;
-        if let Some(row) = &found {
+        if let Some(row) = &found
+            && kept.is_none()
+        {
             counters.misses.inc();
-            if kept.is_none() {
-                self.cache
-                    .add(&name, &self.copy(&name, row, now), COPY_TIME)
-                    .await;
-            }
+            let copy = self.copy(&name, row, now);
+            self.cache.add(&name, &copy, COPY_TIME).await;
         }
         Ok(found)
     }

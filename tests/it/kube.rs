@@ -320,7 +320,11 @@ fn every_broken_manifest_is_refused() {
 #[test]
 fn secrets_are_strong_and_stay_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("kustomization.yaml"), "").unwrap();
+    let kustomization = folder.path().join("kustomization.yaml");
+    fs::write(&kustomization, "resources: [../minikube]").unwrap();
+    let output = script("gen-secrets").arg(folder.path()).output().unwrap();
+    assert!(!output.status.success() && said(&output).contains("no secrets of its own"));
+    fs::write(&kustomization, "envs: [secrets.env]").unwrap();
     let file = folder.path().join("secrets.env");
     let make = || script("gen-secrets").arg(folder.path()).output().unwrap();
     let output = script("gen-secrets")

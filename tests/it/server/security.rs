@@ -353,7 +353,7 @@ async fn check_deploy_looks_at_the_database_role_and_its_password() {
     site = site.with("DATABASE_URL", &with("plain", "a-long-and-random-one"));
     assert_eq!(found(&site), ["polls.W020"]);
     site = site.with("CACHE_URL", "redis://cache.invalid");
-    assert_eq!(found(&site), ["polls.W021", "polls.W020"]);
+    assert_eq!(found(&site), ["polls.W020", "polls.W021"]);
     site = site.with("CACHE_URL", "");
     let far = "postgres://polls:a-long-and-random-one@db.invalid/polls";
     let said = site

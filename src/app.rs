@@ -15,7 +15,7 @@ use crate::{
     polls_app::{self, votes::VoteCounter},
     sessions::Store,
     settings::{Live, ServerSettings, Settings},
-    web::{form::Bodies, templates::Templates},
+    web::{form::Bodies, health::Readiness, templates::Templates},
 };
 
 /// The admin site with the models of all apps.
@@ -47,6 +47,8 @@ pub struct App {
     pub hashing: Hashing,
     /// Room for what visitors send.
     pub bodies: Bodies,
+    /// What the last readiness check found.
+    pub readiness: Readiness,
     /// How logins go.
     pub logins: LoginCounters,
     /// How requests go.
@@ -80,6 +82,7 @@ impl App {
             page_maps: PageMaps::default(),
             hashing: Hashing::new(settings.security.password_iterations),
             bodies: Bodies::default(),
+            readiness: Readiness::default(),
             logins: LoginCounters::default(),
             requests: RequestMetrics::default(),
             live: Live::new(settings.server.clone()),

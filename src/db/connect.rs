@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Purpose, health::Health};
+use super::{Purpose, health::Health, sqlite};
 use crate::settings::DatabaseSettings;
 
 /// How long a request waits for a free connection.
@@ -55,12 +55,31 @@ fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> C
     options
 }
 
-pub(super) async fn sqlite(
+/// Connections that only read.
+pub(super) async fn sqlite_reader(
     settings: &DatabaseSettings,
     purpose: Purpose,
     connections: u32,
 ) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, purpose, connections);
+    let options = options(settings, purpose, connections);
+    sqlite_with(options, purpose).await
+}
+
+/// The one connection that writes.
+pub(super) async fn sqlite_writer(
+    settings: &DatabaseSettings,
+    purpose: Purpose,
+    health: &Health,
+) -> Result<DatabaseConnection, DbErr> {
+    let mut options = options(settings, purpose, 1);
+    sqlite::discard_unfinished(&mut options, health);
+    sqlite_with(options, purpose).await
+}
+
+async fn sqlite_with(
+    mut options: ConnectOptions,
+    purpose: Purpose,
+) -> Result<DatabaseConnection, DbErr> {
     options.map_sqlx_sqlite_opts(move |options| {
         let options = options
             // An acknowledged vote survives a power cut.

@@ -27,6 +27,34 @@ pub fn is_lost(error: &DbErr) -> bool {
     }
 }
 
+/// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) for a database that is there but cannot be used
+/// now: `SQLITE_BUSY` and `SQLITE_LOCKED`.
+const SQLITE_BUSY: [i32; 2] = [5, 6];
+/// For storage that fails: `SQLITE_READONLY`, `SQLITE_IOERR`, `SQLITE_FULL`, `SQLITE_CANTOPEN` and `SQLITE_PROTOCOL`.
+const SQLITE_STORAGE: [i32; 5] = [8, 10, 13, 14, 15];
+
+/// The primary result code of an SQLite error; its extended codes have it in their lowest byte.
+fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    let extended: i32 = error.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+/// Whether an error says that the database cannot store anything: its disk is full, it is read-only, or input and output
+/// fail.
+pub fn is_storage(error: &DbErr) -> bool {
+    let Some(sqlx::Error::Database(error)) = cause(error) else {
+        return false;
+    };
+    match sqlite_code(&**error) {
+        Some(code) => SQLITE_STORAGE.contains(&code),
+        // PostgreSQL: disk_full, io_error, read_only_sql_transaction.
+        None => error
+            .code()
+            .is_some_and(|code| ["53100", "58030", "25006"].contains(&&*code)),
+    }
+}
+
 /// Whether an error comes from the state that the database is in, and may be gone the next time.
 pub fn is_passing(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) {
@@ -38,23 +66,29 @@ pub fn is_passing(error: &DbErr) -> bool {
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed,
+            | sqlx::Error::WorkerCrashed
+            // SQLite's connection was left inside a transaction, and is about to be discarded.
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::InvalidSavePointStatement,
         ) => true,
-        // PostgreSQL: one that takes no changes, two that waited for each other, too many connections, a statement or a
-        // lock that took too long, a restart.
-        // SQLite: another process is writing (5, and 517 for a snapshot that has grown old).
-        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-            is_end(&code)
-                || [
-                    "25006", "40001", "40P01", "53300", "55P03", "57014", "57P03", "5", "517",
-                ]
-                .contains(&&*code)
-        }),
+        Some(sqlx::Error::Database(database)) => match sqlite_code(&**database) {
+            Some(code) => SQLITE_BUSY.contains(&code) || SQLITE_STORAGE.contains(&code),
+            // serialization_failure, deadlock_detected, all of insufficient_resources, lock_not_available,
+            // query_canceled, cannot_connect_now.
+            None => {
+                is_storage(error)
+                    || database.code().is_some_and(|code| {
+                        is_end(&code)
+                            || code.starts_with("53")
+                            || ["40001", "40P01", "55P03", "57014", "57P03"].contains(&&*code)
+                    })
+            }
+        },
         _ => false,
     }
 }
 
 /// Whether the database refused a statement, and not the way to it failed: what it refused may be about one row.
 pub fn is_refusal(error: &DbErr) -> bool {
-    matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error)
+    matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error) && !is_storage(error)
 }

@@ -10,7 +10,7 @@ use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::failure::{is_lost, is_refusal};
+use super::failure::{is_lost, is_refusal, is_storage};
 
 /// How long a statement of a request may be without an answer, whatever has become of PostgreSQL: longer than it works.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
@@ -34,6 +34,8 @@ struct Doubts {
     renewed: Option<Instant>,
     /// When one was last left in the middle of something, by a visitor who went away, say: that one only.
     left: Option<Instant>,
+    /// Whether the last change failed because the database could not store it.
+    is_storage_failed: bool,
 }
 
 /// How it goes with the connections to a database.
@@ -70,6 +72,21 @@ impl Health {
     /// Says that connections as old as this moment may lead nowhere.
     fn doubt(&self) {
         self.doubts().lost = Some(Instant::now());
+    }
+
+    /// Whether the last change failed because the database could not store it: see [`is_storage`].
+    pub fn is_storage_failed(&self) -> bool {
+        self.doubts().is_storage_failed
+    }
+
+    /// Notes that a change has been stored.
+    pub fn storage_recovered(&self) {
+        self.doubts().is_storage_failed = false;
+    }
+
+    /// Lets no connection be used again that is given back within the next moments.
+    pub(super) fn discard_next_released(&self) {
+        self.doubts().left = Some(Instant::now());
     }
 
     /// Comes when a statement has waited for long.
@@ -111,6 +128,13 @@ impl Health {
         is_within(doubts.lost, DOUBT) || is_given_back && is_within(doubts.left, LEFT)
     }
 
+    fn note_storage(&self, error: &DbErr) {
+        if is_storage(error) {
+            self.doubts().is_storage_failed = true;
+            self.discard_next_released();
+        }
+    }
+
     /// Waits for an answer, but not for ever. Whoever stops waiting before it is there leaves a connection behind that
     /// nobody knows about.
     pub(super) async fn watch<T>(
@@ -123,7 +147,11 @@ impl Health {
             db.system.name = self.system
         ));
         if !self.is_limited {
-            return answer.await;
+            let result = answer.await;
+            if let Err(error) = &result {
+                self.note_storage(error);
+            }
+            return result;
         }
         let began = Instant::now();
         let mut answer = std::pin::pin!(answer);
@@ -144,6 +172,9 @@ impl Health {
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
         };
         unanswered.0 = None;
+        if let Err(error) = &result {
+            self.note_storage(error);
+        }
         match &result {
             Err(error) if is_lost(error) => self.doubt(),
             Err(error) if !is_refusal(error) => {}

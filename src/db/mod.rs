@@ -9,6 +9,7 @@ mod failure;
 mod health;
 mod pool;
 mod replica;
+mod sqlite;
 mod times;
 
 use async_trait::async_trait;
@@ -19,18 +20,19 @@ use sea_orm::{
 };
 
 pub use self::{
-    failure::{is_lost, is_passing, is_refusal},
+    failure::{is_lost, is_passing, is_refusal, is_storage},
     health::Health,
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},
 };
-use self::{pool::Pool, replica::Replica};
+use self::{pool::Pool, replica::Replica, sqlite::DatabaseFile};
 use crate::settings::DatabaseSettings;
 
 /// The databases by purpose.
 #[derive(Debug, Clone)]
 pub struct Databases {
     primary: Database,
+    probe: Database,
     replica: Option<Replica>,
 }
 
@@ -42,11 +44,20 @@ impl Databases {
     /// When the SQLite file cannot be opened.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         let primary = Database::connect(settings, Purpose::Requests).await?;
+        let probe = DatabaseSettings {
+            pool_size: 1,
+            ..settings.clone()
+        };
+        let probe = Database::connect(&probe, Purpose::Requests).await?;
         let replica = match settings.replica() {
-            Some(replica) => Some(Replica::connect(&replica, settings).await?),
+            Some(replica) => Some(Replica::connect(&replica, probe.clone()).await?),
             None => None,
         };
-        Ok(Self { primary, replica })
+        Ok(Self {
+            primary,
+            probe,
+            replica,
+        })
     }
 
     /// For what may be a moment old, [`MAX_LAG`] at most.
@@ -68,6 +79,11 @@ impl Databases {
     /// For changes, and for reading what has just been changed.
     pub fn write(&self) -> &Database {
         &self.primary
+    }
+
+    /// The primary on one connection of its own, for health checks: requests that wait for a connection do not delay them.
+    pub fn probe(&self) -> &Database {
+        &self.probe
     }
 
     /// How it goes with the copy, if there is one.
@@ -96,6 +112,8 @@ pub struct Database {
     /// On SQLite a pool of one, so that writers of this process wait in line instead of trying again and again.
     writer: Pool,
     health: Health,
+    /// On SQLite, when serving requests.
+    file: Option<DatabaseFile>,
 }
 
 impl Database {
@@ -108,9 +126,11 @@ impl Database {
         let health = Health::new(settings.backend, is_limited);
         let (reader, writer) = match (settings.backend, purpose) {
             (DbBackend::Sqlite, _) => {
-                let writer = Pool::fixed(connect::sqlite(settings, purpose, 1).await?);
+                let writer = connect::sqlite_writer(settings, purpose, &health).await?;
+                let writer = Pool::fixed(writer);
                 let reader = if purpose == Purpose::Requests {
-                    Pool::fixed(connect::sqlite(settings, purpose, settings.pool_size).await?)
+                    let connections = settings.pool_size;
+                    Pool::fixed(connect::sqlite_reader(settings, purpose, connections).await?)
                 } else {
                     writer.clone()
                 };
@@ -125,11 +145,16 @@ impl Database {
                 (pool.clone(), pool)
             }
         };
+        let file = settings
+            .sqlite_file()
+            .filter(|_| purpose == Purpose::Requests)
+            .and_then(DatabaseFile::opened);
         Ok(Self {
             backend: settings.backend,
             reader,
             writer,
             health,
+            file,
         })
     }
 
@@ -137,8 +162,10 @@ impl Database {
     /// half-way because somebody else wrote meanwhile.
     ///
     /// # Errors
-    /// When there is no connection to be had, or the database is locked by another process for too long.
+    /// When there is no connection to be had, the database is locked by another process for too long, or the file of an
+    /// SQLite database has been deleted or replaced.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
+        self.check_file()?;
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -168,6 +195,11 @@ impl Database {
             }
             result => result,
         }
+    }
+
+    /// Checks that the file of an SQLite database is still the one that was opened.
+    fn check_file(&self) -> Result<(), DbErr> {
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
     }
 
     /// How it goes with the connections.
@@ -237,6 +269,7 @@ impl ConnectionTrait for Database {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
+        self.check_file()?;
         self.once_more(|| {
             let statement = statement.clone();
             self.health
@@ -247,6 +280,7 @@ impl ConnectionTrait for Database {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
+        self.check_file()?;
         self.once_more(|| {
             let statement = statement.clone();
             self.health
@@ -273,7 +307,13 @@ impl Transaction {
             transaction,
             health,
         } = self;
-        health.watch(transaction.commit()).await
+        let committed = health.watch(transaction.commit()).await;
+        match committed {
+            Ok(()) => health.storage_recovered(),
+            // Whatever state a failed commit leaves a connection in, it is not used again.
+            Err(_) => health.discard_next_released(),
+        }
+        committed
     }
 
     /// For running migrations inside the transaction.

@@ -75,21 +75,15 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Connects when the first statement comes, and watches it from now on.
+    /// Connects when the first statement comes, and watches it from now on; `primary` is asked how far it is.
     ///
     /// # Errors
     /// When the settings name no database.
     pub(super) async fn connect(
         settings: &DatabaseSettings,
-        primary: &DatabaseSettings,
+        primary: Database,
     ) -> Result<Self, DbErr> {
         let database = Database::connect(settings, Purpose::Requests).await?;
-        // Of its own: visitors who wait for the primary must not keep the question from it.
-        let primary = DatabaseSettings {
-            pool_size: 1,
-            ..primary.clone()
-        };
-        let primary = Database::connect(&primary, Purpose::Requests).await?;
         let standing = Arc::new(watch::Sender::new(Standing::Unknown));
         let counters = ReplicaCounters::default();
         let watching = watch_over(

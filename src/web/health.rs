@@ -1,13 +1,20 @@
 //! What an orchestrator asks: is the process alive, and may it get visitors?
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use poem::{IntoResponse, Response, handler, http::StatusCode, web::Data};
+use sea_orm::DbErr;
+use tokio::sync::Mutex;
 
 use crate::{app::App, migrations};
 
 /// How long the database may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long an answer of the database serves other probes.
+const KEPT: Duration = Duration::from_millis(100);
 
 /// Whether a path is one of the probes.
 pub fn is_probe(path: &str) -> bool {
@@ -20,20 +27,57 @@ pub fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The database is reachable, has all migrations, and the server is not about to stop.
+/// What the last readiness check found: nothing, or a line that says what is wrong.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
+
+impl Readiness {
+    /// Why the server is not ready; asks the database unless another probe has just done so. However many probes come, the
+    /// database is asked by one at a time.
+    async fn check(&self, app: &App) -> Option<&'static str> {
+        let mut last = self.0.lock().await;
+        if let Some((checked, reason)) = *last
+            && checked.elapsed() < KEPT
+        {
+            return reason;
+        }
+        let reason = match tokio::time::timeout(TIMEOUT, check_database(app)).await {
+            Ok(Ok(reason)) => reason,
+            Ok(Err(_)) | Err(_) => Some("the database does not answer\n"),
+        };
+        *last = Some((Instant::now(), reason));
+        reason
+    }
+}
+
+async fn check_database(app: &App) -> Result<Option<&'static str>, DbErr> {
+    if !migrations::unapplied(app.db.probe()).await?.is_empty() {
+        return Ok(Some("migrations are missing: run `polls migrate`\n"));
+    }
+    let health = app.db.write().health();
+    if health.is_storage_failed() {
+        if migrations::try_write(app.db.probe()).await.is_err() {
+            return Ok(Some(
+                "the database cannot store anything: its disk is full, or it is read-only\n",
+            ));
+        }
+        health.storage_recovered();
+    }
+    Ok(None)
+}
+
+/// The database is reachable, has all migrations, stores what it is given, and the server is not about to stop.
 #[handler]
 pub async fn readyz(Data(app): Data<&Arc<App>>) -> Response {
-    let refuse = |reason: &'static str| {
-        reason
-            .with_status(StatusCode::SERVICE_UNAVAILABLE)
-            .into_response()
+    let reason = if app.is_draining() {
+        Some("the server is about to stop\n")
+    } else {
+        app.readiness.check(app).await
     };
-    if app.is_draining() {
-        return refuse("the server is about to stop\n");
-    }
-    match tokio::time::timeout(TIMEOUT, migrations::unapplied(app.db.write())).await {
-        Ok(Ok(unapplied)) if unapplied.is_empty() => "ok\n".into_response(),
-        Ok(Ok(_)) => refuse("migrations are missing: run `polls migrate`\n"),
-        Ok(Err(_)) | Err(_) => refuse("the database does not answer\n"),
+    match reason {
+        None => "ok\n".into_response(),
+        Some(reason) => reason
+            .with_status(StatusCode::SERVICE_UNAVAILABLE)
+            .into_response(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -11,7 +12,8 @@ use tempfile::TempDir;
 use super::postgres::{free_port, own_folder, programs};
 
 pub struct Cluster {
-    folder: TempDir,
+    data: PathBuf,
+    _folder: Option<TempDir>,
     user: &'static [&'static str],
     pub port: u16,
     server: Option<Child>,
@@ -22,18 +24,34 @@ impl Cluster {
     /// Makes one and starts it, with options as `max_connections=10`.
     pub fn new(options: &[&str]) -> Self {
         let (folder, user) = own_folder();
+        let data = folder.path().join("data");
+        Self::at(data, Some(folder), user, options)
+    }
+
+    /// Makes one whose files are in a folder that anybody may write to.
+    pub fn in_folder(folder: &Path, options: &[&str]) -> Self {
+        let (_, user) = own_folder();
+        Self::at(folder.join("data"), None, user, options)
+    }
+
+    fn at(
+        data: PathBuf,
+        folder: Option<TempDir>,
+        user: &'static [&'static str],
+        options: &[&str],
+    ) -> Self {
         let mut cluster = Self {
-            folder,
+            data,
+            _folder: folder,
             user,
             port: free_port(),
             server: None,
             options: options.iter().map(|option| (*option).to_owned()).collect(),
         };
-        let data = cluster.folder.path().join("data");
         let made = cluster
             .command("initdb")
             .arg("-D")
-            .arg(data)
+            .arg(&cluster.data)
             .args([
                 "-A",
                 "trust",
@@ -71,15 +89,10 @@ impl Cluster {
 
     /// Starts the server and waits until it takes connections.
     pub fn start(&mut self) {
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("postgres.log"))
-            .unwrap();
         let mut command = self.command("postgres");
         command
             .arg("-D")
-            .arg(self.folder.path().join("data"))
+            .arg(&self.data)
             .args(["-p", &self.port.to_string()])
             .args([
                 "-c",
@@ -92,7 +105,7 @@ impl Cluster {
         }
         let server = command
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(Stdio::null())
             .stdin(Stdio::null())
             .spawn();
         self.server = Some(server.unwrap());
@@ -106,6 +119,14 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("PostgreSQL did not start");
+    }
+
+    /// Starts the server again if it has ended by itself.
+    pub fn start_again_if_ended(&mut self) {
+        let server = self.server.as_mut().expect("it was started");
+        if server.try_wait().unwrap().is_some() {
+            self.start();
+        }
     }
 
     /// Ends the server: with `-INT` in order, with `-QUIT` as in a crash.

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod client;
 pub mod cluster;
 pub mod database;
+pub mod disk;
 pub mod forms;
 pub mod http;
 pub mod link;

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// A deployment on a database of its own, with the example polls.
-async fn site_on(url: &str) -> Site {
+pub async fn site_on(url: &str) -> Site {
     let site = Site::new(Backend::Sqlite)
         .await
         .with("DATABASE_URL", url)
@@ -43,7 +43,7 @@ fn is_served(server: &Server) -> bool {
 
 /// Asserts that a visitor is told to come back, on a page of ours.
 #[track_caller]
-fn assert_unavailable(answer: &str) {
+pub fn assert_unavailable(answer: &str) {
     assert_eq!(status(answer), 503, "{answer}");
     assert!(answer.contains("retry-after: 2\r\n"), "{answer}");
     assert!(
@@ -54,7 +54,7 @@ fn assert_unavailable(answer: &str) {
 }
 
 /// Votes once, on a connection of its own.
-fn vote_once(address: &str) -> String {
+pub fn vote_once(address: &str) -> String {
     let request = vote(address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     send(address, request.as_bytes())
 }

@@ -2,4 +2,5 @@
 //! others.
 
 mod faults;
+mod full_disk;
 mod rolling;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{AdminSite, PageMaps},
-    auth::{self, hashing::Hashing, login::LoginCounters, throttle::Counts},
+    auth::{self, hashing::Hashing, login::LoginCounters, throttle::Throttle},
     cache::Cache,
     db::Databases,
     metrics::RequestMetrics,
@@ -102,10 +102,11 @@ impl App {
     }
 
     /// Where failed logins are counted.
-    pub fn throttle(&self) -> Counts<'_> {
-        Counts {
+    pub fn throttle(&self) -> Throttle<'_> {
+        Throttle {
             cache: &self.cache,
             db: self.db.write(),
+            keys: &self.settings.security.keys,
         }
     }
 

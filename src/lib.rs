@@ -12,6 +12,7 @@ pub mod entities;
 pub mod error;
 pub mod metrics;
 pub mod migrations;
+pub mod network;
 pub mod polls_app;
 pub mod server;
 pub mod sessions;

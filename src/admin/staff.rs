@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::{
-    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result,
-    http::{HeaderValue, StatusCode, header},
+    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result, http::StatusCode,
 };
 
 use super::model::Model;
@@ -13,7 +12,7 @@ use crate::{
     app::App,
     auth::login::{self, User},
     error::{self, AppError},
-    web::{cookies, routing::redirect, visitor::session_of},
+    web::{cookies, headers::never_cache, routing::redirect, visitor::session_of},
 };
 
 /// The index of the admin.
@@ -69,14 +68,7 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         )
     };
     cookies::vary(&mut response);
-    let expires = app.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
-    let headers = response.headers_mut();
-    headers.insert(
-        header::EXPIRES,
-        HeaderValue::from_str(&expires).expect("a date is plain ASCII"),
-    );
-    let never = HeaderValue::from_static("max-age=0, no-cache, no-store, must-revalidate, private");
-    headers.insert(header::CACHE_CONTROL, never);
+    never_cache(&mut response, app.now());
     Ok(response)
 }
 

@@ -17,6 +17,14 @@ const SALT_LENGTH: usize = 22;
 const UNUSABLE_PREFIX: &str = "!";
 const UNUSABLE_LENGTH: usize = 40;
 
+/// The highest costs that a stored hash may have, several times those of Django's defaults: whoever can write a hash into the
+/// database must not be able to stop all logins with it.
+const MAX_ITERATIONS: u32 = 20_000_000;
+const MAX_MEMORY_KIB: u64 = 256 * 1024;
+const MAX_ARGON2_PASSES: u32 = 16;
+const MAX_LANES: u32 = 64;
+const MAX_BCRYPT_COST: u32 = 16;
+
 /// What came of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -137,6 +145,9 @@ fn argon2(password: &str, [variant, version, costs, salt, hash]: [&str; 5]) -> O
                 .and_then(|figure| figure.parse::<u32>().ok())
         });
     let (memory, time, lanes) = (figures.next()??, figures.next()??, figures.next()??);
+    if u64::from(memory) > MAX_MEMORY_KIB || time > MAX_ARGON2_PASSES || lanes > MAX_LANES {
+        return None;
+    }
     let mut computed = vec![0; STANDARD_NO_PAD.decode(hash).ok()?.len()];
     let params = argon2::Params::new(memory, time, lanes, Some(computed.len())).ok()?;
     argon2::Argon2::new(algorithm, argon2::Version::try_from(number).ok()?, params)
@@ -163,7 +174,8 @@ fn bcrypt_sha256(password: &str, version: &str, cost: &str, rest: &str) -> Optio
         _ => return None,
     };
     let digest = hex(&Sha256::digest(password));
-    let parts = bcrypt::hash_with_salt(digest, cost.parse().ok()?, bytes).ok()?;
+    let cost = cost.parse().ok().filter(|cost| *cost <= MAX_BCRYPT_COST)?;
+    let parts = bcrypt::hash_with_salt(digest, cost, bytes).ok()?;
     Some(format!(
         "bcrypt_sha256${}",
         parts.format_for_version(version)
@@ -176,7 +188,13 @@ fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
     if !work.is_power_of_two() {
         return None;
     }
-    let params = scrypt::Params::new(work.ilog2() as u8, r.parse().ok()?, p.parse().ok()?).ok()?;
+    let (block, lanes): (u32, u32) = (r.parse().ok()?, p.parse().ok()?);
+    // Memory is 128 bytes times work and block size (RFC 7914, 2).
+    let memory_kib = work.checked_mul(block.into())?.div_ceil(8);
+    if memory_kib > MAX_MEMORY_KIB || lanes > MAX_LANES {
+        return None;
+    }
+    let params = scrypt::Params::new(work.ilog2() as u8, block, lanes).ok()?;
     let mut hash = [0; 64];
     scrypt::scrypt(password.as_bytes(), salt.as_bytes(), &params, &mut hash).ok()?;
     Some(format!(
@@ -186,5 +204,7 @@ fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
 }
 
 fn rounds_of(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|rounds| *rounds > 0)
+    text.parse()
+        .ok()
+        .filter(|rounds| (1..=MAX_ITERATIONS).contains(rounds))
 }

@@ -1,20 +1,32 @@
-//! Hashing for requests: on threads of its own, and never on so many that the rest of the server waits for them.
+//! Hashing for requests: on threads of its own, never on so many that the rest of the server waits for them, and by turns
+//! among the clients that wait.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::hashers::{self, Verdict};
-use crate::error::{AppError, Result};
+use crate::{
+    error::{AppError, Result},
+    network::client_network,
+};
 
 /// How long a request waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes and compares hashes.
 #[derive(Debug)]
 pub struct Hashing {
-    /// Half of the cores; each hash occupies one for a good part of a second.
-    turns: Arc<Semaphore>,
+    /// Half of the cores; each hash occupies one for a good part of a second. First come, first served.
+    slots: Arc<Semaphore>,
+    /// One permit for each client network that waits: only its holder queues for a slot, so that networks take turns
+    /// however many requests each of them sends.
+    queues: Mutex<HashMap<Option<IpAddr>, Weak<Semaphore>>>,
     iterations: u32,
 }
 
@@ -23,52 +35,83 @@ impl Hashing {
     pub fn new(iterations: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            slots: Arc::new(Semaphore::new((cores / 2).max(1))),
+            queues: Mutex::default(),
             iterations,
         }
     }
 
-    /// Hashes a password with a fresh salt.
+    /// Hashes a password with a fresh salt, for a client at `address`.
     ///
     /// # Errors
-    /// When too many wait already.
-    pub async fn make_password(&self, password: String) -> Result<String> {
+    /// [`AppError::Busy`] when it was not its turn within 10 s.
+    pub async fn make_password(&self, password: String, address: Option<IpAddr>) -> Result<String> {
         let iterations = self.iterations;
-        self.run(move || hashers::make_password(&password, iterations))
+        self.run(address, move || {
+            hashers::make_password(&password, iterations)
+        })
+        .await
+    }
+
+    /// Compares a password with a stored value, for a client at `address`.
+    ///
+    /// # Errors
+    /// [`AppError::Busy`] when it was not its turn within 10 s.
+    pub async fn check_password(
+        &self,
+        password: String,
+        encoded: String,
+        address: Option<IpAddr>,
+    ) -> Result<Verdict> {
+        let iterations = self.iterations;
+        self.run(address, move || {
+            hashers::check_password(&password, &encoded, iterations)
+        })
+        .await
+    }
+
+    /// Takes the time of a comparison, for a user that does not exist.
+    ///
+    /// # Errors
+    /// [`AppError::Busy`] when it was not its turn within 10 s.
+    pub async fn even_out(&self, password: String, address: Option<IpAddr>) -> Result<()> {
+        let iterations = self.iterations;
+        self.run(address, move || hashers::even_out(&password, iterations))
             .await
     }
 
-    /// Compares a password with a stored value.
-    ///
-    /// # Errors
-    /// When too many wait already.
-    pub async fn check_password(&self, password: String, encoded: String) -> Result<Verdict> {
-        let iterations = self.iterations;
-        self.run(move || hashers::check_password(&password, &encoded, iterations))
-            .await
-    }
-
-    /// Takes the time of a comparison, for a user that there is not.
-    ///
-    /// # Errors
-    /// When too many wait already.
-    pub async fn even_out(&self, password: String) -> Result<()> {
-        let iterations = self.iterations;
-        self.run(move || hashers::even_out(&password, iterations))
-            .await
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let turn = tokio::time::timeout(PATIENCE, self.turns.clone().acquire_owned()).await;
-        let turn: OwnedSemaphorePermit = turn
-            .map_err(|_| AppError::Busy)?
-            .expect("the semaphore is never closed");
-        // The turn goes with the work: a visitor who leaves does not let another begin meanwhile.
+    async fn run<T: Send + 'static>(
+        &self,
+        address: Option<IpAddr>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let queue = self.queue(address.map(client_network));
+        let slot = tokio::time::timeout(WAIT_TIMEOUT, self.slot(&queue)).await;
+        let slot = slot.map_err(|_| AppError::Busy)?;
+        // The slot is held until the work is done: a client that disconnects does not let another begin meanwhile.
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(turn);
+            drop(slot);
             result
         });
         Ok(done.await.expect("hashing does not panic"))
+    }
+
+    async fn slot(&self, queue: &Semaphore) -> OwnedSemaphorePermit {
+        const OPEN: &str = "the semaphore is never closed";
+        let _first = queue.acquire().await.expect(OPEN);
+        self.slots.clone().acquire_owned().await.expect(OPEN)
+    }
+
+    /// The queue of a network. Those in which nobody waits are removed.
+    fn queue(&self, network: Option<IpAddr>) -> Arc<Semaphore> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get(&network).and_then(Weak::upgrade) {
+            return queue;
+        }
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(Semaphore::new(1));
+        queues.insert(network, Arc::downgrade(&queue));
+        queue
     }
 }

@@ -117,19 +117,19 @@ pub async fn log_in(
     password: &str,
     address: Option<IpAddr>,
 ) -> Result<Outcome> {
-    let (db, keys, now) = (app.db.write(), &app.settings.security.keys, app.now());
-    let counts = app.throttle();
-    let this = match counts.admit(keys, username, address, now).await? {
-        Admission::Admitted(this) => this,
+    let (db, now) = (app.db.write(), app.now());
+    let throttle = app.throttle();
+    let attempt = match throttle.admit_login(username, address, now).await? {
+        Admission::Admitted(attempt) => attempt,
         Admission::Refused(wait) => {
             app.logins.throttled.inc();
             return Ok(Outcome::Throttled(wait));
         }
     };
-    let (found, verdict) = match compare(app, username, password).await {
+    let (found, verdict) = match compare(app, username, password, address).await {
         Ok(compared) => compared,
         Err(error) => {
-            counts.withdraw(&this).await?;
+            throttle.withdraw(&attempt).await?;
             return Err(error);
         }
     };
@@ -139,7 +139,10 @@ pub async fn log_in(
         return Ok(Outcome::Refused);
     };
     let tx = if verdict == Verdict::Outdated {
-        let renewed = app.hashing.make_password(password.to_owned()).await?;
+        let renewed = app
+            .hashing
+            .make_password(password.to_owned(), address)
+            .await?;
         let tx = db.begin().await?;
         // Unless somebody has set another password since it was compared.
         if users::replace_password(&tx, user.id, &user.password, &renewed).await? {
@@ -151,9 +154,9 @@ pub async fn log_in(
     };
     let update = user::Entity::update_many().col_expr(user::Column::LastLogin, Expr::value(now));
     update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
-    counts.forgive(&tx, &this).await?;
+    throttle.forgive(&tx, &attempt, now).await?;
     tx.commit().await?;
-    if let Err(error) = counts.clean(now).await {
+    if let Err(error) = throttle.clean(now).await {
         tracing::warn!(%error, "old failures to log in could not be removed");
     }
 
@@ -177,16 +180,19 @@ async fn compare(
     app: &App,
     username: &str,
     password: &str,
+    address: Option<IpAddr>,
 ) -> Result<(Option<user::Model>, Verdict)> {
     let found = users::find(app.db.write(), username).await?;
     let password = password.to_owned();
     let verdict = match &found {
         Some(user) => {
             let encoded = user.password.clone();
-            app.hashing.check_password(password, encoded).await?
+            app.hashing
+                .check_password(password, encoded, address)
+                .await?
         }
         None => {
-            app.hashing.even_out(password).await?;
+            app.hashing.even_out(password, address).await?;
             Verdict::Wrong
         }
     };

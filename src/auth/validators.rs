@@ -11,7 +11,8 @@ use flate2::read::GzDecoder;
 
 use crate::entities::user;
 
-const MAX_USERNAME: usize = 150;
+/// In characters.
+pub const MAX_USERNAME: usize = 150;
 const MAX_EMAIL: usize = 254;
 const MIN_PASSWORD: usize = 8;
 /// In bytes; a longer one is not even hashed.
@@ -83,7 +84,8 @@ pub fn help_texts() -> Vec<&'static str> {
     ]
 }
 
-fn length_error(text: &str, limit: usize) -> Option<String> {
+/// What is wrong with a text that may have so many characters; nothing if it will do.
+pub fn length_error(text: &str, limit: usize) -> Option<String> {
     let length = text.chars().count();
     (length > limit)
         .then(|| format!("Ensure this value has at most {limit} characters (it has {length})."))

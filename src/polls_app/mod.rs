@@ -10,12 +10,12 @@ pub mod votes;
 
 use poem::Route;
 
-use crate::web::routing::{get, post};
+use crate::web::routing::{get, get_and_post};
 
 /// The pages below `/polls/`.
 pub fn routes() -> Route {
     let route = get(Route::new(), urls::INDEX, views::index);
     let route = get(route, urls::DETAIL, views::detail);
     let route = get(route, urls::RESULTS, views::results);
-    post(route, urls::VOTE, views::vote)
+    get_and_post(route, urls::VOTE, views::vote)
 }

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use minijinja::{context, value::Serde};
-use poem::{Request, Response, handler, http::StatusCode, web::Data};
+use poem::{
+    Request, Response, handler,
+    http::{Method, StatusCode},
+    web::Data,
+};
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
@@ -18,6 +22,7 @@ use crate::{
     web::{
         form::Form,
         format::{Moment, counted},
+        headers::never_cache,
         page::Page,
         recent,
         routing::redirect,
@@ -44,10 +49,10 @@ pub async fn index(page: Page, Data(app): Data<&Arc<App>>, request: &Request) ->
 #[handler]
 pub async fn detail(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
     let shown = Shown::find(app, &recent::reader(app, request), request).await?;
-    page.render(
-        "polls_app/detail.html",
-        context! { question => Serde(shown), error_message => "" },
-    )
+    let is_published = shown.is_published;
+    let context = context! { question => Serde(shown), error_message => "" };
+    let response = page.render("polls_app/detail.html", context)?;
+    Ok(preview_uncached(app, response, is_published))
 }
 
 /// A question with the votes its choices have. Who has just voted comes here.
@@ -58,13 +63,21 @@ pub async fn results(
     request: &Request,
 ) -> Result<Response> {
     let shown = Shown::find(app, &recent::reader(app, request), request).await?;
-    page.render(
-        "polls_app/results.html",
-        context! { question => Serde(shown) },
-    )
+    let is_published = shown.is_published;
+    let context = context! { question => Serde(shown) };
+    let response = page.render("polls_app/results.html", context)?;
+    Ok(preview_uncached(app, response, is_published))
 }
 
-/// Takes a vote and leads to the results.
+/// Keeps what only staff may see out of all caches.
+fn preview_uncached(app: &App, mut response: Response, is_published: bool) -> Response {
+    if !is_published {
+        never_cache(&mut response, app.now());
+    }
+    response
+}
+
+/// Takes a vote and leads to the results. Who reloads the page of a vote without a choice is led to the question.
 #[handler]
 pub async fn vote(
     page: Page,
@@ -73,6 +86,9 @@ pub async fn vote(
     form: Form,
 ) -> Result<Response> {
     let id = question_id(request)?;
+    if *request.method() != Method::POST {
+        return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
+    }
     let now = app.now();
     if queries::published(app.db.write(), id, now).await?.is_none() {
         return Err(AppError::NotFound);

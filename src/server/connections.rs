@@ -114,12 +114,11 @@ impl Connections {
 }
 
 impl Place {
-    /// Notes whose connection it is.
+    /// Notes whose connection it is: the client's network.
     ///
     /// # Errors
-    /// When the address has too many.
+    /// When it has too many.
     pub fn count_address(&self, address: IpAddr, most: usize) -> Result<(), Fault> {
-        let address = household(address);
         let mut open = self.connections.open();
         let count = open.by_address.entry(address).or_default();
         if *count >= most {
@@ -158,17 +157,6 @@ impl Drop for Place {
             if *count == 0 {
                 open.by_address.remove(&address);
             }
-        }
-    }
-}
-
-/// What is counted together: a customer of IPv6 has at least a network of 64 bits.
-fn household(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let bits = u128::from(address) >> 64 << 64;
-            IpAddr::V6(bits.into())
         }
     }
 }

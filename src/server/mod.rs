@@ -14,12 +14,7 @@ mod stream;
 pub mod tls;
 mod visit;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use poem::{Endpoint, Response, http::uri::Scheme};
@@ -38,17 +33,21 @@ use self::{
     tls::Tls,
     visit::{Visit, say_goodbye},
 };
-use crate::settings::{Live, ServerSettings};
+use crate::{
+    network::{client_network, is_trusted},
+    settings::{Live, ServerSettings},
+};
 
 /// When no connection can be accepted (no file descriptors are left, say), trying again at once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a visitor waits at the door while others make room: so often, for so long.
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
-/// Marks requests that came from a proxy by the way they came: on a Unix socket, which is open to this machine only, or
-/// behind a header of the PROXY protocol, which is taken from trusted proxies only.
+
+/// Marks the requests of a connection whose PROXY header announced no client (`UNKNOWN`, `LOCAL`): nothing is known of who
+/// sent them, and their forwarding headers do not count.
 #[derive(Debug, Clone, Copy)]
-pub struct Proxied;
+pub struct Unannounced;
 
 /// What was refused, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -216,20 +215,19 @@ impl Server {
     ) {
         let settings = self.settings.get();
         let mut peer = stream.peer();
-        let mut is_proxied = peer.is_none();
+        let mut is_unannounced = false;
         let opening = async {
             let mut waiting = BytesMut::new();
             if self.has_proxies && settings.proxy_protocol && self.is_trusted(peer) {
-                peer = proxy::read_header(&mut stream, &mut waiting)
-                    .await?
-                    .or(peer);
-                is_proxied = true;
+                let announced = proxy::read_header(&mut stream, &mut waiting).await?;
+                is_unannounced = announced.is_none();
+                peer = announced.or(peer);
             }
             if let Some(peer) = peer
                 && !self.is_trusted(Some(peer))
             {
                 place.count_address(
-                    peer.ip().to_canonical(),
+                    client_network(peer.ip()),
                     settings.max_connections_per_address,
                 )?;
             }
@@ -258,7 +256,7 @@ impl Server {
             place,
             site,
             peer,
-            is_proxied,
+            is_unannounced,
             local: stream.local(),
         };
         match &visit.server.tls {
@@ -286,12 +284,6 @@ impl Server {
     fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
         peer.is_none_or(|peer| is_trusted(peer.ip(), &self.trusted_proxies))
     }
-}
-
-/// Whether an address belongs to one of the networks.
-pub fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.contains(&address))
 }
 
 /// Lets this process open as many files as it may, for connections; gives how many connections that allows.

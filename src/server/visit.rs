@@ -20,7 +20,7 @@ use poem::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
-    Proxied, Server,
+    Server, Unannounced,
     connections::Place,
     fault::Fault,
     framing::Limits,
@@ -59,8 +59,8 @@ pub struct Visit<E> {
     pub place: Place,
     pub site: Arc<E>,
     pub peer: Option<SocketAddr>,
-    /// Whether a proxy stands between, by the way the connection came.
-    pub is_proxied: bool,
+    /// Whether a PROXY header announced no client.
+    pub is_unannounced: bool,
     /// Our end of it.
     pub local: Addr,
 }
@@ -238,7 +238,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let (site, draining) = (self.site.clone(), self.server.draining.clone());
         let local = self.local.clone();
         let peer = self.peer.map_or_else(unix_address, Addr::from);
-        let is_proxied = self.is_proxied;
+        let is_unannounced = self.is_unannounced;
         let limits = self.settings.clone();
         move |mut request, turn| {
             let version = request.version();
@@ -249,8 +249,8 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 let response = response.map(|body: SiteBody| Answer::new(body, turn));
                 return Box::pin(std::future::ready(response));
             }
-            if is_proxied {
-                request.extensions_mut().insert(Proxied);
+            if is_unannounced {
+                request.extensions_mut().insert(Unannounced);
             }
             let sides = (LocalAddr(local.clone()), RemoteAddr(peer.clone()));
             let request = Request::from((request, sides.0, sides.1, scheme.clone()));

@@ -181,8 +181,13 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
         .expect("hosts::validate comes first");
     let trusted = &app_of(request).settings.security.csrf_trusted_origins;
     let is_trusted = |origin: &str| trusted.iter().any(|trusted| is_covered(origin, trusted));
-    if let Some(origin) = request.headers().get(header::ORIGIN) {
-        let origin = String::from_utf8_lossy(origin.as_bytes()).into_owned();
+    let origins = request.headers().get_all(header::ORIGIN).iter();
+    let origins: Vec<_> = origins
+        .map(|origin| String::from_utf8_lossy(origin.as_bytes()))
+        .collect();
+    if !origins.is_empty() {
+        // Several are one value that names no origin, as WSGI servers join them.
+        let origin = origins.join(",");
         let is_own = origin.eq_ignore_ascii_case(&format!("{}://{}", own.scheme(), own.host));
         return if is_own || is_trusted(&origin) {
             Ok(())

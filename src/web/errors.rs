@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{app_of, debug, page::html_response, request_log::Asked, theme::Theme};
+use super::{app_of, cookies, debug, page::html_response, request_log::Asked, theme::Theme};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -90,6 +90,8 @@ fn page(app: &App, error: &AppError, theme: Theme) -> Response {
         }
     };
     response.set_status(status);
+    // The theme is in a cookie.
+    cookies::vary(&mut response);
     response
 }
 

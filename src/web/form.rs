@@ -75,16 +75,14 @@ impl Form {
     /// # Errors
     /// When the body is too large, breaks off, has too many fields, or is `multipart/form-data`, which no page sends.
     pub async fn read(request: &mut Request) -> Result<Self, AppError> {
-        if request
-            .content_type()
-            .is_some_and(|kind| kind.starts_with("multipart/"))
-        {
+        // Types are case-insensitive (RFC 9110, 8.3.1).
+        let media_type = request.content_type().unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim();
+        let media_type = media_type.to_ascii_lowercase();
+        if media_type.starts_with("multipart/") {
             return Err(AppError::UnsupportedMediaType);
         }
-        if !request
-            .content_type()
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
-        {
+        if media_type != "application/x-www-form-urlencoded" {
             return Ok(Self::default());
         }
         let app = app_of(request).clone();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -57,6 +58,21 @@ pub async fn secure<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respo
             .or_insert_with(|| value.clone());
     }
     Ok(response)
+}
+
+/// Keeps an answer out of all caches, as Django's `never_cache`.
+///
+/// # Panics
+/// When a year has more than four digits.
+pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
+    let expires = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::EXPIRES,
+        HeaderValue::from_str(&expires).expect("a date is plain ASCII"),
+    );
+    let never = HeaderValue::from_static("max-age=0, no-cache, no-store, must-revalidate, private");
+    headers.insert(header::CACHE_CONTROL, never);
 }
 
 /// Leads who comes over plain HTTP to HTTPS, if that is set. Probes have no name to be led to and are left alone.

@@ -10,7 +10,8 @@ use poem::{
 use super::{app_of, health};
 use crate::{
     error::AppError,
-    server::{Proxied, is_trusted},
+    network::{forwarded_client, is_trusted},
+    server::Unannounced,
     settings::SecuritySettings,
 };
 
@@ -78,7 +79,7 @@ fn asked_host<'a>(
     Ok(forwarded.map_or(host, str::trim))
 }
 
-/// The visitor's address. On a socket for both families, IPv4 comes in IPv6's clothes, which are taken off.
+/// The address at the other end of the connection, IPv4-mapped IPv6 addresses as IPv4; none on a Unix socket.
 pub fn peer_address(request: &Request) -> Option<IpAddr> {
     request
         .remote_addr()
@@ -86,39 +87,33 @@ pub fn peer_address(request: &Request) -> Option<IpAddr> {
         .map(|address| address.ip().to_canonical())
 }
 
-/// The visitor's address, or what proxies that we trust say it is: of those in `X-Forwarded-For`, the last that is not
-/// one of theirs.
+/// The client's address: the peer's, or what trusted proxies forward.
 pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
     let peer = peer_address(request);
-    let headers = request.headers().get_all("x-forwarded-for").iter();
-    let lists: Vec<_> = headers
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .collect();
-    let mut address = peer;
-    let mut is_proxy = is_from_proxy(request, security);
-    for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
-        // What stands before what is no address is anybody's guess.
-        let Some(hop) = hop.trim().parse::<IpAddr>().ok().filter(|_| is_proxy) else {
-            break;
-        };
-        address = Some(hop.to_canonical());
-        is_proxy = is_trusted(hop, &security.trusted_proxies);
+    if is_from_proxy(request, security) {
+        forwarded_client(peer, request.headers(), &security.trusted_proxies)
+    } else {
+        peer
     }
-    address
 }
 
-/// Whether a request was passed on by a proxy that we trust.
+/// Whether a request was passed on by a trusted proxy: its forwarding headers count. A Unix socket is open to this machine
+/// only.
 pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
     let is_trusted = |peer| is_trusted(peer, &security.trusted_proxies);
-    request.data::<Proxied>().is_some() || peer_address(request).is_some_and(is_trusted)
+    request.data::<Unannounced>().is_none() && peer_address(request).is_none_or(is_trusted)
 }
 
+/// The longest address that a redirect leads to, in bytes: a longer one comes from no page of ours.
+pub const MAX_ADDRESS: usize = 2048;
+
 /// Whether an address leads nowhere but to this site (Django's `url_has_allowed_host_and_scheme`): browsers read
-/// backslashes as slashes, skip control characters, and take `//` for the start of a host.
+/// backslashes as slashes, skip control characters, and take `//` for the start of a host. One of more than [`MAX_ADDRESS`]
+/// bytes does not.
 pub fn is_own_address(address: &str, own: &Origin) -> bool {
     let has_oddities = address.starts_with(char::is_whitespace)
         || address.chars().any(|c| c.is_control() || c == '\\');
-    if address.is_empty() || has_oddities {
+    if address.is_empty() || address.len() > MAX_ADDRESS || has_oddities {
         return false;
     }
     match address.strip_prefix('/') {

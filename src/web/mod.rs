@@ -7,7 +7,7 @@ mod debug;
 mod errors;
 pub mod form;
 pub mod format;
-mod headers;
+pub mod headers;
 pub mod health;
 pub mod hosts;
 pub mod messages;
@@ -33,9 +33,10 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
         .nest_no_strip("/polls/", polls_app::routes())
         .at("/", poem::endpoint::make_sync(home))
         .nest_no_strip("/admin/", admin::routes(auth::admin::routes(Route::new())));
-    let pages = routing::post(pages, "/theme/", theme::choose);
-    // Nothing before this needs to know who asks.
-    let pages = pages.around(visitor::remember).around(recent::mark);
+    // Nothing before this needs to know who asks. A theme is no change that has to be read from the primary.
+    let pages = routing::post(Route::new(), "/theme/", theme::choose)
+        .nest_no_strip("/", pages.around(recent::mark))
+        .around(visitor::remember);
     let site = Route::new()
         .at("/livez", routing::named("/livez", poem::get(health::livez)))
         .at(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use minijinja::{Value, context};
 use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
 
-use super::{app_of, csrf::Token, theme::Theme};
+use super::{app_of, cookies, csrf::Token, theme::Theme};
 use crate::{app::App, error};
 
 /// Renders templates with what all of them may need: the CSRF token, the theme.
@@ -43,6 +43,8 @@ impl Page {
         let context = context! { ..context, ..common };
         let html = self.app.templates.render(template, context)?;
         let mut response = html_response(html);
+        // The theme is in a cookie.
+        cookies::vary(&mut response);
         self.token
             .attach(&mut response, &self.app.settings.security.csrf_cookie);
         Ok(response)

@@ -1,7 +1,13 @@
 //! Passwords as `createsuperuser` and `changepassword` store them, with Django's own vectors.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use polls::auth::{
     hashers::{self, Verdict},
+    hashing::Hashing,
     users,
 };
 
@@ -68,6 +74,15 @@ fn what_is_no_hash_fits_no_password() {
         "bcrypt_sha256$$2b$99$abcdefghijklmnopqrstuuXjrjCz0Q7JKAudztu",
         "scrypt$3$salt$8$1$AAAA",
         "scrypt$99999999999999999999$salt$8$1$AAAA",
+        // Costs that would stop all logins, or the process.
+        "pbkdf2_sha256$4000000000$salt$AAAA",
+        "pbkdf2_sha1$4000000000$salt$AAAA",
+        "argon2$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
+        "argon2$argon2id$v=19$m=8,t=4294967295,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
+        "bcrypt_sha256$$2b$31$abcdefghijklmnopqrstuuXjrjCz0Q7JKAudztuabcdefghijklm",
+        "scrypt$1099511627776$salt$8$1$AAAA",
+        "scrypt$16384$salt$4294967295$1$AAAA",
+        "scrypt$2$salt$8$1000000$AAAA",
         "md5$salt$0cc175b9c0f1b6a831c399e269772661",
         "nosuch$1$2$3",
         "$$$$$$",
@@ -104,5 +119,38 @@ on_both_databases! {
         assert_eq!(hashers::pbkdf2_sha256("k3Lm-91xz", parts[2], 1_000_000), user.password);
         let second = users::find(&db, "second").await.unwrap().unwrap();
         assert!(second.password.starts_with('!') && second.password.len() == 41, "{}", second.password);
+    }
+}
+
+/// One network's many requests take turns with another's one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_all_the_hashes_of_another_network() {
+    let hashing = Arc::new(Hashing::new(5_000));
+    let finished = Arc::new(AtomicUsize::new(0));
+    let crowd: Vec<_> = (0..40)
+        .map(|number| {
+            let (hashing, finished) = (hashing.clone(), finished.clone());
+            let address = format!("2001:db8:0:{number:x}::1").parse().unwrap();
+            tokio::spawn(async move {
+                hashing
+                    .even_out("x".to_owned(), Some(address))
+                    .await
+                    .unwrap();
+                finished.fetch_add(1, Ordering::Relaxed);
+            })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    while finished.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let before = finished.load(Ordering::Relaxed);
+    let other = "203.0.113.1".parse().unwrap();
+    hashing.even_out("x".to_owned(), Some(other)).await.unwrap();
+    let meanwhile = finished.load(Ordering::Relaxed) - before;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert!(meanwhile <= 3 * cores, "{meanwhile}");
+    for one in crowd {
+        one.await.unwrap();
     }
 }

@@ -113,14 +113,36 @@ on_both_databases! {
     async fn methods_that_an_address_does_not_take_are_refused(app: TestApp) {
         let question = app.question("Known?", &["a"]).await;
         let visitor = app.visitor();
-        let reply = visitor.get(urls::vote(question.id)).await;
+        let reply = visitor.get("/theme/").await;
         assert_eq!((reply.assert_status(405).header("allow")), Some("POST, OPTIONS"));
+        // Who reloads the page of a vote that was refused.
+        visitor.get(urls::vote(question.id)).await.assert_redirect(302, &urls::detail(question.id));
         let page = visitor.get(urls::detail(question.id)).await;
         let token = page.csrf_token();
         let reply = visitor.post("/polls/", &[("csrfmiddlewaretoken", &token)], &[]).await;
         assert_eq!((reply.assert_status(405).header("allow")), Some("GET, HEAD, OPTIONS"));
         let reply = visitor.request(Method::OPTIONS, "/polls/", &[], "").await;
         assert_eq!((reply.assert_status(200).header("allow")), Some("GET, HEAD, OPTIONS"));
+    }
+
+    async fn pages_tell_caches_that_they_depend_on_the_theme(app: TestApp) {
+        let question = app.question("Dark?", &["a"]).await;
+        for path in ["/polls/".to_owned(), urls::detail(question.id), urls::results(question.id), "/nowhere".to_owned()] {
+            let reply = app.visitor().get_with(&path, &[("cookie", "theme=dark")]).await;
+            reply.assert_contains("data-bs-theme=\"dark\"");
+            let vary: Vec<_> = reply.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+            assert!(vary.contains(&"Cookie"), "{path}: {vary:?}");
+        }
+    }
+
+    async fn types_of_forms_are_read_in_any_letters(app: TestApp) {
+        let question = app.question("Loud?", &["a"]).await;
+        let visitor = app.visitor();
+        let token = visitor.get(urls::detail(question.id)).await.csrf_token();
+        let body = format!("csrfmiddlewaretoken={token}&choice={}", question.choices[0]);
+        for (kind, status) in [("APPLICATION/X-WWW-FORM-URLENCODED", 302), ("application/x-www-form-urlencodedx", 403), ("Multipart/Form-Data; boundary=x", 415)] {
+            visitor.request(Method::POST, &urls::vote(question.id), &[("content-type", kind)], &body).await.assert_status(status);
+        }
     }
 
     async fn texts_are_shown_as_they_are(app: TestApp) {

@@ -44,50 +44,81 @@ on_both_databases! {
                 try_from(&app.visitor(), "wrong", &[]).await.assert_status(200);
             }
             // Not even one is left to spare.
-            let keys = &app.app.settings.security.keys;
             let here = Some("127.0.0.1".parse().unwrap());
-            let refused = app.app.throttle().admit(keys, "admin", here, now()).await.unwrap();
+            let refused = app.app.throttle().admit_login("admin", here, now()).await.unwrap();
             assert!(matches!(refused, Admission::Refused(wait) if wait.num_minutes() >= 14));
             let later = now() + TimeDelta::minutes(16);
-            let Admission::Admitted(this) = app.app.throttle().admit(keys, "admin", here, later).await.unwrap() else { panic!() };
+            let Admission::Admitted(this) = app.app.throttle().admit_login("admin", here, later).await.unwrap() else { panic!() };
             let tx = app.app.db.write().begin().await.unwrap();
-            app.app.throttle().forgive(&tx, &this).await.unwrap();
+            app.app.throttle().forgive(&tx, &this, later).await.unwrap();
             tx.commit().await.unwrap();
         }
     }
 
     async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
-        let keys = &app.app.settings.security.keys;
         for _ in 0..20 {
-            let Admission::Admitted(this) = app.app.throttle().admit(keys, "admin", None, now()).await.unwrap() else { panic!() };
+            let Admission::Admitted(this) = app.app.throttle().admit_login("admin", None, now()).await.unwrap() else { panic!() };
             app.app.throttle().withdraw(&this).await.unwrap();
         }
         app.app.throttle().clean(now() + TimeDelta::minutes(16)).await.unwrap();
-        assert!(matches!(app.app.throttle().admit(keys, "admin", None, now()).await.unwrap(), Admission::Admitted(_)));
+        assert!(matches!(app.app.throttle().admit_login("admin", None, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
     async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
-        let keys = &app.app.settings.security.keys;
         let address = Some("198.51.100.1".parse().unwrap());
-        let tries = (0..20).map(|_| app.app.throttle().admit(keys, "admin", address, now()));
+        let tries = (0..20).map(|_| app.app.throttle().admit_login("admin", address, now()));
         let outcomes = futures_util::future::join_all(tries).await;
         let admitted = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Admission::Admitted(_)))).count();
         assert_eq!(admitted, 5);
     }
 
     async fn an_address_that_guesses_for_many_users_is_stopped(app: TestApp) {
-        let keys = &app.app.settings.security.keys;
         let mut admitted = 0;
         for number in 0..130 {
             // Of IPv6, one household has many addresses.
-            let address = Some(format!("2001:db8:1:2::{number:x}").parse().unwrap());
-            let outcome = app.app.throttle().admit(keys, &format!("user{number}"), address, now()).await.unwrap();
+            let address = Some(format!("2001:db8:1:2{number:02x}::{number:x}").parse().unwrap());
+            let outcome = app.app.throttle().admit_login(&format!("user{number}"), address, now()).await.unwrap();
             admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
         }
         assert_eq!(admitted, 100);
-        let elsewhere = Some("2001:db8:1:3::1".parse().unwrap());
-        assert!(matches!(app.app.throttle().admit(keys, "user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
+        let elsewhere = Some("2001:db8:1:300::1".parse().unwrap());
+        assert!(matches!(app.app.throttle().admit_login("user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
+    }
+
+    async fn a_user_is_guarded_from_many_addresses_and_not_locked_out(app: TestApp) {
+        app.add_user("admin", Kind::Superuser, &[]).await;
+        let known = [("x-forwarded-for", "198.51.100.7")];
+        try_from(&app.visitor(), PASSWORD, &known).await.assert_redirect(302, "/admin/");
+        let mut admitted = 0;
+        for number in 0..80 {
+            let address = Some(format!("203.0.113.{number}").parse().unwrap());
+            let outcome = app.app.throttle().admit_login("admin", address, now()).await.unwrap();
+            admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
+        }
+        assert_eq!(admitted, 50);
+        try_from(&app.visitor(), PASSWORD, &[("x-forwarded-for", "203.0.113.200")]).await.assert_status(429);
+        // The way in that the user has used before stays open, and has its own limit.
+        try_from(&app.visitor(), PASSWORD, &known).await.assert_redirect(302, "/admin/");
+        for _ in 0..5 {
+            try_from(&app.visitor(), "wrong", &known).await.assert_status(200);
+        }
+        try_from(&app.visitor(), PASSWORD, &known).await.assert_status(429);
+        // Other users are not concerned.
+        app.add_user("other", Kind::Superuser, &[]).await;
+        app.visitor().log_in("other", PASSWORD).await.assert_redirect(302, "/admin/");
+    }
+
+    async fn a_clock_that_is_set_back_makes_nobody_wait_longer(app: TestApp) {
+        for _ in 0..5 {
+            app.app.throttle().admit_login("admin", None, now()).await.unwrap();
+        }
+        let wait = async |time| match app.app.throttle().admit_login("admin", None, time).await.unwrap() {
+            Admission::Refused(wait) => wait.num_seconds(),
+            Admission::Admitted(_) => 0,
+        };
+        assert!((890..=900).contains(&wait(now() - TimeDelta::minutes(10)).await));
+        assert_eq!(wait(now() - TimeDelta::hours(2)).await, 0);
     }
 
     async fn forwarded_addresses_are_believed_of_trusted_proxies_only(app: TestApp) {

@@ -4,6 +4,7 @@
 mod m0001_login_failures;
 mod m0002_indexes;
 mod m0003_vote_receipts;
+mod m0004_login_networks;
 
 use crate::Migration;
 
@@ -12,4 +13,5 @@ pub const MIGRATIONS: &[Migration] = &[
     m0001_login_failures::MIGRATION,
     m0002_indexes::MIGRATION,
     m0003_vote_receipts::MIGRATION,
+    m0004_login_networks::MIGRATION,
 ];

@@ -15,13 +15,13 @@ use crate::{
     app::App,
     auth::{
         login::{Outcome, log_in},
-        validators::MAX_PASSWORD,
+        validators::{MAX_PASSWORD, MAX_USERNAME, length_error},
     },
     error::{AppError, Result},
     web::{
         csrf,
         form::{Form, REQUIRED},
-        hosts::{Origin, client_address, is_own_address},
+        hosts::{MAX_ADDRESS, Origin, client_address, is_own_address},
         page::Page,
         routing::redirect,
         visitor::{messages_of, session_of},
@@ -45,6 +45,7 @@ pub async fn login(
     let next = form
         .get("next")
         .or_else(|| query.get("next"))
+        .filter(|next| next.len() <= MAX_ADDRESS)
         .unwrap_or_default();
     if *request.method() != Method::POST {
         if is_staff {
@@ -58,7 +59,9 @@ pub async fn login(
     );
     let mut errors = Errors::default();
     if username.trim().is_empty() {
-        errors.username = REQUIRED;
+        errors.username = REQUIRED.to_owned();
+    } else if let Some(error) = length_error(username.trim(), MAX_USERNAME) {
+        errors.username = error;
     }
     if password.is_empty() {
         errors.password = REQUIRED;
@@ -110,7 +113,7 @@ pub async fn logout(page: Page, request: &Request) -> Result<Response> {
 #[derive(Default)]
 struct Errors {
     form: &'static str,
-    username: &'static str,
+    username: String,
     password: &'static str,
 }
 
@@ -134,9 +137,10 @@ fn show(
             title => if has_errors { "Error: Log in" } else { "Log in" },
             login_url => LOGIN,
             next,
-            username,
+            // However long it is, no more of it comes back than the field may hold.
+            username => username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,
-            username_error => errors.username,
+            username_error => &errors.username,
             password_error => errors.password,
             outsider,
             messages,

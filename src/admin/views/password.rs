@@ -1,6 +1,6 @@
 //! Changing one's own password.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use minijinja::context;
 use poem::{
@@ -15,13 +15,16 @@ use crate::{
     auth::{
         hashers::{self, Verdict},
         login::keep_session,
+        throttle::Admission,
         users,
         validators::{help_texts, new_password_errors},
     },
+    entities::user,
     error::{AppError, Result},
     web::{
         csrf,
         form::{Form, REQUIRED},
+        hosts::client_address,
         routing::redirect,
     },
 };
@@ -38,6 +41,7 @@ pub async fn change(
     if !hashers::is_usable(&user.password) {
         return Err(AppError::NotFound);
     }
+    let address = client_address(request, &app.settings.security);
     let mut errors: [Vec<String>; 3] = Default::default();
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
@@ -55,18 +59,14 @@ pub async fn change(
             errors[2] = new_password_errors(&new, &again, &user.into());
         }
         if errors[0].is_empty() {
-            let verdict = app
-                .hashing
-                .check_password(old, user.password.clone())
-                .await?;
-            if verdict == Verdict::Wrong {
+            if compare(app, user, old, address).await? == Verdict::Wrong {
                 errors[0].push(
                     "Your old password was entered incorrectly. Please enter it again.".to_owned(),
                 );
             }
         }
         if errors.iter().all(Vec::is_empty) {
-            let encoded = app.hashing.make_password(new).await?;
+            let encoded = app.hashing.make_password(new, address).await?;
             let tx = app.db.write().begin().await?;
             let was_replaced =
                 users::replace_password(&tx, user.id, &user.password, &encoded).await?;
@@ -90,6 +90,43 @@ pub async fn change(
         vec![Crumb::here("Password change")],
         context! { old_errors, new_errors, again_errors, has_errors, rules => help_texts() },
     )
+}
+
+/// Compares the old password, as often as the throttle lets a user try.
+async fn compare(
+    app: &App,
+    user: &user::Model,
+    password: String,
+    address: Option<IpAddr>,
+) -> Result<Verdict> {
+    let throttle = app.throttle();
+    let admission = throttle.admit_password_change(user.id, address, app.now());
+    let attempt = match admission.await? {
+        Admission::Admitted(attempt) => attempt,
+        Admission::Refused(wait) => {
+            app.logins.throttled.inc();
+            return Err(AppError::TooManyTries(wait.num_seconds().max(1)));
+        }
+    };
+    let compared = app
+        .hashing
+        .check_password(password, user.password.clone(), address);
+    match compared.await {
+        Ok(Verdict::Wrong) => {
+            app.logins.failed.inc();
+            Ok(Verdict::Wrong)
+        }
+        Ok(verdict) => {
+            let tx = app.db.write().begin().await?;
+            throttle.forgive(&tx, &attempt, app.now()).await?;
+            tx.commit().await?;
+            Ok(verdict)
+        }
+        Err(error) => {
+            throttle.withdraw(&attempt).await?;
+            Err(error)
+        }
+    }
 }
 
 /// It has been changed.

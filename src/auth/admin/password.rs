@@ -25,6 +25,7 @@ use crate::{
     web::{
         csrf,
         form::{Form, REQUIRED},
+        hosts::client_address,
         messages::Level,
         routing::redirect,
     },
@@ -72,7 +73,8 @@ pub async fn change_password(
             let encoded = if takes_away {
                 hashers::unusable_password()
             } else {
-                app.hashing.make_password(new).await?
+                let address = client_address(request, &app.settings.security);
+                app.hashing.make_password(new, address).await?
             };
             let tx = app.db.write().begin().await?;
             // Their rights may have grown while the hash was made.

@@ -207,7 +207,8 @@ impl Rules for UserRules {
             if !changes.errors.is_empty() {
                 return Ok(());
             }
-            app.hashing.make_password(new).await?
+            // All who add users queue together.
+            app.hashing.make_password(new, None).await?
         };
         changes
             .values

@@ -1,5 +1,9 @@
-//! Who tries too many passwords has to wait. The counts are in the cache or else in rows, so that all replicas share them;
-//! each try is counted before its hash is computed, so that tries at the same time cannot slip through together.
+//! Limits on failed password checks. The counts are in the cache or else in rows, so that all replicas share them; each
+//! attempt is counted before its hash is computed, so that attempts at the same time cannot slip through together.
+//!
+//! There are three counts of a login: for the user from the client's network, for the network whoever the user, and for the
+//! user from all networks. The last slows a distributed attack; so that nobody can lock a user out by it, it does not apply
+//! to networks from which the user has logged in before (table `polls_login_networks`).
 
 mod rows;
 mod shared;
@@ -12,118 +16,184 @@ use sea_orm::DbErr;
 use crate::{
     cache::Cache,
     db::{Database, Transaction},
+    network::client_network,
     signing::{Keys, hex},
 };
 
-/// How long failed tries are held against somebody, from the first of them.
+/// How long failed attempts count, from the first of them.
 pub const WINDOW: TimeDelta = TimeDelta::minutes(15);
-/// Failed tries for one user from one address.
-const PER_USER: i32 = 5;
-/// Failed tries from one address, whoever the user: many people may share an address.
-const PER_ADDRESS: i32 = 100;
+/// Failed attempts for one user from one network, or to change one user's password.
+const PER_USER_AND_NETWORK: i32 = 5;
+/// Failed attempts from one network, whoever the user: many people may share an address.
+const PER_NETWORK: i32 = 100;
+/// Failed attempts for one user from networks from which they have not logged in before.
+const PER_USER: i32 = 50;
+/// How long a network is known from which a user has logged in.
+const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
-/// A try that was let through, and is counted as failed until it is forgiven.
+/// A count of failed attempts.
+#[derive(Debug, Clone)]
+struct Counter {
+    /// A keyed hash of whose it is.
+    name: String,
+    limit: i32,
+}
+
+/// An attempt that was let through, and is counted as failed until it is forgiven.
 #[derive(Debug)]
-pub struct Try {
-    user: String,
-    address: String,
+pub struct Attempt {
+    /// The last is the narrowest. Always in the same order: attempts at once wait for each other and do not deadlock.
+    counters: Vec<Counter>,
+    /// The user's network, to be known after a login.
+    network: Option<String>,
     /// Whether the cache counts it, or rows do.
     is_in_cache: bool,
 }
 
-/// What became of the wish to try.
+/// Whether an attempt may be made.
 #[derive(Debug)]
 pub enum Admission {
-    /// Go on.
-    Admitted(Try),
-    /// Too many have failed; the time until the next is taken.
+    /// It has been counted and may be made.
+    Admitted(Attempt),
+    /// Too many have failed; the time until the next may be made, [`WINDOW`] at most.
     Refused(TimeDelta),
 }
 
-/// Where failed tries are counted.
+/// Where failed attempts are counted.
 #[derive(Debug, Clone, Copy)]
-pub struct Counts<'a> {
+pub struct Throttle<'a> {
     /// If there is one and it answers.
     pub cache: &'a Cache,
     /// Otherwise.
     pub db: &'a Database,
+    /// With which the names of the counts are made.
+    pub keys: &'a Keys,
 }
 
-impl Counts<'_> {
-    /// Counts a try, and says whether it may be made.
+impl Throttle<'_> {
+    /// Counts an attempt to log in, and says whether it may be made.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn admit(
+    pub async fn admit_login(
         self,
-        keys: &Keys,
         username: &str,
         address: Option<IpAddr>,
         now: DateTime<Utc>,
     ) -> Result<Admission, DbErr> {
         let network = network(address);
-        let mut this = Try {
-            user: name(keys, &format!("user {username} {network}")),
-            address: name(keys, &format!("address {network}")),
-            is_in_cache: true,
-        };
-        let wait = match shared::admit(self.cache, &this).await {
-            Some(wait) => wait,
-            None => {
-                this.is_in_cache = false;
-                rows::admit(self.db, &this, now).await?
-            }
+        let user_and_network = self.name(&format!("user {username} {network}"));
+        let is_known = rows::is_known(self.db, &user_and_network, now).await?;
+        let mut counters = vec![self.network_counter(&network)];
+        if !is_known {
+            counters.push(Counter {
+                name: self.name(&format!("user {username}")),
+                limit: PER_USER,
+            });
+        }
+        counters.push(Counter {
+            name: user_and_network.clone(),
+            limit: PER_USER_AND_NETWORK,
+        });
+        self.admit(counters, Some(user_and_network), now).await
+    }
+
+    /// Counts an attempt of a user who is logged in to name their password. From all networks together: whoever has got
+    /// hold of a session may use many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn admit_password_change(
+        self,
+        user_id: i32,
+        address: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<Admission, DbErr> {
+        let counters = vec![
+            self.network_counter(&network(address)),
+            Counter {
+                name: self.name(&format!("password change {user_id}")),
+                limit: PER_USER_AND_NETWORK,
+            },
+        ];
+        self.admit(counters, None, now).await
+    }
+
+    async fn admit(
+        self,
+        counters: Vec<Counter>,
+        network: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<Admission, DbErr> {
+        let (wait, is_in_cache) = match shared::admit(self.cache, &counters).await {
+            Some(wait) => (wait, true),
+            None => (rows::admit(self.db, &counters, now).await?, false),
         };
         Ok(if wait.is_zero() {
-            Admission::Admitted(this)
+            Admission::Admitted(Attempt {
+                counters,
+                network,
+                is_in_cache,
+            })
         } else {
-            Admission::Refused(wait)
+            Admission::Refused(wait.min(WINDOW))
         })
     }
 
-    /// Takes the count back after the right password, and those of this user before it.
+    /// Takes the count of an attempt back after the right password, and the narrowest of those before it; after a login the
+    /// network is known.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn forgive(self, tx: &Transaction, this: &Try) -> Result<(), DbErr> {
-        if this.is_in_cache {
-            shared::forgive(self.cache, this).await;
+    pub async fn forgive(
+        self,
+        tx: &Transaction,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbErr> {
+        if let Some(network) = &attempt.network {
+            rows::remember(tx, network, now).await?;
+        }
+        if attempt.is_in_cache {
+            shared::forgive(self.cache, &attempt.counters).await;
             return Ok(());
         }
-        rows::forgive(tx, this).await
+        rows::forgive(tx, &attempt.counters).await
     }
 
-    /// Takes back the count of a try whose password was not even looked at.
+    /// Takes back the count of an attempt whose password was not even compared.
     ///
     /// # Errors
     /// When the database refuses.
-    pub async fn withdraw(self, this: &Try) -> Result<(), DbErr> {
-        if this.is_in_cache {
-            shared::withdraw(self.cache, this).await;
+    pub async fn withdraw(self, attempt: &Attempt) -> Result<(), DbErr> {
+        if attempt.is_in_cache {
+            shared::withdraw(self.cache, &attempt.counters).await;
             return Ok(());
         }
-        rows::withdraw(self.db, this).await
+        rows::withdraw(self.db, &attempt.counters).await
     }
 
-    /// Removes what is no longer held against anybody; the cache does so by itself.
+    /// Removes the rows that no longer count; the cache does so by itself.
     ///
     /// # Errors
     /// When the database refuses.
     pub async fn clean(self, now: DateTime<Utc>) -> Result<(), DbErr> {
         rows::clean(self.db, now).await
     }
-}
 
-/// An address as far as it tells one household from another: of IPv6 the first half.
-fn network(address: Option<IpAddr>) -> String {
-    match address {
-        Some(IpAddr::V6(address)) => format!("{:x?}", &address.segments()[..4]),
-        Some(address) => address.to_string(),
-        None => String::new(),
+    fn network_counter(self, network: &str) -> Counter {
+        Counter {
+            name: self.name(&format!("address {network}")),
+            limit: PER_NETWORK,
+        }
+    }
+
+    /// A name from which nobody can read whose count it is.
+    fn name(self, text: &str) -> String {
+        hex(&self.keys.salted_hmac("polls.auth.throttle", text))
     }
 }
 
-/// A row's name, from which nobody can read who it is about.
-fn name(keys: &Keys, text: &str) -> String {
-    hex(&keys.salted_hmac("polls.auth.throttle", text))
+fn network(address: Option<IpAddr>) -> String {
+    address.map_or_else(String::new, |address| client_network(address).to_string())
 }

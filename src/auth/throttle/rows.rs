@@ -1,23 +1,22 @@
-//! The counts in the table `polls_login_failures`.
+//! The counts in the table `polls_login_failures`, and the known networks in `polls_login_networks`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-use super::{PER_ADDRESS, PER_USER, Try, WINDOW};
+use super::{Counter, KNOWN_FOR, WINDOW};
 use crate::db::{Database, Transaction};
 
-/// Counts a try, unless too many have failed: then the time to wait is more than zero.
+/// Counts an attempt, unless too many have failed: then the time to wait is more than zero.
 pub(super) async fn admit(
     db: &Database,
-    this: &Try,
+    counters: &[Counter],
     now: DateTime<Utc>,
 ) -> Result<TimeDelta, DbErr> {
     let tx = db.begin().await?;
-    // Always in this order: two tries at once wait for each other and do not lock each other out.
-    for (row, limit) in [(&this.address, PER_ADDRESS), (&this.user, PER_USER)] {
-        let (failures, since) = count(&tx, row, now).await?;
-        if failures > limit {
-            // The transaction ends here: a try that was not made is not counted.
+    for counter in counters {
+        let (failures, since) = count(&tx, &counter.name, now).await?;
+        if failures > counter.limit {
+            // The transaction is rolled back: an attempt that was not made is not counted.
             return Ok((since + WINDOW - now).max(TimeDelta::milliseconds(1)));
         }
     }
@@ -25,29 +24,61 @@ pub(super) async fn admit(
     Ok(TimeDelta::zero())
 }
 
-/// Takes the count back, and those of this user before it.
-pub(super) async fn forgive(tx: &Transaction, this: &Try) -> Result<(), DbErr> {
-    let sql = "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1";
-    run(tx, sql, vec![this.address.as_str().into()]).await?;
+/// Takes the count back, and all of the last counter.
+pub(super) async fn forgive(tx: &Transaction, counters: &[Counter]) -> Result<(), DbErr> {
+    let Some((last, others)) = counters.split_last() else {
+        return Ok(());
+    };
+    take_back(tx, others).await?;
     let sql = "DELETE FROM polls_login_failures WHERE name = $1";
-    run(tx, sql, vec![this.user.as_str().into()]).await
+    run(tx, sql, vec![last.name.as_str().into()]).await
 }
 
 /// Takes the count back.
-pub(super) async fn withdraw(db: &Database, this: &Try) -> Result<(), DbErr> {
+pub(super) async fn withdraw(db: &Database, counters: &[Counter]) -> Result<(), DbErr> {
     let tx = db.begin().await?;
-    let sql = "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1";
-    for row in [&this.address, &this.user] {
-        run(&tx, sql, vec![row.as_str().into()]).await?;
-    }
+    take_back(&tx, counters).await?;
     tx.commit().await
 }
 
-/// Removes what is no longer held against anybody.
+async fn take_back(tx: &Transaction, counters: &[Counter]) -> Result<(), DbErr> {
+    let sql = "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1";
+    for counter in counters {
+        run(tx, sql, vec![counter.name.as_str().into()]).await?;
+    }
+    Ok(())
+}
+
+/// Whether a user has logged in from a network before.
+pub(super) async fn is_known(
+    db: &Database,
+    network: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let sql = "SELECT 1 FROM polls_login_networks WHERE name = $1 AND seen > $2";
+    let values: [sea_orm::Value; 2] = [network.into(), (now - KNOWN_FOR).timestamp().into()];
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.query_one_raw(statement).await?.is_some())
+}
+
+/// Notes that a user has logged in from a network.
+pub(super) async fn remember(
+    tx: &Transaction,
+    network: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let sql = "INSERT INTO polls_login_networks (name, seen) VALUES ($1, $2) \
+               ON CONFLICT (name) DO UPDATE SET seen = excluded.seen";
+    run(tx, sql, vec![network.into(), now.timestamp().into()]).await
+}
+
+/// Removes the counts and networks that are too old to matter.
 pub(super) async fn clean(db: &Database, now: DateTime<Utc>) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let sql = "DELETE FROM polls_login_failures WHERE since <= $1";
     run(&tx, sql, vec![(now - WINDOW).timestamp().into()]).await?;
+    let sql = "DELETE FROM polls_login_networks WHERE seen <= $1";
+    run(&tx, sql, vec![(now - KNOWN_FOR).timestamp().into()]).await?;
     tx.commit().await
 }
 
@@ -56,13 +87,22 @@ async fn count(
     row: &str,
     now: DateTime<Utc>,
 ) -> Result<(i32, DateTime<Utc>), DbErr> {
+    // A count begins anew when its window is over, or lies in the future by more than clocks of replicas differ: this
+    // server's clock has been set back.
     let sql = "INSERT INTO polls_login_failures (name, failures, since) VALUES ($1, 1, $2) \
                ON CONFLICT (name) DO UPDATE SET \
-               failures = CASE WHEN polls_login_failures.since <= $3 THEN 1 ELSE polls_login_failures.failures + 1 END, \
-               since = CASE WHEN polls_login_failures.since <= $3 THEN $2 ELSE polls_login_failures.since END \
+               failures = CASE WHEN polls_login_failures.since BETWEEN $3 AND $4 \
+                          THEN polls_login_failures.failures + 1 ELSE 1 END, \
+               since = CASE WHEN polls_login_failures.since BETWEEN $3 AND $4 THEN polls_login_failures.since ELSE $2 END \
                RETURNING failures, since";
-    let over = (now - WINDOW).timestamp();
-    let values: [sea_orm::Value; 3] = [row.into(), now.timestamp().into(), over.into()];
+    let seconds = now.timestamp();
+    let window = WINDOW.num_seconds();
+    let values: [sea_orm::Value; 4] = [
+        row.into(),
+        seconds.into(),
+        (seconds - window + 1).into(),
+        (seconds + window).into(),
+    ];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     let counted = tx.query_one_raw(statement).await?;
     let counted = counted.ok_or_else(|| DbErr::Custom("RETURNING gave no row".to_owned()))?;

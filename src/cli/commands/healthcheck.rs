@@ -13,11 +13,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{
-    cli::Context,
-    server::{is_trusted, tls},
-    settings::Bind,
-};
+use crate::{cli::Context, network::is_trusted, server::tls, settings::Bind};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 

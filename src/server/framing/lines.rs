@@ -30,12 +30,17 @@ pub fn content(line: &[u8]) -> Result<&[u8], Fault> {
 pub fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
-    let is_sound = is_token(method) && target.is_some_and(|target| Uri::try_from(target).is_ok());
+    let is_sound = is_token(method) && target.is_some_and(is_target);
     match (is_sound, parts.next(), parts.next()) {
         (true, Some(b"HTTP/1.1"), None) => Ok(false),
         (true, Some(b"HTTP/1.0"), None) => Ok(true),
         _ => Err(Fault::Malformed("the request line is none")),
     }
+}
+
+/// Whether a text is the target of a request. A fragment is not part of one (RFC 9112, 3.2); the parser would cut it off.
+fn is_target(text: &[u8]) -> bool {
+    !text.contains(&b'#') && Uri::try_from(text).is_ok()
 }
 
 /// Name and value of a field. A line that goes on from the one before it (obs-fold) is none.

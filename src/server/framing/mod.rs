@@ -304,6 +304,7 @@ mod tests {
             "GET /  HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_owned(),
             "GET /\r\n\r\n".to_owned(),
+            "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "G(T / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             format!("{head}Content-Length : 5\r\n\r\nhello"),
             format!("{head}Content-Length: +5\r\n\r\nhello"),

@@ -222,7 +222,8 @@ async fn it_speaks_tls_and_http2_and_takes_a_new_certificate() {
 
 #[tokio::test]
 async fn http2_without_tls_is_for_proxies_that_know_of_it() {
-    let server = Site::migrated(Backend::Sqlite).await.serve();
+    let site = Site::migrated(Backend::Sqlite).await;
+    let server = site.serve();
     let stream = TcpStream::connect(&server.address).await.unwrap();
     let answer = get_http2(stream, &format!("http://{}/polls/", server.address)).await;
     assert_eq!(answer.status(), 200);
@@ -262,17 +263,37 @@ async fn the_proxy_protocol_tells_whose_connection_it_is() {
     }
     let site = site.with("SECURE_SSL_REDIRECT", "true");
     let server = site.serve();
-    // What the proxy says besides is believed for the visitors it speaks for.
-    let request = format!(
-        "PROXY TCP4 203.0.113.1 192.0.2.1 5000 443\r\nGET /polls/ HTTP/1.1\r\nHost: {}\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n\r\n",
-        server.address
+    // Forwarding headers count when the announced address is itself a proxy's, and not when a client could have sent them.
+    let forwarded = |header: &str| {
+        let request = format!(
+            "{header}GET /polls/ HTTP/1.1\r\nHost: {}\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 198.51.100.9\r\n\
+             Connection: close\r\n\r\n",
+            server.address
+        );
+        status(&send(&server.address, request.as_bytes()))
+    };
+    assert_eq!(
+        forwarded("PROXY TCP4 127.0.0.9 192.0.2.1 5000 443\r\n"),
+        200
     );
-    assert_eq!(status(&send(&server.address, request.as_bytes())), 200);
+    assert_eq!(
+        forwarded("PROXY TCP4 203.0.113.1 192.0.2.1 5000 443\r\n"),
+        301
+    );
+    assert_eq!(forwarded("PROXY UNKNOWN\r\n"), 301);
     assert_eq!(
         site.run(["healthcheck", &server.address]).success().stdout,
         "ok\n"
     );
-    drop(server);
+    let (log, _) = server.stop();
+    for (client, answer) in [
+        ("198.51.100.9", 200),
+        ("203.0.113.1", 301),
+        ("127.0.0.1", 301),
+    ] {
+        let line = format!("access: {client} \"GET /polls/ HTTP/1.1\" {answer}");
+        assert!(log.contains(&line), "{line} in {log}");
+    }
     // Others than proxies cannot claim anything.
     let site = site.with("TRUSTED_PROXIES", "10.0.0.1");
     let server = site.serve();

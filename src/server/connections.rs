@@ -48,10 +48,10 @@ pub struct Place {
 }
 
 impl Open {
-    /// Tells so many to go, of those that have no request the ones that have had none for the longest.
+    /// Tells so many to go, of those that wait for a request or the rest of one the ones that have waited for the longest.
     fn close_idle(&mut self, count: usize) {
         let waits_since = |entry: &Entry| match &entry.in_flight {
-            Some(in_flight) => in_flight.rests_since(),
+            Some(in_flight) => in_flight.waits_since(),
             None => Some(entry.came),
         };
         let mut idle: Vec<_> = self

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use poem::http::StatusCode;
+use poem::http::{StatusCode, header};
+
+/// After how many seconds to try again.
+const RETRY_AFTER: &str = "2";
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,10 @@ pub enum Fault {
     AddressBusy,
     /// There are too many connections.
     Full,
+    /// There are too many requests in flight.
+    Busy,
+    /// Too many frames of HTTP/2 that carry nothing.
+    TooManyFrames,
 }
 
 impl Fault {
@@ -37,6 +44,8 @@ impl Fault {
             Self::HeadTooSlow => "head_too_slow",
             Self::AddressBusy => "address_busy",
             Self::Full => "full",
+            Self::Busy => "busy",
+            Self::TooManyFrames => "too_many_frames",
         }
     }
 
@@ -67,15 +76,22 @@ impl Fault {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The site is full. Try again in a moment.\n",
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The site is very busy just now. Try again in a moment.\n",
+            ),
+            // On HTTP/2 the connection ends without an answer.
+            Self::TooManyFrames => (StatusCode::BAD_REQUEST, "There are too many frames.\n"),
         }
     }
 
     /// The whole answer, for a connection of HTTP/1 that has no other.
     pub fn answer(self) -> String {
         let (status, body) = self.words();
-        let retry = match self {
-            Self::AddressBusy | Self::Full => "Retry-After: 2\r\n",
-            _ => "",
+        let retry = if self.is_passing() {
+            format!("Retry-After: {RETRY_AFTER}\r\n")
+        } else {
+            String::new()
         };
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n{retry}\
@@ -84,13 +100,23 @@ impl Fault {
         )
     }
 
-    /// The answer to a request of HTTP/2.
+    /// The answer to a request that the HTTP library has read.
     pub fn response(self) -> poem::Response {
         let (status, body) = self.words();
-        poem::Response::builder()
+        let response = poem::Response::builder()
             .status(status)
-            .content_type("text/plain; charset=utf-8")
-            .body(body)
+            .content_type("text/plain; charset=utf-8");
+        if self.is_passing() {
+            response.header(header::RETRY_AFTER, RETRY_AFTER)
+        } else {
+            response
+        }
+        .body(body)
+    }
+
+    /// Whether it is no fault of the client, who may try again.
+    fn is_passing(self) -> bool {
+        matches!(self, Self::AddressBusy | Self::Full | Self::Busy)
     }
 }
 

@@ -18,6 +18,7 @@ use tokio_util::bytes::{Buf, BytesMut};
 use super::{
     fault::Fault,
     framing::{Found, Framing, Limits},
+    http2::Frames,
     in_flight::InFlight,
 };
 
@@ -27,8 +28,12 @@ const PIECE: usize = 4096;
 const MAX_WAITING: usize = 16 * 1024;
 /// How long an answer may find no way to the visitor.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is longer than the frames of HTTP/2 that acknowledge, in bytes: a part of an answer.
-const MAX_CONTROL: usize = 64;
+/// What a client of HTTP/2 has to take of responses within the time that it has, in bytes: about as much as other servers
+/// ask for (Kestrel's `MinResponseDataRate` is 240 bytes a second).
+const MIN_PROGRESS: usize = 16 * 1024;
+/// How long a request is answered after its client has closed its side of the connection: some close it when they have sent
+/// all, most when they have gone.
+const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
 /// What a connection begins with that speaks HTTP/2 without TLS (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
@@ -51,23 +56,41 @@ pub struct Guard<S> {
     waiting: BytesMut,
     /// How much of it may be passed on.
     sound: usize,
-    /// Of HTTP/1.1; HTTP/2 has frames of its own, which its parser checks.
-    framing: Option<Framing>,
+    protocol: Parser,
     in_flight: Arc<InFlight>,
     patience: Patience,
     /// When the visitor has been waited for long enough. Set while nothing is being answered.
     deadline: Option<Instant>,
-    /// When the visitor last took something; on HTTP/2.
-    last_write: Instant,
     is_closed: bool,
-    was_busy: bool,
     is_idle: bool,
     alarm: Pin<Box<Sleep>>,
     /// Runs while the visitor takes nothing of an answer.
     write_alarm: Option<Pin<Box<Sleep>>>,
+    /// Runs while a request is answered whose client has closed its side.
+    disconnect_alarm: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
     /// Whether the visitor waits for an answer that nobody else will give.
     may_answer: bool,
+}
+
+/// What follows the bytes that come.
+#[derive(Debug)]
+enum Parser {
+    Http1(Framing),
+    Http2(Http2),
+}
+
+/// What is known of an HTTP/2 connection.
+#[derive(Debug)]
+struct Http2 {
+    frames: Frames,
+    begun: Instant,
+    /// When the client last took enough of its responses, or had none to take.
+    last_progress: Instant,
+    /// Bytes written since then.
+    written: usize,
+    /// How many requests were in flight when it was last looked at.
+    in_flight: usize,
 }
 
 /// What a visitor speaks.
@@ -87,16 +110,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             stream,
             waiting: BytesMut::new(),
             sound: 0,
-            framing: Some(Framing::new(limits)),
+            protocol: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
             patience,
             deadline: Some(deadline),
-            last_write: Instant::now(),
             is_closed: false,
-            was_busy: false,
             is_idle: false,
             alarm: Box::pin(tokio::time::sleep_until(deadline)),
             write_alarm: None,
+            disconnect_alarm: None,
             fault: None,
             may_answer: false,
         }
@@ -124,8 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             let seen = self.waiting.len().min(HTTP2_PREFACE.len());
             if seen > 0 && self.waiting[..seen] == HTTP2_PREFACE[..seen] {
                 if seen == HTTP2_PREFACE.len() {
-                    self.speak_http2();
-                    return Poll::Ready(Ok(Some(Protocol::Http2)));
+                    let begun = self.begin_http2();
+                    return Poll::Ready(begun.map(|()| Some(Protocol::Http2)));
                 }
             } else if seen > 0 {
                 match self.examine() {
@@ -142,9 +164,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Checks nothing from here on but the time.
-    pub fn speak_http2(&mut self) {
-        self.framing = None;
+    fn begin_http2(&mut self) -> Result<(), Fault> {
+        let (mut frames, now) = (Frames::new(), Instant::now());
+        frames.read(&self.waiting)?;
+        self.protocol = Parser::Http2(Http2 {
+            frames,
+            begun: now,
+            last_progress: now,
+            written: 0,
+            in_flight: 0,
+        });
+        Ok(())
+    }
+
+    /// The head of the first request of HTTP/1, whose end has been seen.
+    pub fn first_head(&self) -> &[u8] {
+        &self.waiting[..self.sound]
     }
 
     /// Whether the visitor has said all.
@@ -165,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Finds out how much of what has come may be passed on; whether there is any.
     fn examine(&mut self) -> Result<bool, Fault> {
-        let Some(framing) = &mut self.framing else {
+        let Parser::Http1(framing) = &mut self.protocol else {
             self.sound = self.waiting.len();
             return Ok(self.sound > 0);
         };
@@ -210,29 +245,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let mut buffer = ReadBuf::new(&mut piece);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
             Poll::Ready(()) => {
-                self.waiting.extend_from_slice(buffer.filled());
-                self.is_closed |= buffer.filled().is_empty();
-                Poll::Ready(Ok(buffer.filled().len()))
+                let piece = buffer.filled();
+                if let Parser::Http2(http2) = &mut self.protocol
+                    && let Err(fault) = http2.frames.read(piece)
+                {
+                    return Poll::Ready(Err(self.give_up(fault)));
+                }
+                self.waiting.extend_from_slice(piece);
+                self.is_closed |= piece.is_empty();
+                Poll::Ready(Ok(piece.len()))
             }
             Poll::Pending => self.poll_deadline(context),
         }
     }
 
-    fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if self.framing.is_none() {
-            // On HTTP/2 requests come and go without the guard.
-            let is_busy = self.in_flight.count() > 0;
-            let patience = if is_busy {
+    /// Notes why the connection ends.
+    fn give_up(&mut self, fault: Fault) -> io::Error {
+        self.fault = Some(fault);
+        self.in_flight.set_fault(fault);
+        io::ErrorKind::InvalidData.into()
+    }
+
+    /// When an HTTP/2 connection has been waited for long enough. Its requests come and go without the guard.
+    fn http2_deadline(&mut self) -> Option<Instant> {
+        let Parser::Http2(http2) = &mut self.protocol else {
+            return None;
+        };
+        let in_flight = self.in_flight.count();
+        // A response has been taken, or there is one to take again.
+        if in_flight < http2.in_flight || http2.in_flight == 0 && in_flight > 0 {
+            http2.last_progress = Instant::now();
+            http2.written = 0;
+        }
+        http2.in_flight = in_flight;
+        // Responses can wait for a client that never says that there is room for them.
+        let progress = http2.last_progress
+            + if in_flight > 0 {
                 self.patience.answer + WRITE_TIMEOUT
             } else {
                 self.patience.idle
             };
-            if is_busy != self.was_busy {
-                self.was_busy = is_busy;
-                self.last_write = Instant::now();
-            }
-            // Answers can wait for a visitor who never says that there is room for them.
-            self.deadline = Some(self.last_write + patience);
+        let unfinished = http2.frames.unfinished_since();
+        let first_request = (self.in_flight.total() == 0).then_some(http2.begun);
+        let head = unfinished.into_iter().chain(first_request).min();
+        let head = head.map(|since| since + self.patience.head);
+        Some(head.map_or(progress, |head| head.min(progress)))
+    }
+
+    fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if let Some(deadline) = self.http2_deadline() {
+            self.deadline = Some(deadline);
         } else if self.write_alarm.is_some() {
             return Poll::Pending;
         }
@@ -243,12 +305,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             self.alarm.as_mut().reset(deadline);
         }
         ready!(self.alarm.as_mut().poll(context));
-        // Who has begun a request is told; a connection that only rests is closed without a word, as browsers expect.
-        if !self.waiting.is_empty() && self.framing.is_some() {
-            self.fault = Some(Fault::HeadTooSlow);
-            self.may_answer = true;
+        match &self.protocol {
+            // Who has begun a request is told; a connection that only rests is closed without a word, as browsers expect.
+            Parser::Http1(_) if !self.waiting.is_empty() => {
+                self.fault = Some(Fault::HeadTooSlow);
+                self.may_answer = true;
+            }
+            Parser::Http2(http2) => {
+                if http2.frames.unfinished_since().is_some() {
+                    self.in_flight.set_fault(Fault::HeadTooSlow);
+                }
+            }
+            Parser::Http1(_) => {}
         }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits until the requests of a client that has closed its side are answered, but not for long.
+    fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.in_flight.count() == 0 {
+            return Poll::Ready(());
+        }
+        let alarm = self
+            .disconnect_alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(DISCONNECT_GRACE)));
+        alarm.as_mut().poll(context)
     }
 }
 
@@ -274,12 +355,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 Ok(false) => {}
                 Err(fault) => {
                     this.fault = Some(fault);
-                    this.may_answer = this.framing.as_ref().is_some_and(Framing::is_in_head);
+                    this.may_answer = match &this.protocol {
+                        Parser::Http1(framing) => framing.is_in_head(),
+                        Parser::Http2(_) => false,
+                    };
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
             }
-            // While a request is answered, only to notice that the visitor has gone.
+            // While a request is answered, only to notice that the client has gone.
             if ready!(this.poll_fill(context))? == 0 {
+                if matches!(&this.protocol, Parser::Http1(framing) if framing.is_at_end()) {
+                    ready!(this.poll_disconnect(context));
+                }
                 return Poll::Ready(Ok(()));
             }
         }
@@ -287,11 +374,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Notes that a visitor of HTTP/2 has taken a part of an answer.
+    /// Notes what a client of HTTP/2 has taken of its responses.
     fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
-        let is_answer = matches!(written, Poll::Ready(Ok(count)) if *count > MAX_CONTROL);
-        if self.framing.is_none() && is_answer {
-            self.last_write = Instant::now();
+        if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
+            http2.written += count;
+            if http2.written >= MIN_PROGRESS {
+                http2.written = 0;
+                http2.last_progress = Instant::now();
+            }
         }
     }
 

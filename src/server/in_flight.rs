@@ -1,18 +1,18 @@
 //! The requests of one connection that are being answered.
 
 use std::{
-    pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
-use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::time::Instant;
+
+use super::fault::Fault;
 
 /// How many requests of a connection are being answered. The connection's two ends share it.
 #[derive(Debug)]
@@ -24,6 +24,12 @@ pub struct InFlight {
     begun: Instant,
     /// When the last of them ended, in milliseconds since the beginning.
     rests_since: AtomicU64,
+    /// How many of them wait for the rest of their bodies.
+    receiving: AtomicUsize,
+    /// When the first of these began to, in milliseconds since the beginning.
+    receiving_since: AtomicU64,
+    /// What made the connection end, on HTTP/2.
+    fault: OnceLock<Fault>,
 }
 
 impl Default for InFlight {
@@ -34,6 +40,9 @@ impl Default for InFlight {
             reader: AtomicWaker::new(),
             begun: Instant::now(),
             rests_since: AtomicU64::new(0),
+            receiving: AtomicUsize::new(0),
+            receiving_since: AtomicU64::new(0),
+            fault: OnceLock::new(),
         }
     }
 }
@@ -65,6 +74,55 @@ impl InFlight {
         let since = Duration::from_millis(self.rests_since.load(Ordering::Relaxed));
         (self.count() == 0).then(|| self.begun + since)
     }
+
+    /// Whether there are requests, and all of them wait for the rest of their bodies.
+    pub fn is_receiving(&self) -> bool {
+        let receiving = self.receiving.load(Ordering::Acquire);
+        receiving > 0 && receiving >= self.count()
+    }
+
+    /// Since when the connection waits for its client: for a request, or for the rest of bodies.
+    pub fn waits_since(&self) -> Option<Instant> {
+        let receiving_since = || {
+            let since = Duration::from_millis(self.receiving_since.load(Ordering::Relaxed));
+            self.is_receiving().then(|| self.begun + since)
+        };
+        self.rests_since().or_else(receiving_since)
+    }
+
+    /// Notes that a request waits for its body until what is returned is dropped.
+    pub fn begin_receiving(self: &Arc<Self>) -> Receiving {
+        if self.receiving.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.receiving_since
+                .store(self.elapsed_millis(), Ordering::Relaxed);
+        }
+        Receiving(self.clone())
+    }
+
+    /// Notes what makes the connection end.
+    pub fn set_fault(&self, fault: Fault) {
+        // The first is the cause.
+        let _ = self.fault.set(fault);
+    }
+
+    /// What made the connection end.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.get().copied()
+    }
+
+    fn elapsed_millis(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A request that waits for the rest of its body.
+#[derive(Debug)]
+pub struct Receiving(Arc<InFlight>);
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.receiving.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// One of the requests that are being answered. Ends with the answer's last byte.
@@ -88,43 +146,10 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.rests_since.store(now, Ordering::Relaxed);
+        self.0
+            .rests_since
+            .store(self.0.elapsed_millis(), Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
         self.0.reader.wake();
-    }
-}
-
-/// An answer's body that holds its turn.
-#[derive(Debug)]
-pub struct Answer<B> {
-    body: B,
-    _turn: Turn,
-}
-
-impl<B> Answer<B> {
-    /// The body and its turn.
-    pub fn new(body: B, turn: Turn) -> Self {
-        Self { body, _turn: turn }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for Answer<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -3,10 +3,13 @@
 //! Poem's endpoint is served from this loop and not by poem's own server, which has no time limit for request headers,
 //! no limit on connections, and spins when it runs out of file descriptors.
 
+mod admission;
+mod body;
 mod connections;
 pub mod fault;
 pub mod framing;
 mod guard;
+mod http2;
 mod in_flight;
 pub mod listen;
 pub mod proxy;
@@ -14,27 +17,30 @@ mod stream;
 pub mod tls;
 mod visit;
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
-use poem::{Endpoint, Response, http::uri::Scheme};
+use poem::{
+    Endpoint, Response,
+    http::{HeaderMap, uri::Scheme},
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
-use tokio::io::AsyncWrite as _;
 use tokio_util::{bytes::BytesMut, sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    admission::{Admission, Admitted, Queue},
     connections::{Connections, Place},
     fault::Fault,
     listen::Listener,
     stream::Stream,
     tls::Tls,
-    visit::{Visit, say_goodbye},
+    visit::{Sender, Visit, say_goodbye, write_at_once},
 };
 use crate::{
-    network::{client_network, is_trusted},
+    network::{client_network, forwarded_client, is_trusted},
     settings::{Live, ServerSettings},
 };
 
@@ -66,20 +72,28 @@ pub struct Server {
     draining: CancellationToken,
     stopping: CancellationToken,
     connections: Connections,
+    admission: Admission,
+    /// Paths of health checks, which are answered however many requests there are.
+    probes: &'static [&'static str],
     tasks: TaskTracker,
     /// How many connections and requests were refused before there was anything to answer.
     pub refused: Family<RefusedLabels, Counter>,
 }
 
 impl Server {
-    /// A server whose settings may change while it runs. `draining` says when it begins to end.
+    /// A server whose settings may change while it runs. `probes` are the paths of health checks; `draining` says when it
+    /// begins to end.
     pub fn new(
         settings: Live<ServerSettings>,
         trusted_proxies: Vec<IpNet>,
         tls: Option<Tls>,
+        probes: &'static [&'static str],
         draining: CancellationToken,
     ) -> Self {
+        let admission = Admission::new(settings.get().max_requests_in_flight);
         Self {
+            admission,
+            probes,
             settings,
             trusted_proxies,
             tls,
@@ -99,7 +113,7 @@ impl Server {
         let (settings, proxies) = (self.settings.clone(), self.trusted_proxies.clone());
         Self {
             has_proxies: false,
-            ..Self::new(settings, proxies, None, CancellationToken::new())
+            ..Self::new(settings, proxies, None, &[], CancellationToken::new())
         }
     }
 
@@ -185,10 +199,12 @@ impl Server {
                     .spawn(async move { server.connection(stream, place, site).await });
             }
             Err(fault) => {
-                // Not even a task can be spared: what fits into the socket's own buffer is said.
+                // Not even a task can be spared.
                 self.note(fault, stream.peer());
-                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                let _ = Pin::new(&mut stream).poll_write(&mut context, fault.answer().as_bytes());
+                // A client of TLS could not read it.
+                if self.tls.is_none() {
+                    write_at_once(&mut stream, fault);
+                }
             }
         }
     }
@@ -255,8 +271,11 @@ impl Server {
             settings,
             place,
             site,
-            peer,
-            is_unannounced,
+            from: Sender {
+                peer,
+                is_unannounced,
+                queue: Queue::default(),
+            },
             local: stream.local(),
         };
         match &visit.server.tls {
@@ -272,12 +291,35 @@ impl Server {
                         Box::pin(visit.serve(stream, Scheme::HTTPS)).await;
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(peer = ?visit.peer, %error, "TLS could not begin");
+                        tracing::debug!(peer = ?visit.from.peer, %error, "TLS could not begin");
                     }
-                    Err(_) => visit.server.note(Fault::HeadTooSlow, visit.peer),
+                    Err(_) => visit.server.note(Fault::HeadTooSlow, visit.from.peer),
                 }
             }
         }
+    }
+
+    /// Counts a request in, given its path and fields, and how many the connection has, this one included.
+    fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        from: &Sender,
+        of_connection: usize,
+    ) -> Result<Admitted, Fault> {
+        if self.probes.contains(&path) {
+            return self.admission.enter_probe();
+        }
+        let address = from.peer.map(|peer| peer.ip().to_canonical());
+        let client = if self.is_trusted(from.peer) && !from.is_unannounced {
+            forwarded_client(address, headers, &self.trusted_proxies)
+        } else {
+            address
+        };
+        // A proxy that does not say for whom it asks does so for many.
+        let client = client.filter(|client| !is_trusted(*client, &self.trusted_proxies));
+        let network = client.map(client_network);
+        self.admission.enter(network, of_connection, &from.queue)
     }
 
     /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.

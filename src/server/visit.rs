@@ -1,19 +1,25 @@
 //! One visitor's connection: the site's answers to its requests, over HTTP/1 or HTTP/2, until it ends.
 
 use std::{
-    convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Waker},
+    time::Duration,
 };
 
 use futures_util::FutureExt as _;
 use http_body_util::combinators::BoxBody;
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Body as _, Bytes, Incoming},
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::{
-    Addr, Endpoint, Request, Response,
+    Addr, Body, Endpoint, Request, Response,
     http::{HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
@@ -21,11 +27,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{
     Server, Unannounced,
+    admission::{Admitted, Queue, Slot},
+    body::{RequestBody, ResponseBody, SharedSlot},
     connections::Place,
     fault::Fault,
-    framing::Limits,
+    framing::{self, Limits},
     guard::{Guard, Patience, Protocol},
-    in_flight::{Answer, Turn},
+    in_flight::{InFlight, Turn},
     stream::unix_address,
 };
 use crate::settings::{MAX_HEAD, ServerSettings};
@@ -40,8 +48,10 @@ const MAX_RESET_STREAMS: usize = 20;
 const MAX_HTTP2_HEAD: u32 = 32 * 1024;
 /// After so long without a request a connection rests.
 const REST: Duration = Duration::from_secs(1);
-/// When the server stops, for the first request of who has just connected.
-const LAST_CALL: Duration = Duration::from_secs(1);
+/// When the server stops, how long it waits for the first request of a client that has just connected, ...
+const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
+/// ... and for one that a client has sent on a connection that rested, before it could know.
+const STOP_GRACE: Duration = Duration::from_millis(500);
 /// How long, and for how many bytes, a visitor is heard who has been refused: closing at once could take the answer back.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
@@ -50,7 +60,18 @@ const LINGER_BYTES: u64 = 256 * 1024;
 type SiteBody = BoxBody<Bytes, std::io::Error>;
 
 /// An answer that is being made.
-type Answering = Pin<Box<dyn Future<Output = hyper::Response<Answer<SiteBody>>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
+
+/// Who sends the requests of a connection.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The address at the other end, or the one that a PROXY header announces; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Whether a PROXY header announced none.
+    pub is_unannounced: bool,
+    /// Those of its requests that wait for a slot.
+    pub queue: Queue,
+}
 
 /// One visitor's connection.
 pub struct Visit<E> {
@@ -58,9 +79,7 @@ pub struct Visit<E> {
     pub settings: Arc<ServerSettings>,
     pub place: Place,
     pub site: Arc<E>,
-    pub peer: Option<SocketAddr>,
-    /// Whether a PROXY header announced no client.
-    pub is_unannounced: bool,
+    pub from: Sender,
     /// Our end of it.
     pub local: Addr,
 }
@@ -84,7 +103,6 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         };
         let mut guard = Guard::new(stream, limits, patience);
         self.place.watch(guard.in_flight());
-        // A visitor who has been served before may leave without a word, and be left.
         let mut has_been_served = false;
         loop {
             let first = tokio::select! {
@@ -92,15 +110,23 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 first = guard.first_request() => first,
                 () = self.place.closing().cancelled() => return,
                 () = self.server.stopping.cancelled() => {
-                    let last_call = if has_been_served { Duration::ZERO } else { LAST_CALL };
-                    tokio::time::timeout(last_call, guard.first_request()).await.unwrap_or(Ok(None))
+                    let grace = if has_been_served { STOP_GRACE } else { STOP_GRACE_NEW };
+                    tokio::time::timeout(grace, guard.first_request()).await.unwrap_or(Ok(None))
                 }
             };
             match first {
                 Ok(None) => return,
                 Ok(Some(Protocol::Http1)) => {
+                    // Before there is a parser, whose buffers are larger than all else that a connection needs.
+                    let first = match self.admit_first(guard.first_head()).await {
+                        Ok(first) => first,
+                        Err(fault) => {
+                            self.server.note(fault, self.from.peer);
+                            return say_goodbye(guard.stream(), Some(fault)).await;
+                        }
+                    };
                     // Boxed, here and below: those who rest or are silent do not need the room.
-                    let rested = Box::pin(self.serve_http1(guard, scheme.clone())).await;
+                    let rested = Box::pin(self.serve_http1(guard, scheme.clone(), first)).await;
                     let Some(rested) = rested else {
                         return;
                     };
@@ -111,36 +137,49 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     return Box::pin(self.serve_http2(guard, scheme)).await;
                 }
                 Err(fault) => {
-                    self.server.note(fault, self.peer);
+                    self.server.note(fault, self.from.peer);
                     return say_goodbye(guard.stream(), Some(fault)).await;
                 }
             }
         }
     }
 
+    /// Counts the first request of a connection of HTTP/1 in, and waits for a slot.
+    async fn admit_first(&self, head: &[u8]) -> Result<(Admitted, Slot), Fault> {
+        let (path, headers) = framing::path_and_forwarded(head);
+        let admitted = self.server.admit(&path, &headers, &self.from, 1)?;
+        let slot = admitted.slot().await?;
+        Ok((admitted, slot))
+    }
+
     /// Answers requests until the connection ends. When it only rests, the stream is given back: the parser's buffers are
-    /// larger than all else that a connection needs.
+    /// larger than all else that a connection needs. The first request has been admitted already.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         guard: Guard<S>,
         scheme: Scheme,
+        first: (Admitted, Slot),
     ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
         let turns = in_flight.clone();
-        let answer = self.answers(scheme);
+        let answer = self.answers(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Who has said all they want to say may still listen.
-            .half_close(true)
             // The guard sees to it, and knows a visitor who rests from one who is slow.
             .header_read_timeout(None)
             .max_headers(self.settings.limit_request_fields)
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(guard), service);
-        let mut ended = std::pin::pin!(self.told_to_end());
+        let mut ended = std::pin::pin!(async {
+            self.told_to_end().await;
+            // Requests that are on their way are told that they are the last.
+            if !self.place.closing().is_cancelled() {
+                tokio::time::sleep(STOP_GRACE).await;
+            }
+        });
         let (mut is_ending, mut rested_after) = (false, None);
         let result = loop {
             tokio::select! {
@@ -148,6 +187,13 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 biased;
                 result = poll_fn(|context| connection.poll_without_shutdown(context)) => break result,
                 () = &mut ended, if !is_ending => {
+                    // A body that does not come must not keep the place that another connection needs.
+                    if self.place.closing().is_cancelled() && in_flight.is_receiving() {
+                        self.server.note(Fault::Full, self.from.peer);
+                        let mut guard = connection.into_parts().io.into_inner();
+                        write_at_once(guard.stream(), Fault::Full);
+                        return None;
+                    }
                     is_ending = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
@@ -169,7 +215,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         }
         let fault = guard.take_fault();
         if let Some((fault, _)) = fault {
-            self.server.note(fault, self.peer);
+            self.server.note(fault, self.from.peer);
         }
         let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
         say_goodbye(guard.stream(), said).await;
@@ -183,7 +229,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     ) {
         let in_flight = guard.in_flight().clone();
         let turns = in_flight.clone();
-        let answer = self.answers(scheme);
+        let answer = self.answers(scheme, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(request, Turn::begin(&turns)).map(Ok::<_, Infallible>)
         });
@@ -204,14 +250,18 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // The library waits for the visitor to agree.
-                () = tokio::time::sleep(LAST_CALL), if is_ending => {
-                    if in_flight.count() == 0 {
+                // The library waits for the client to agree, and for bodies.
+                () = tokio::time::sleep(STOP_GRACE_NEW), if is_ending => {
+                    let is_evicted = self.place.closing().is_cancelled();
+                    if in_flight.count() == 0 || is_evicted && in_flight.is_receiving() {
                         break Ok(());
                     }
                 }
             }
         };
+        if let Some(fault) = in_flight.fault() {
+            self.server.note(fault, self.from.peer);
+        }
         self.log_end(result);
     }
 
@@ -226,65 +276,127 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     /// Visitors hang up and send nonsense all the time; what could be answered has been.
     fn log_end(&self, result: hyper::Result<()>) {
         if let Err(error) = result {
-            tracing::debug!(peer = ?self.peer, error = %error.to_string().escape_debug(), "a connection ended early");
+            tracing::debug!(peer = ?self.from.peer, error = %error.to_string().escape_debug(), "a connection ended early");
         }
     }
 
-    /// The site as a function from requests to answers that hold their turns.
+    /// The site as a function from requests to responses that stay in flight until they are sent. `first` is of the first
+    /// request, if it has been admitted.
     fn answers(
         &self,
         scheme: Scheme,
+        first: Option<(Admitted, Slot)>,
+        in_flight: &Arc<InFlight>,
     ) -> impl Fn(hyper::Request<Incoming>, Turn) -> Answering + Send + 'static + use<E> {
-        let (site, draining) = (self.site.clone(), self.server.draining.clone());
+        let (site, server, in_flight) = (self.site.clone(), self.server.clone(), in_flight.clone());
         let local = self.local.clone();
-        let peer = self.peer.map_or_else(unix_address, Addr::from);
-        let is_unannounced = self.is_unannounced;
+        let from = self.from.clone();
         let limits = self.settings.clone();
+        let first = Mutex::new(first);
         move |mut request, turn| {
             let version = request.version();
-            if version == Version::HTTP_2
-                && let Some(fault) = too_large(&request, &limits)
-            {
-                let response = hyper::Response::from(fault.response());
-                let response = response.map(|body: SiteBody| Answer::new(body, turn));
-                return Box::pin(std::future::ready(response));
-            }
-            if is_unannounced {
+            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let admission = match first {
+                Some((admitted, slot)) => Ok((admitted, Some(slot))),
+                None => check_head(&request, &limits)
+                    .and_then(|()| {
+                        let path = request.uri().path();
+                        server.admit(path, request.headers(), &from, in_flight.count())
+                    })
+                    .map(|admitted| (admitted, None)),
+            };
+            let (admitted, slot) = match admission {
+                Ok((admitted, slot)) => (Arc::new(admitted), slot),
+                Err(fault) => {
+                    server.note(fault, from.peer);
+                    return Box::pin(std::future::ready(refuse(fault, turn)));
+                }
+            };
+            let peer = from.peer;
+            if from.is_unannounced {
                 request.extensions_mut().insert(Unannounced);
             }
-            let sides = (LocalAddr(local.clone()), RemoteAddr(peer.clone()));
-            let request = Request::from((request, sides.0, sides.1, scheme.clone()));
-            let (site, draining) = (site.clone(), draining.clone());
+            let (site, server) = (site.clone(), server.clone());
+            let sides = (
+                LocalAddr(local.clone()),
+                RemoteAddr(peer.map_or_else(unix_address, Addr::from)),
+            );
+            let (scheme, in_flight) = (scheme.clone(), in_flight.clone());
+            // While it waits for a slot, a request takes no more than this.
             Box::pin(async move {
-                let mut response = site.get_response(request).await;
+                let slot = match slot {
+                    Some(slot) => Ok(slot),
+                    None => admitted.slot().await,
+                };
+                let slot: SharedSlot = match slot {
+                    Ok(slot) => Arc::new(Mutex::new(Some(slot))),
+                    Err(fault) => {
+                        server.note(fault, peer);
+                        return refuse(fault, turn);
+                    }
+                };
+                let has_body = !request.body().is_end_stream();
+                let mut request = Request::from((request, sides.0, sides.1, scheme));
+                if has_body {
+                    let body = RequestBody::new(
+                        request.take_body().into_bytes_stream(),
+                        admitted.clone(),
+                        slot.clone(),
+                        in_flight.begin_receiving(),
+                    );
+                    request.set_body(Body::from_bytes_stream(body));
+                }
+                // Boxed: the future of the whole site is large, and is not needed before.
+                let mut response = Box::pin(site.get_response(request)).await;
+                drop(slot);
                 // A connection that ends with an answer cannot end in the middle of the next request.
-                if draining.is_cancelled() && version < Version::HTTP_2 {
+                if server.draining.is_cancelled() && version < Version::HTTP_2 {
                     response
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                hyper::Response::from(response).map(|body: SiteBody| Answer::new(body, turn))
+                hyper::Response::from(response)
+                    .map(|body: SiteBody| ResponseBody::new(body, turn, Some(admitted)))
             })
         }
     }
 }
 
-/// What the limits on a head forbid, on HTTP/2, whose heads come in frames.
-fn too_large(request: &hyper::Request<Incoming>, limits: &ServerSettings) -> Option<Fault> {
+/// The answer to a request that is not admitted.
+fn refuse(fault: Fault, turn: Turn) -> hyper::Response<ResponseBody<SiteBody>> {
+    hyper::Response::from(fault.response())
+        .map(|body: SiteBody| ResponseBody::new(body, turn, None))
+}
+
+/// Checks the limits on a head, on HTTP/2, whose heads come in frames; on HTTP/1 the framing has done so.
+///
+/// # Errors
+/// What is too large.
+fn check_head(request: &hyper::Request<Incoming>, limits: &ServerSettings) -> Result<(), Fault> {
+    if request.version() != Version::HTTP_2 {
+        return Ok(());
+    }
     let target = request.uri().path_and_query();
     if target.is_some_and(|target| target.as_str().len() > limits.limit_request_line) {
-        return Some(Fault::LineTooLong);
+        return Err(Fault::LineTooLong);
     }
     if request.headers().len() > limits.limit_request_fields {
-        return Some(Fault::TooManyFields);
+        return Err(Fault::TooManyFields);
     }
     let mut sizes = request
         .headers()
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 2);
-    sizes
-        .any(|size| size > limits.limit_request_field_size)
-        .then_some(Fault::FieldTooLarge)
+    if sizes.any(|size| size > limits.limit_request_field_size) {
+        return Err(Fault::FieldTooLarge);
+    }
+    Ok(())
+}
+
+/// Says why a connection ends as far as the socket takes it without waiting.
+pub fn write_at_once(stream: &mut (impl AsyncWrite + Unpin), fault: Fault) {
+    let mut context = Context::from_waker(Waker::noop());
+    let _ = Pin::new(stream).poll_write(&mut context, fault.answer().as_bytes());
 }
 
 /// Says why the connection ends, if there is more to say, and ends it so that it is heard.

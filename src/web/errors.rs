@@ -9,7 +9,9 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::{app_of, cookies, debug, page::html_response, request_log::Asked, theme::Theme};
+use super::{
+    app_of, cookies, debug, form::BodyTime, page::html_response, request_log::Asked, theme::Theme,
+};
 use crate::{
     app::App,
     error::{AppError, CsrfError},
@@ -19,14 +21,20 @@ use crate::{
 const RETRY_AFTER: &str = "2";
 
 /// Turns errors, and panics too, into pages; logs those that are ours, once.
-pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
     let theme = Theme::of(&request);
     let asked = request.data::<Arc<Asked>>().cloned();
-    let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
-    // The body has a time of its own.
+    let body = BodyTime::default();
+    request.set_data(body.clone());
+    let mut answer = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
     let server = app.live.get();
-    let result = tokio::time::timeout(server.timeout + server.body_timeout, answer).await;
+    let mut result = tokio::time::timeout(server.timeout, answer.as_mut()).await;
+    // The body has a time of its own.
+    let more = body.taken(server.body_timeout);
+    if result.is_err() && !more.is_zero() {
+        result = tokio::time::timeout(more, answer).await;
+    }
     let error = match result {
         Ok(Ok(Ok(response))) => return Ok(response.into_response()),
         Ok(Ok(Err(error))) => from_poem(error),

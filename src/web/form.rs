@@ -1,6 +1,9 @@
 //! What a form sends.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt as _;
 use poem::{FromRequest, Request, RequestBody, Result, http::header};
@@ -13,7 +16,7 @@ use crate::error::AppError;
 pub const REQUIRED: &str = "This field is required.";
 
 /// What bodies that are being read may take together, in KiB.
-const ROOM: usize = 128 * 1024;
+const ROOM: usize = 64 * 1024;
 /// What a body may have without a place, in bytes: the forms that most visitors send.
 const SMALL: usize = 16 * 1024;
 
@@ -65,6 +68,31 @@ impl Bodies {
     }
 }
 
+/// How long a request's body took to come.
+#[derive(Debug, Clone, Default)]
+pub struct BodyTime(Arc<Mutex<Option<Reading>>>);
+
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    Since,
+    Took(Duration),
+}
+
+impl BodyTime {
+    /// None if it has not been read; while it is being read, `most`.
+    pub fn taken(&self, most: Duration) -> Duration {
+        match *self.reading() {
+            None => Duration::ZERO,
+            Some(Reading::Since) => most,
+            Some(Reading::Took(time)) => time,
+        }
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
 #[derive(Debug, Clone, Default)]
 pub struct Form(Vec<(String, String)>);
@@ -87,12 +115,15 @@ impl Form {
         }
         let app = app_of(request).clone();
         let security = &app.settings.security;
+        let time = request.data::<BodyTime>().cloned().unwrap_or_default();
+        let start = Instant::now();
+        *time.reading() = Some(Reading::Since);
         let body = app
             .bodies
             .read(request, security.data_upload_max_memory_size);
-        let (body, _place) = tokio::time::timeout(app.live.get().body_timeout, body)
-            .await
-            .map_err(|_| AppError::BodyTooSlow)??;
+        let body = tokio::time::timeout(app.live.get().body_timeout, body).await;
+        *time.reading() = Some(Reading::Took(start.elapsed()));
+        let (body, _place) = body.map_err(|_| AppError::BodyTooSlow)??;
         Self::parse(&body, security.data_upload_max_number_fields)
             .ok_or(AppError::BadRequest("the form has too many fields".into()))
     }

@@ -16,10 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long an answer of the database serves other probes.
 const KEPT: Duration = Duration::from_millis(100);
 
-/// Whether a path is one of the probes.
-pub fn is_probe(path: &str) -> bool {
-    path == "/livez" || path == "/readyz"
-}
+/// The paths of the probes.
+pub const PROBES: &[&str] = &["/livez", "/readyz"];
 
 /// The process answers; nothing else is asked.
 #[handler]

@@ -162,6 +162,36 @@ async fn who_finds_no_free_connection_is_not_kept_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_takes_too_long_is_given_up_after_the_time_that_is_set() {
+    let database = TestDatabase::migrated(Backend::Postgres).await;
+    let mut settings = crate::support::app::settings(&database);
+    settings.database.pool_size = 1;
+    settings.server.timeout = std::time::Duration::from_secs(1);
+    let app = TestApp::with_settings(database, settings).await;
+    let visitor = app.visitor();
+    let token = visitor.get("/admin/login/").await.csrf_token();
+    let tx = app.app.db.write().begin().await.unwrap();
+    let start = std::time::Instant::now();
+    let reply = visitor.get("/polls/").await;
+    reply
+        .assert_status(503)
+        .assert_contains("The answer took too long.");
+    assert_eq!(reply.header("retry-after"), Some("2"));
+    let took = start.elapsed();
+    assert!((900..1600).contains(&took.as_millis()), "{took:?}");
+    // With a body as well, which takes no time to come here.
+    let start = std::time::Instant::now();
+    let fields = [("csrfmiddlewaretoken", token.as_str()), ("choice", "1")];
+    visitor
+        .post("/polls/1/vote/", &fields, &[])
+        .await
+        .assert_status(503)
+        .assert_contains("The answer took too long.");
+    assert_within(start, std::time::Duration::from_millis(1600));
+    drop(tx);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_were_cut_are_never_the_visitor_s_fault_nor_ours() {
     let app = TestApp::new(Backend::Postgres).await;
     let visitor = app.visitor();

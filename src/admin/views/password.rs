@@ -58,12 +58,10 @@ pub async fn change(
         if !new.is_empty() && !again.is_empty() {
             errors[2] = new_password_errors(&new, &again, &user.into());
         }
-        if errors[0].is_empty() {
-            if compare(app, user, old, address).await? == Verdict::Wrong {
-                errors[0].push(
-                    "Your old password was entered incorrectly. Please enter it again.".to_owned(),
-                );
-            }
+        if errors[0].is_empty() && compare(app, user, old, address).await? == Verdict::Wrong {
+            errors[0].push(
+                "Your old password was entered incorrectly. Please enter it again.".to_owned(),
+            );
         }
         if errors.iter().all(Vec::is_empty) {
             let encoded = app.hashing.make_password(new, address).await?;

@@ -107,6 +107,7 @@ impl Args {
             app.live.clone(),
             app.settings.security.trusted_proxies.clone(),
             tls.clone(),
+            web::health::PROBES,
             app.draining(),
         );
         serve_metrics(&app, &server).await?;

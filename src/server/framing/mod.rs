@@ -4,8 +4,15 @@
 mod lines;
 
 use self::lines::{check_chunk_end, content, content_length, field, is_http_1_0, whole_line};
+use hyper::{
+    Uri,
+    header::{HeaderMap, HeaderName, HeaderValue},
+};
+
 use super::fault::Fault;
 use crate::settings::MAX_HEAD;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The longest line before a chunk, with its extensions, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
@@ -248,6 +255,26 @@ impl Framing {
         };
         Ok(Found::Bytes(line.len()))
     }
+}
+
+/// The path of a request's target, without a query, and the fields that say for whom a proxy asks, of a head that has been
+/// found to be sound.
+pub fn path_and_forwarded(head: &[u8]) -> (String, HeaderMap) {
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
+    let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let uri = Uri::try_from(target).unwrap_or_default();
+    let forwarded = lines.filter_map(|line| {
+        let (name, value) = field(line.trim_ascii_end()).ok()?;
+        let value = HeaderValue::from_bytes(value).ok()?;
+        name.eq_ignore_ascii_case(FORWARDED_FOR.as_str().as_bytes())
+            .then_some((FORWARDED_FOR, value))
+    });
+    let mut headers = HeaderMap::new();
+    for (name, value) in forwarded {
+        headers.append(name, value);
+    }
+    (uri.path().to_owned(), headers)
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Connections at once from one address, at most.
     pub max_connections_per_address: usize,
+    /// Requests that are being answered at once, at most.
+    pub max_requests_in_flight: usize,
     /// The longest request line, in bytes.
     pub limit_request_line: usize,
     /// Fields in a head, at most.
@@ -156,6 +158,12 @@ impl ServerSettings {
                 "MAX_CONNECTIONS_PER_ADDRESS",
                 options.max_connections_per_address,
                 512,
+                MAX_PLACES,
+            )?,
+            max_requests_in_flight: count(
+                "MAX_REQUESTS_IN_FLIGHT",
+                options.max_requests_in_flight,
+                256,
                 MAX_PLACES,
             )?,
             limit_request_line: count(

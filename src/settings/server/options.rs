@@ -68,6 +68,10 @@ pub struct ServerOptions {
     /// [MAX_CONNECTIONS_PER_ADDRESS; 512].
     #[arg(long, value_name = "COUNT")]
     pub max_connections_per_address: Option<NonZeroU32>,
+    /// Requests that are being answered at once, at most; eight times as many wait for up to 5 s
+    /// [MAX_REQUESTS_IN_FLIGHT; 256].
+    #[arg(long, value_name = "COUNT")]
+    pub max_requests_in_flight: Option<NonZeroU32>,
     /// The longest request line, in bytes [LIMIT_REQUEST_LINE; 4094].
     #[arg(long, value_name = "BYTES")]
     pub limit_request_line: Option<NonZeroU32>,
@@ -129,6 +133,7 @@ impl ServerOptions {
             graceful_timeout: env::parsed("GRACEFUL_TIMEOUT", "a number of seconds")?,
             max_connections: env::parsed("MAX_CONNECTIONS", COUNT)?,
             max_connections_per_address: env::parsed("MAX_CONNECTIONS_PER_ADDRESS", COUNT)?,
+            max_requests_in_flight: env::parsed("MAX_REQUESTS_IN_FLIGHT", COUNT)?,
             limit_request_line: env::parsed("LIMIT_REQUEST_LINE", COUNT)?,
             limit_request_fields: env::parsed("LIMIT_REQUEST_FIELDS", COUNT)?,
             limit_request_field_size: env::parsed("LIMIT_REQUEST_FIELD_SIZE", COUNT)?,

@@ -6,12 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection as _, Executor as _};
+
 use super::{
     is_closed,
     limits::{refused, site},
     metric, metrics_address, open, send, status, wait_until,
 };
-use crate::support::{site::Server, voters::vote};
+use crate::support::{
+    cluster::Cluster,
+    site::Server,
+    tls::{connect, get_http2_with, write_certificate},
+    voters::vote,
+};
 
 #[tokio::test]
 async fn those_who_wait_the_longest_make_room() {
@@ -251,4 +258,152 @@ async fn a_slow_reader_s_next_request_is_answered() {
     stream.read_to_end(&mut heard).unwrap();
     assert!(heard.len() > 5_000_000, "{}", heard.len());
     assert!(heard.ends_with(b"\r\n\r\nok\n"));
+}
+
+/// The preface of HTTP/2 and an empty SETTINGS frame.
+const HTTP2_START: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+#[tokio::test]
+async fn on_http2_an_unfinished_head_has_the_time_of_a_head() {
+    let site = site().await.with("HEADER_TIMEOUT", "1");
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let half_a_preface = &HTTP2_START[..20];
+    // HEADERS of 20 bytes, of which 3 come; and whole HEADERS without END_HEADERS.
+    let half = [
+        HTTP2_START,
+        b"\x00\x00\x14\x01\x05\x00\x00\x00\x01\x82\x86\x84",
+    ]
+    .concat();
+    let open_block = [
+        HTTP2_START,
+        b"\x00\x00\x03\x01\x01\x00\x00\x00\x01\x82\x86\x84",
+    ]
+    .concat();
+    for words in [half_a_preface, HTTP2_START, &half, &open_block] {
+        let start = Instant::now();
+        send(&server.address, words);
+        let took = start.elapsed().as_secs_f64();
+        assert!((0.9..3.0).contains(&took), "{words:?}: {took}");
+    }
+    assert!(refused(&metrics, "head_too_slow") >= 3.0);
+}
+
+#[tokio::test]
+async fn on_http2_frames_that_carry_nothing_are_limited() {
+    let site = site().await;
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let frames: [&[u8]; 5] = [
+        b"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678",
+        b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+        b"\x00\x00\x05\x02\x00\x00\x00\x00\x01\x00\x00\x00\x03\x10",
+        b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x01",
+        b"\x00\x00\x01\x77\x00\x00\x00\x00\x00x",
+    ];
+    for (number, frame) in frames.iter().enumerate() {
+        let start = Instant::now();
+        send(
+            &server.address,
+            &[HTTP2_START, &frame.repeat(20_000)].concat(),
+        );
+        assert!(start.elapsed() < Duration::from_secs(5), "{frame:?}");
+        let counted = refused(&metrics, "too_many_frames");
+        assert!(
+            (counted - (number as f64 + 1.0)).abs() < 0.1,
+            "{frame:?}: {counted}"
+        );
+    }
+    // A connection that is used is not concerned.
+    let stream = tokio::net::TcpStream::connect(&server.address)
+        .await
+        .unwrap();
+    let address = format!("http://{}/livez", server.address);
+    assert_eq!(get_http2_with(stream, &address, &[]).await.status(), 200);
+}
+
+#[tokio::test]
+async fn slow_bodies_make_room_when_the_server_is_full() {
+    let site = site()
+        .await
+        .with("MAX_CONNECTIONS", "100")
+        .with("BODY_TIMEOUT", "60");
+    let server = site.serve();
+    let secret = "s".repeat(32);
+    let slow = format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=1",
+        server.address
+    );
+    let mut slow = open(&server.address, 300, slow.as_bytes());
+    for _ in 0..20 {
+        let answer = server.get("/polls/");
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+    assert!(is_closed(&mut slow[0], Duration::from_secs(5)));
+    assert!(!is_closed(&mut slow[299], Duration::from_millis(100)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_given_up_soon_after_its_client_has_gone() {
+    let cluster = Cluster::new(&[]);
+    let site = site()
+        .await
+        .with("DATABASE_URL", &cluster.url())
+        .with("DATABASE_POOL_SIZE", "2");
+    site.run(["migrate"]).success();
+    site.run(["seed"]).success();
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mut db = sqlx::PgConnection::connect(&cluster.url()).await.unwrap();
+    db.execute("BEGIN; LOCK TABLE polls_app_question IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    // Its statements would wait for a second each, one behind the other on two connections.
+    let request = format!("GET /polls/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    let waiting = open(&server.address, 40, request.as_bytes());
+    wait_until(Duration::from_secs(5), || {
+        metric(&metrics, "polls_http_requests_in_flight") >= 40.0
+    });
+    drop(waiting);
+    let took = wait_until(Duration::from_secs(10), || {
+        metric(&metrics, "polls_http_requests_in_flight") < 1.0
+    });
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+    db.execute("ROLLBACK").await.unwrap();
+    wait_until(Duration::from_secs(5), || {
+        status(&server.get("/polls/")) == 200
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_says_nothing_that_a_client_of_tls_could_not_read() {
+    let cluster = Cluster::new(&[]);
+    let site = site()
+        .await
+        .with("DATABASE_URL", &cluster.url())
+        .with("ALLOWED_HOSTS", "localhost")
+        .with("CERTFILE", "cert.pem")
+        .with("KEYFILE", "key.pem")
+        .with("MAX_CONNECTIONS", "1");
+    write_certificate(site.folder());
+    site.run(["migrate"]).success();
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    let mut db = sqlx::PgConnection::connect(&cluster.url()).await.unwrap();
+    db.execute("BEGIN; LOCK TABLE polls_app_question IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let mut busy = connect(site.folder(), &server.address, &["http/1.1"])
+        .await
+        .unwrap();
+    let request = b"GET /polls/ HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    tokio::io::AsyncWriteExt::write_all(&mut busy, request)
+        .await
+        .unwrap();
+    wait_until(Duration::from_secs(5), || {
+        metric(&metrics, "polls_http_requests_in_flight") >= 1.0
+    });
+    assert_eq!(send(&server.address, b""), "");
+    assert!(refused(&metrics, "full") >= 1.0);
 }

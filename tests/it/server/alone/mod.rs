@@ -3,4 +3,5 @@
 
 mod faults;
 mod full_disk;
+mod memory;
 mod rolling;

@@ -119,3 +119,53 @@ async fn who_has_connected_is_heard() {
         assert_eq!(server.wait().1, Some(0));
     }
 }
+
+/// Asks on one connection until an answer says that it is the last; gives what came instead of an answer, if anything did.
+fn ask_until_told(server: &str) -> Result<(), String> {
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = format!("GET /polls/ HTTP/1.1\r\nHost: {server}\r\n\r\n");
+    loop {
+        // It is written whole or the connection has been reset; the server has then broken off without a word.
+        if let Err(error) = stream.write_all(request.as_bytes()) {
+            return Err(format!("not written: {error}"));
+        }
+        let mut answer = String::new();
+        let mut piece = [0; 4096];
+        while !answer.ends_with("</html>\n") && !answer.ends_with("</html>") {
+            match stream.read(&mut piece) {
+                Ok(0) => return Err(format!("the end after {answer:?}")),
+                Err(error) => return Err(format!("{error} after {answer:?}")),
+                Ok(count) => answer += &String::from_utf8_lossy(&piece[..count]),
+            }
+        }
+        if answer.contains("connection: close\r\n") {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_on_their_way_when_it_stops_are_answered() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    site.run(["seed"]).success();
+    for _ in 0..5 {
+        let server = site.serve();
+        let clients: Vec<_> = (0..40)
+            .map(|_| {
+                let address = server.address.clone();
+                std::thread::spawn(move || ask_until_told(&address))
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(300));
+        server.signal("-TERM");
+        for client in clients {
+            assert_eq!(client.join().unwrap(), Ok(()));
+        }
+        let (log, code) = server.wait();
+        assert_eq!(code, Some(0), "{log}");
+    }
+}

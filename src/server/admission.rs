@@ -1,0 +1,263 @@
+//! Limits on the requests that are in flight, so that neither one client nor many can use up the memory or keep all others
+//! waiting.
+//!
+//! A request is first counted in, which takes no more memory than its head, and is refused when there are too many. It is
+//! then answered as soon as it gets a slot. It does not hold the slot while its body is being received or its response is
+//! being sent: how long that takes is up to the client.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::fault::Fault;
+
+/// How many requests may be in flight for each that is being answered.
+const QUEUE_FACTOR: usize = 32;
+/// How many may be receiving a body, for each that is being answered, without the slot that they had.
+const PARKED_FACTOR: usize = 4;
+/// How long a request waits for a slot.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Health checks that are answered at once, beside all other requests.
+const MAX_PROBES: usize = 64;
+const OPEN: &str = "the semaphore is never closed";
+
+/// The requests in flight.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    slots: Arc<Semaphore>,
+    parked: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+    max_in_flight: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    in_flight: usize,
+    networks: HashMap<Option<IpAddr>, Network>,
+}
+
+/// What one client network has in flight.
+#[derive(Debug, Default)]
+struct Network {
+    in_flight: usize,
+    queue: Queue,
+}
+
+/// Those of a connection or a network that wait for a slot: one at a time queues with those of the others, so that they take
+/// turns however many requests each of them has.
+#[derive(Debug, Clone)]
+pub struct Queue(Arc<Semaphore>);
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// A request that has been counted in; counted out when dropped.
+#[derive(Debug)]
+pub struct Admitted {
+    admission: Admission,
+    network: Option<IpAddr>,
+    /// Of the connection, and of the network.
+    queues: [Queue; 2],
+    /// Of a health check, which needs no slot.
+    probe: Option<OwnedSemaphorePermit>,
+}
+
+/// The right to have a request answered.
+#[derive(Debug)]
+pub struct Slot(Option<OwnedSemaphorePermit>);
+
+/// What takes the place of a slot while a body is being received.
+#[derive(Debug)]
+pub struct Parked {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    /// Lets so many requests be answered at once.
+    pub fn new(max_slots: usize) -> Self {
+        let most = |factor| max_slots.saturating_mul(factor).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Inner {
+            slots: Arc::new(Semaphore::new(max_slots)),
+            parked: Arc::new(Semaphore::new(most(PARKED_FACTOR))),
+            probes: Arc::new(Semaphore::new(MAX_PROBES)),
+            max_in_flight: most(QUEUE_FACTOR),
+            state: Mutex::default(),
+        }))
+    }
+
+    /// Counts a request in. A connection may always have one while there is room at all. With more, it and its client's
+    /// network may each have as many in flight as there is room left (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
+    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that there is room
+    /// for another. `network` is none for what cannot be told apart, as the requests of a proxy that does not say whose they
+    /// are; `of_connection` is how many the connection has, this one included, and `queue` the connection's.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`].
+    pub fn enter(
+        &self,
+        network: Option<IpAddr>,
+        of_connection: usize,
+        queue: &Queue,
+    ) -> Result<Admitted, Fault> {
+        let mut state = self.state();
+        let room = self.0.max_in_flight.saturating_sub(state.in_flight);
+        let of_network = state.networks.get(&network);
+        let of_network = of_network.map_or(0, |network| network.in_flight);
+        let is_within_share = of_connection <= room && (network.is_none() || of_network < room);
+        if room == 0 || of_connection > 1 && !is_within_share {
+            return Err(Fault::Busy);
+        }
+        state.in_flight += 1;
+        let counted = state.networks.entry(network).or_default();
+        counted.in_flight += 1;
+        let queues = [queue.clone(), counted.queue.clone()];
+        Ok(Admitted {
+            admission: self.clone(),
+            network,
+            queues,
+            probe: None,
+        })
+    }
+
+    /// Counts a health check in.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when too many are being answered.
+    pub fn enter_probe(&self) -> Result<Admitted, Fault> {
+        let permit = self.0.probes.clone().try_acquire_owned();
+        Ok(Admitted {
+            admission: self.clone(),
+            network: None,
+            queues: Default::default(),
+            probe: Some(permit.map_err(|_| Fault::Busy)?),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Admitted {
+    /// Waits for a slot.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] after 5 s.
+    pub async fn slot(&self) -> Result<Slot, Fault> {
+        let slot = tokio::time::timeout(WAIT_TIMEOUT, self.slot_without_timeout()).await;
+        slot.map_err(|_| Fault::Busy)
+    }
+
+    /// Waits for a slot however long it takes.
+    pub async fn slot_without_timeout(&self) -> Slot {
+        if self.probe.is_some() {
+            return Slot(None);
+        }
+        let [connection, network] = &self.queues;
+        let _first_of_connection = connection.0.acquire().await.expect(OPEN);
+        let _first_of_network = network.0.acquire().await.expect(OPEN);
+        let slots = self.admission.0.slots.clone();
+        Slot(Some(slots.acquire_owned().await.expect(OPEN)))
+    }
+
+    /// Gives a slot back while the client is waited for, unless too many have done so.
+    pub fn park(&self, slot: &mut Option<Slot>) -> Option<Parked> {
+        slot.as_ref()?.0.as_ref()?;
+        let permit = self.admission.0.parked.clone().try_acquire_owned().ok()?;
+        *slot = None;
+        Some(Parked { _permit: permit })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if self.probe.is_some() {
+            return;
+        }
+        let mut state = self.admission.state();
+        state.in_flight -= 1;
+        if let Some(network) = state.networks.get_mut(&self.network) {
+            network.in_flight -= 1;
+            if network.in_flight == 0 {
+                state.networks.remove(&self.network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(number: u8) -> Option<IpAddr> {
+        Some([203, 0, 113, number].into())
+    }
+
+    /// As many requests as a client may begin, all on one connection.
+    fn fill(admission: &Admission, network: Option<IpAddr>) -> Vec<Admitted> {
+        let (queue, mut admitted) = (Queue::default(), Vec::new());
+        while let Ok(one) = admission.enter(network, admitted.len() + 1, &queue) {
+            admitted.push(one);
+        }
+        admitted
+    }
+
+    #[test]
+    fn networks_share_the_room_and_there_is_always_some() {
+        let admission = Admission::new(100);
+        let first = fill(&admission, network(1));
+        assert_eq!(first.len(), 1600);
+        // Another connection of the same network still gets a request in.
+        let more = fill(&admission, network(1));
+        assert_eq!(more.len(), 1);
+        let others: Vec<_> = (2..8)
+            .map(|number| fill(&admission, network(number)))
+            .collect();
+        assert_eq!(others[0].len(), 800);
+        assert!(others.iter().all(|other| !other.is_empty()));
+        drop((first, more, others));
+        assert_eq!(fill(&admission, network(1)).len(), 1600);
+        // Of connections that cannot be told apart, each has its share.
+        let unknown: Vec<_> = (0..8).map(|_| fill(&admission, None)).collect();
+        assert!(unknown.iter().all(|one| !one.is_empty()));
+        assert!(admission.enter_probe().is_ok());
+    }
+
+    #[tokio::test]
+    async fn clients_take_turns() {
+        let admission = Admission::new(1);
+        let first = fill(&admission, network(1));
+        let other = admission.enter(network(2), 1, &Queue::default()).unwrap();
+        let same = admission.enter(network(1), 1, &Queue::default()).unwrap();
+        let order = Mutex::new(Vec::new());
+        let run = async |admitted: &Admitted, name: &'static str| {
+            let slot = admitted.slot().await.unwrap();
+            order.lock().unwrap().push(name);
+            tokio::task::yield_now().await;
+            drop(slot);
+        };
+        let crowd = futures_util::future::join_all(first.iter().map(|one| run(one, "crowd")));
+        tokio::join!(
+            crowd,
+            run(&same, "same network"),
+            run(&other, "other network")
+        );
+        let order = order.into_inner().unwrap();
+        let place = |name| order.iter().position(|found| *found == name).unwrap();
+        assert_eq!(order.len(), first.len() + 2);
+        assert!(place("other network") <= 3, "{order:?}");
+        assert!(place("same network") <= 5, "{order:?}");
+    }
+}

@@ -1,0 +1,124 @@
+//! The bodies of requests and responses, through which the server learns when it waits for a client.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{Stream, future::BoxFuture};
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+
+use super::{
+    admission::{Admitted, Parked, Slot},
+    in_flight::{Receiving, Turn},
+};
+
+/// The slot of a request, which its body gives back while it waits for the client.
+pub type SharedSlot = Arc<Mutex<Option<Slot>>>;
+
+/// The body of a request. It gives the slot back when it has to wait, and ends when it has one again.
+pub struct RequestBody<S> {
+    body: S,
+    admitted: Arc<Admitted>,
+    slot: SharedSlot,
+    /// While the client is waited for.
+    parked: Option<Parked>,
+    /// While it waits for the slot at its end.
+    ending: Option<BoxFuture<'static, Slot>>,
+    receiving: Option<Receiving>,
+}
+
+impl<S> RequestBody<S> {
+    /// The body of a request that holds `slot`.
+    pub fn new(body: S, admitted: Arc<Admitted>, slot: SharedSlot, receiving: Receiving) -> Self {
+        Self {
+            body,
+            admitted,
+            slot,
+            parked: None,
+            ending: None,
+            receiving: Some(receiving),
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Slot>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for RequestBody<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ending.is_none() {
+            if self.receiving.is_none() {
+                return Poll::Ready(None);
+            }
+            match Pin::new(&mut self.body).poll_next(context) {
+                Poll::Pending => {
+                    let parked = self.admitted.park(&mut self.slot());
+                    self.parked = self.parked.take().or(parked);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Some(piece)) => return Poll::Ready(Some(piece)),
+                Poll::Ready(None) => {
+                    self.receiving = None;
+                    if self.slot().is_some() {
+                        return Poll::Ready(None);
+                    }
+                    let admitted = self.admitted.clone();
+                    self.ending = Some(Box::pin(
+                        async move { admitted.slot_without_timeout().await },
+                    ));
+                }
+            }
+        }
+        if let Some(ending) = &mut self.ending {
+            let slot = ready!(ending.as_mut().poll(context));
+            self.ending = None;
+            self.parked = None;
+            *self.slot() = Some(slot);
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// The body of a response, which keeps its request in flight until it has been sent.
+#[derive(Debug)]
+pub struct ResponseBody<B> {
+    body: B,
+    _turn: Turn,
+    _admitted: Option<Arc<Admitted>>,
+}
+
+impl<B> ResponseBody<B> {
+    /// The body of the response to a request; none has been admitted that was refused.
+    pub fn new(body: B, turn: Turn, admitted: Option<Arc<Admitted>>) -> Self {
+        Self {
+            body,
+            _turn: turn,
+            _admitted: admitted,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,182 @@
+//! Limits on what a client sends on an HTTP/2 connection beside requests. The library answers every frame; this counts those
+//! that cost work and carry nothing, and says since when a frame or a head is incomplete (RFC 9113, 4.1, 6 and 10.5).
+
+use tokio::time::Instant;
+
+use super::fault::Fault;
+
+/// What a client sends first (RFC 9113, 3.4), in bytes.
+const PREFACE_LENGTH: usize = 24;
+const HEADER_LENGTH: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// Control frames that a client may send at once, ...
+const BURST: u64 = 1000;
+/// ... and beyond these so many in a second, ...
+const PER_SECOND: u64 = 100;
+/// ... and with each request, for windows of its response and a reset.
+const PER_REQUEST: u64 = 16;
+
+/// The frames that a client sends.
+#[derive(Debug)]
+pub struct Frames {
+    /// What has come of the header of a frame.
+    header: [u8; HEADER_LENGTH],
+    header_length: usize,
+    /// Bytes of the preface or of a payload that are to come.
+    left: usize,
+    is_data: bool,
+    is_in_head: bool,
+    unfinished_since: Option<Instant>,
+    control_frames: u64,
+    requests: u64,
+    begun: Instant,
+}
+
+impl Frames {
+    /// At the start of a connection.
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            header: [0; HEADER_LENGTH],
+            header_length: 0,
+            left: PREFACE_LENGTH,
+            is_data: false,
+            is_in_head: false,
+            unfinished_since: Some(now),
+            control_frames: 0,
+            requests: 0,
+            begun: now,
+        }
+    }
+
+    /// Since when the preface, a frame other than DATA, or the head of a request has been incomplete.
+    pub fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished_since
+    }
+
+    /// Follows what has come.
+    ///
+    /// # Errors
+    /// [`Fault::TooManyFrames`].
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let count = self.left.min(bytes.len());
+                self.left -= count;
+                bytes = &bytes[count..];
+            } else {
+                let count = (HEADER_LENGTH - self.header_length).min(bytes.len());
+                let end = self.header_length + count;
+                self.header[self.header_length..end].copy_from_slice(&bytes[..count]);
+                self.header_length = end;
+                bytes = &bytes[count..];
+                if self.header_length == HEADER_LENGTH {
+                    self.begin_frame()?;
+                }
+            }
+        }
+        let is_unfinished =
+            self.is_in_head || self.header_length > 0 || self.left > 0 && !self.is_data;
+        self.unfinished_since = is_unfinished.then(|| {
+            let since = self.unfinished_since;
+            since.unwrap_or_else(Instant::now)
+        });
+        Ok(())
+    }
+
+    fn begin_frame(&mut self) -> Result<(), Fault> {
+        let [length @ .., kind, flags, _, _, _, _] = self.header;
+        self.left = length
+            .iter()
+            .fold(0, |length, byte| length << 8 | usize::from(*byte));
+        self.header_length = 0;
+        self.is_data = kind == DATA;
+        let is_request = kind == HEADERS && !self.is_in_head;
+        if kind == HEADERS || kind == CONTINUATION {
+            self.is_in_head = flags & END_HEADERS == 0;
+        }
+        self.requests += u64::from(is_request);
+        let carries_something = match kind {
+            DATA => self.left > 0 || flags & END_STREAM != 0,
+            HEADERS => true,
+            CONTINUATION => self.left > 0,
+            _ => false,
+        };
+        if carries_something {
+            return Ok(());
+        }
+        self.control_frames += 1;
+        let allowed = BURST
+            + PER_SECOND * self.begun.elapsed().as_secs()
+            + PER_REQUEST.saturating_mul(self.requests);
+        if self.control_frames > allowed {
+            return Err(Fault::TooManyFrames);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(payload.len()).unwrap();
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        frame.extend(payload);
+        frame
+    }
+
+    #[tokio::test]
+    async fn what_is_incomplete_has_a_beginning_however_it_comes() {
+        let whole = [
+            PREFACE.to_vec(),
+            frame(4, 0, &[]),
+            frame(HEADERS, 0, b"abc"),
+            frame(CONTINUATION, END_HEADERS, b"d"),
+            frame(DATA, 0, b"body"),
+        ]
+        .concat();
+        let data = whole.len() - 4;
+        for piece in 1..whole.len() {
+            let (mut frames, mut passed) = (Frames::new(), 0);
+            for bytes in whole.chunks(piece) {
+                frames.read(bytes).unwrap();
+                passed += bytes.len();
+                // Between frames, and within the payload of DATA, nothing is unfinished.
+                let is_finished = [24, 33, 55].contains(&passed) || passed >= data;
+                assert_eq!(frames.unfinished_since().is_none(), is_finished, "{passed}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_that_carry_nothing_are_limited_and_requests_are_not() {
+        for kind in [2, 3, 4, 6, 8, 0x42, DATA, CONTINUATION] {
+            let mut frames = Frames::new();
+            frames.read(PREFACE).unwrap();
+            let mut read = 0;
+            while frames.read(&frame(kind, END_HEADERS, &[])).is_ok() {
+                read += 1;
+            }
+            assert_eq!(read, BURST, "{kind}");
+        }
+        let mut frames = Frames::new();
+        frames.read(PREFACE).unwrap();
+        for _ in 0..10_000 {
+            for (kind, flags, count) in [(HEADERS, END_HEADERS, 1), (DATA, 0, 2), (8, 0, 8)] {
+                for _ in 0..count {
+                    frames.read(&frame(kind, flags, b"abcd")).unwrap();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! However many requests come at once, the server stays within the memory that its Deployment has, and others are served.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, body::Bytes, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::super::{get, metric, metrics_address, send, status};
+use crate::support::{Backend, Site, site::Server};
+
+/// `resources.limits.memory` of `kube/base/deployment.yaml`, in KiB.
+const LIMIT: u64 = 256 * 1024;
+
+/// The most memory that a process has used, in KiB.
+fn peak(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// A site whose test clients are no proxies but one each, by the address that they come from.
+async fn site() -> Site {
+    let site = Site::migrated(Backend::Postgres)
+        .await
+        .with("TRUSTED_PROXIES", "127.0.0.99")
+        .with("MAX_CONNECTIONS_PER_ADDRESS", "20000")
+        .with("RUST_LOG", "info,access=off")
+        .with("METRICS_BIND", "127.0.0.1:0");
+    site.run(["seed"]).success();
+    site
+}
+
+/// Connects from an address of the loopback network.
+fn connect_from(address: [u8; 4], server: &str) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let from: std::net::SocketAddr = (address, 0).into();
+    socket.bind(&from.into()).unwrap();
+    let to: std::net::SocketAddr = server.parse().unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+/// A page as an ordinary client asks for it, from an address of its own.
+fn visit(server: &str) -> (u16, Duration) {
+    let start = Instant::now();
+    let mut stream = connect_from([127, 0, 0, 7], server);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = format!("GET /polls/ HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    (status(&String::from_utf8_lossy(&answer)), start.elapsed())
+}
+
+/// Opens connections of HTTP/2 from one address, each with so many requests at once, again and again for some seconds; gives
+/// how many were answered and how many refused.
+async fn flood(
+    server: String,
+    from: [u8; 4],
+    connections: usize,
+    streams: usize,
+) -> (usize, usize) {
+    let end = Instant::now() + Duration::from_secs(4);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..connections {
+        let stream = connect_from(from, &server);
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        for _ in 0..streams {
+            let (mut sender, server) = (sender.clone(), server.clone());
+            tasks.spawn(async move {
+                let (mut answered, mut refused) = (0, 0);
+                while Instant::now() < end {
+                    let request = Request::get(format!("http://{server}/polls/"));
+                    let request = request.body(Empty::<Bytes>::new()).unwrap();
+                    let Ok(response) = sender.send_request(request).await else {
+                        break;
+                    };
+                    match response.status().as_u16() {
+                        200 => answered += 1,
+                        503 => {
+                            assert!(response.headers().contains_key("retry-after"));
+                            refused += 1;
+                        }
+                        other => panic!("{other}"),
+                    }
+                    let _ = response.into_body().collect().await;
+                }
+                (answered, refused)
+            });
+        }
+    }
+    let counts = tasks.join_all().await;
+    counts
+        .into_iter()
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_streams_of_http2_are_bounded_and_ordinary_visitors_are_served() {
+    let site = site().await;
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    for (connections, streams) in [(100, 100), (300, 100)] {
+        let crowd = tokio::spawn(flood(
+            server.address.clone(),
+            [127, 0, 0, 2],
+            connections,
+            streams,
+        ));
+        std::thread::sleep(Duration::from_secs(2));
+        for _ in 0..5 {
+            let (status, took) = visit(&server.address);
+            assert_eq!(status, 200);
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
+        assert_eq!(status(&get(&server.address, "/readyz", "")), 200);
+        let (answered, refused) = crowd.await.unwrap();
+        eprintln!(
+            "{connections} connections of {streams} streams: {answered} answered, {refused} refused, {} KiB",
+            peak(&server)
+        );
+        assert!(answered > 500, "{answered}");
+        assert!(refused > 0);
+        assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    }
+    assert!(metric(&metrics, "polls_connections_refused_total{reason=\"busy\"}") > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_connections_that_ask_at_once_are_bounded() {
+    let site = site().await;
+    let server = site.serve();
+    let address = server.address.clone();
+    let request = format!("GET /polls/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let mut crowd: Vec<_> = (0..8000_u16)
+        .map(|number| connect_from([127, 0, 1, (number % 200) as u8 + 1], &address))
+        .collect();
+    for stream in &mut crowd {
+        stream.write_all(request.as_bytes()).unwrap();
+    }
+    let (status_of_visit, took) = visit(&address);
+    assert_eq!(status_of_visit, 200);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let mut answers = [0, 0];
+    for stream in &mut crowd {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).unwrap();
+        match status(&String::from_utf8_lossy(&piece[..count])) {
+            200 => answers[0] += 1,
+            503 => answers[1] += 1,
+            other => panic!("{other}"),
+        }
+    }
+    eprintln!("8,000 at once: {answers:?}, {} KiB", peak(&server));
+    assert!(answers[0] > 2000, "{answers:?}");
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_is_not_multiplied_by_echoing_it() {
+    let site = site().await;
+    let server = site.serve();
+    let secret = "s".repeat(32);
+    let name = "%22".repeat(850_000);
+    let body = format!("csrfmiddlewaretoken={secret}&username={name}&password=x");
+    let request = format!(
+        "POST /admin/login/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
+    );
+    // Clients that do not read what they are answered.
+    let crowd: Vec<_> = (0..40_u8)
+        .map(|number| {
+            let (address, request) = (server.address.clone(), request.clone());
+            std::thread::spawn(move || {
+                let mut stream = connect_from([127, 0, 2, number + 1], &address);
+                let _ = stream.write_all(request.as_bytes());
+                stream
+            })
+        })
+        .collect();
+    let crowd: Vec<_> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
+    let answer = send(
+        &server.address,
+        request
+            .replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+            .as_bytes(),
+    );
+    assert_eq!(status(&answer), 200, "{answer}");
+    assert!(answer.len() < 10_000, "{}", answer.len());
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    drop(crowd);
+}

@@ -123,8 +123,13 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
             model,
             now: app.now(),
         };
-        delete::delete(&tx, model, &objects, log).await?;
-        tx.commit().await?;
+        if !delete::delete(tx, model, &objects, log).await? {
+            page.messages.add(
+                Level::Warning,
+                &delete::still_referenced(&format!("the selected {}", counted(&objects))),
+            );
+            return Ok(back(list));
+        }
         app.page_maps.forget(model.table);
         let text = format!("Successfully deleted {}.", counted(&objects));
         page.messages.add(Level::Success, &text);
@@ -194,8 +199,13 @@ async fn selected(list: &List<'_>, form: &Form, db: Connection<'_>) -> Result<Se
     if objects.len() as u64 > LIMIT {
         return Ok(Selected::TooMany);
     }
-    let expected = form.get("expected");
-    if expected.is_some_and(|expected| expected != digest(&objects)) {
+    let is_across = form.get("select_across") == Some("1");
+    // Nothing is done to all of a list without knowing which objects were confirmed.
+    let is_confirmed = match form.get("expected") {
+        Some(expected) => expected == digest(&objects),
+        None => !(is_across && form.has("post")),
+    };
+    if !is_confirmed {
         return Ok(Selected::Others);
     }
     Ok(Selected::These(objects))

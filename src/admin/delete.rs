@@ -1,7 +1,7 @@
 //! What goes when objects go, and letting it go (`django/contrib/admin/utils.py`, `NestedObjects`).
 
 use sea_orm::{
-    ConnectionTrait, DbErr,
+    ConnectionTrait, DbBackend, DbErr, SqlErr,
     sea_query::{Alias, Expr, ExprTrait, Order, Query},
 };
 use serde::Serialize;
@@ -133,11 +133,37 @@ impl Plan {
     }
 }
 
-/// Deletes objects with what goes with them, and logs it.
+/// Deletes objects with what goes with them, logs it, and commits. False, and nothing is deleted, when rows of a table that
+/// no model knows refer to them: another application's on the same database.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn delete(
+    tx: Transaction,
+    model: &Model,
+    objects: &[Object],
+    log: Log<'_>,
+) -> Result<bool, DbErr> {
+    let deleted = match delete_rows(&tx, model, objects, log).await {
+        // Deferred keys are checked at the commit.
+        Ok(()) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    match deleted {
+        Ok(()) => Ok(true),
+        Err(error) => match error.sql_err() {
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// What to say when objects are still referred to.
+pub fn still_referenced(what: &str) -> String {
+    format!("Cannot delete {what}: data of another application refers to it. Delete that first.")
+}
+
+async fn delete_rows(
     tx: &Transaction,
     model: &Model,
     objects: &[Object],
@@ -202,11 +228,19 @@ fn dependents(model: &Model) -> Vec<Dependent> {
 impl Dependent {
     /// Takes the rows in the order of their keys, as votes do, so that neither waits for the other for ever.
     async fn lock(&self, tx: &Transaction, keys: &[i32]) -> Result<(), DbErr> {
+        if tx.get_database_backend() == DbBackend::Sqlite {
+            return Ok(());
+        }
         let mut rows = self.rows(keys);
         rows.column(Alias::new(KEY))
             .order_by(Alias::new(KEY), Order::Asc);
         Model::lock(&mut rows, Connection::Transaction(tx));
-        tx.query_all(&rows).await.map(drop)
+        // Counted, so that they need not come here.
+        let count = Query::select()
+            .expr(Expr::cust("count(*)"))
+            .from_subquery(rows, Alias::new("locked"))
+            .take();
+        tx.query_one(&count).await.map(drop)
     }
 
     fn rows(&self, keys: &[i32]) -> sea_orm::sea_query::SelectStatement {

@@ -240,6 +240,15 @@ async fn ask_database(
             ));
         }
     }
+    if tags.contains(&Tag::Database) {
+        for (name, _) in migrations::missing_indexes(db).await? {
+            messages.push(Message::warning(
+                "polls.W022",
+                format!("The index {name} is missing, and long lists are slow without it."),
+                Some("Run 'polls migrate' to create it again."),
+            ));
+        }
+    }
     if tags.contains(&Tag::Security) {
         deploy::check_database(db, messages).await?;
     }

@@ -15,9 +15,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use sea_orm::DbErr;
 
 use crate::{
-    db::{Database, Purpose},
+    db::{Database, Purpose, is_missing_table, is_storage},
     settings::{LogSettings, Settings, load_env_file},
 };
 use commands::{
@@ -112,7 +113,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let text = match error.downcast_ref::<prompt::Cancelled>() {
                 Some(cancelled) => format!("\n{cancelled}"),
-                None => format!("CommandError: {}", sentence(&error)),
+                None => format!("CommandError: {}{}", sentence(&error), hint(&error)),
             };
             // Where standard error is closed, the exit status has to do.
             let _ = writeln!(io::stderr(), "{text}");
@@ -195,6 +196,18 @@ fn sentence(error: &anyhow::Error) -> String {
         }
     }
     text.replace('\n', " ")
+}
+
+/// What to do about an error of the database.
+fn hint(error: &anyhow::Error) -> &'static str {
+    let mut causes = error.chain();
+    match causes.find_map(|cause| cause.downcast_ref::<DbErr>()) {
+        Some(error) if is_missing_table(error) => ": run `polls migrate` first",
+        Some(error) if is_storage(error) => {
+            ": the database's disk is full, or the database or its file is read-only"
+        }
+        _ => "",
+    }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

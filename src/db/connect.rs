@@ -115,41 +115,58 @@ pub(super) async fn postgres(
                 .connect_lazy(true);
             check_doubtful(&mut options, health);
         }
-        Purpose::Command | Purpose::Migrations => {
-            // The pool would try until its time is up and then tell of the time only: ask once for the real reason.
-            use sqlx::{ConnectOptions as _, Connection as _};
-            let url = settings
-                .url
-                .expose_secret()
-                .parse::<sqlx::postgres::PgConnectOptions>();
-            let connection = match url {
-                Ok(options) => tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await,
-                Err(error) => {
-                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
-                }
-            };
-            match connection {
-                Ok(Ok(connection)) => drop(connection.close().await),
-                Ok(Err(error)) => {
-                    return Err(DbErr::Conn(RuntimeErr::SqlxError(error.into())));
-                }
-                Err(_) => {
-                    return Err(DbErr::Conn(RuntimeErr::Internal(
-                        "no answer in time".to_owned(),
-                    )));
-                }
-            }
-        }
+        Purpose::Command | Purpose::Migrations => try_postgres(settings).await?,
     }
     sea_orm::Database::connect(options).await
+}
+
+/// Connects once, for the reason why that is not possible: the pool would try until its time is up and then tell of the time
+/// only.
+///
+/// # Errors
+/// The reason.
+pub(super) async fn try_postgres(settings: &DatabaseSettings) -> Result<(), DbErr> {
+    use sqlx::{ConnectOptions as _, Connection as _};
+    let refused = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
+    let url = settings.url.expose_secret();
+    let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(refused)?;
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
+        Ok(Ok(connection)) => {
+            drop(connection.close().await);
+            Ok(())
+        }
+        Ok(Err(error)) => Err(refused(error)),
+        Err(_) => Err(DbErr::Conn(RuntimeErr::Internal(
+            "no answer in time".to_owned(),
+        ))),
+    }
 }
 
 /// Lets the pool give out, and take back, connections that are in doubt only if they show that they live.
 fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
     let after = sign_of_life(health.clone(), true);
+    let health_of_new = health.clone();
     options
         .map_sqlx_postgres_before_acquire(sign_of_life(health.clone(), false))
-        .map_sqlx_postgres_pool_opts(move |pool| pool.after_release(after.clone()));
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            let health = health_of_new.clone();
+            pool.after_release(after.clone())
+                .after_connect(move |connection, _| note_process(connection, health.clone()))
+        });
+}
+
+/// Notes which process of PostgreSQL serves a new connection, so that another connection can ask whether it is at work.
+fn note_process(
+    connection: &mut sqlx::PgConnection,
+    health: Health,
+) -> BoxFuture<'_, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let process = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(connection)
+            .await?;
+        health.note_process(process);
+        Ok(())
+    })
 }
 
 /// Asks a connection that is in doubt for a sign of life, and no other. One that is given back may have been left in the

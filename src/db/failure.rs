@@ -92,3 +92,22 @@ pub fn is_passing(error: &DbErr) -> bool {
 pub fn is_refusal(error: &DbErr) -> bool {
     matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error) && !is_storage(error)
 }
+
+/// Whether a statement named a table that the database does not have: no migration has made it yet.
+pub fn is_missing_table(error: &DbErr) -> bool {
+    let Some(sqlx::Error::Database(error)) = cause(error) else {
+        return false;
+    };
+    match sqlite_code(&**error) {
+        // SQLite has no code of its own for it.
+        Some(_) => error.message().starts_with("no such table"),
+        // PostgreSQL: undefined_table.
+        None => error.code().is_some_and(|code| code == "42P01"),
+    }
+}
+
+/// Whether a statement has waited for too long for a row that another transaction has locked, on PostgreSQL.
+pub fn is_locked(error: &DbErr) -> bool {
+    // lock_not_available.
+    matches!(cause(error), Some(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "55P03"))
+}

@@ -1,6 +1,7 @@
 //! How it goes with the connections to a database, and which of them may lead nowhere.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(2);
 const DOUBT: Duration = Duration::from_secs(30);
 /// How long it takes at most until a connection that was left in the middle of something is given back.
 const LEFT: Duration = Duration::from_secs(2);
+
+/// Processes that are remembered: more than a pool has connections.
+const MAX_PROCESSES: usize = 2000;
 
 /// What makes connections doubtful.
 #[derive(Debug, Default)]
@@ -47,6 +51,8 @@ pub struct Health {
     pub timeouts: Counter,
     doubts: Arc<Mutex<Doubts>>,
     doubted: Arc<Notify>,
+    /// The processes of PostgreSQL that serve the connections, with those of some that have ended.
+    processes: Arc<Mutex<VecDeque<i32>>>,
     /// The kind of database, as OpenTelemetry calls it.
     system: &'static str,
     /// Whether statements have a time limit of ours: those of commands have none.
@@ -87,6 +93,26 @@ impl Health {
     /// Lets no connection be used again that is given back within the next moments.
     pub(super) fn discard_next_released(&self) {
         self.doubts().left = Some(Instant::now());
+    }
+
+    /// Notes which process of PostgreSQL serves a new connection.
+    pub(super) fn note_process(&self, process: i32) {
+        let mut processes = self.processes();
+        if processes.len() == MAX_PROCESSES {
+            processes.pop_front();
+        }
+        processes.push_back(process);
+    }
+
+    /// The processes of PostgreSQL that serve the connections, with those of some that have ended.
+    pub(super) fn known_processes(&self) -> Vec<i32> {
+        self.processes().iter().copied().collect()
+    }
+
+    fn processes(&self) -> MutexGuard<'_, VecDeque<i32>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Comes when a statement has waited for long.

@@ -20,7 +20,7 @@ use sea_orm::{
 };
 
 pub use self::{
-    failure::{is_lost, is_passing, is_refusal, is_storage},
+    failure::{is_locked, is_lost, is_missing_table, is_passing, is_refusal, is_storage},
     health::Health,
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},
@@ -200,6 +200,17 @@ impl Database {
     /// Checks that the file of an SQLite database is still the one that was opened.
     fn check_file(&self) -> Result<(), DbErr> {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
+    }
+
+    /// Connects to PostgreSQL once, for the reason why that is not possible.
+    ///
+    /// # Errors
+    /// The reason.
+    pub async fn try_connect(settings: &DatabaseSettings) -> Result<(), DbErr> {
+        match settings.backend {
+            DbBackend::Postgres => connect::try_postgres(settings).await,
+            _ => Ok(()),
+        }
     }
 
     /// How it goes with the connections.

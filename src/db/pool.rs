@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement, Value,
+    sea_query::ArrayType,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Purpose, connect, health::Health};
@@ -20,6 +23,8 @@ use crate::settings::DatabaseSettings;
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long after a failure the next is tried.
 const TRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long PostgreSQL is left to a statement before it is asked again whether it is still at work on it.
+const WORK_PAUSE: Duration = Duration::from_secs(2);
 /// How long connections that are no longer used may take to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -61,7 +66,8 @@ impl Pool {
     }
 }
 
-/// Whenever nobody hears anything from the database: tries new connections until one is answered, then leaves the old ones.
+/// Whenever no statement has been answered for a while: tries new connections until one is answered, then leaves the old ones,
+/// unless PostgreSQL is still at work on what was asked on them.
 async fn renew(
     current: Arc<RwLock<DatabaseConnection>>,
     settings: DatabaseSettings,
@@ -69,29 +75,63 @@ async fn renew(
 ) {
     loop {
         health.doubted().await;
+        let mut told = None;
         while health.is_cut_off() {
-            if let Some(new) = answering(&settings, &health).await {
-                let old = {
-                    let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
-                    mem::replace(&mut *current, new)
-                };
-                health.renewed();
-                tracing::warn!("the database did not answer: its connections have been replaced");
-                // Who waits for one of them is told at once and gets a new one; statements under way may end.
-                tokio::spawn(tokio::time::timeout(CLOSE_TIMEOUT, old.close()));
-                break;
+            let at_work = health.known_processes();
+            match answering(&settings, &health, at_work).await {
+                Ok(Some(new)) => {
+                    let old = {
+                        let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+                        mem::replace(&mut *current, new)
+                    };
+                    health.renewed();
+                    tracing::warn!(
+                        "the database did not answer: its connections have been replaced"
+                    );
+                    // Who waits for one of them is told at once and gets a new one; statements under way may end.
+                    tokio::spawn(tokio::time::timeout(CLOSE_TIMEOUT, old.close()));
+                    break;
+                }
+                // Slow, and not dead.
+                Ok(None) => tokio::time::sleep(WORK_PAUSE).await,
+                Err(error) => {
+                    let reason = error.to_string();
+                    if told.as_ref() != Some(&reason) {
+                        let database = settings.display();
+                        tracing::warn!(
+                            "the database at {database} cannot be reached: {}",
+                            reason.escape_debug()
+                        );
+                        told = Some(reason);
+                    }
+                    tokio::time::sleep(TRY_PAUSE).await;
+                }
             }
-            tokio::time::sleep(TRY_PAUSE).await;
         }
     }
 }
 
-/// New connections, the first of which has been answered.
-async fn answering(settings: &DatabaseSettings, health: &Health) -> Option<DatabaseConnection> {
-    let new = connect::postgres(settings, Purpose::Requests, health)
+/// New connections, the first of which has been answered; none if one of the processes is at work.
+async fn answering(
+    settings: &DatabaseSettings,
+    health: &Health,
+    processes: Vec<i32>,
+) -> Result<Option<DatabaseConnection>, DbErr> {
+    let late = |_| DbErr::Conn(RuntimeErr::Internal("no answer in time".to_owned()));
+    let tried = connect::try_postgres(settings);
+    tokio::time::timeout(TRY_TIMEOUT, tried)
         .await
-        .ok()?;
-    let sign = tokio::time::timeout(TRY_TIMEOUT, new.execute_unprepared("SELECT 1"));
-    sign.await.ok()?.ok()?;
-    Some(new)
+        .map_err(late)??;
+    let new = connect::postgres(settings, Purpose::Requests, health).await?;
+    let ask = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT 1 FROM pg_stat_activity WHERE pid = ANY($1) AND pid <> pg_backend_pid() AND state = 'active'",
+        [Value::Array(
+            ArrayType::Int,
+            Some(Box::new(processes.into_iter().map(Value::from).collect())),
+        )],
+    );
+    let asked = tokio::time::timeout(TRY_TIMEOUT, new.query_one_raw(ask));
+    let is_at_work = asked.await.map_err(late)??.is_some();
+    Ok((!is_at_work).then_some(new))
 }

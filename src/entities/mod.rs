@@ -9,9 +9,12 @@ pub mod migration;
 pub mod permission;
 pub mod question;
 pub mod session;
+mod timestamp;
 pub mod user;
 pub mod user_groups;
 pub mod user_user_permissions;
+
+pub use self::timestamp::Timestamp;
 
 use sea_orm::{EntityTrait, Iterable, RelationTrait, sea_query::TableRef};
 

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::Timestamp;
+
 /// A question that visitors vote on.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -14,7 +16,7 @@ pub struct Model {
     #[sea_orm(column_type = "String(StringLen::N(200))")]
     pub question_text: String,
     /// When it appears.
-    pub pub_date: DateTimeUtc,
+    pub pub_date: Timestamp,
     /// Its choices.
     #[sea_orm(has_many)]
     pub choices: HasMany<super::choice::Entity>,

@@ -151,6 +151,66 @@ pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
+/// Our own indexes that a database lacks, by name, with the statements that create them. SQLite drops them when Django makes
+/// a table anew.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn missing_indexes(
+    db: &impl ConnectionTrait,
+) -> Result<Vec<(&'static str, &'static str)>, DbErr> {
+    let applied = applied(db).await?;
+    let backend = db.get_database_backend();
+    let catalog = match backend {
+        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index'",
+        _ => {
+            "SELECT relname::text AS name FROM pg_class WHERE relkind = 'i' AND pg_table_is_visible(oid)"
+        }
+    };
+    let rows = db
+        .query_all_raw(Statement::from_string(backend, catalog))
+        .await?;
+    let present = rows
+        .iter()
+        .map(|row| row.try_get("", "name"))
+        .collect::<Result<Vec<String>, _>>()?;
+    let own = Graph::new().full_plan();
+    let own = own
+        .into_iter()
+        .filter(|migration| migration.app == "polls" && applied.contains(migration));
+    let statements = own
+        .flat_map(|migration| migration.operations)
+        .filter_map(|operation| match operation {
+            Operation::RunSql { forwards, .. } => Some(*forwards),
+            _ => None,
+        })
+        .flatten();
+    let indexes = statements.filter_map(|sql| {
+        let (name, _) = sql.strip_prefix("CREATE INDEX \"")?.split_once('"')?;
+        Some((name, *sql))
+    });
+    Ok(indexes
+        .filter(|(name, _)| present.iter().all(|present| present != name))
+        .collect())
+}
+
+/// Creates our own indexes again that the database lacks; gives their names.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn restore_indexes(db: &Database) -> Result<Vec<&'static str>, DbErr> {
+    if missing_indexes(db).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tx = begin_alone(db).await?;
+    let missing = missing_indexes(&tx).await?;
+    for (_, sql) in &missing {
+        tx.execute_unprepared(sql).await?;
+    }
+    tx.commit().await?;
+    Ok(missing.into_iter().map(|(name, _)| name).collect())
+}
+
 /// Begins a transaction that no other migrating process can hold at the same time: on SQLite any writer waits, on
 /// PostgreSQL those that ask for the same advisory lock.
 async fn begin_alone(db: &Database) -> Result<Transaction, DbErr> {

@@ -70,7 +70,7 @@ pub fn register(site: &mut AdminSite) {
 }
 
 fn was_published_recently(question: &question::Model, now: DateTime<Utc>) -> Cell {
-    Cell::Boolean(question.pub_date <= now && question.pub_date >= now - TimeDelta::days(1))
+    Cell::Boolean(*question.pub_date <= now && *question.pub_date >= now - TimeDelta::days(1))
 }
 
 /// The votes of a question's choices together.

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, Func, Order, Query},
 };
 
-use crate::entities::{choice, question};
+use crate::entities::{Timestamp, choice, question};
 
 /// How many questions the index lists.
 const LATEST: u64 = 5;
@@ -19,7 +19,7 @@ pub struct Listed {
     /// What is asked.
     pub question_text: String,
     /// When it appeared.
-    pub pub_date: DateTime<Utc>,
+    pub pub_date: Timestamp,
     /// How many choices it has.
     pub choices: i64,
     /// How many votes they have together.
@@ -85,7 +85,7 @@ pub async fn published(
     now: DateTime<Utc>,
 ) -> Result<Option<question::Model>, DbErr> {
     question::Entity::find_by_id(id)
-        .filter(question::COLUMN.pub_date.lte(now))
+        .filter(Expr::col(question::Column::PubDate).lte(now))
         .one(db)
         .await
 }

@@ -137,7 +137,7 @@ impl Row {
             url: urls::detail(listed.id),
             votes: counted(listed.votes, "vote"),
             choices: counted(listed.choices, "choice"),
-            published: Moment::new(listed.pub_date, now, zone),
+            published: Moment::new(*listed.pub_date, now, zone),
             text: listed.question_text,
         }
     }
@@ -176,7 +176,7 @@ impl Shown {
         let found = queries::with_choices(db, question_id(request)?).await?;
         let (question, choices) = found.ok_or(AppError::NotFound)?;
         let now = app.now();
-        if question.pub_date > now {
+        if *question.pub_date > now {
             let user = login::current_user(app, session_of(request)).await?;
             if !user.is_some_and(|user| user.row.is_staff) {
                 return Err(AppError::NotFound);
@@ -221,9 +221,9 @@ impl Shown {
             url: urls::detail(question.id),
             url_results: urls::results(question.id),
             url_vote: urls::vote(question.id),
-            published: Moment::new(question.pub_date, now, zone),
+            published: Moment::new(*question.pub_date, now, zone),
             votes: counted(total, "vote"),
-            is_published: question.pub_date <= now,
+            is_published: *question.pub_date <= now,
             choices: choices.into_iter().map(shown).collect(),
             text: question.question_text,
         }

@@ -2,18 +2,23 @@
 //! and the next transaction writes them together, one `UPDATE` per choice. A busy question so costs one commit for many
 //! votes instead of one each, and nobody is answered before their vote is safe.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExprTrait,
-    sea_query::{Expr, Query},
+    sea_query::{Expr, LockType, Query},
 };
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{
+    Mutex,
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use super::receipts::Receipt;
 use crate::{
-    db::{Database, Transaction, is_lost, is_refusal},
+    db::{Database, Transaction, is_locked, is_lost, is_refusal},
     entities::choice,
     error::{AppError, Result},
 };
@@ -24,6 +29,10 @@ const QUEUE: usize = 4096;
 const POSTGRES_TASKS: usize = 4;
 /// Votes written together at most.
 const BATCH: usize = 1024;
+
+/// How long a batch waits for a row that another transaction has locked, on PostgreSQL. Votes for that row then wait
+/// elsewhere, and longer.
+const LOCK_TIMEOUT: &str = "100ms";
 
 /// How long PostgreSQL has to say what became of a commit whose answer was lost, before it is asked once more: longer than
 /// it takes to get a connection and to wait for a lock.
@@ -83,19 +92,21 @@ impl VoteCounter {
         };
         let counters = VoteCounters::default();
         let inquiries = Arc::default();
-        let start = |_| {
+        let start = |locked| {
             let (queue, votes) = mpsc::channel(QUEUE);
             let writer = Writer {
                 db: db.clone(),
                 counters: counters.clone(),
                 receipt: Receipt::new(),
                 inquiries: Arc::clone(&inquiries),
+                locked,
             };
             tokio::spawn(writer.run(votes));
             queue
         };
+        let locked = start(None);
         Self {
-            queues: (0..tasks).map(start).collect(),
+            queues: (0..tasks).map(|_| start(Some(locked.clone()))).collect(),
             counters,
         }
     }
@@ -138,15 +149,20 @@ struct Writer {
     receipt: Receipt,
     /// Held by the one inquiry that asks: others need the connections.
     inquiries: Arc<Mutex<()>>,
+    /// Takes the votes for rows that another transaction has locked; none for the task that writes these.
+    locked: Option<mpsc::Sender<Vote>>,
 }
 
-/// Which votes a transaction has written: false where there is no such choice.
-type Written = BTreeMap<Ballot, bool>;
+/// How many votes for each choice a transaction has written: none where there is no such choice, and fewer than were given
+/// where the column holds no more.
+type Written = BTreeMap<Ballot, usize>;
 
 #[derive(Debug)]
 enum Failure {
     /// Before the commit: nothing was written.
     Statement(DbErr),
+    /// Before the commit: the row of a choice is locked by another transaction.
+    Locked(Ballot, DbErr),
     /// There was no transaction to be had, so trying again at once would not help; or it was not committed.
     Transaction(DbErr),
     /// The commit was not answered: nobody knows whether it was made.
@@ -164,7 +180,11 @@ impl Writer {
             for Vote { ballot, answer } in received.drain(..) {
                 batch.entry(ballot).or_default().push(answer);
             }
-            self.write(batch).await;
+            // A mistake of ours costs one batch, whose voters are told, and not all votes from then on.
+            let written = AssertUnwindSafe(self.write(batch)).catch_unwind().await;
+            if written.is_err() {
+                tracing::error!("writing votes panicked: the votes of one batch are not counted");
+            }
         }
     }
 
@@ -176,11 +196,45 @@ impl Writer {
             // Nothing was written, and another connection may be better.
             outcome = self.attempt(&mut batch).await;
         }
+        let locked = self.locked.clone();
+        loop {
+            match (outcome, &locked) {
+                (Err(Failure::Locked(ballot, error)), Some(locked)) => {
+                    let answers = batch.remove(&ballot).unwrap_or_default();
+                    self.divert(locked, ballot, answers, error);
+                    outcome = self.attempt(&mut batch).await;
+                }
+                (other, _) => {
+                    outcome = other;
+                    break;
+                }
+            }
+        }
         match outcome {
-            Err(Failure::Statement(error)) if batch.len() > 1 && is_refusal(&error) => {
+            Err(Failure::Statement(error) | Failure::Locked(_, error))
+                if batch.len() > 1 && is_refusal(&error) =>
+            {
                 self.write_one_by_one(batch).await;
             }
             outcome => self.answer(batch, outcome),
+        }
+    }
+
+    /// Leaves votes for a locked row to the task that waits for it; those that find no place there are refused.
+    fn divert(
+        &self,
+        locked: &mpsc::Sender<Vote>,
+        ballot: Ballot,
+        answers: Vec<Answer>,
+        error: DbErr,
+    ) {
+        let error = Arc::new(error);
+        for answer in answers {
+            let sent = locked.try_send(Vote { ballot, answer });
+            if let Err(TrySendError::Full(vote) | TrySendError::Closed(vote)) = sent {
+                self.counters.failed.inc();
+                let _ = vote.answer.send(Err(error.clone()));
+            }
         }
     }
 
@@ -191,7 +245,7 @@ impl Writer {
             let mut alone = Batch::from([choice]);
             let outcome = self.attempt(&mut alone).await;
             let is_over = match &outcome {
-                Err(Failure::Statement(error)) => !is_refusal(error),
+                Err(Failure::Statement(error) | Failure::Locked(_, error)) => !is_refusal(error),
                 Err(Failure::Transaction(_)) => true,
                 Ok(_) | Err(Failure::Commit(..)) => false,
             };
@@ -220,12 +274,23 @@ impl Writer {
         // After a failure the row may still be locked: the next transaction uses another.
         let receipt = std::mem::replace(&mut self.receipt, Receipt::new()).next();
         if needs_receipt {
-            receipt.write(&tx).await.map_err(Failure::Statement)?;
+            let timeout = self.locked.as_ref().map(|_| LOCK_TIMEOUT);
+            receipt
+                .write(&tx, timeout)
+                .await
+                .map_err(Failure::Statement)?;
         }
         for (&ballot, answers) in &*batch {
             let votes = i32::try_from(answers.len()).expect("a batch is small");
-            let found = add_votes(&tx, ballot, votes).await;
-            written.insert(ballot, found.map_err(Failure::Statement)?);
+            let added = add_votes(&tx, ballot, votes).await;
+            let added = added.map_err(|error| {
+                if is_locked(&error) {
+                    Failure::Locked(ballot, error)
+                } else {
+                    Failure::Statement(error)
+                }
+            })?;
+            written.insert(ballot, added);
         }
         match tx.commit().await {
             Ok(()) => {
@@ -247,7 +312,9 @@ impl Writer {
                 tokio::spawn(self.clone().inquire(batch, written, receipt, error));
                 return;
             }
-            Err(Failure::Statement(error) | Failure::Transaction(error)) => Arc::new(error),
+            Err(
+                Failure::Statement(error) | Failure::Locked(_, error) | Failure::Transaction(error),
+            ) => Arc::new(error),
         };
         for answer in batch.into_values().flatten() {
             self.counters.failed.inc();
@@ -258,12 +325,13 @@ impl Writer {
 
     fn answer_written(&self, batch: Batch, written: &Written) {
         for (ballot, answers) in batch {
-            let is_found = written.get(&ballot).is_some_and(|found| *found);
-            for answer in answers {
-                if is_found {
+            let counted = written.get(&ballot).copied().unwrap_or_default();
+            for (number, answer) in answers.into_iter().enumerate() {
+                let is_counted = number < counted;
+                if is_counted {
                     self.counters.taken.inc();
                 }
-                let _ = answer.send(Ok(is_found));
+                let _ = answer.send(Ok(is_counted));
             }
         }
     }
@@ -293,20 +361,41 @@ impl Writer {
     }
 }
 
-/// Adds votes in a single statement, so that nobody's are lost; false when the question has no such choice, or the
-/// choice has as many votes as the column holds.
+/// Adds votes in a single statement, so that none are lost; gives how many: none when the question has no such choice, and
+/// fewer when the column holds no more.
 async fn add_votes(
     tx: &Transaction,
     ballot: Ballot,
     votes: i32,
-) -> std::result::Result<bool, DbErr> {
+) -> std::result::Result<usize, DbErr> {
     use choice::Column::{Id, QuestionId, Votes};
-    let update = Query::update()
-        .table(choice::Entity)
-        .value(Votes, Expr::col(Votes).add(votes))
+    let update = |votes: i32| {
+        Query::update()
+            .table(choice::Entity)
+            .value(Votes, Expr::col(Votes).add(votes))
+            .and_where(Expr::col(Id).eq(ballot.choice_id))
+            .and_where(Expr::col(Votes).lte(i32::MAX - votes))
+            .and_where(Expr::col(QuestionId).eq(ballot.question_id))
+            .take()
+    };
+    if tx.execute(&update(votes)).await?.rows_affected() > 0 {
+        return Ok(votes.unsigned_abs() as usize);
+    }
+    let mut present = Query::select();
+    present
+        .column(Votes)
+        .from(choice::Entity)
         .and_where(Expr::col(Id).eq(ballot.choice_id))
-        .and_where(Expr::col(Votes).lte(i32::MAX - votes))
-        .and_where(Expr::col(QuestionId).eq(ballot.question_id))
-        .take();
-    Ok(tx.execute(&update).await?.rows_affected() > 0)
+        .and_where(Expr::col(QuestionId).eq(ballot.question_id));
+    if tx.get_database_backend() == DbBackend::Postgres {
+        present.lock(LockType::Update);
+    }
+    let room = match tx.query_one(&present).await? {
+        Some(row) => std::cmp::min(votes, i32::MAX - row.try_get::<i32>("", "votes")?),
+        None => 0,
+    };
+    if room > 0 {
+        tx.execute(&update(room)).await?;
+    }
+    Ok(room.unsigned_abs() as usize)
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
+    db::is_storage,
     error::{AppError, CsrfError},
 };
 
@@ -178,6 +179,10 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         AppError::UnsupportedMediaType => (
             "Unsupported Media Type",
             "This site takes forms as application/x-www-form-urlencoded only.",
+        ),
+        AppError::Unavailable(cause) if is_storage(cause) => (
+            "Service Unavailable",
+            "The site can be read, but cannot store anything just now: votes and changes are not taken. Try again later.",
         ),
         AppError::Unavailable(_) => (
             "Service Unavailable",

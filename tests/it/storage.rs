@@ -10,7 +10,7 @@ use sea_orm::{
     Statement, sea_query::Expr,
 };
 
-use crate::support::{Backend, TestApp, TestDatabase, assert_within, captured};
+use crate::support::{Backend, Site, TestApp, TestDatabase, assert_within, captured};
 
 fn orphan() -> choice::ActiveModel {
     choice::ActiveModel {
@@ -70,7 +70,7 @@ on_both_databases! {
         let id = app.question_at("When?", time, &[]).await.id;
         let db = app.app.db.write();
         let stored = question::Entity::find_by_id(id).one(db).await.unwrap().unwrap().pub_date;
-        assert_eq!(stored, "2026-11-20T06:30:00.123456Z".parse::<DateTime<Utc>>().unwrap());
+        assert_eq!(*stored, "2026-11-20T06:30:00.123456Z".parse::<DateTime<Utc>>().unwrap());
         // Equal as a value in a query, too.
         let found = question::Entity::find().filter(question::COLUMN.pub_date.eq(time)).all(db).await.unwrap();
         assert_eq!(found.len(), 1);
@@ -79,7 +79,7 @@ on_both_databases! {
     async fn a_time_that_django_cannot_read_is_not_stored(app: TestApp) {
         let tx = app.app.db.write().begin().await.unwrap();
         for time in ["+10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z"] {
-            let pub_date = Set(time.parse::<DateTime<Utc>>().unwrap());
+            let pub_date = Set(time.parse::<DateTime<Utc>>().unwrap().into());
             let row = question::ActiveModel { question_text: Set("When?".to_owned()), pub_date, ..Default::default() };
             assert!(matches!(question::Entity::insert(row).exec(&tx).await, Err(DbErr::Custom(_))), "{time}");
         }
@@ -110,6 +110,35 @@ on_both_databases! {
 }
 
 #[tokio::test]
+async fn on_sqlite_a_date_alone_is_a_midnight() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let id = app.question("When?", &["a"]).await.id;
+    let tx = app.app.db.write().begin().await.unwrap();
+    tx.execute_unprepared("UPDATE polls_app_question SET pub_date = '2026-11-01'")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let admin = app.superuser().await;
+    for path in [
+        "/polls/".to_owned(),
+        format!("/polls/{id}/"),
+        format!("/polls/{id}/results/"),
+    ] {
+        admin
+            .get(&path)
+            .await
+            .assert_status(200)
+            .assert_contains("2026-11-01T00:00:00Z");
+    }
+    for path in [
+        "/admin/polls_app/question/".to_owned(),
+        format!("/admin/polls_app/question/{id}/change/"),
+    ] {
+        admin.get(&path).await.assert_status(200);
+    }
+}
+
+#[tokio::test]
 async fn on_sqlite_times_have_django_s_text() {
     let app = TestApp::new(Backend::Sqlite).await;
     let vectors: serde_json::Value = serde_json::from_str(&captured("vectors.json")).unwrap();
@@ -136,7 +165,7 @@ async fn on_sqlite_times_have_django_s_text() {
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(read.pub_date, time);
+        assert_eq!(*read.pub_date, time);
     }
 }
 
@@ -209,6 +238,41 @@ async fn connections_that_were_cut_are_never_the_visitor_s_fault_nor_ours() {
         "{statuses:?}"
     );
     assert_eq!(statuses.last(), Some(&200), "{statuses:?}");
+}
+
+on_both_databases! {
+    async fn indexes_that_were_lost_are_reported_and_restored(site: Site) {
+        site.run(["migrate"]).success();
+        let db = site.database.connect().await;
+        let tx = db.begin().await.unwrap();
+        tx.execute_unprepared("DROP INDEX polls_question_text").await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+        let said = site.run(["check", "--tag", "database"]);
+        assert!(said.stderr.contains("(polls.W022) The index polls_question_text is missing"), "{}", said.stderr);
+        let said = site.run(["migrate"]).success();
+        assert!(said.stdout.contains("Creating index polls_question_text again... OK"), "{}", said.stdout);
+        let said = site.run(["check", "--tag", "database"]).success();
+        assert!(!said.stderr.contains("W022"), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_server_says_why_its_database_cannot_be_reached() {
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", "postgres://polls@127.0.0.1:1/polls");
+    let (log, _) = site.serve().stop();
+    assert!(
+        log.contains("does not answer yet") && log.contains("Connection refused"),
+        "{log}"
+    );
+    let site = site.with(
+        "DATABASE_URL",
+        "postgres://polls@no-such-host.invalid/polls",
+    );
+    let (log, _) = site.serve().stop();
+    assert!(log.contains("failed to lookup address"), "{log}");
 }
 
 #[tokio::test]

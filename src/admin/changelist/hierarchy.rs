@@ -1,6 +1,6 @@
 //! The way through a date field by year, month and day.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::Datelike;
 use sea_orm::{
     ConnectionTrait, DbErr,
     sea_query::{Alias, Expr, ExprTrait, Func, Query, UnionType},
@@ -8,7 +8,7 @@ use sea_orm::{
 use serde::Serialize;
 
 use super::{ChangeList, lookups};
-use crate::db::Connection;
+use crate::{db::Connection, entities::Timestamp};
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -143,9 +143,7 @@ async fn years(list: &ChangeList<'_>, db: Connection<'_>, column: &str) -> Resul
             query.and_where(list.model.column(column).lt(before));
         }
         let row = db.query_one(&query).await?;
-        let last = row.map_or(Ok(None), |row| {
-            row.try_get::<Option<DateTime<Utc>>>("", "last")
-        })?;
+        let last = row.map_or(Ok(None), |row| row.try_get::<Option<Timestamp>>("", "last"))?;
         let Some(year) = last.map(|time| time.with_timezone(&list.zone).year().unsigned_abs())
         else {
             break;

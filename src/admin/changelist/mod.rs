@@ -175,9 +175,8 @@ impl<'a> ChangeList<'a> {
                 query.order_by_expr(self.model.column(column), direction(is_descending));
             }
         }
-        // With columns that are ordered upwards the key goes the same way, so that one index serves both.
-        let first = self.order.first().map(|(_, is_descending)| *is_descending);
-        query.order_by_expr(self.model.column(KEY), direction(first.unwrap_or(true)));
+        // Rows that are equal otherwise: Django orders them by `-pk`, whichever way the columns go.
+        query.order_by_expr(self.model.column(KEY), Order::Desc);
     }
 
     /// All columns of the objects, with those that are looked up in other tables.

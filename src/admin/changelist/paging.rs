@@ -54,6 +54,8 @@ pub struct PageMap {
 #[derive(Debug, Default)]
 pub struct PageMaps {
     maps: Mutex<HashMap<&'static str, PageMap>>,
+    /// Held while a table is counted of which there is no map.
+    counting: tokio::sync::Mutex<()>,
     lookups: Family<LookupLabels, Counter>,
 }
 
@@ -94,6 +96,12 @@ impl PageMaps {
                 }))
             }
             None => {
+                // One counts, and the others wait for what it finds.
+                let _counting = self.counting.lock().await;
+                let known = self.maps().get(model.table).cloned();
+                if known.is_some() {
+                    return Ok(known);
+                }
                 let count =
                     count(Connection::Database(db), model.select(), COUNT_LIMIT + 1).await?;
                 if count <= COUNT_LIMIT {

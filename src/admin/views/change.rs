@@ -155,8 +155,10 @@ impl Desk<'_> {
         let tx = self.app.db.write().begin().await?;
         cleaned.check(&mut editor, &tx, self.around).await?;
         if editor.error_count() > 0 {
+            // A page is rendered while nothing is locked, here and below.
+            drop(tx);
             return self
-                .show(editor, Connection::Transaction(&tx), None, None, false)
+                .show(editor, database(self.app), None, None, false)
                 .await;
         }
         let object = match self.store(tx, cleaned, &editor).await {
@@ -191,11 +193,15 @@ impl Desk<'_> {
         if let (Some(mark), false) = (&mark, news.is_empty()) {
             let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
             merge::take_theirs(&mut editor, mark, self.around);
+            drop(tx);
+            let db = database(self.app);
             return self.show(editor, db, None, Some(meanwhile), false).await;
         }
         let mut cleaned = Cleaned::new(&mut editor, self.around);
         cleaned.check(&mut editor, &tx, self.around).await?;
         if editor.error_count() > 0 {
+            drop(tx);
+            let db = database(self.app);
             return self.show(editor, db, mark, None, false).await;
         }
         let object = match self.store(tx, cleaned, &editor).await {

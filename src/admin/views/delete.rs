@@ -13,7 +13,7 @@ use super::{back_to_list, database, missing, model_and_id, preserved};
 use crate::{
     admin::{
         AdminPage, Crumb, Log,
-        delete::{Plan, delete as delete_objects},
+        delete::{Plan, delete as delete_objects, still_referenced},
         staff::INDEX,
     },
     app::App,
@@ -95,8 +95,15 @@ pub async fn delete(
         model,
         now: app.now(),
     };
-    delete_objects(&tx, model, &objects, log).await?;
-    tx.commit().await?;
+    if !delete_objects(tx, model, &objects, log).await? {
+        let what = format!("the {} “{}”", model.verbose_name, objects[0].label);
+        page.messages.add(Level::Warning, &still_referenced(&what));
+        let url = model.object_url(object.id, "change");
+        return Ok(redirect(
+            StatusCode::FOUND,
+            &format!("{url}{}", preserved(request)),
+        ));
+    }
     app.page_maps.forget(model.table);
     page.messages.add(
         Level::Success,

@@ -90,6 +90,9 @@ impl Args {
         for (migration, direction) in plan {
             step(context, &db, migration, direction, mode).await?;
         }
+        for name in migrations::restore_indexes(&db).await? {
+            context.tell(format_args!("  Creating index {name} again... OK\n"));
+        }
         migrations::create_missing_rows(&db).await?;
         Ok(ExitCode::SUCCESS)
     }

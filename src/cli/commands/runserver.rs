@@ -7,6 +7,7 @@ use crate::{
     app::{App, admin_site},
     checks::{self, Tag},
     cli::{Context, log, sentence, signals::Signals},
+    db::Database,
     metrics, migrations,
     server::{
         Server,
@@ -207,6 +208,8 @@ async fn notice_unapplied(context: &mut Context, app: &App) -> anyhow::Result<()
     let unapplied = match migrations::unapplied(app.db.write()).await {
         Ok(unapplied) => unapplied,
         Err(error) => {
+            let cause = Database::try_connect(&app.settings.database).await.err();
+            let error = cause.unwrap_or(error);
             let database = app.settings.database.display();
             tracing::warn!("the database at {database} does not answer yet: {error}");
             return Ok(());

@@ -43,8 +43,7 @@ impl Args {
             Some(count) => add_random(&db, count as usize, context.is_talkative()).await,
             None => add(&db, &polls).await,
         };
-        let added =
-            added.context("the questions could not be added (has `polls migrate` been run?)")?;
+        let added = added.context("the questions could not be added")?;
         match added {
             Added {
                 questions: 0,

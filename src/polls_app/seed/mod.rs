@@ -141,7 +141,7 @@ async fn known(
 async fn add_question(tx: &Transaction, poll: &Poll, now: DateTime<Utc>) -> Result<i32, DbErr> {
     let row = question::ActiveModel {
         question_text: Set(poll.question.0.clone()),
-        pub_date: Set(poll.published.unwrap_or(now)),
+        pub_date: Set(poll.published.unwrap_or(now).into()),
         ..question::ActiveModel::default()
     };
     Ok(question::Entity::insert(row).exec(tx).await?.last_insert_id)

@@ -79,7 +79,7 @@ fn question(number: usize, now: DateTime<Utc>) -> question::ActiveModel {
             things[1],
             number + 1
         )),
-        pub_date: Set(now - age),
+        pub_date: Set((now - age).into()),
         ..question::ActiveModel::default()
     }
 }

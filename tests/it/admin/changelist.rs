@@ -58,9 +58,9 @@ on_both_databases! {
         let order = async |o: &str| listed(&app, &admin, &format!("?o={o}")).await.concat();
         assert_eq!(order("1").await, "aabc");
         assert_eq!(order("-1").await, "cbaa");
-        assert_eq!(order("2").await, "aabc");
+        assert_eq!(order("2").await, "aacb");
         assert_eq!(order("-2.1").await, "bcaa");
-        assert_eq!(order("3").await, "aabc");
+        assert_eq!(order("3").await, "aacb");
         // What names no column, or one that cannot be ordered by, counts for nothing.
         for o in ["", "0", "99", "4", "x", "--1", "1.1.1", "-"] {
             assert_eq!(order(o).await.len(), 4, "{o}");
@@ -207,6 +207,12 @@ on_both_databases! {
         let confirm = Form::find(&page, "submit-row", &list);
         // One more has come since: it was not named, and so nothing goes.
         app.question("Drop late", &[]).await;
+        // Nor without saying what was confirmed.
+        let unconfirmed = form.add("post", "yes");
+        unconfirmed.submit(&admin).await.assert_redirect(302, &list);
+        let page = admin.get(&list).await;
+        page.assert_contains("Nothing has been deleted").assert_contains("121 questions found");
+        let form = Form::find(&page, "changelist-form", &list).set("action", "delete_selected").add("select_across", "1").add("_selected_action", "1");
         confirm.submit(&admin).await.assert_redirect(302, &list);
         assert_eq!(listed(&app, &admin, "?q=drop+late").await.len(), 1);
         let page = form.submit(&admin).await;
@@ -215,5 +221,41 @@ on_both_databases! {
         assert_eq!(rows(&page), ["Keep"]);
         assert_eq!(app.log().await.len(), 121);
         admin.get(change(kept.id)).await.assert_status(200);
+    }
+
+    async fn rows_that_are_equal_are_ordered_by_descending_key(app: TestApp) {
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            keys.push(app.question("Same", &[]).await.id);
+        }
+        let admin = app.superuser().await;
+        for order in ["1", "-1", "2", "-2"] {
+            let page = admin.get(format!("{LIST}?o={order}")).await;
+            let places = keys.iter().map(|id| page.text().find(&format!("/question/{id}/change/")).unwrap());
+            assert!(places.rev().is_sorted(), "{order}");
+        }
+    }
+
+    async fn what_another_application_refers_to_is_not_deleted(app: TestApp) {
+        let question = app.question("Kept?", &["a"]).await;
+        let tx = app.app.db.write().begin().await.unwrap();
+        for sql in [
+            "CREATE TABLE other_app_note (question_id integer NOT NULL REFERENCES polls_app_question (id) DEFERRABLE INITIALLY DEFERRED)".to_owned(),
+            format!("INSERT INTO other_app_note VALUES ({})", question.id),
+        ] {
+            sea_orm::ConnectionTrait::execute_unprepared(&tx, &sql).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let admin = app.superuser().await;
+        let delete = format!("/admin/polls_app/question/{}/delete/", question.id);
+        let reply = admin.form(&delete, "submit-row").await.submit(&admin).await;
+        reply.assert_redirect(302, &change(question.id));
+        let told = "data of another application refers to it. Delete that first.";
+        admin.get(change(question.id)).await.assert_contains("Cannot delete the question").assert_contains(told);
+        let form = admin.form(LIST, "changelist-form").await.set("action", "delete_selected").add("_selected_action", &question.id.to_string());
+        let page = form.submit(&admin).await;
+        Form::find(&page, "submit-row", LIST).submit(&admin).await.assert_redirect(302, LIST);
+        admin.get(LIST).await.assert_contains("Cannot delete the selected 1 question").assert_contains(told);
+        assert_eq!(app.log().await.len(), 0);
     }
 }

@@ -131,7 +131,7 @@ on_both_databases! {
         let form = admin.form(change(question.id), "object-form").await;
         form.clone().set("question_text", "Exactly?").submit(&admin).await.assert_redirect(302, LIST);
         let (row, _) = polls::polls_app::queries::with_choices(app.app.db.write(), question.id).await.unwrap().unwrap();
-        assert_eq!((row.question_text.as_str(), row.pub_date), ("Exactly?", now()));
+        assert_eq!((row.question_text.as_str(), *row.pub_date), ("Exactly?", now()));
         assert_eq!(app.log().await[0].3, "[{\"changed\": {\"fields\": [\"Question text\"]}}]");
     }
 

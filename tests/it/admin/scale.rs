@@ -11,7 +11,7 @@ async fn add(app: &TestApp, from: i32, to: i32) {
     for start in (from..to).step_by(1000) {
         let rows = (start..to.min(start + 1000)).map(|number| question::ActiveModel {
             question_text: Set(format!("Number {number}")),
-            pub_date: Set(now() - TimeDelta::minutes(i64::from(number))),
+            pub_date: Set((now() - TimeDelta::minutes(i64::from(number))).into()),
             ..Default::default()
         });
         question::Entity::insert_many(rows)

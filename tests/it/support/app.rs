@@ -219,7 +219,7 @@ impl TestApp {
         let tx = self.app.db.write().begin().await.unwrap();
         let row = question::ActiveModel {
             question_text: Set(text.to_owned()),
-            pub_date: Set(pub_date),
+            pub_date: Set(pub_date.into()),
             ..Default::default()
         };
         let id = question::Entity::insert(row)

@@ -315,3 +315,22 @@ async fn a_slow_database_makes_visitors_wait_and_not_for_long() {
     db.execute("ROLLBACK").await.unwrap();
     assert!(is_served(&server));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_statement_is_not_taken_for_a_dead_database() {
+    let cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url()).await;
+    let server = site.serve();
+    assert!(is_served(&server));
+    let mut db = connect(&cluster).await;
+    // The next vote takes three seconds, and nothing else is asked meanwhile.
+    db.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3); RETURN NEW; END $$; \
+         CREATE TRIGGER slow BEFORE UPDATE ON polls_app_choice FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .await
+    .unwrap();
+    assert_eq!(status(&vote_once(&server.address)), 302);
+    let (log, _) = server.stop();
+    assert!(!log.contains("have been replaced"), "{log}");
+}

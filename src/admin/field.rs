@@ -165,7 +165,8 @@ impl Field {
         }
         match self.kind {
             Kind::Integer => {
-                number(text, i32::MIN, i32::MAX).map(|number| Value::Int(Some(number)))
+                let least = if self.options.is_counter { 0 } else { i32::MIN };
+                number(text, least, i32::MAX).map(|number| Value::Int(Some(number)))
             }
             Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))
                 .map(|number| Value::SmallInt(Some(number as i16))),

@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use sea_orm::DbErr;
 
 use crate::{
@@ -32,13 +35,18 @@ use log::Log;
 #[command(name = "polls", version, max_term_width = 100)]
 struct Cli {
     /// How much to say: 0 nothing, 1 the usual, 2 more, 3 everything.
-    #[arg(short, long, global = true, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
+    #[arg(short, long, global = true, help_heading = "Global options", value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
     verbosity: u8,
     /// Do not colour the log.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     no_color: bool,
     /// Read settings from this file instead of .env in the working directory.
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "PATH"
+    )]
     env_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -105,9 +113,27 @@ impl Context {
     }
 }
 
+/// Puts the suggestions for a mistyped command in order: those that begin as it does come first.
+fn closest_first(mut error: clap::Error) -> clap::Error {
+    let typed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(typed)) => typed.clone(),
+        _ => return error,
+    };
+    if let Some(ContextValue::Strings(suggested)) = error.get(ContextKind::SuggestedSubcommand) {
+        let mut suggested = suggested.clone();
+        suggested.sort_by_key(|name| !name.starts_with(&typed));
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(suggested),
+        );
+    }
+    error
+}
+
 /// Runs the program. A refused command is one line on standard error and exit status 1.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| closest_first(error).exit());
+    match run(cli) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -191,14 +191,16 @@ impl Shown {
         now: DateTime<Utc>,
         zone: Tz,
     ) -> Self {
-        let total: i64 = choices.iter().map(|choice| i64::from(choice.votes)).sum();
+        // The column holds negative numbers, too; nobody has voted so.
+        let votes_of = |choice: &choice::Model| i64::from(choice.votes.max(0));
+        let total: i64 = choices.iter().map(votes_of).sum();
         let most = choices
             .iter()
             .map(|choice| choice.votes)
             .max()
             .unwrap_or_default();
         let shown = |choice: choice::Model| {
-            let votes = i64::from(choice.votes);
+            let votes = votes_of(&choice);
             let percent = if total > 0 {
                 (200 * votes + total) / (2 * total)
             } else {
@@ -209,10 +211,10 @@ impl Shown {
                 text: choice.choice_text,
                 votes: counted(votes, "vote"),
                 percent,
-                share: if votes > 0 && percent == 0 {
-                    "<1%".to_owned()
-                } else {
-                    format!("{percent}%")
+                share: match percent {
+                    0 if votes > 0 => "<1%".to_owned(),
+                    100 if votes < total => ">99%".to_owned(),
+                    _ => format!("{percent}%"),
                 },
                 leads: most > 0 && choice.votes == most,
             }

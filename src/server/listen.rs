@@ -80,8 +80,13 @@ pub async fn open_one(bind: &Bind, settings: &ServerSettings) -> anyhow::Result<
     }
     let mut listeners = Vec::new();
     for address in bind.resolve().await? {
-        let listener =
-            listen_tcp(address, settings).with_context(|| format!("cannot listen on {address}"))?;
+        let listener = listen_tcp(address, settings).map_err(|error| match error.kind() {
+            // Django's words.
+            io::ErrorKind::AddrInUse => {
+                anyhow::anyhow!("cannot listen on {address}: That port is already in use.")
+            }
+            _ => anyhow::Error::new(error).context(format!("cannot listen on {address}")),
+        })?;
         listeners.push(Listener::Tcp(listener));
     }
     Ok(listeners)

@@ -47,6 +47,7 @@ pub fn router(app: Arc<App>) -> impl Endpoint<Output = Response> {
             "/static/*path",
             routing::named("/static/", poem::get(statics::serve)),
         )
+        .at("/favicon.ico", poem::endpoint::make_sync(favicon))
         .nest_no_strip("/", pages);
     let site = if app.settings.debug {
         debug::add_reload(site)
@@ -72,6 +73,12 @@ fn app_of(request: &Request) -> &Arc<App> {
     request
         .data()
         .expect("the router gives it to every request")
+}
+
+/// What browsers and others ask for without being told: leads to the icon.
+fn favicon(request: Request) -> Response {
+    let icon = statics::url("icon.svg", app_of(&request).settings.debug);
+    routing::redirect(StatusCode::FOUND, &icon.expect("the icon is an asset"))
 }
 
 /// `/` leads to the polls.

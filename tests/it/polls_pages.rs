@@ -125,6 +125,21 @@ on_both_databases! {
         assert_eq!((reply.assert_status(200).header("allow")), Some("GET, HEAD, OPTIONS"));
     }
 
+    async fn shares_never_add_up_to_more_than_there_is(app: TestApp) {
+        let question = app.question("Clear?", &["a", "b", "c", "d"]).await;
+        for (index, votes) in [(0, 100_000), (1, 1), (2, 1), (3, -26)] {
+            app.set_votes(question.choices[index], votes).await;
+        }
+        let page = app.visitor().get(urls::results(question.id)).await;
+        page.assert_contains(">&gt;99%<").assert_contains(">&lt;1%<").assert_contains(">0%<").assert_lacks("-26").assert_contains("100,002 votes");
+    }
+
+    async fn the_icon_is_found_where_browsers_look_for_it(app: TestApp) {
+        let reply = app.visitor().get("/favicon.ico").await;
+        let icon = reply.assert_status(302).header("location").unwrap().to_owned();
+        app.visitor().get(icon).await.assert_status(200);
+    }
+
     async fn pages_tell_caches_that_they_depend_on_the_theme(app: TestApp) {
         let question = app.question("Dark?", &["a"]).await;
         for path in ["/polls/".to_owned(), urls::detail(question.id), urls::results(question.id), "/nowhere".to_owned()] {

@@ -284,6 +284,7 @@ impl Desk<'_> {
             |o| o.label.clone(),
         )));
         let errors = editor.error_count();
+        let meanwhile_is_shown = meanwhile.is_some();
         let history_url = object
             .as_ref()
             .map(|object| model.object_url(object.id, "history"));
@@ -314,7 +315,7 @@ impl Desk<'_> {
             Some(object) => format!("{} | {verb} {}", object.label, model.verbose_name),
             None => format!("{verb} {}", model.verbose_name),
         };
-        let title = if errors > 0 {
+        let title = if errors > 0 || meanwhile_is_shown {
             format!("Error: {title}")
         } else {
             title

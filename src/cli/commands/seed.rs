@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::Utc;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
     cli::{Context, prompt},
@@ -41,7 +41,7 @@ impl Args {
         let db = context.connect(Purpose::Command).await?;
         let added = match self.random {
             Some(count) => add_random(&db, count as usize, context.is_talkative()).await,
-            None => add(&db, &polls).await,
+            None => add(&db, &polls).await.map_err(Into::into),
         };
         let added = added.context("the questions could not be added")?;
         match added {
@@ -66,22 +66,30 @@ async fn add(db: &Database, polls: &[Poll]) -> Result<Added, sea_orm::DbErr> {
     Ok(added)
 }
 
-async fn add_random(
-    db: &Database,
-    count: usize,
-    is_talkative: bool,
-) -> Result<Added, sea_orm::DbErr> {
+async fn add_random(db: &Database, count: usize, is_talkative: bool) -> anyhow::Result<Added> {
     let bar = if is_talkative {
         ProgressBar::new(count as u64)
     } else {
         ProgressBar::hidden()
     };
-    let style = "{bar:40} {human_pos}/{human_len} questions, {per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
-    let tx = db.begin().await?;
-    seed::add_random(&tx, count, Utc::now(), |done| bar.set_position(done as u64)).await?;
-    tx.commit().await?;
+    let style = "{bar:40} {human_pos}/{human_len} questions, {rate}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is well-formed");
+    let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // What does not fit on the bar need not be told.
+        let _ = write!(text, "{} a second", HumanCount(state.per_sec() as u64));
+    };
+    bar.set_style(style.with_key("rate", rate));
+    let adding = async {
+        let tx = db.begin().await?;
+        seed::add_random(&tx, count, Utc::now(), |done| bar.set_position(done as u64)).await?;
+        tx.commit().await
+    };
+    let added = tokio::select! {
+        added = adding => Ok(added?),
+        _ = tokio::signal::ctrl_c() => Err(anyhow!("cancelled: nothing has been added")),
+    };
     bar.finish_and_clear();
+    added?;
     Ok(Added {
         questions: count,
         choices: 4 * count,

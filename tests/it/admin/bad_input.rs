@@ -41,7 +41,7 @@ on_both_databases! {
             ("question_text", "a\0b", "Null characters are not allowed."),
             ("pub_date_0", "2026-\0", "Null characters are not allowed."),
             ("choice_set-0-votes", "99999999999", "Ensure this value is less than or equal to 2147483647."),
-            ("choice_set-0-votes", "-99999999999999999999999", "Ensure this value is greater than or equal to -2147483648."),
+            ("choice_set-0-votes", "-99999999999999999999999", "Ensure this value is greater than or equal to 0."),
             ("choice_set-0-votes", "1e3", "Enter a whole number."),
             ("choice_set-0-votes", "", "This field is required."),
             ("choice_set-0-choice_text", "x", ""),

@@ -23,9 +23,11 @@ pub struct ShownField {
     label: String,
     help: &'static str,
     is_required: bool,
+    /// Whether one begins to type here.
+    pub(super) is_focused: bool,
     pub(super) errors: Vec<String>,
     /// Which input: the name of a macro's branch.
-    kind: &'static str,
+    pub(super) kind: &'static str,
     value: String,
     /// The time beside a date.
     time: String,
@@ -91,6 +93,7 @@ pub async fn show_field(
         label: field.label(),
         help: field.options.help_text,
         is_required: field.is_required() && !is_readonly,
+        is_focused: false,
         errors: bound.errors.clone(),
         kind: "text",
         value: first.clone(),

@@ -12,7 +12,7 @@ use self::{
     inline::{ShownInline, show_inline},
 };
 use super::{Editor, ObjectForm, Surroundings, fieldsets};
-use crate::db::Connection;
+use crate::{admin::field::Kind, db::Connection};
 
 /// A whole form.
 #[derive(Debug, Serialize)]
@@ -23,6 +23,8 @@ pub struct ShownEditor {
     pub inlines: Vec<ShownInline>,
     /// Everything that is wrong, with where it is.
     pub summary: Vec<ErrorLink>,
+    /// Whether there are times to be typed.
+    pub has_times: bool,
 }
 
 /// An error, and the field that it is about.
@@ -99,7 +101,26 @@ impl ShownEditor {
             label: String::new(),
             text: text.clone(),
         }));
+        let first = shown
+            .first_mut()
+            .and_then(|fieldset| fieldset.fields.first_mut());
+        if let Some(first) = first
+            && main.object.is_none()
+            && summary.is_empty()
+        {
+            first.is_focused = true;
+        }
+        let fields = shown.iter().flat_map(|fieldset| &fieldset.fields);
+        let of_inlines = editor
+            .formsets
+            .iter()
+            .flat_map(|set| set.inline.model.concrete());
+        let has_times = fields.into_iter().any(|field| field.kind == "moment")
+            || of_inlines
+                .into_iter()
+                .any(|field| field.kind == Kind::DateTime);
         Ok(Self {
+            has_times,
             fieldsets: shown,
             inlines,
             summary,

@@ -242,7 +242,7 @@ async fn bad_addresses_and_missing_hosts_are_refused() {
     assert_eq!(
         said.stderr,
         format!(
-            "CommandError: cannot listen on {}: Address already in use (os error 98)\n",
+            "CommandError: cannot listen on {}: That port is already in use.\n",
             server.address
         )
     );

@@ -44,12 +44,20 @@ fn is_served(server: &Server) -> bool {
 /// Asserts that a visitor is told to come back, on a page of ours.
 #[track_caller]
 pub fn assert_unavailable(answer: &str) {
+    assert_refused(answer, "cannot reach its data just now");
+}
+
+/// The same when the database can be read and not written.
+#[track_caller]
+pub fn assert_not_stored(answer: &str) {
+    assert_refused(answer, "cannot store anything just now");
+}
+
+#[track_caller]
+fn assert_refused(answer: &str, reason: &str) {
     assert_eq!(status(answer), 503, "{answer}");
     assert!(answer.contains("retry-after: 2\r\n"), "{answer}");
-    assert!(
-        answer.contains("cannot reach its data just now"),
-        "{answer}"
-    );
+    assert!(answer.contains(reason), "{answer}");
     assert!(!answer.contains("postgres"), "{answer}");
 }
 
@@ -257,7 +265,7 @@ async fn a_database_that_cannot_be_written_is_read() {
         .unwrap();
     db.execute(end_sessions).await.unwrap();
     assert!(is_served(&server));
-    assert_unavailable(&vote_once(&server.address));
+    assert_not_stored(&vote_once(&server.address));
     db.execute("SET default_transaction_read_only = off")
         .await
         .unwrap();

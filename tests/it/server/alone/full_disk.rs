@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 
 use super::{
     super::{log_in, send, status, wait_until},
-    faults::{assert_unavailable, site_on, vote_once},
+    faults::{assert_not_stored, assert_unavailable, site_on, vote_once},
 };
 use crate::support::{
     Backend, Site, cluster::Cluster, disk::SmallDisk, site::Server, voters::Voters,
@@ -88,7 +88,7 @@ async fn on_sqlite_every_kind_of_write_says_503_while_the_disk_is_full_and_works
         status(&answer) == 503
     });
     for _ in 0..5 {
-        assert_unavailable(&vote_once(&server.address));
+        assert_not_stored(&vote_once(&server.address));
         assert_eq!(status(&log_in(&server.address)), 503);
     }
     assert!(!is_ready(&server));
@@ -120,7 +120,7 @@ async fn on_sqlite_a_database_that_is_read_only_is_served_and_takes_no_votes() {
     let read_only = format!("sqlite://{}?mode=ro", file.display());
     let server = site.with("DATABASE_URL", &read_only).serve();
     assert_eq!(status(&server.get("/polls/")), 200);
-    assert_unavailable(&vote_once(&server.address));
+    assert_not_stored(&vote_once(&server.address));
     assert!(!is_ready(&server));
     server.stop();
     assert_eq!(stored_votes(&file).await, before);

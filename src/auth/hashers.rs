@@ -191,7 +191,9 @@ fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
     let (block, lanes): (u32, u32) = (r.parse().ok()?, p.parse().ok()?);
     // Memory is 128 bytes times work and block size (RFC 7914, 2).
     let memory_kib = work.checked_mul(block.into())?.div_ceil(8);
-    if memory_kib > MAX_MEMORY_KIB || lanes > MAX_LANES {
+    // ... and 128 times block size and lanes are set aside besides.
+    let lanes_kib = u64::from(block).checked_mul(lanes.into())?.div_ceil(8);
+    if memory_kib > MAX_MEMORY_KIB || lanes_kib > MAX_MEMORY_KIB || lanes > MAX_LANES {
         return None;
     }
     let params = scrypt::Params::new(work.ilog2() as u8, block, lanes).ok()?;

@@ -172,6 +172,12 @@ impl Admitted {
         Slot(Some(slots.acquire_owned().await.expect(OPEN)))
     }
 
+    /// What is counted until the response has been sent: a health check only until it has been made, so that a client that
+    /// does not read cannot keep the places of others.
+    pub fn unless_probe(self: Arc<Self>) -> Option<Arc<Self>> {
+        self.probe.is_none().then_some(self)
+    }
+
     /// Gives a slot back while the client is waited for, unless too many have done so.
     pub fn park(&self, slot: &mut Option<Slot>) -> Option<Parked> {
         slot.as_ref()?.0.as_ref()?;

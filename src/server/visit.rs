@@ -356,7 +356,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 hyper::Response::from(response)
-                    .map(|body: SiteBody| ResponseBody::new(body, turn, Some(admitted)))
+                    .map(|body: SiteBody| ResponseBody::new(body, turn, admitted.unless_probe()))
             })
         }
     }

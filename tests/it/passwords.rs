@@ -83,6 +83,7 @@ fn what_is_no_hash_fits_no_password() {
         "scrypt$1099511627776$salt$8$1$AAAA",
         "scrypt$16384$salt$4294967295$1$AAAA",
         "scrypt$2$salt$8$1000000$AAAA",
+        "scrypt$2$salt$16777216$63$AAAA",
         "md5$salt$0cc175b9c0f1b6a831c399e269772661",
         "nosuch$1$2$3",
         "$$$$$$",

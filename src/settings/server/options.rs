@@ -68,7 +68,7 @@ pub struct ServerOptions {
     /// [MAX_CONNECTIONS_PER_ADDRESS; 512].
     #[arg(long, value_name = "COUNT")]
     pub max_connections_per_address: Option<NonZeroU32>,
-    /// Requests that are being answered at once, at most; eight times as many wait for up to 5 s
+    /// Requests that are being answered at once, at most; others wait for up to 5 s
     /// [MAX_REQUESTS_IN_FLIGHT; 256].
     #[arg(long, value_name = "COUNT")]
     pub max_requests_in_flight: Option<NonZeroU32>,

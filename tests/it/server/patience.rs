@@ -407,3 +407,35 @@ async fn a_full_server_says_nothing_that_a_client_of_tls_could_not_read() {
     assert_eq!(send(&server.address, b""), "");
     assert!(refused(&metrics, "full") >= 1.0);
 }
+
+#[tokio::test]
+async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
+    let site = site().await;
+    let server = site.serve();
+    let host = server.address.as_bytes();
+    // No window for responses (SETTINGS_INITIAL_WINDOW_SIZE = 0), and as many health checks as a connection may have.
+    let mut bytes =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
+    let mut head = b"\x82\x86\x04\x06/livez\x01".to_vec();
+    head.push(u8::try_from(host.len()).unwrap());
+    head.extend(host);
+    for stream in (1..200_u8).step_by(2) {
+        bytes.extend([
+            0,
+            0,
+            u8::try_from(head.len()).unwrap(),
+            1,
+            5,
+            0,
+            0,
+            0,
+            stream,
+        ]);
+        bytes.extend(&head);
+    }
+    let _silent = open(&server.address, 3, &bytes);
+    std::thread::sleep(Duration::from_millis(500));
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(status(&server.get(path)), 200, "{path}");
+    }
+}

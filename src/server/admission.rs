@@ -33,7 +33,7 @@ pub struct Admission(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     slots: Arc<Semaphore>,
-    parked: Arc<Semaphore>,
+    max_parked: usize,
     probes: Arc<Semaphore>,
     max_in_flight: usize,
     state: Mutex<State>,
@@ -42,6 +42,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     in_flight: usize,
+    parked: usize,
     networks: HashMap<Option<IpAddr>, Network>,
 }
 
@@ -49,6 +50,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Network {
     in_flight: usize,
+    parked: usize,
     queue: Queue,
 }
 
@@ -81,7 +83,8 @@ pub struct Slot(Option<OwnedSemaphorePermit>);
 /// What takes the place of a slot while a body is being received.
 #[derive(Debug)]
 pub struct Parked {
-    _permit: OwnedSemaphorePermit,
+    admission: Admission,
+    network: Option<IpAddr>,
 }
 
 impl Admission {
@@ -90,7 +93,7 @@ impl Admission {
         let most = |factor| max_slots.saturating_mul(factor).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
             slots: Arc::new(Semaphore::new(max_slots)),
-            parked: Arc::new(Semaphore::new(most(PARKED_FACTOR))),
+            max_parked: most(PARKED_FACTOR),
             probes: Arc::new(Semaphore::new(MAX_PROBES)),
             max_in_flight: most(QUEUE_FACTOR),
             state: Mutex::default(),
@@ -178,12 +181,41 @@ impl Admitted {
         self.probe.is_none().then_some(self)
     }
 
-    /// Gives a slot back while the client is waited for, unless too many have done so.
-    pub fn park(&self, slot: &mut Option<Slot>) -> Option<Parked> {
-        slot.as_ref()?.0.as_ref()?;
-        let permit = self.admission.0.parked.clone().try_acquire_owned().ok()?;
+    /// Gives a slot back while the client is waited for, unless that has been done. A network may have as many requests
+    /// waiting so as there are places left for others.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`]: a slot is never kept for a client that has to be waited for.
+    pub fn park(&self, slot: &mut Option<Slot>) -> Result<Option<Parked>, Fault> {
+        if slot.as_ref().is_none_or(|slot| slot.0.is_none()) {
+            return Ok(None);
+        }
+        let mut state = self.admission.state();
+        let left = self.admission.0.max_parked.saturating_sub(state.parked);
+        let Some(network) = state.networks.get_mut(&self.network) else {
+            return Err(Fault::Busy);
+        };
+        if left == 0 || self.network.is_some() && network.parked >= left {
+            return Err(Fault::Busy);
+        }
+        network.parked += 1;
+        state.parked += 1;
+        drop(state);
         *slot = None;
-        Some(Parked { _permit: permit })
+        Ok(Some(Parked {
+            admission: self.admission.clone(),
+            network: self.network,
+        }))
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        let mut state = self.admission.state();
+        state.parked -= 1;
+        if let Some(network) = state.networks.get_mut(&self.network) {
+            network.parked -= 1;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bodies of requests and responses, through which the server learns when it waits for a client.
 
 use std::{
+    io::ErrorKind,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -17,13 +18,14 @@ use super::{
 /// The slot of a request, which its body gives back while it waits for the client.
 pub type SharedSlot = Arc<Mutex<Option<Slot>>>;
 
-/// The body of a request. It gives the slot back when it has to wait, and ends when it has one again.
+/// The body of a request. It gives the slot back when it has to wait, and ends when it has one again;
+/// it ends with [`ErrorKind::ResourceBusy`] when too many wait.
 pub struct RequestBody<S> {
+    /// While the client is waited for. Dropped before the request is counted out.
+    parked: Option<Parked>,
     body: S,
     admitted: Arc<Admitted>,
     slot: SharedSlot,
-    /// While the client is waited for.
-    parked: Option<Parked>,
     /// While it waits for the slot at its end.
     ending: Option<BoxFuture<'static, Slot>>,
     receiving: Option<Receiving>,
@@ -58,7 +60,14 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
             match Pin::new(&mut self.body).poll_next(context) {
                 Poll::Pending => {
                     let parked = self.admitted.park(&mut self.slot());
-                    self.parked = self.parked.take().or(parked);
+                    match parked {
+                        Ok(None) => {}
+                        Ok(parked) => self.parked = parked,
+                        Err(_) => {
+                            self.receiving = None;
+                            return Poll::Ready(Some(Err(ErrorKind::ResourceBusy.into())));
+                        }
+                    }
                     return Poll::Pending;
                 }
                 Poll::Ready(Some(piece)) => return Poll::Ready(Some(piece)),

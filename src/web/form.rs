@@ -1,6 +1,7 @@
 //! What a form sends.
 
 use std::{
+    io::ErrorKind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -46,8 +47,11 @@ impl Bodies {
         let mut pieces = std::pin::pin!(request.take_body().into_bytes_stream());
         let (mut body, mut place) = (Vec::new(), None::<OwnedSemaphorePermit>);
         while let Some(piece) = pieces.next().await {
-            let piece =
-                piece.map_err(|_| AppError::BadRequest("the body could not be read".into()))?;
+            let piece = piece.map_err(|error| match error.kind() {
+                // The server waits for too many other bodies.
+                ErrorKind::ResourceBusy => AppError::Busy,
+                _ => AppError::BadRequest("the body could not be read".into()),
+            })?;
             if body.len() + piece.len() > most {
                 return Err(AppError::PayloadTooLarge);
             }

@@ -439,3 +439,36 @@ async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
         assert_eq!(status(&server.get(path)), 200, "{path}");
     }
 }
+
+#[tokio::test]
+async fn slow_bodies_keep_no_slots_from_others() {
+    let site = site().await.with("MAX_REQUESTS_IN_FLIGHT", "4");
+    let server = site.serve();
+    let secret = "s".repeat(32);
+    let slow = format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=1",
+        server.address
+    );
+    // More than there are places to wait in and slots together.
+    let mut slow = open(&server.address, 60, slow.as_bytes());
+    std::thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    assert_eq!(status(&server.get("/polls/")), 200);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    // Some wait, and the others have been told.
+    let mut answers = slow.iter_mut().filter_map(|stream| {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).ok()?;
+        Some(status(&String::from_utf8_lossy(&piece[..count])))
+    });
+    assert!(answers.by_ref().take(40).all(|status| status == 503));
+    assert!(answers.count() <= 20);
+}

@@ -50,7 +50,7 @@ impl Receipt {
                 tx.execute_raw(statement(sql, [self.writer, self.batch]))
                     .await?;
             }
-            // In the same statement, which saves one on the way to the database.
+            // In the same statement, which saves a round trip.
             Some(timeout) => {
                 let sql = format!("{sql} RETURNING set_config('lock_timeout', $3, true)");
                 let values: [Value; 3] = [self.writer.into(), self.batch.into(), timeout.into()];

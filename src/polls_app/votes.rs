@@ -196,31 +196,15 @@ impl Writer {
             // Nothing was written, and another connection may be better.
             outcome = self.attempt(&mut batch).await;
         }
-        let locked = self.locked.clone();
-        loop {
-            match (outcome, &locked) {
-                (Err(Failure::Locked(ballot, error)), Some(locked)) => {
-                    let answers = batch.remove(&ballot).unwrap_or_default();
-                    self.divert(locked, ballot, answers, error);
-                    outcome = self.attempt(&mut batch).await;
-                }
-                (other, _) => {
-                    outcome = other;
-                    break;
-                }
-            }
-        }
         match outcome {
-            Err(Failure::Statement(error) | Failure::Locked(_, error))
-                if batch.len() > 1 && is_refusal(&error) =>
-            {
+            Err(Failure::Statement(error)) if batch.len() > 1 && is_refusal(&error) => {
                 self.write_one_by_one(batch).await;
             }
             outcome => self.answer(batch, outcome),
         }
     }
 
-    /// Leaves votes for a locked row to the task that waits for it; those that find no place there are refused.
+    /// Leaves votes for a locked row to the task that waits for it, and refuses those for which its queue has no room.
     fn divert(
         &self,
         locked: &mpsc::Sender<Vote>,
@@ -245,9 +229,9 @@ impl Writer {
             let mut alone = Batch::from([choice]);
             let outcome = self.attempt(&mut alone).await;
             let is_over = match &outcome {
-                Err(Failure::Statement(error) | Failure::Locked(_, error)) => !is_refusal(error),
+                Err(Failure::Statement(error)) => !is_refusal(error),
                 Err(Failure::Transaction(_)) => true,
-                Ok(_) | Err(Failure::Commit(..)) => false,
+                Ok(_) | Err(Failure::Locked(..) | Failure::Commit(..)) => false,
             };
             if is_over {
                 alone.extend(choices);
@@ -257,8 +241,22 @@ impl Writer {
         }
     }
 
-    /// Writes the votes of those who still wait, and forgets the others.
+    /// Writes votes in one transaction, without those for locked rows, which are left to the task that waits for these.
     async fn attempt(&mut self, batch: &mut Batch) -> Outcome {
+        loop {
+            match (self.transaction(batch).await, &self.locked) {
+                (Err(Failure::Locked(ballot, error)), Some(locked)) => {
+                    let answers = batch.remove(&ballot).unwrap_or_default();
+                    self.divert(locked, ballot, answers, error);
+                }
+                (Err(Failure::Locked(_, error)), None) => return Err(Failure::Statement(error)),
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
+    /// Writes the votes of those who still wait, and forgets the others.
+    async fn transaction(&mut self, batch: &mut Batch) -> Outcome {
         batch.retain(|_, answers| {
             answers.retain(|answer| !answer.is_closed());
             !answers.is_empty()

@@ -138,20 +138,20 @@ pub async fn log_in(
         app.logins.failed.inc();
         return Ok(Outcome::Refused);
     };
-    let tx = if verdict == Verdict::Outdated {
-        let renewed = app
-            .hashing
-            .make_password(password.to_owned(), address)
-            .await?;
-        let tx = db.begin().await?;
-        // Unless somebody has set another password since it was compared.
-        if users::replace_password(&tx, user.id, &user.password, &renewed).await? {
-            user.password = renewed;
-        }
-        tx
+    // Before the transaction, since it takes long. A hash that cannot be renewed now is renewed at another login.
+    let renewed = if verdict == Verdict::Outdated {
+        let renewed = app.hashing.make_password(password.to_owned(), address);
+        renewed.await.ok()
     } else {
-        db.begin().await?
+        None
     };
+    let tx = db.begin().await?;
+    // Unless another password has been set since it was compared.
+    if let Some(renewed) = renewed
+        && users::replace_password(&tx, user.id, &user.password, &renewed).await?
+    {
+        user.password = renewed;
+    }
     let update = user::Entity::update_many().col_expr(user::Column::LastLogin, Expr::value(now));
     update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
     throttle.forgive(&tx, &attempt, now).await?;

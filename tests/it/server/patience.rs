@@ -179,6 +179,35 @@ async fn who_has_said_all_may_still_listen() {
     }
 }
 
+/// What a client of HTTP/2 sends that asks for a page so often and has no room for a response
+/// (`SETTINGS_INITIAL_WINDOW_SIZE` is 0).
+fn without_window(server: &Server, path: &[u8], requests: u8) -> Vec<u8> {
+    let mut bytes =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
+    let mut head = b"\x82\x86\x04".to_vec();
+    for (name, text) in [(None, path), (Some(1), server.address.as_bytes())] {
+        head.extend(name);
+        head.push(u8::try_from(text.len()).unwrap());
+        head.extend(text);
+    }
+    for number in 0..requests {
+        let stream = 2 * number + 1;
+        bytes.extend([
+            0,
+            0,
+            u8::try_from(head.len()).unwrap(),
+            1,
+            5,
+            0,
+            0,
+            0,
+            stream,
+        ]);
+        bytes.extend(&head);
+    }
+    bytes
+}
+
 #[tokio::test]
 async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
     let site = site().await.with("REQUEST_TIMEOUT", "1");
@@ -187,15 +216,7 @@ async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
-    // No window for answers (SETTINGS_INITIAL_WINDOW_SIZE = 0), and a request for a page.
-    let mut bytes =
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
-    let host = server.address.as_bytes();
-    let mut head = b"\x82\x86\x04\x07/polls/\x01".to_vec();
-    head.push(u8::try_from(host.len()).unwrap());
-    head.extend(host);
-    bytes.extend([0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1]);
-    bytes.extend(head);
+    let bytes = without_window(&server, b"/polls/", 1);
     stream.write_all(&bytes).unwrap();
     let start = Instant::now();
     let mut heard = Vec::new();
@@ -322,6 +343,16 @@ async fn on_http2_frames_that_carry_nothing_are_limited() {
     assert_eq!(get_http2_with(stream, &address, &[]).await.status(), 200);
 }
 
+/// A form of which the rest does not come.
+fn unfinished_form(server: &Server) -> String {
+    let secret = "s".repeat(32);
+    format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=1",
+        server.address
+    )
+}
+
 #[tokio::test]
 async fn slow_bodies_make_room_when_the_server_is_full() {
     let site = site()
@@ -329,13 +360,7 @@ async fn slow_bodies_make_room_when_the_server_is_full() {
         .with("MAX_CONNECTIONS", "100")
         .with("BODY_TIMEOUT", "60");
     let server = site.serve();
-    let secret = "s".repeat(32);
-    let slow = format!(
-        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=1",
-        server.address
-    );
-    let mut slow = open(&server.address, 300, slow.as_bytes());
+    let mut slow = open(&server.address, 300, unfinished_form(&server).as_bytes());
     for _ in 0..20 {
         let answer = server.get("/polls/");
         assert_eq!(status(&answer), 200, "{answer}");
@@ -412,27 +437,8 @@ async fn a_full_server_says_nothing_that_a_client_of_tls_could_not_read() {
 async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
     let site = site().await;
     let server = site.serve();
-    let host = server.address.as_bytes();
-    // No window for responses (SETTINGS_INITIAL_WINDOW_SIZE = 0), and as many health checks as a connection may have.
-    let mut bytes =
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x06\x04\0\0\0\0\0\x00\x04\0\0\0\0".to_vec();
-    let mut head = b"\x82\x86\x04\x06/livez\x01".to_vec();
-    head.push(u8::try_from(host.len()).unwrap());
-    head.extend(host);
-    for stream in (1..200_u8).step_by(2) {
-        bytes.extend([
-            0,
-            0,
-            u8::try_from(head.len()).unwrap(),
-            1,
-            5,
-            0,
-            0,
-            0,
-            stream,
-        ]);
-        bytes.extend(&head);
-    }
+    // As many as a connection may have.
+    let bytes = without_window(&server, b"/livez", 100);
     let _silent = open(&server.address, 3, &bytes);
     std::thread::sleep(Duration::from_millis(500));
     for path in ["/livez", "/readyz"] {
@@ -444,14 +450,8 @@ async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
 async fn slow_bodies_keep_no_slots_from_others() {
     let site = site().await.with("MAX_REQUESTS_IN_FLIGHT", "4");
     let server = site.serve();
-    let secret = "s".repeat(32);
-    let slow = format!(
-        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=1",
-        server.address
-    );
     // More than there are places to wait in and slots together.
-    let mut slow = open(&server.address, 60, slow.as_bytes());
+    let mut slow = open(&server.address, 60, unfinished_form(&server).as_bytes());
     std::thread::sleep(Duration::from_millis(500));
     let start = Instant::now();
     assert_eq!(status(&server.get("/polls/")), 200);

@@ -68,6 +68,16 @@ impl Voters {
         }
     }
 
+    /// Ends the voting, and gives how many votes were acknowledged; all others were told to try again.
+    pub fn finish_acknowledged(self) -> i64 {
+        let tally = self.finish();
+        assert!(
+            tally.keys().all(|status| [302, 503].contains(status)),
+            "{tally:?}"
+        );
+        tally[&302]
+    }
+
     /// Ends the voting; each finishes the vote that is under way.
     pub fn finish(mut self) -> Tally {
         self.is_over.store(true, Ordering::Relaxed);

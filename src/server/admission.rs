@@ -54,8 +54,8 @@ struct Network {
     queue: Queue,
 }
 
-/// Those of a connection or a network that wait for a slot: one at a time queues with those of the others, so that they take
-/// turns however many requests each of them has.
+/// The requests of a connection or a network that wait for a slot. One at a time waits with those of the others, so that slots
+/// are given out round-robin, however many requests each connection and network has.
 #[derive(Debug, Clone)]
 pub struct Queue(Arc<Semaphore>);
 
@@ -63,6 +63,15 @@ impl Default for Queue {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
+}
+
+/// A connection that belongs to one client.
+#[derive(Debug, Clone, Copy)]
+pub struct OfConnection<'a> {
+    /// Its requests in flight, the one that is counted in included.
+    pub in_flight: usize,
+    /// Its requests that wait for a slot.
+    pub queue: &'a Queue,
 }
 
 /// A request that has been counted in; counted out when dropped.
@@ -100,36 +109,37 @@ impl Admission {
         }))
     }
 
-    /// Counts a request in. A connection may always have one while there is room at all. With more, it and its client's
-    /// network may each have as many in flight as there is room left (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
-    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that there is room
-    /// for another. `network` is none for what cannot be told apart, as the requests of a proxy that does not say whose they
-    /// are; `of_connection` is how many the connection has, this one included, and `queue` the connection's.
+    /// Counts a request in. A client may always have one while there is room at all. With more, its connection and its network
+    /// may each have as many in flight as there is room left (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
+    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that there is room for
+    /// another. `network` is none for requests that cannot be told apart, as those of a proxy that does not forward
+    /// addresses; `connection` is none for a forwarded client, whose proxy sends the requests of others on it as well.
     ///
     /// # Errors
     /// [`Fault::Busy`].
     pub fn enter(
         &self,
         network: Option<IpAddr>,
-        of_connection: usize,
-        queue: &Queue,
+        connection: Option<OfConnection<'_>>,
     ) -> Result<Admitted, Fault> {
         let mut state = self.state();
         let room = self.0.max_in_flight.saturating_sub(state.in_flight);
         let of_network = state.networks.get(&network);
         let of_network = of_network.map_or(0, |network| network.in_flight);
-        let is_within_share = of_connection <= room && (network.is_none() || of_network < room);
-        if room == 0 || of_connection > 1 && !is_within_share {
+        let is_first = connection.map_or(of_network == 0, |connection| connection.in_flight <= 1);
+        let is_within_share = connection.is_none_or(|connection| connection.in_flight <= room)
+            && (network.is_none() || of_network < room);
+        if room == 0 || !is_first && !is_within_share {
             return Err(Fault::Busy);
         }
         state.in_flight += 1;
         let counted = state.networks.entry(network).or_default();
         counted.in_flight += 1;
-        let queues = [queue.clone(), counted.queue.clone()];
+        let queue = connection.map_or_else(Queue::default, |connection| connection.queue.clone());
         Ok(Admitted {
             admission: self.clone(),
             network,
-            queues,
+            queues: [queue, counted.queue.clone()],
             probe: None,
         })
     }
@@ -159,20 +169,20 @@ impl Admitted {
     /// # Errors
     /// [`Fault::Busy`] after 5 s.
     pub async fn slot(&self) -> Result<Slot, Fault> {
-        let slot = tokio::time::timeout(WAIT_TIMEOUT, self.slot_without_timeout()).await;
-        slot.map_err(|_| Fault::Busy)
-    }
-
-    /// Waits for a slot however long it takes.
-    pub async fn slot_without_timeout(&self) -> Slot {
         if self.probe.is_some() {
-            return Slot(None);
+            return Ok(Slot(None));
         }
-        let [connection, network] = &self.queues;
-        let _first_of_connection = connection.0.acquire().await.expect(OPEN);
-        let _first_of_network = network.0.acquire().await.expect(OPEN);
-        let slots = self.admission.0.slots.clone();
-        Slot(Some(slots.acquire_owned().await.expect(OPEN)))
+        let acquired = async {
+            let [connection, network] = &self.queues;
+            let _first_of_connection = connection.0.acquire().await.expect(OPEN);
+            let _first_of_network = network.0.acquire().await.expect(OPEN);
+            let slots = self.admission.0.slots.clone();
+            slots.acquire_owned().await.expect(OPEN)
+        };
+        match tokio::time::timeout(WAIT_TIMEOUT, acquired).await {
+            Ok(permit) => Ok(Slot(Some(permit))),
+            Err(_) => Err(Fault::Busy),
+        }
     }
 
     /// What is counted until the response has been sent: a health check only until it has been made, so that a client that
@@ -246,10 +256,21 @@ mod tests {
     /// As many requests as a client may begin, all on one connection.
     fn fill(admission: &Admission, network: Option<IpAddr>) -> Vec<Admitted> {
         let (queue, mut admitted) = (Queue::default(), Vec::new());
-        while let Ok(one) = admission.enter(network, admitted.len() + 1, &queue) {
-            admitted.push(one);
+        loop {
+            let in_flight = admitted.len() + 1;
+            let queue = &queue;
+            match admission.enter(network, Some(OfConnection { in_flight, queue })) {
+                Ok(one) => admitted.push(one),
+                Err(_) => return admitted,
+            }
         }
-        admitted
+    }
+
+    /// A first request, on a connection of its own.
+    fn first(admission: &Admission, network: Option<IpAddr>) -> Admitted {
+        let (in_flight, queue) = (1, &Queue::default());
+        let connection = Some(OfConnection { in_flight, queue });
+        admission.enter(network, connection).unwrap()
     }
 
     #[test]
@@ -273,12 +294,24 @@ mod tests {
         assert!(admission.enter_probe().is_ok());
     }
 
+    #[test]
+    fn forwarded_clients_share_whatever_connections_their_proxy_uses() {
+        let admission = Admission::new(100);
+        let fill = |number| {
+            let enter = || admission.enter(network(number), None).ok();
+            std::iter::from_fn(enter).collect::<Vec<_>>()
+        };
+        let many = fill(1);
+        assert_eq!(many.len(), 1600);
+        assert_eq!(fill(2).len(), 800);
+    }
+
     #[tokio::test]
     async fn clients_take_turns() {
         let admission = Admission::new(1);
-        let first = fill(&admission, network(1));
-        let other = admission.enter(network(2), 1, &Queue::default()).unwrap();
-        let same = admission.enter(network(1), 1, &Queue::default()).unwrap();
+        let many = fill(&admission, network(1));
+        let other = first(&admission, network(2));
+        let same = first(&admission, network(1));
         let order = Mutex::new(Vec::new());
         let run = async |admitted: &Admitted, name: &'static str| {
             let slot = admitted.slot().await.unwrap();
@@ -286,7 +319,7 @@ mod tests {
             tokio::task::yield_now().await;
             drop(slot);
         };
-        let crowd = futures_util::future::join_all(first.iter().map(|one| run(one, "crowd")));
+        let crowd = futures_util::future::join_all(many.iter().map(|one| run(one, "crowd")));
         tokio::join!(
             crowd,
             run(&same, "same network"),
@@ -294,7 +327,7 @@ mod tests {
         );
         let order = order.into_inner().unwrap();
         let place = |name| order.iter().position(|found| *found == name).unwrap();
-        assert_eq!(order.len(), first.len() + 2);
+        assert_eq!(order.len(), many.len() + 2);
         assert!(place("other network") <= 3, "{order:?}");
         assert!(place("same network") <= 5, "{order:?}");
     }

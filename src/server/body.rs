@@ -12,6 +12,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::{
     admission::{Admitted, Parked, Slot},
+    fault::Fault,
     in_flight::{Receiving, Turn},
 };
 
@@ -19,7 +20,7 @@ use super::{
 pub type SharedSlot = Arc<Mutex<Option<Slot>>>;
 
 /// The body of a request. It gives the slot back when it has to wait, and ends when it has one again;
-/// it ends with [`ErrorKind::ResourceBusy`] when too many wait.
+/// it ends with [`ErrorKind::ResourceBusy`] when too many wait, or when it gets no slot.
 pub struct RequestBody<S> {
     /// While the client is waited for. Dropped before the request is counted out.
     parked: Option<Parked>,
@@ -27,7 +28,7 @@ pub struct RequestBody<S> {
     admitted: Arc<Admitted>,
     slot: SharedSlot,
     /// While it waits for the slot at its end.
-    ending: Option<BoxFuture<'static, Slot>>,
+    ending: Option<BoxFuture<'static, Result<Slot, Fault>>>,
     receiving: Option<Receiving>,
 }
 
@@ -77,9 +78,7 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
                         return Poll::Ready(None);
                     }
                     let admitted = self.admitted.clone();
-                    self.ending = Some(Box::pin(
-                        async move { admitted.slot_without_timeout().await },
-                    ));
+                    self.ending = Some(Box::pin(async move { admitted.slot().await }));
                 }
             }
         }
@@ -87,6 +86,9 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
             let slot = ready!(ending.as_mut().poll(context));
             self.ending = None;
             self.parked = None;
+            let Ok(slot) = slot else {
+                return Poll::Ready(Some(Err(ErrorKind::ResourceBusy.into())));
+            };
             *self.slot() = Some(slot);
         }
         Poll::Ready(None)

@@ -18,35 +18,20 @@ use tokio_util::bytes::{Buf, BytesMut};
 use super::{
     fault::Fault,
     framing::{Found, Framing, Limits},
-    http2::Frames,
+    http2::Http2,
     in_flight::InFlight,
+    timeouts::{Timeouts, WRITE_TIMEOUT},
 };
 
 /// Read from the socket at once, in bytes.
 const PIECE: usize = 4096;
 /// What is kept of further requests while one is answered, in bytes. Who sends more has to wait.
 const MAX_WAITING: usize = 16 * 1024;
-/// How long an answer may find no way to the visitor.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a client of HTTP/2 has to take of responses within the time that it has, in bytes: about as much as other servers
-/// ask for (Kestrel's `MinResponseDataRate` is 240 bytes a second).
-const MIN_PROGRESS: usize = 16 * 1024;
 /// How long a request is answered after its client has closed its side of the connection: some close it when they have sent
 /// all, most when they have gone.
 const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
 /// What a connection begins with that speaks HTTP/2 without TLS (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-
-/// How long a visitor may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// For a head.
-    pub head: Duration,
-    /// Between an answer and the next request.
-    pub idle: Duration,
-    /// For an answer to be made.
-    pub answer: Duration,
-}
 
 /// The connection.
 #[derive(Debug)]
@@ -58,7 +43,7 @@ pub struct Guard<S> {
     sound: usize,
     protocol: Parser,
     in_flight: Arc<InFlight>,
-    patience: Patience,
+    timeouts: Timeouts,
     /// When the visitor has been waited for long enough. Set while nothing is being answered.
     deadline: Option<Instant>,
     is_closed: bool,
@@ -80,19 +65,6 @@ enum Parser {
     Http2(Http2),
 }
 
-/// What is known of an HTTP/2 connection.
-#[derive(Debug)]
-struct Http2 {
-    frames: Frames,
-    begun: Instant,
-    /// When the client last took enough of its responses, or had none to take.
-    last_progress: Instant,
-    /// Bytes written since then.
-    written: usize,
-    /// How many requests were in flight when it was last looked at.
-    in_flight: usize,
-}
-
 /// What a visitor speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -104,15 +76,15 @@ pub enum Protocol {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Guards a stream from its first byte on.
-    pub fn new(stream: S, limits: Limits, patience: Patience) -> Self {
-        let deadline = Instant::now() + patience.head;
+    pub fn new(stream: S, limits: Limits, timeouts: Timeouts) -> Self {
+        let deadline = Instant::now() + timeouts.head;
         Self {
             stream,
             waiting: BytesMut::new(),
             sound: 0,
             protocol: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
-            patience,
+            timeouts,
             deadline: Some(deadline),
             is_closed: false,
             is_idle: false,
@@ -165,15 +137,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     fn begin_http2(&mut self) -> Result<(), Fault> {
-        let (mut frames, now) = (Frames::new(), Instant::now());
-        frames.read(&self.waiting)?;
-        self.protocol = Parser::Http2(Http2 {
-            frames,
-            begun: now,
-            last_progress: now,
-            written: 0,
-            in_flight: 0,
-        });
+        let mut http2 = Http2::new(self.timeouts);
+        http2.received(&self.waiting)?;
+        self.protocol = Parser::Http2(http2);
         Ok(())
     }
 
@@ -211,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 }
                 framing.next_request();
                 self.is_idle = true;
-                self.deadline = Some(Instant::now() + self.patience.idle);
+                self.deadline = Some(Instant::now() + self.timeouts.idle);
             }
             let was_in_head = framing.is_in_head();
             match framing.look(&self.waiting)? {
@@ -220,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     // From its first byte on, a head has its own time.
                     if was_in_head && self.is_idle && !self.waiting.is_empty() {
                         self.is_idle = false;
-                        self.deadline = Some(Instant::now() + self.patience.head);
+                        self.deadline = Some(Instant::now() + self.timeouts.head);
                     }
                     return Ok(false);
                 }
@@ -247,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             Poll::Ready(()) => {
                 let piece = buffer.filled();
                 if let Parser::Http2(http2) = &mut self.protocol
-                    && let Err(fault) = http2.frames.read(piece)
+                    && let Err(fault) = http2.received(piece)
                 {
                     return Poll::Ready(Err(self.give_up(fault)));
                 }
@@ -266,35 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         io::ErrorKind::InvalidData.into()
     }
 
-    /// When an HTTP/2 connection has been waited for long enough. Its requests come and go without the guard.
-    fn http2_deadline(&mut self) -> Option<Instant> {
-        let Parser::Http2(http2) = &mut self.protocol else {
-            return None;
-        };
-        let in_flight = self.in_flight.count();
-        // A response has been taken, or there is one to take again.
-        if in_flight < http2.in_flight || http2.in_flight == 0 && in_flight > 0 {
-            http2.last_progress = Instant::now();
-            http2.written = 0;
-        }
-        http2.in_flight = in_flight;
-        // Responses can wait for a client that never says that there is room for them.
-        let progress = http2.last_progress
-            + if in_flight > 0 {
-                self.patience.answer + WRITE_TIMEOUT
-            } else {
-                self.patience.idle
-            };
-        let unfinished = http2.frames.unfinished_since();
-        let first_request = (self.in_flight.total() == 0).then_some(http2.begun);
-        let head = unfinished.into_iter().chain(first_request).min();
-        let head = head.map(|since| since + self.patience.head);
-        Some(head.map_or(progress, |head| head.min(progress)))
-    }
-
     fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if let Some(deadline) = self.http2_deadline() {
-            self.deadline = Some(deadline);
+        if let Parser::Http2(http2) = &mut self.protocol {
+            self.deadline = Some(http2.deadline(&self.in_flight));
         } else if self.write_alarm.is_some() {
             return Poll::Pending;
         }
@@ -312,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 self.may_answer = true;
             }
             Parser::Http2(http2) => {
-                if http2.frames.unfinished_since().is_some() {
+                if http2.is_unfinished() {
                     self.in_flight.set_fault(Fault::HeadTooSlow);
                 }
             }
@@ -377,11 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Notes what a client of HTTP/2 has taken of its responses.
     fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
         if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
-            http2.written += count;
-            if http2.written >= MIN_PROGRESS {
-                http2.written = 0;
-                http2.last_progress = Instant::now();
-            }
+            http2.sent(*count);
         }
     }
 

@@ -3,7 +3,11 @@
 
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::{
+    fault::Fault,
+    in_flight::InFlight,
+    timeouts::{Timeouts, WRITE_TIMEOUT},
+};
 
 /// What a client sends first (RFC 9113, 3.4), in bytes.
 const PREFACE_LENGTH: usize = 24;
@@ -22,9 +26,93 @@ const PER_SECOND: u64 = 100;
 /// ... and with each request, for windows of its response and a reset.
 const PER_REQUEST: u64 = 16;
 
+/// What a client has to take of its responses within the time that it has, in bytes: about as much as other servers ask for
+/// (Kestrel's `MinResponseDataRate` is 240 bytes a second).
+const MIN_PROGRESS: usize = 16 * 1024;
+
+/// An HTTP/2 connection, as far as its timeouts and limits need it.
+#[derive(Debug)]
+pub struct Http2 {
+    frames: Frames,
+    timeouts: Timeouts,
+    begun: Instant,
+    /// When the client last took enough of its responses, or had none to take.
+    last_progress: Instant,
+    /// Bytes sent since then.
+    sent: usize,
+    /// How many requests were in flight when it was last looked at.
+    in_flight: usize,
+}
+
+impl Http2 {
+    /// A connection that begins now.
+    pub fn new(timeouts: Timeouts) -> Self {
+        let begun = Instant::now();
+        Self {
+            frames: Frames::new(),
+            timeouts,
+            begun,
+            last_progress: begun,
+            sent: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// Follows what the client sends.
+    ///
+    /// # Errors
+    /// [`Fault::TooManyFrames`].
+    pub fn received(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.frames.read(bytes)
+    }
+
+    /// Notes that the client has taken so many bytes.
+    pub fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent >= MIN_PROGRESS {
+            self.note_progress();
+        }
+    }
+
+    /// Whether the preface, a frame other than DATA, or the head of a request is incomplete.
+    pub fn is_unfinished(&self) -> bool {
+        self.frames.unfinished_since.is_some()
+    }
+
+    /// When the client has been waited for long enough.
+    pub fn deadline(&mut self, requests: &InFlight) -> Instant {
+        let in_flight = requests.count();
+        // A response has been taken, there is one to take again, or there are bodies to come, which have a timeout of their own.
+        if in_flight < self.in_flight
+            || self.in_flight == 0 && in_flight > 0
+            || requests.is_receiving()
+        {
+            self.note_progress();
+        }
+        self.in_flight = in_flight;
+        // Responses can wait for a client that never says that there is room for them.
+        let progress = self.last_progress
+            + if in_flight > 0 {
+                self.timeouts.answer + WRITE_TIMEOUT
+            } else {
+                self.timeouts.idle
+            };
+        let first_request = (requests.total() == 0).then_some(self.begun);
+        let unfinished = self.frames.unfinished_since;
+        let head = unfinished.into_iter().chain(first_request).min();
+        let head = head.map(|since| since + self.timeouts.head);
+        head.map_or(progress, |head| head.min(progress))
+    }
+
+    fn note_progress(&mut self) {
+        self.sent = 0;
+        self.last_progress = Instant::now();
+    }
+}
+
 /// The frames that a client sends.
 #[derive(Debug)]
-pub struct Frames {
+struct Frames {
     /// What has come of the header of a frame.
     header: [u8; HEADER_LENGTH],
     header_length: usize,
@@ -32,6 +120,7 @@ pub struct Frames {
     left: usize,
     is_data: bool,
     is_in_head: bool,
+    /// Since when the preface, a frame other than DATA, or the head of a request has been incomplete.
     unfinished_since: Option<Instant>,
     control_frames: u64,
     requests: u64,
@@ -40,7 +129,7 @@ pub struct Frames {
 
 impl Frames {
     /// At the start of a connection.
-    pub fn new() -> Self {
+    fn new() -> Self {
         let now = Instant::now();
         Self {
             header: [0; HEADER_LENGTH],
@@ -55,16 +144,11 @@ impl Frames {
         }
     }
 
-    /// Since when the preface, a frame other than DATA, or the head of a request has been incomplete.
-    pub fn unfinished_since(&self) -> Option<Instant> {
-        self.unfinished_since
-    }
-
     /// Follows what has come.
     ///
     /// # Errors
     /// [`Fault::TooManyFrames`].
-    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let count = self.left.min(bytes.len());
@@ -80,14 +164,18 @@ impl Frames {
                     self.begin_frame()?;
                 }
             }
+            if !self.is_unfinished() {
+                self.unfinished_since = None;
+            }
         }
-        let is_unfinished =
-            self.is_in_head || self.header_length > 0 || self.left > 0 && !self.is_data;
-        self.unfinished_since = is_unfinished.then(|| {
-            let since = self.unfinished_since;
-            since.unwrap_or_else(Instant::now)
-        });
+        if self.is_unfinished() && self.unfinished_since.is_none() {
+            self.unfinished_since = Some(Instant::now());
+        }
         Ok(())
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.is_in_head || self.header_length > 0 || self.left > 0 && !self.is_data
     }
 
     fn begin_frame(&mut self) -> Result<(), Fault> {
@@ -153,7 +241,7 @@ mod tests {
                 passed += bytes.len();
                 // Between frames, and within the payload of DATA, nothing is unfinished.
                 let is_finished = [24, 33, 55].contains(&passed) || passed >= data;
-                assert_eq!(frames.unfinished_since().is_none(), is_finished, "{passed}");
+                assert_eq!(frames.unfinished_since.is_none(), is_finished, "{passed}");
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod body;
+mod closing;
 mod connections;
 pub mod fault;
 pub mod framing;
@@ -14,6 +15,7 @@ mod in_flight;
 pub mod listen;
 pub mod proxy;
 mod stream;
+mod timeouts;
 pub mod tls;
 mod visit;
 
@@ -31,13 +33,14 @@ use prometheus_client::{
 use tokio_util::{bytes::BytesMut, sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    admission::{Admission, Admitted, Queue},
+    admission::{Admission, Admitted, OfConnection, Queue},
+    closing::{lingering_close, write_at_once},
     connections::{Connections, Place},
     fault::Fault,
     listen::Listener,
     stream::Stream,
     tls::Tls,
-    visit::{Sender, Visit, say_goodbye, write_at_once},
+    visit::{Sender, Visit},
 };
 use crate::{
     network::{client_network, forwarded_client, is_trusted},
@@ -260,7 +263,7 @@ impl Server {
                 self.note(fault, peer);
                 // Who has not begun with TLS could not read it.
                 if self.tls.is_none() {
-                    say_goodbye(&mut stream, Some(fault)).await;
+                    lingering_close(&mut stream, Some(fault)).await;
                 }
                 return;
             }
@@ -310,16 +313,19 @@ impl Server {
         if self.probes.contains(&path) {
             return self.admission.enter_probe();
         }
-        let address = from.peer.map(|peer| peer.ip().to_canonical());
+        let peer = from.peer.map(|peer| peer.ip().to_canonical());
         let client = if self.is_trusted(from.peer) && !from.is_unannounced {
-            forwarded_client(address, headers, &self.trusted_proxies)
+            forwarded_client(peer, headers, &self.trusted_proxies)
         } else {
-            address
+            peer
         };
-        // A proxy that does not say for whom it asks does so for many.
+        let connection = (client == peer).then_some(OfConnection {
+            in_flight: of_connection,
+            queue: &from.queue,
+        });
+        // A proxy that does not forward addresses sends the requests of many.
         let client = client.filter(|client| !is_trusted(*client, &self.trusted_proxies));
-        let network = client.map(client_network);
-        self.admission.enter(network, of_connection, &from.queue)
+        self.admission.enter(client.map(client_network), connection)
     }
 
     /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.

@@ -6,7 +6,6 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Waker},
     time::Duration,
 };
 
@@ -23,18 +22,20 @@ use poem::{
     http::{HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Server, Unannounced,
     admission::{Admitted, Queue, Slot},
     body::{RequestBody, ResponseBody, SharedSlot},
+    closing::{lingering_close, write_at_once},
     connections::Place,
     fault::Fault,
     framing::{self, Limits},
-    guard::{Guard, Patience, Protocol},
+    guard::{Guard, Protocol},
     in_flight::{InFlight, Turn},
     stream::unix_address,
+    timeouts::Timeouts,
 };
 use crate::settings::{MAX_HEAD, ServerSettings};
 
@@ -52,17 +53,13 @@ const REST: Duration = Duration::from_secs(1);
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
 /// ... and for one that a client has sent on a connection that rested, before it could know.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-/// How long, and for how many bytes, a visitor is heard who has been refused: closing at once could take the answer back.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: u64 = 256 * 1024;
-
 /// An answer's body as the site makes it.
 type SiteBody = BoxBody<Bytes, std::io::Error>;
 
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
 
-/// Who sends the requests of a connection.
+/// The client at the other end of a connection.
 #[derive(Debug, Clone)]
 pub struct Sender {
     /// The address at the other end, or the one that a PROXY header announces; none on a Unix socket.
@@ -96,12 +93,12 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             fields: self.settings.limit_request_fields,
             field: self.settings.limit_request_field_size,
         };
-        let patience = Patience {
+        let timeouts = Timeouts {
             head: self.settings.header_timeout,
             idle: self.settings.keepalive,
             answer: self.settings.timeout,
         };
-        let mut guard = Guard::new(stream, limits, patience);
+        let mut guard = Guard::new(stream, limits, timeouts);
         self.place.watch(guard.in_flight());
         let mut has_been_served = false;
         loop {
@@ -122,7 +119,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                         Ok(first) => first,
                         Err(fault) => {
                             self.server.note(fault, self.from.peer);
-                            return say_goodbye(guard.stream(), Some(fault)).await;
+                            return lingering_close(guard.stream(), Some(fault)).await;
                         }
                     };
                     // Boxed, here and below: those who rest or are silent do not need the room.
@@ -138,7 +135,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 }
                 Err(fault) => {
                     self.server.note(fault, self.from.peer);
-                    return say_goodbye(guard.stream(), Some(fault)).await;
+                    return lingering_close(guard.stream(), Some(fault)).await;
                 }
             }
         }
@@ -218,7 +215,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             self.server.note(fault, self.from.peer);
         }
         let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
-        say_goodbye(guard.stream(), said).await;
+        lingering_close(guard.stream(), said).await;
         None
     }
 
@@ -391,23 +388,4 @@ fn check_head(request: &hyper::Request<Incoming>, limits: &ServerSettings) -> Re
         return Err(Fault::FieldTooLarge);
     }
     Ok(())
-}
-
-/// Says why a connection ends as far as the socket takes it without waiting.
-pub fn write_at_once(stream: &mut (impl AsyncWrite + Unpin), fault: Fault) {
-    let mut context = Context::from_waker(Waker::noop());
-    let _ = Pin::new(stream).poll_write(&mut context, fault.answer().as_bytes());
-}
-
-/// Says why the connection ends, if there is more to say, and ends it so that it is heard.
-pub async fn say_goodbye(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), fault: Option<Fault>) {
-    let saying = async {
-        if let Some(fault) = fault {
-            stream.write_all(fault.answer().as_bytes()).await?;
-        }
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
-    };
-    // Whoever has gone needs no good-bye.
-    let _ = tokio::time::timeout(LINGER, saying).await;
 }

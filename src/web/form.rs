@@ -78,7 +78,7 @@ pub struct BodyTime(Arc<Mutex<Option<Reading>>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Reading {
-    Since,
+    Underway,
     Took(Duration),
 }
 
@@ -87,7 +87,7 @@ impl BodyTime {
     pub fn taken(&self, most: Duration) -> Duration {
         match *self.reading() {
             None => Duration::ZERO,
-            Some(Reading::Since) => most,
+            Some(Reading::Underway) => most,
             Some(Reading::Took(time)) => time,
         }
     }
@@ -121,7 +121,7 @@ impl Form {
         let security = &app.settings.security;
         let time = request.data::<BodyTime>().cloned().unwrap_or_default();
         let start = Instant::now();
-        *time.reading() = Some(Reading::Since);
+        *time.reading() = Some(Reading::Underway);
         let body = app
             .bodies
             .read(request, security.data_upload_max_memory_size);

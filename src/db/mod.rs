@@ -5,6 +5,7 @@
 //! even when a deferred foreign key takes it back at once.
 
 mod connect;
+mod connection;
 mod failure;
 mod health;
 mod pool;
@@ -20,6 +21,7 @@ use sea_orm::{
 };
 
 pub use self::{
+    connection::Connection,
     failure::{is_locked, is_lost, is_missing_table, is_passing, is_refusal, is_storage},
     health::Health,
     replica::{MAX_LAG, Reader, ReplicaCounters},
@@ -321,7 +323,7 @@ impl Transaction {
         let committed = health.watch(transaction.commit()).await;
         match committed {
             Ok(()) => health.storage_recovered(),
-            // Whatever state a failed commit leaves a connection in, it is not used again.
+            // Not used again, unless it has been given back already and found to be in order.
             Err(_) => health.discard_next_released(),
         }
         committed
@@ -361,53 +363,6 @@ impl ConnectionTrait for Transaction {
         self.health
             .watch(self.transaction.query_all_raw(prepare(statement)?))
             .await
-    }
-}
-
-/// Either way to read, for those who do not care which.
-#[derive(Debug, Clone, Copy)]
-pub enum Connection<'a> {
-    /// As things stand.
-    Database(&'a Database),
-    /// As this transaction sees them.
-    Transaction(&'a Transaction),
-}
-
-#[async_trait]
-impl ConnectionTrait for Connection<'_> {
-    fn get_database_backend(&self) -> DbBackend {
-        match self {
-            Self::Database(db) => db.get_database_backend(),
-            Self::Transaction(tx) => tx.get_database_backend(),
-        }
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Database(db) => db.execute_raw(statement).await,
-            Self::Transaction(tx) => tx.execute_raw(statement).await,
-        }
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        match self {
-            Self::Database(db) => db.execute_unprepared(sql).await,
-            Self::Transaction(tx) => tx.execute_unprepared(sql).await,
-        }
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        match self {
-            Self::Database(db) => db.query_one_raw(statement).await,
-            Self::Transaction(tx) => tx.query_one_raw(statement).await,
-        }
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        match self {
-            Self::Database(db) => db.query_all_raw(statement).await,
-            Self::Transaction(tx) => tx.query_all_raw(statement).await,
-        }
     }
 }
 

@@ -88,7 +88,7 @@ async fn renew(
                     tracing::warn!(
                         "the database did not answer: its connections have been replaced"
                     );
-                    // Who waits for one of them is told at once and gets a new one; statements under way may end.
+                    // Waiting requests get an error at once and retry on the new pool; running statements may finish.
                     tokio::spawn(tokio::time::timeout(CLOSE_TIMEOUT, old.close()));
                     break;
                 }

@@ -17,8 +17,8 @@ const SALT_LENGTH: usize = 22;
 const UNUSABLE_PREFIX: &str = "!";
 const UNUSABLE_LENGTH: usize = 40;
 
-/// The highest costs that a stored hash may have, several times those of Django's defaults: whoever can write a hash into the
-/// database must not be able to stop all logins with it.
+/// Upper bounds for the cost parameters of a stored hash, several times Django's defaults. A hash with higher costs is not
+/// verified: it could exhaust the memory or block all logins.
 const MAX_ITERATIONS: u32 = 20_000_000;
 const MAX_MEMORY_KIB: u64 = 256 * 1024;
 const MAX_ARGON2_PASSES: u32 = 16;

@@ -1,5 +1,5 @@
-//! Hashing for requests: on threads of its own, never on so many that the rest of the server waits for them, and by turns
-//! among the clients that wait.
+//! Password hashing for requests: on blocking threads, with a limit on concurrent hashes, and round-robin among the client
+//! networks with waiting requests.
 
 use std::{
     collections::HashMap,
@@ -24,8 +24,8 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Hashing {
     /// Half of the cores; each hash occupies one for a good part of a second. First come, first served.
     slots: Arc<Semaphore>,
-    /// One permit for each client network that waits: only its holder queues for a slot, so that networks take turns
-    /// however many requests each of them sends.
+    /// A semaphore of one permit for each client network with waiting requests. Only the holder of the permit waits for a
+    /// slot, so that slots are given out round-robin among the networks.
     queues: Mutex<HashMap<Option<IpAddr>, Weak<Semaphore>>>,
     iterations: u32,
 }
@@ -103,7 +103,7 @@ impl Hashing {
         self.slots.clone().acquire_owned().await.expect(OPEN)
     }
 
-    /// The queue of a network. Those in which nobody waits are removed.
+    /// The queue of a network. Removes the queues without waiting requests.
     fn queue(&self, network: Option<IpAddr>) -> Arc<Semaphore> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queues.get(&network).and_then(Weak::upgrade) {

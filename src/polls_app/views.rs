@@ -77,7 +77,7 @@ fn preview_uncached(app: &App, mut response: Response, is_published: bool) -> Re
     response
 }
 
-/// Takes a vote and leads to the results. Who reloads the page of a vote without a choice is led to the question.
+/// Takes a vote and redirects to the results. A GET, as a reload of the error page sends it, redirects to the question.
 #[handler]
 pub async fn vote(
     page: Page,
@@ -191,7 +191,7 @@ impl Shown {
         now: DateTime<Utc>,
         zone: Tz,
     ) -> Self {
-        // The column holds negative numbers, too; nobody has voted so.
+        // A negative number, which the column allows, counts as no votes.
         let votes_of = |choice: &choice::Model| i64::from(choice.votes.max(0));
         let total: i64 = choices.iter().map(votes_of).sum();
         let most = choices

@@ -24,7 +24,7 @@ const SALT: &str = "polls.web.recent";
 const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 
 /// Marks the clients whose requests changed something, if there is a copy to keep them from. The mark holds the time under a
-/// signature, so that nobody can keep away from the copy who changes nothing.
+/// signature, so that a client cannot set it without having changed something.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let app = app_of(&request);
     if app.db.replica().is_none() || request.method().is_safe() {

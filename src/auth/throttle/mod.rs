@@ -1,9 +1,9 @@
 //! Limits on failed password checks. The counts are in the cache or else in rows, so that all replicas share them; each
 //! attempt is counted before its hash is computed, so that attempts at the same time cannot slip through together.
 //!
-//! There are three counts of a login: for the user from the client's network, for the network whoever the user, and for the
-//! user from all networks. The last slows a distributed attack; so that nobody can lock a user out by it, it does not apply
-//! to networks from which the user has logged in before (table `polls_login_networks`).
+//! A login has three counters: of the user and the client's network, of the network with all users, and of the user with all
+//! networks. The last one limits distributed attacks. It does not apply to networks from which the user has logged in before
+//! (table `polls_login_networks`), so that an attacker cannot lock the user out.
 
 mod rows;
 mod shared;
@@ -24,7 +24,7 @@ use crate::{
 pub const WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// Failed attempts for one user from one network, or to change one user's password.
 const PER_USER_AND_NETWORK: i32 = 5;
-/// Failed attempts from one network, whoever the user: many people may share an address.
+/// Failed attempts from one network for all users together: many people may share an address.
 const PER_NETWORK: i32 = 100;
 /// Failed attempts for one user from networks from which they have not logged in before.
 const PER_USER: i32 = 50;
@@ -98,8 +98,8 @@ impl Throttle<'_> {
         self.admit(counters, Some(user_and_network), now).await
     }
 
-    /// Counts an attempt of a user who is logged in to name their password. From all networks together: whoever has got
-    /// hold of a session may use many.
+    /// Counts an attempt of a logged-in user to enter their old password. The counter covers all networks, since the thief of
+    /// a session can use many.
     ///
     /// # Errors
     /// When the database refuses.
@@ -188,7 +188,7 @@ impl Throttle<'_> {
         }
     }
 
-    /// A name from which nobody can read whose count it is.
+    /// The name of a counter: a keyed hash, which does not reveal the user or the network.
     fn name(self, text: &str) -> String {
         hex(&self.keys.salted_hmac("polls.auth.throttle", text))
     }

@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::{
     Parser, Subcommand,
@@ -37,7 +39,7 @@ struct Cli {
     /// How much to say: 0 nothing, 1 the usual, 2 more, 3 everything.
     #[arg(short, long, global = true, help_heading = "Global options", value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
     verbosity: u8,
-    /// Do not colour the log.
+    /// Do not colour the output and the log.
     #[arg(long, global = true, help_heading = "Global options")]
     no_color: bool,
     /// Read settings from this file instead of .env in the working directory.
@@ -68,6 +70,13 @@ enum Command {
     Man(man::Args),
 }
 
+/// Django's `SUCCESS`.
+const SUCCESS: Style = AnsiColor::Green.on_default().bold();
+/// Django's `MIGRATE_HEADING`.
+const MIGRATE_HEADING: Style = AnsiColor::Cyan.on_default().bold();
+/// Django's `MIGRATE_LABEL`.
+const MIGRATE_LABEL: Style = Style::new().bold();
+
 /// How long to wait for the database at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -76,6 +85,8 @@ struct Context {
     settings: Settings,
     log: Log,
     verbosity: u8,
+    /// Whether standard output shows colours.
+    is_coloured: bool,
     /// What has been connected to, to be closed at the end: SQLite then brings its file up to date.
     databases: Vec<Database>,
     /// Standard output. Written to with `writeln!` and `?`, so that a closed pipe ends the command and does not panic.
@@ -92,6 +103,15 @@ impl Context {
     fn tell(&mut self, text: impl Display) {
         if self.is_talkative() {
             let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
+        }
+    }
+
+    /// A text in a style of Django's (`django/utils/termcolors.py`, the dark palette), where colours are shown.
+    fn styled(&self, text: impl Display, style: Style) -> String {
+        if self.is_coloured {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
         }
     }
 
@@ -158,6 +178,16 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     };
     load_env_file(cli.env_file.as_deref())?;
     let is_server = matches!(command, Command::Runserver(_));
+    let command = match command {
+        Command::Healthcheck(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("no asynchronous runtime can be started")?;
+            return runtime.block_on(args.run(&mut out, cli.verbosity > 0));
+        }
+        command => command,
+    };
     let log = Log::start(&LogSettings::from_env()?, cli.no_color, is_server)?;
     let settings = match &command {
         Command::Runserver(args) => args.settings()?,
@@ -168,6 +198,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         settings,
         log,
         verbosity: cli.verbosity,
+        is_coloured: !cli.no_color && AutoStream::choice(&io::stdout()) != ColorChoice::Never,
         databases: Vec::new(),
         out,
     };
@@ -206,8 +237,9 @@ impl Command {
             Self::Changepassword(args) => args.run(context).await,
             Self::Seed(args) => args.run(context).await,
             Self::Check(args) => args.run(context).await,
-            Self::Healthcheck(args) => args.run(context).await,
-            Self::Completions(_) | Self::Man(_) => unreachable!("these run without a context"),
+            Self::Healthcheck(_) | Self::Completions(_) | Self::Man(_) => {
+                unreachable!("these run without a context")
+            }
         }
     }
 }

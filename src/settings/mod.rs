@@ -25,6 +25,7 @@ pub use self::{
     log::{LogSettings, TraceSettings},
     security::{
         MAX_BODY, MAX_FIELDS, Network, SecuritySettings, csrf_cookie, loopback, session_cookie,
+        trusted_proxies,
     },
     server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };

@@ -104,10 +104,6 @@ impl SecuritySettings {
                 "ALLOWED_HOSTS has the entry {host:?}: write a name without scheme, port and path, .suffix, or *."
             );
         }
-        let trusted_proxies = match forwarded_allow_ips {
-            [] => loopback(),
-            networks => networks.iter().map(|network| network.0).collect(),
-        };
         let csrf_trusted_origins: Vec<String> =
             env::list("CSRF_TRUSTED_ORIGINS")?.unwrap_or_default();
         if let Some(origin) = csrf_trusted_origins
@@ -131,7 +127,7 @@ impl SecuritySettings {
             password_iterations: ITERATIONS,
             allowed_hosts,
             csrf_trusted_origins,
-            trusted_proxies,
+            trusted_proxies: trusted_proxies(forwarded_allow_ips),
             use_x_forwarded_host: env::flag("USE_X_FORWARDED_HOST")?,
             csrf_header: csrf_header()?,
             session_cookie: session_cookie().from_env("SESSION_COOKIE")?,
@@ -163,6 +159,14 @@ impl SecuritySettings {
         keys.filter(|(_, key)| is_weak(key))
             .map(|(index, _)| index)
             .collect()
+    }
+}
+
+/// The networks of proxies that an option names; those of this machine when it names none.
+pub fn trusted_proxies(forwarded_allow_ips: &[Network]) -> Vec<IpNet> {
+    match forwarded_allow_ips {
+        [] => loopback(),
+        networks => networks.iter().map(|network| network.0).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `healthcheck` asks a running server.
 
-use crate::support::Site;
+use crate::support::{Site, site::Said};
 
 on_both_databases! {
     async fn it_tells_whether_a_server_is_ready(site: Site) {
@@ -15,6 +15,10 @@ on_both_databases! {
         // Where nothing is said, it asks where the server would listen.
         let site = site.with("BIND", &format!("0.0.0.0:{port}"));
         assert_eq!(site.run(["healthcheck"]).success().stdout, "ok\n");
+        // It needs neither the key nor the database.
+        let mut bare = site.command(["healthcheck", &address]);
+        bare.env_remove("SECRET_KEY").env_remove("DATABASE_URL").env_remove("ALLOWED_HOSTS");
+        Said::from(bare.output().unwrap()).success();
         server.stop();
         let said = site.run(["healthcheck"]);
         assert_eq!(said.code, 1);

@@ -1,4 +1,5 @@
 use std::{
+    io::Write,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
     time::Duration,
@@ -13,7 +14,11 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{cli::Context, network::is_trusted, server::tls, settings::Bind};
+use crate::{
+    network::is_trusted,
+    server::tls,
+    settings::{Bind, ServerOptions, ServerSettings, trusted_proxies},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -26,9 +31,11 @@ pub struct Args {
 }
 
 impl Args {
-    pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
-        let settings = &context.settings.server;
-        let proxies = &context.settings.security.trusted_proxies;
+    /// Needs the server's settings only: neither `SECRET_KEY` nor a database.
+    pub async fn run(self, out: &mut dyn Write, is_talkative: bool) -> anyhow::Result<ExitCode> {
+        let options = ServerOptions::default().settle(None)?;
+        let settings = ServerSettings::new(&options)?;
+        let proxies = trusted_proxies(&options.forwarded_allow_ips);
         let is_tls = settings.tls.is_some();
         let bind = self.address.as_ref().unwrap_or(&settings.bind[0]);
         let (name, answer) = match bind {
@@ -40,7 +47,7 @@ impl Args {
             Bind::Tcp(_) => {
                 let address = reachable(bind.resolve().await?[0]);
                 let connecting = async { Ok(TcpStream::connect(address).await?) };
-                let is_proxy = settings.proxy_protocol && is_trusted(address.ip(), proxies);
+                let is_proxy = settings.proxy_protocol && is_trusted(address.ip(), &proxies);
                 (address.to_string(), ask(connecting, is_proxy, is_tls).await)
             }
         };
@@ -52,8 +59,8 @@ impl Args {
         if !status.is_success() {
             bail!("the server at {name} is not ready: {answer}");
         }
-        if context.is_talkative() {
-            writeln!(context.out, "{answer}")?;
+        if is_talkative {
+            writeln!(out, "{answer}")?;
         }
         Ok(ExitCode::SUCCESS)
     }

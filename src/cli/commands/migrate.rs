@@ -5,7 +5,7 @@ use migration::{APPS, Direction, Graph, Migration, Operation};
 
 use super::{find_app, find_migration};
 use crate::{
-    cli::Context,
+    cli::{Context, MIGRATE_HEADING, MIGRATE_LABEL, SUCCESS},
     db::Purpose,
     migrations::{self, Mode, Outcome, Plan, Target, drift},
 };
@@ -65,11 +65,14 @@ impl Args {
                 ExitCode::SUCCESS
             });
         }
+        let (label, targets) = self.describe(app, &targets);
         context.tell(format_args!(
-            "Operations to perform:\n  {}\n",
-            self.describe(app, &targets)
+            "{}\n{}{targets}\n",
+            context.styled("Operations to perform:", MIGRATE_HEADING),
+            context.styled(format_args!("  {label}: "), MIGRATE_LABEL),
         ));
-        context.tell("Running migrations:\n");
+        let heading = context.styled("Running migrations:", MIGRATE_HEADING);
+        context.tell(format_args!("{heading}\n"));
         migrations::ensure_books(&db).await?;
         if plan.is_empty() {
             context.tell("  No migrations to apply.\n");
@@ -80,7 +83,8 @@ impl Args {
             .any(|(_, direction)| *direction == Direction::Backwards)
         {
             // Django renders its models here; ours need no rendering, but scripts may look for the line.
-            context.tell("  Rendering model states... DONE\n");
+            let done = context.styled(" DONE", SUCCESS);
+            context.tell(format_args!("  Rendering model states...{done}\n"));
         }
         let mode = match (self.fake, self.fake_initial) {
             (true, _) => Mode::Fake,
@@ -91,7 +95,8 @@ impl Args {
             step(context, &db, migration, direction, mode).await?;
         }
         for name in migrations::restore_indexes(&db).await? {
-            context.tell(format_args!("  Creating index {name} again... OK\n"));
+            let ok = context.styled(" OK", SUCCESS);
+            context.tell(format_args!("  Creating index {name} again...{ok}\n"));
         }
         migrations::create_missing_rows(&db).await?;
         Ok(ExitCode::SUCCESS)
@@ -113,21 +118,18 @@ impl Args {
         Ok(vec![Target::Migration(migration.with_context(unknown)?)])
     }
 
-    fn describe(&self, app: Option<&str>, targets: &[Target]) -> String {
+    /// What is about to be done, and to what.
+    fn describe(&self, app: Option<&str>, targets: &[Target]) -> (&'static str, String) {
         match (targets, &self.name) {
-            ([Target::Zero(app)], _) => format!("Unapply all migrations: {app}"),
-            ([Target::Migration(target)], Some(_)) => {
-                format!(
-                    "Target specific migration: {}, from {}",
-                    target.name, target.app
-                )
-            }
+            ([Target::Zero(app)], _) => ("Unapply all migrations", (*app).to_owned()),
+            ([Target::Migration(target)], Some(_)) => (
+                "Target specific migration",
+                format!("{}, from {}", target.name, target.app),
+            ),
             _ => {
                 let all: BTreeSet<&str> = app.map_or_else(|| APPS.into(), |app| [app].into());
-                format!(
-                    "Apply all migrations: {}",
-                    all.into_iter().collect::<Vec<_>>().join(", ")
-                )
+                let all: Vec<_> = all.into_iter().collect();
+                ("Apply all migrations", all.join(", "))
             }
         }
     }
@@ -158,7 +160,8 @@ async fn step(
         (Ok(_), 2..) => format!(" ({:.3}s)", start.elapsed().as_secs_f64()),
         _ => String::new(),
     };
-    context.tell(format_args!("{word}{elapsed}\n"));
+    let result_text = context.styled(format_args!("{word}{elapsed}"), SUCCESS);
+    context.tell(format_args!("{result_text}\n"));
     result.map_err(|error| {
         anyhow::Error::from(error)
             .context(format!("{migration} failed, and nothing of it was kept"))

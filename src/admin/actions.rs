@@ -83,12 +83,10 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
             model.verbose_name_plural,
         )
     };
-    let may_change_all = async |objects: &[Object], db: Connection<'_>| -> Result<()> {
-        for object in objects {
-            page.staff
-                .require(model.rules.may_change(db, user, object.id).await?)?;
-        }
-        Ok(())
+    let may_change_all = async |objects: &[Object], db: Connection<'_>| {
+        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+        page.staff
+            .require(model.may_change(db, user, &keys).await?)
     };
     let db = Connection::Database(app.db.write());
     let objects = match selected(list, form, db).await? {
@@ -232,30 +230,32 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
         .get("form-TOTAL_FORMS")
         .and_then(|text| text.parse::<usize>().ok())
         .unwrap_or(0);
+    let most = std::cmp::max(model.list_max_show_all, model.list_per_page) as usize;
+    let posted = (0..std::cmp::min(total, most)).filter_map(|index| {
+        let key = form.get(&format!("form-{index}-{KEY}"))?;
+        Some((key.parse::<i32>().ok()?, index))
+    });
+    let mut indexes: BTreeMap<i32, usize> = posted.collect();
     let tx = app.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
+    let keys: Vec<i32> = indexes.keys().copied().collect();
+    for key in model.rules.not_changeable(db, around.user, &keys).await? {
+        indexes.remove(&key);
+    }
     let mut typed = Typed::new();
     let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
-    let most = std::cmp::max(model.list_max_show_all, model.list_per_page) as usize;
-    for index in 0..std::cmp::min(total, most) {
-        let Some(id) = form
-            .get(&format!("form-{index}-{KEY}"))
-            .and_then(|text| text.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let mut query = model.select();
-        query.and_where(model.column(KEY).eq(id));
-        Model::lock(&mut query, db);
-        // Who was deleted meanwhile cannot be changed any more.
-        let Some(object) = model.all(db, query, around.now).await?.pop() else {
-            continue;
-        };
-        if !model.rules.may_change(db, around.user, id).await? {
+    let keys: Vec<i32> = indexes.keys().copied().collect();
+    // An object that was deleted meanwhile is left out.
+    for object in model.seize(&tx, &keys, around.now).await? {
+        let id = object.id;
+        let mut row = row_form(model, object, indexes[&id], form, around);
+        let mut changes = row.clean(around.zone);
+        if !row.has_changed(around.zone) {
+            for bound in &row.fields {
+                typed.insert((id, bound.field.name), (bound.raw.clone(), Vec::new()));
+            }
             continue;
         }
-        let mut row = row_form(model, object, index, form, around);
-        let mut changes = row.clean(around.zone);
         row.check(db, &mut changes).await?;
         model
             .rules
@@ -283,10 +283,8 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
             let errors = errors.get(bound.field.name).cloned().unwrap_or_default();
             typed.insert((id, bound.field.name), (bound.raw.clone(), errors));
         }
-        if row.has_changed(around.zone) {
-            row.show_errors(errors);
-            changed.insert(id, (row, changes));
-        }
+        row.show_errors(errors);
+        changed.insert(id, (row, changes));
     }
     let mistakes: usize = changed.values().map(|(row, _)| row.error_count()).sum();
     if mistakes > 0 {

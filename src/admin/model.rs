@@ -12,7 +12,10 @@ use super::{
     field::{Field, Kind, Raw},
     options::{Cell, Dependent, Fieldset, Layout, ManyToMany, Rules},
 };
-use crate::db::{Connection, Transaction};
+use crate::{
+    auth::login::User,
+    db::{Connection, Transaction},
+};
 
 /// The key that every registered model has.
 pub const KEY: &str = "id";
@@ -157,6 +160,19 @@ impl Model {
     pub fn value<'a>(&self, object: &'a Object, name: &str) -> Option<&'a Value> {
         let position = self.concrete().position(|field| field.name == name)?;
         object.values.get(position)
+    }
+
+    /// Whether `user`, who has the permission for the model, may change and delete all of these objects.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_change(
+        &self,
+        db: Connection<'_>,
+        user: &User,
+        ids: &[i32],
+    ) -> Result<bool, DbErr> {
+        Ok(self.rules.not_changeable(db, user, ids).await?.is_empty())
     }
 
     /// The permission to do something with objects of this model: `polls_app.change_question`.

@@ -1,5 +1,7 @@
 //! What an app declares about a model: Django's `ModelAdmin`, as data.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::{DbErr, EntityTrait, QueryResult, Value, sea_query::SelectStatement};
@@ -332,9 +334,14 @@ pub trait Rules: Send + Sync {
         true
     }
 
-    /// Whether `user` may change or delete this very object, who has the permission for its model.
-    async fn may_change(&self, _: Connection<'_>, _: &User, _id: i32) -> Result<bool, DbErr> {
-        Ok(true)
+    /// Those of the objects `ids` that `user`, who has the permission for their model, may neither change nor delete.
+    async fn not_changeable(
+        &self,
+        _: Connection<'_>,
+        _: &User,
+        _ids: &[i32],
+    ) -> Result<BTreeSet<i32>, DbErr> {
+        Ok(BTreeSet::new())
     }
 
     /// Looks at what is about to be stored, and may add errors to fields; the object's id if it is not new.

@@ -6,7 +6,7 @@ use migration::Model;
 use sea_orm::{
     ActiveValue::Set,
     ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryResult,
-    sea_query::{Expr, ExprTrait, Query, SelectStatement},
+    sea_query::{Expr, ExprTrait, IntoCondition, Query, SelectStatement},
 };
 
 use crate::{
@@ -76,15 +76,28 @@ impl Permissions {
     }
 }
 
+/// The permissions that a user has not, by id and as `polls_app.change_question`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn missing(
+    db: Connection<'_>,
+    user: &Permissions,
+) -> Result<std::collections::BTreeMap<i32, String>, DbErr> {
+    let mut all = named(db, sea_orm::Condition::all()).await?;
+    all.retain(|_, name| !user.contains(name));
+    Ok(all)
+}
+
 /// The permissions that a condition chooses, by id and as `polls_app.change_question`.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn named(
     db: Connection<'_>,
-    condition: Expr,
+    condition: impl IntoCondition,
 ) -> Result<std::collections::BTreeMap<i32, String>, DbErr> {
-    let rows = db.query_all(joined().and_where(condition)).await?;
+    let rows = db.query_all(joined().cond_where(condition)).await?;
     let name = |row: &QueryResult| {
         let (app, codename): (String, String) =
             (row.try_get("", "app_label")?, row.try_get("", "codename")?);

@@ -1,9 +1,11 @@
 //! The way through a date field by year, month and day.
 
+use std::collections::BTreeSet;
+
 use chrono::Datelike;
 use sea_orm::{
     ConnectionTrait, DbErr,
-    sea_query::{Alias, Expr, ExprTrait, Func, Query, UnionType},
+    sea_query::{Alias, Expr, ExprTrait, Func, Query, SelectStatement, UnionType},
 };
 use serde::Serialize;
 
@@ -24,8 +26,13 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// More years than a list of links can show.
-const MAX_YEARS: usize = 60;
+/// Years that are shown, and that one statement looks at.
+const MAX_YEARS: u32 = 60;
+/// Spans of so many years that are looked at, at most.
+const MAX_SPANS: usize = 4;
+
+/// What a link says, and the year, month and day that it leads to.
+type Candidate = (String, Vec<u32>);
 
 /// Where one is, and where one can go.
 #[derive(Debug, Default, Serialize)]
@@ -84,7 +91,7 @@ pub async fn hierarchy(
     };
     let month_name = |month: u32| MONTHS.get(month as usize - 1).copied().unwrap_or_default();
     let mut shown = Hierarchy::default();
-    let candidates: Vec<(String, Vec<u32>)> = match (year, month, day) {
+    let candidates: Vec<Candidate> = match (year, month, day) {
         (Some(year), Some(month), day) if (1..=12).contains(&month) => {
             shown.back.push(link("All dates".to_owned(), &[]));
             shown.back.push(link(year.to_string(), &[year]));
@@ -113,27 +120,32 @@ pub async fn hierarchy(
                 .map(|month| (format!("{} {year}", month_name(month)), vec![year, month]))
                 .collect()
         }
-        _ => years(list, db, field.column)
-            .await?
-            .into_iter()
-            .map(|year| (year.to_string(), vec![year]))
-            .collect(),
+        _ => years(list, db, field.column).await?,
     };
-    let present = which(list, db, field.column, &candidates).await?;
-    shown.steps = candidates
+    let is_by_year = shown.back.is_empty();
+    let present = if is_by_year {
+        candidates
+    } else {
+        which(list, db, field.column, candidates).await?
+    };
+    shown.steps = present
         .into_iter()
-        .zip(present)
-        .filter_map(|((text, values), is_there)| is_there.then(|| link(text, &values)))
+        .map(|(text, values)| link(text, &values))
         .collect();
     let has_nothing = shown.steps.is_empty() && shown.back.is_empty();
     Ok((!has_nothing).then_some(shown))
 }
 
-/// The years that have objects, the latest of them: from one to the next that has some, each by one look into the index.
-async fn years(list: &ChangeList<'_>, db: Connection<'_>, column: &str) -> Result<Vec<u32>, DbErr> {
+/// The years that have objects, in order; of too many the latest. They are looked at in spans, each of which ends with
+/// the latest year that has objects: two statements for each.
+async fn years(
+    list: &ChangeList<'_>,
+    db: Connection<'_>,
+    column: &str,
+) -> Result<Vec<Candidate>, DbErr> {
     let mut years = Vec::new();
     let mut before = None;
-    while years.len() < MAX_YEARS {
+    for _ in 0..MAX_SPANS {
         let mut query = Query::select();
         query
             .expr_as(Func::max(list.model.column(column)), Alias::new("last"))
@@ -144,28 +156,32 @@ async fn years(list: &ChangeList<'_>, db: Connection<'_>, column: &str) -> Resul
         }
         let row = db.query_one(&query).await?;
         let last = row.map_or(Ok(None), |row| row.try_get::<Option<Timestamp>>("", "last"))?;
-        let Some(year) = last.map(|time| time.with_timezone(&list.zone).year().unsigned_abs())
+        let Some(last) = last.map(|time| time.with_timezone(&list.zone).year().unsigned_abs())
         else {
             break;
         };
-        years.push(year);
-        before = lookups::range([Some(year), None, None], list.zone).map(|(from, _)| from);
-        if before.is_none() {
+        let first = std::cmp::max(last.saturating_sub(MAX_YEARS - 1), 1);
+        let span = (first..=last).map(|year| (year.to_string(), vec![year]));
+        let mut earlier = which(list, db, column, span.collect()).await?;
+        earlier.append(&mut years);
+        years = earlier;
+        before = lookups::range([Some(first), None, None], list.zone).map(|(from, _)| from);
+        if before.is_none() || years.len() >= MAX_YEARS as usize {
             break;
         }
     }
-    years.reverse();
+    years.drain(..years.len().saturating_sub(MAX_YEARS as usize));
     Ok(years)
 }
 
-/// Which of the periods have objects that the rest of the list's filters leave.
+/// Those of the periods that have objects which the rest of the list's filters leave.
 async fn which(
     list: &ChangeList<'_>,
     db: Connection<'_>,
     column: &str,
-    candidates: &[(String, Vec<u32>)],
-) -> Result<Vec<bool>, DbErr> {
-    let mut union: Option<sea_orm::sea_query::SelectStatement> = None;
+    candidates: Vec<Candidate>,
+) -> Result<Vec<Candidate>, DbErr> {
+    let mut union: Option<SelectStatement> = None;
     for (index, (_, values)) in candidates.iter().enumerate() {
         let part = |index: usize| values.get(index).copied();
         let Some((from, to)) = lookups::range([part(0), part(1), part(2)], list.zone) else {
@@ -188,17 +204,15 @@ async fn which(
             }
         }
     }
-    let mut present = vec![false; candidates.len()];
+    let mut present = BTreeSet::new();
     if let Some(query) = union {
         for row in db.query_all(&query).await? {
-            let number: i32 = row.try_get("", "number")?;
-            if let Some(place) = usize::try_from(number)
-                .ok()
-                .and_then(|number| present.get_mut(number))
-            {
-                *place = true;
-            }
+            present.insert(row.try_get::<i32>("", "number")?);
         }
     }
-    Ok(present)
+    let numbered = (0..).zip(candidates);
+    Ok(numbered
+        .filter(|(number, _)| present.contains(number))
+        .map(|(_, candidate)| candidate)
+        .collect())
 }

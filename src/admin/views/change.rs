@@ -108,7 +108,7 @@ pub async fn change(
     };
     let db = database(app);
     let may_change = page.staff.may("change", model)
-        && model.rules.may_change(db, page.staff.user(), id).await?;
+        && model.may_change(db, page.staff.user(), &[id]).await?;
     if *request.method() == Method::POST {
         page.staff.require(may_change)?;
         let saves_as_new = model.save_as && form.has(SAVED_AS_NEW);

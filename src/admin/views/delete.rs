@@ -41,8 +41,7 @@ pub async fn delete(
     };
     page.staff.require(
         model
-            .rules
-            .may_change(database(app), user, object.id)
+            .may_change(database(app), user, &[object.id])
             .await?,
     )?;
     if *request.method() != Method::POST {
@@ -87,7 +86,7 @@ pub async fn delete(
         return Ok(missing(&page, model, request));
     }
     page.staff
-        .require(model.rules.may_change(db, user, object.id).await?)?;
+        .require(model.may_change(db, user, &[object.id]).await?)?;
     let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
     page.staff.require(plan.forbidden.is_empty())?;
     let log = Log {

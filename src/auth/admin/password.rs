@@ -52,7 +52,7 @@ pub async fn change_password(
         .await?
         .ok_or(AppError::NotFound)?;
     page.staff
-        .require(model.rules.may_change(db, staff, id).await?)?;
+        .require(model.may_change(db, staff, &[id]).await?)?;
     let has_password = hashers::is_usable(&target.password);
     let mut errors: [Vec<String>; 2] = Default::default();
     if *request.method() == Method::POST {
@@ -80,8 +80,7 @@ pub async fn change_password(
             // Their rights may have grown while the hash was made.
             page.staff.require(
                 model
-                    .rules
-                    .may_change(Connection::Transaction(&tx), staff, id)
+                    .may_change(Connection::Transaction(&tx), staff, &[id])
                     .await?,
             )?;
             users::set_password(&tx, id, encoded.clone()).await?;

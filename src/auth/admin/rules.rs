@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use sea_orm::{
-    DbErr, EntityTrait, QueryFilter, Value,
-    sea_query::{Expr, ExprTrait},
+    ConnectionTrait, DbErr, EntityTrait, QueryFilter, Value,
+    sea_query::{Expr, ExprTrait, Query, SelectStatement, UnionType},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         validators::{KnownOfUser, new_password_errors},
     },
     db::{Connection, Transaction},
-    entities::{group_permissions, permission, user},
+    entities::{group_permissions, user, user_groups, user_user_permissions},
     error::Result,
     web::form::REQUIRED,
 };
@@ -31,13 +31,9 @@ async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSe
     if user.permissions == Permissions::All || keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let condition =
-        Expr::col((permission::Entity, permission::Column::Id)).is_in(keys.iter().copied());
-    let named = permissions::named(db, condition).await?;
-    Ok(named
-        .into_values()
-        .filter(|name| !user.has_perm(name))
-        .collect())
+    let mut missing = permissions::missing(db, &user.permissions).await?;
+    missing.retain(|key, _| keys.contains(key));
+    Ok(missing.into_values().collect())
 }
 
 /// The permissions of groups, by key.
@@ -53,6 +49,15 @@ async fn of_groups(db: Connection<'_>, groups: &[i32]) -> Result<Vec<i32>, DbErr
         .into_iter()
         .map(|row| row.permission_id)
         .collect())
+}
+
+/// The column that [`keys`] reads.
+const KEY: &str = "key";
+
+/// The keys that a query gives.
+async fn keys(db: Connection<'_>, query: &SelectStatement) -> Result<BTreeSet<i32>, DbErr> {
+    let rows = db.query_all(query).await?;
+    rows.iter().map(|row| row.try_get("", KEY)).collect()
 }
 
 fn raises(names: &BTreeSet<String>) -> String {
@@ -71,9 +76,24 @@ pub struct GroupRules;
 #[async_trait]
 impl Rules for GroupRules {
     /// Groups with no more rights than oneself: others would lose what one cannot give them back.
-    async fn may_change(&self, db: Connection<'_>, user: &User, id: i32) -> Result<bool, DbErr> {
-        let rights = of_groups(db, &[id]).await?;
-        Ok(beyond(db, user, &rights).await?.is_empty())
+    async fn not_changeable(
+        &self,
+        db: Connection<'_>,
+        user: &User,
+        ids: &[i32],
+    ) -> Result<BTreeSet<i32>, DbErr> {
+        if user.permissions == Permissions::All {
+            return Ok(BTreeSet::new());
+        }
+        let missing = permissions::missing(db, &user.permissions).await?;
+        let groups = Query::select()
+            .distinct()
+            .expr_as(Expr::col(group_permissions::Column::GroupId), KEY)
+            .from(group_permissions::Entity)
+            .and_where(group_permissions::COLUMN.group_id.is_in(ids.iter().copied()))
+            .and_where(group_permissions::COLUMN.permission_id.is_in(missing.into_keys()))
+            .take();
+        keys(db, &groups).await
     }
 
     /// A group may have what its editor has; what it had before may stay.
@@ -117,22 +137,48 @@ impl Rules for UserRules {
     }
 
     /// Whoever has no more rights than oneself; so much is everybody's own account.
-    async fn may_change(&self, db: Connection<'_>, user: &User, id: i32) -> Result<bool, DbErr> {
+    /// An account that is not active counts too: it would have its rights again as soon as it is active.
+    async fn not_changeable(
+        &self,
+        db: Connection<'_>,
+        user: &User,
+        ids: &[i32],
+    ) -> Result<BTreeSet<i32>, DbErr> {
         if user.permissions == Permissions::All {
-            return Ok(true);
+            return Ok(BTreeSet::new());
         }
-        let Some(target) = user::Entity::find_by_id(id).one(&db).await? else {
-            return Ok(true);
-        };
-        // An account that is not active now would have its rights again as soon as it is.
-        let awake = user::Model {
-            is_active: true,
-            ..target
-        };
-        Ok(match Permissions::of(db, &awake).await? {
-            Permissions::All => false,
-            Permissions::Some(names) => names.iter().all(|name| user.has_perm(name)),
-        })
+        let missing = permissions::missing(db, &user.permissions).await?;
+        let missing = || missing.keys().copied();
+        let ids = || ids.iter().copied();
+        let through_groups = Query::select()
+            .expr_as(Expr::col(user_groups::Column::UserId), KEY)
+            .from(user_groups::Entity)
+            .inner_join(
+                group_permissions::Entity,
+                Expr::col((user_groups::Entity, user_groups::Column::GroupId)).equals((
+                    group_permissions::Entity,
+                    group_permissions::Column::GroupId,
+                )),
+            )
+            .and_where(user_groups::COLUMN.user_id.is_in(ids()))
+            .and_where(group_permissions::COLUMN.permission_id.is_in(missing()))
+            .take();
+        let of_their_own = Query::select()
+            .expr_as(Expr::col(user_user_permissions::Column::UserId), KEY)
+            .from(user_user_permissions::Entity)
+            .and_where(user_user_permissions::COLUMN.user_id.is_in(ids()))
+            .and_where(user_user_permissions::COLUMN.permission_id.is_in(missing()))
+            .take();
+        let mut users = Query::select()
+            .expr_as(Expr::col(user::Column::Id), KEY)
+            .from(user::Entity)
+            .and_where(user::COLUMN.id.is_in(ids()))
+            .and_where(user::COLUMN.is_superuser.eq(true))
+            .take();
+        users
+            .union(UnionType::Distinct, through_groups)
+            .union(UnionType::Distinct, of_their_own);
+        keys(db, &users).await
     }
 
     async fn validate(
@@ -151,7 +197,7 @@ impl Rules for UserRules {
             None => None,
         };
         if let Some(id) = id
-            && !self.may_change(db, user, id).await?
+            && !self.not_changeable(db, user, &[id]).await?.is_empty()
         {
             changes.refuse(
                 "username",

@@ -9,6 +9,7 @@ mod forms;
 mod pages;
 mod permissions;
 mod scale;
+mod statements;
 mod users;
 
 use crate::support::{Form, TestApp};

@@ -132,7 +132,7 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
 // Two boxes in the place of a list of many.
 for (const source of document.querySelectorAll("select[data-chooser]")) {
   const title = source.dataset.chooser;
-  const side = (heading) => {
+  const side = (heading, everything) => {
     const box = make("select", { multiple: true, className: "form-select" });
     const filter = make("input", { type: "search", className: "form-control", placeholder: "Filter" });
     box.setAttribute("aria-label", heading);
@@ -145,18 +145,22 @@ for (const source of document.querySelectorAll("select[data-chooser]")) {
     });
     box.addEventListener("dblclick", () => move(box.selectedOptions));
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); move(box.selectedOptions); } });
-    return { box, filter, element: make("div", { className: "chooser-side" }, make("span", { className: "chooser-title", textContent: heading }), filter, box) };
+    // Those that the filter leaves.
+    const all = make("button", { type: "button", className: "btn btn-sm", textContent: everything, onclick: () => move(box.options) });
+    all.setAttribute("aria-label", `${everything} ${title}`);
+    return { box, filter, all, element: make("div", { className: "chooser-side" }, make("span", { className: "chooser-title", textContent: heading }), filter, box, all) };
   };
-  const available = side(`Available ${title}`);
-  const chosen = side(`Chosen ${title}`);
+  const available = side(`Available ${title}`, "Choose all");
+  const chosen = side(`Chosen ${title}`, "Remove all");
   const status = make("span", { className: "visually-hidden" });
   status.setAttribute("aria-live", "polite");
   const fill = () => {
-    for (const { box, filter } of [available, chosen]) {
+    for (const { box, filter, all } of [available, chosen]) {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
       const options = [...source.options].filter((option) =>
         option.selected === (box === chosen.box) && words.every((word) => option.text.toLowerCase().includes(word)));
       box.replaceChildren(...options.map((option) => make("option", { value: option.value, text: option.text, title: option.text })));
+      all.disabled = options.length === 0;
     }
   };
   const move = (options) => {

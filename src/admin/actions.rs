@@ -264,7 +264,7 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
         for bound in row
             .fields
             .iter()
-            .filter(|bound| bound.has_changed(around.zone) && !bound.field.options.is_counter)
+            .filter(|bound| bound.has_changed(around.zone) && !bound.field.options.counts.is_some())
         {
             if let Some(theirs) = &bound.theirs
                 && !is_same(bound.field, theirs, &bound.raw, around.zone)

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, SqlErr,
-    sea_query::{Alias, Expr, ExprTrait, Order, Query},
+    sea_query::{Alias, Expr, ExprTrait, Func, Order, Query},
 };
 use serde::Serialize;
 
@@ -20,6 +20,8 @@ use crate::{
 
 /// The most that a page names; what is beyond is counted.
 const MAX_NAMED: u64 = 100;
+/// Lines that fit on a screen together with the buttons below them.
+const LONG: usize = 10;
 /// Keys in one statement.
 const KEYS_AT_ONCE: usize = 1000;
 
@@ -28,8 +30,12 @@ const KEYS_AT_ONCE: usize = 1000;
 pub struct Plan {
     /// How many of what: `3 choices`.
     pub summary: Vec<String>,
+    /// What visitors have counted and will be lost, with how many: `1,012,345 votes`.
+    pub lost: Vec<String>,
     /// The objects, each with what goes with it.
     pub objects: Vec<Doomed>,
+    /// Whether so much is named that the buttons below are far away.
+    pub is_long: bool,
     /// How many objects are not named.
     pub unnamed: Option<String>,
     /// What the user may not delete.
@@ -79,15 +85,14 @@ impl Plan {
         plan.unnamed = (unnamed > 0).then(|| grouped(unnamed as i64));
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
         for dependent in dependents(model) {
-            let mut total = 0;
-            for keys in keys.chunks(KEYS_AT_ONCE) {
-                let mut query = dependent.rows(keys);
-                query.expr_as(Expr::cust("count(*)"), Alias::new("count"));
-                let row = db.query_one(&query).await?;
-                total += row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64;
-            }
+            let (total, counted) = dependent.totals(&keys, db).await?;
             if total == 0 {
                 continue;
+            }
+            if let Some((_, (one, several))) = dependent.counter
+                && counted > 0
+            {
+                plan.lost.push(counted_as(counted, one, several));
             }
             plan.summary.push(counted_as(
                 total,
@@ -102,6 +107,8 @@ impl Plan {
             }
             plan.name_rows(&dependent, named, db).await?;
         }
+        let rows = plan.objects.iter().map(|object| object.rows.len());
+        plan.is_long = plan.objects.len() + rows.sum::<usize>() > LONG;
         Ok(plan)
     }
 
@@ -211,6 +218,9 @@ fn dependents(model: &Model) -> Vec<Dependent> {
             verbose_name: of.verbose_name,
             verbose_name_plural: of.verbose_name_plural,
             label_column: text.map(|field| field.column),
+            counter: of
+                .concrete()
+                .find_map(|field| Some((field.column, field.options.counts?))),
         }
     });
     let relations = model.many_to_many.iter().map(|relation| Dependent {
@@ -218,6 +228,7 @@ fn dependents(model: &Model) -> Vec<Dependent> {
         verbose_name: relation.relationship.0,
         verbose_name_plural: relation.relationship.1,
         label_column: None,
+        counter: None,
     });
     inlines
         .chain(relations)
@@ -241,6 +252,28 @@ impl Dependent {
             .from_subquery(rows, Alias::new("locked"))
             .take();
         tx.query_one(&count).await.map(drop)
+    }
+
+    /// How many rows there are, and what their counters have together.
+    async fn totals(&self, keys: &[i32], db: Connection<'_>) -> Result<(u64, u64), DbErr> {
+        let (mut rows, mut counted) = (0, 0);
+        for keys in keys.chunks(KEYS_AT_ONCE) {
+            let mut query = self.rows(keys);
+            query.expr_as(Expr::cust("count(*)"), Alias::new("count"));
+            if let Some((column, _)) = self.counter {
+                let sum = Func::sum(Expr::col(Alias::new(column)));
+                query.expr_as(sum, Alias::new("sum"));
+            }
+            let Some(row) = db.query_one(&query).await? else {
+                continue;
+            };
+            rows += row.try_get::<i64>("", "count")?.unsigned_abs();
+            if self.counter.is_some() {
+                let sum = row.try_get::<Option<i64>>("", "sum")?.unwrap_or(0);
+                counted += u64::try_from(sum).unwrap_or(0);
+            }
+        }
+        Ok((rows, counted))
     }
 
     fn rows(&self, keys: &[i32]) -> sea_orm::sea_query::SelectStatement {

@@ -123,8 +123,9 @@ pub struct FieldOptions {
     pub normalize: Option<fn(&str) -> String>,
     /// What to say of a value that another object has.
     pub unique_message: Option<&'static str>,
-    /// Whether it is counted up by visitors all the time: that is no reason to ask an editor, and no count is lost.
-    pub is_counter: bool,
+    /// What it counts, one and several, if visitors count it up all the time: that is no reason to ask an editor, no count
+    /// is lost, and who deletes is told how many go.
+    pub counts: Option<(&'static str, &'static str)>,
     /// Whether nobody may ask lists for it: counting what is found would spell it out.
     pub is_secret: bool,
     /// Whether it exists in the form only, and is typed unseen or chosen.
@@ -155,7 +156,7 @@ impl FieldOptions {
             validate: None,
             normalize: None,
             unique_message: None,
-            is_counter: false,
+            counts: None,
             is_secret: false,
             virtual_kind: None,
         }
@@ -233,6 +234,8 @@ pub struct Dependent {
     pub verbose_name_plural: &'static str,
     /// The column that names a row for a person; without one they are only counted.
     pub label_column: Option<&'static str>,
+    /// The column that visitors count up, if there is one, and what it counts, one and several.
+    pub counter: Option<(&'static str, (&'static str, &'static str))>,
 }
 
 /// A group of fields in a form.

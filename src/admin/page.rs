@@ -9,9 +9,12 @@ use serde::Serialize;
 use super::{Staff, model::Model, staff::INDEX};
 use crate::{
     app::App,
+    auth::{hashers::is_usable, login::User},
     error,
     sessions::Session,
     web::{
+        errors,
+        headers::never_cache,
         messages::Messages,
         page::Page,
         visitor::{messages_of, session_of},
@@ -72,10 +75,6 @@ impl Crumb {
 
 impl<'a> FromRequest<'a> for AdminPage {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
-        let target = request
-            .original_uri()
-            .path_and_query()
-            .map_or(INDEX, |target| target.as_str());
         Ok(Self {
             page: Page::new(request),
             app: request
@@ -85,7 +84,7 @@ impl<'a> FromRequest<'a> for AdminPage {
             staff: Staff::from_request(request, body).await?,
             messages: messages_of(request).clone(),
             session: session_of(request).clone(),
-            address: target.to_owned(),
+            address: address_of(request),
         })
     }
 }
@@ -102,16 +101,42 @@ impl AdminPage {
         way: Vec<Crumb>,
         context: Value,
     ) -> error::Result<Response> {
-        let user = self.staff.user();
+        let frame = frame(&self.app, Some(self.staff.user()), &self.address);
         let common = context! {
             title,
             breadcrumbs => Serde(way),
-            user => user.short_name(),
-            has_usable_password => crate::auth::hashers::is_usable(&user.row.password),
-            menu => Serde(self.app.admin.apps(user)),
             messages => self.messages.take(&self.app, &self.session),
-            address => &self.address,
         };
-        self.page.render(template, context! { ..context, ..common })
+        self.page
+            .render(template, context! { ..context, ..common, ..frame })
     }
+}
+
+/// What the admin shows around its pages, for a user or for nobody.
+fn frame(app: &App, user: Option<&User>, address: &str) -> Value {
+    context! {
+        user => user.map(User::short_name),
+        has_usable_password => user.is_some_and(|user| is_usable(&user.row.password)),
+        menu => Serde(user.map(|user| app.admin.apps(user)).unwrap_or_default()),
+        address,
+    }
+}
+
+/// From now on an error page that answers `request` is one of the admin's, for a user or for nobody.
+pub fn set_error_layout(request: &Request, app: &Arc<App>, user: Option<Arc<User>>) {
+    let (page, app, address) = (Page::new(request), app.clone(), address_of(request));
+    errors::set_layout(request, move |error| {
+        let frame = frame(&app, user.as_deref(), &address);
+        let common = context! { breadcrumbs => (), messages => () };
+        let mut response =
+            page.render("admin/error.html", context! { ..error, ..common, ..frame })?;
+        never_cache(&mut response, app.now());
+        Ok(response)
+    });
+}
+
+/// Path and query of a request.
+fn address_of(request: &Request) -> String {
+    let target = request.original_uri().path_and_query();
+    target.map_or(INDEX, |target| target.as_str()).to_owned()
 }

@@ -7,12 +7,18 @@ use poem::{
     Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result, http::StatusCode,
 };
 
-use super::model::Model;
+use super::{model::Model, page::set_error_layout};
 use crate::{
     app::App,
     auth::login::{self, User},
     error::{self, AppError},
-    web::{cookies, headers::never_cache, routing::redirect, visitor::session_of},
+    web::{
+        admin_link,
+        cookies::{self, Jar},
+        headers::never_cache,
+        routing::redirect,
+        visitor::session_of,
+    },
 };
 
 /// The index of the admin.
@@ -48,9 +54,13 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
     let session = session_of(&request).clone();
     let user = login::current_user(&app, &session)
         .await
-        .map_err(AppError::from)?
-        .map(Arc::new);
-    let is_staff = user.as_ref().is_some_and(|user| user.row.is_staff);
+        .map(|user| user.map(Arc::new));
+    let staff = user.as_ref().ok().cloned().flatten();
+    let staff = staff.filter(|user| user.row.is_staff);
+    set_error_layout(&request, &app, staff.clone());
+    let user = user.map_err(AppError::from)?;
+    let is_staff = staff.is_some();
+    let (jar, has_link) = (Jar::of(&request), admin_link::is_shown(&request));
     let path = request.original_uri().path().to_owned();
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
         request.set_data(Visitor(user));
@@ -67,6 +77,10 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
             &format!("{LOGIN}?next={}", utf8_percent_encode(target, PLAIN)),
         )
     };
+    if is_staff && !has_link && path != LOGOUT {
+        let age = app.settings.security.session_cookie.age;
+        admin_link::show(&mut response, jar, age);
+    }
     cookies::vary(&mut response);
     never_cache(&mut response, app.now());
     Ok(response)

@@ -17,7 +17,7 @@ pub fn register(site: &mut AdminSite) {
     let choices = ModelAdmin::<choice::Entity> {
         fields: vec![FieldOptions {
             default: Some(|_| Value::Int(Some(0))),
-            is_counter: true,
+            counts: Some(("vote", "votes")),
             ..FieldOptions::new("votes")
         }],
         ..ModelAdmin::new(

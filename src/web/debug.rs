@@ -12,7 +12,7 @@ use minijinja::{context, value::Serde};
 use poem::{Body, Response, Route, get, handler, http::header, web::Data};
 use serde::Serialize;
 
-use super::{page::html_response, request_log::Asked, templates::Templates, theme::Theme};
+use super::{page::{Frame, html_response}, request_log::Asked, templates::Templates};
 use crate::{app::App, error::AppError, settings::is_secret};
 
 /// How often files are looked at.
@@ -30,7 +30,7 @@ struct Line {
 }
 
 /// The page for a failure of ours; `None` for what is the visitor's, and when the page itself fails.
-pub fn page(app: &App, error: &AppError, asked: &Asked, theme: Theme) -> Option<Response> {
+pub fn page(app: &App, error: &AppError, asked: &Asked, frame: Frame) -> Option<Response> {
     let causes = match error {
         AppError::Internal(cause) => cause.chain().map(ToString::to_string).collect(),
         AppError::Unavailable(cause) => vec![cause.to_string()],
@@ -68,8 +68,8 @@ pub fn page(app: &App, error: &AppError, asked: &Asked, theme: Theme) -> Option<
         headers => Serde(headers),
         query => Serde(query),
         settings => Serde(app.settings.shown()),
-        theme => theme.name(),
     };
+    let context = context! { ..context, ..frame.context() };
     match app.templates.render("debug.html", context) {
         Ok(html) => {
             let mut response = html_response(html);

@@ -1,30 +1,64 @@
 //! What visitors see when something goes wrong: a page of ours that says what to do next and nothing internal.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    any::Any,
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+};
 
 use futures_util::FutureExt;
-use minijinja::context;
+use minijinja::{Value, context};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{HeaderValue, StatusCode, header},
 };
 
 use super::{
-    app_of, cookies, debug, form::BodyTime, page::html_response, request_log::Asked, theme::Theme,
+    app_of, cookies, debug,
+    form::BodyTime,
+    page::{Frame, html_response},
+    request_log::Asked,
 };
 use crate::{
     app::App,
     db::is_storage,
-    error::{AppError, CsrfError},
+    error::{self, AppError, CsrfError},
 };
 
 /// How long a visitor should wait while the database is away, in seconds.
 const RETRY_AFTER: &str = "2";
 
+/// Renders an error page from a context with `status`, `title`, `advice` and `request_id`.
+type Render = dyn Fn(Value) -> error::Result<Response> + Send + Sync;
+
+/// How the error page of a request is rendered: by what a part of the site with a frame of its own has set, else as a
+/// public page.
+#[derive(Clone, Default)]
+struct ErrorLayout(Arc<OnceLock<Box<Render>>>);
+
+impl fmt::Debug for ErrorLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ErrorLayout(…)")
+    }
+}
+
+/// Sets how an error page that answers `request` is rendered. The first call counts.
+pub fn set_layout(
+    request: &Request,
+    render: impl Fn(Value) -> error::Result<Response> + Send + Sync + 'static,
+) {
+    if let Some(layout) = request.data::<ErrorLayout>() {
+        let _ = layout.0.set(Box::new(render));
+    }
+}
+
 /// Turns errors, and panics too, into pages; logs those that are ours, once.
 pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let app = app_of(&request).clone();
-    let theme = Theme::of(&request);
+    let frame = Frame::of(&request);
+    let layout = ErrorLayout::default();
+    request.set_data(layout.clone());
     let asked = request.data::<Arc<Asked>>().cloned();
     let body = BodyTime::default();
     request.set_data(body.clone());
@@ -58,9 +92,11 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
         _ => {}
     }
     let shown = asked
+        .as_ref()
         .filter(|_| app.settings.debug)
-        .and_then(|asked| debug::page(&app, &error, &asked, theme));
-    let mut response = shown.unwrap_or_else(|| page(&app, &error, theme));
+        .and_then(|asked| debug::page(&app, &error, asked, frame));
+    let request_id = asked.as_ref().map_or("", |asked| &asked.id);
+    let mut response = shown.unwrap_or_else(|| page(&app, &error, frame, &layout, request_id));
     add_headers(&mut response, &error);
     Ok(response)
 }
@@ -87,12 +123,27 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-fn page(app: &App, error: &AppError, theme: Theme) -> Response {
+fn page(
+    app: &App,
+    error: &AppError,
+    frame: Frame,
+    layout: &ErrorLayout,
+    request_id: &str,
+) -> Response {
     let (title, advice) = texts(error);
     let status = error.status();
-    let context = context! { status => status.as_u16(), title, advice, theme => theme.name() };
-    let mut response = match app.templates.render("error.html", context) {
-        Ok(html) => html_response(html),
+    // What a visitor did has no line that would tell more.
+    let request_id = Some(request_id).filter(|_| status.is_server_error());
+    let context = context! { status => status.as_u16(), title, advice, request_id };
+    let rendered = match layout.0.get() {
+        Some(render) => render(context),
+        None => {
+            let html = app.templates.render("error.html", context! { ..context, ..frame.context() });
+            html.map(html_response).map_err(AppError::from)
+        }
+    };
+    let mut response = match rendered {
+        Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "the error page itself does not render");
             title.into_response()

@@ -1,10 +1,11 @@
 //! The web server: routing, what every request passes, and the pages' common parts.
 
+pub mod admin_link;
 mod compression;
 pub mod cookies;
 pub mod csrf;
 mod debug;
-mod errors;
+pub mod errors;
 pub mod form;
 pub mod format;
 pub mod headers;

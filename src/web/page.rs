@@ -5,15 +5,37 @@ use std::sync::Arc;
 use minijinja::{Value, context};
 use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
 
-use super::{app_of, cookies, csrf::Token, theme::Theme};
+use super::{admin_link, app_of, cookies, csrf::Token, theme::Theme};
 use crate::{app::App, error};
+
+/// What the frame around every page depends on; all of it is in cookies.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    theme: Theme,
+    has_admin_link: bool,
+}
+
+impl Frame {
+    /// The frame of a page that answers `request`.
+    pub fn of(request: &Request) -> Self {
+        Self {
+            theme: Theme::of(request),
+            has_admin_link: admin_link::is_shown(request),
+        }
+    }
+
+    /// As templates get it.
+    pub fn context(self) -> Value {
+        context! { theme => self.theme.name(), has_admin_link => self.has_admin_link }
+    }
+}
 
 /// Renders templates with what all of them may need: the CSRF token, the theme.
 #[derive(Debug)]
 pub struct Page {
     app: Arc<App>,
     token: Arc<Token>,
-    theme: Theme,
+    frame: Frame,
 }
 
 impl<'a> FromRequest<'a> for Page {
@@ -29,7 +51,7 @@ impl Page {
         Self {
             app: app_of(request).clone(),
             token,
-            theme: Theme::of(request),
+            frame: Frame::of(request),
         }
     }
 
@@ -39,11 +61,10 @@ impl Page {
     /// When the template is at fault.
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
         let csrf_token = Value::from_dyn_object(self.token.clone());
-        let common = context! { csrf_token, theme => self.theme.name() };
-        let context = context! { ..context, ..common };
+        let context = context! { ..context, ..context! { csrf_token }, ..self.frame.context() };
         let html = self.app.templates.render(template, context)?;
         let mut response = html_response(html);
-        // The theme is in a cookie.
+        // The frame depends on cookies.
         cookies::vary(&mut response);
         self.token
             .attach(&mut response, &self.app.settings.security.csrf_cookie);

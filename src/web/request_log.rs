@@ -56,10 +56,12 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// Whose it is, `-` if nobody knows.
     pub address: String,
+    /// The id under which the log has it.
+    pub id: String,
 }
 
 impl Asked {
-    fn of(request: &Request, security: &SecuritySettings) -> Self {
+    fn of(request: &Request, security: &SecuritySettings, id: &str) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.original_uri().clone(),
@@ -67,6 +69,7 @@ impl Asked {
             headers: request.headers().clone(),
             address: hosts::client_address(request, security)
                 .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            id: id.to_owned(),
         }
     }
 
@@ -86,7 +89,7 @@ pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
     let mut ids = Ids::of(&request, is_trusted);
     let route = RouteName::default();
     request.set_data(route.clone());
-    let asked = Arc::new(Asked::of(&request, security));
+    let asked = Arc::new(Asked::of(&request, security, &ids.request));
     request.set_data(asked.clone());
     let span = tracing::error_span!(
         "request",

@@ -181,7 +181,7 @@ fn compare_object(
             continue;
         }
         bound.theirs = Some(std::mem::replace(&mut bound.initial, known.clone()));
-        if !bound.field.options.is_counter {
+        if !bound.field.options.counts.is_some() {
             let what = match title {
                 "" => bound.field.label(),
                 title => format!("{}: {}", title, bound.field.label()),

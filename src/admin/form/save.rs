@@ -224,7 +224,7 @@ fn counted(
     value: &Value,
     around: Surroundings<'_>,
 ) -> Value {
-    if !bound.field.options.is_counter {
+    if !bound.field.options.counts.is_some() {
         return value.clone();
     }
     let before = bound.field.clean(&bound.initial, around.zone);

@@ -237,7 +237,7 @@ impl List<'_> {
             is_narrowed => list.is_narrowed(),
             clear_url => list.params.with(&[], &["q", "scope"]),
             reset_url => model.url(),
-            has_filters => filters.iter().any(|filter| filter.is_used),
+            filters_used => filters.iter().filter(|filter| filter.is_used).count(),
             filters => Serde(filters),
             facets_url => match list.params.get("_facets") {
                 Some(_) => list.params.with(&[], &["_facets"]),

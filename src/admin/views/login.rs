@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minijinja::{Value, context};
 use poem::{
-    IntoResponse, Request, Response, handler,
+    Request, Response, handler,
     http::{Method, StatusCode},
     web::Data,
 };
@@ -19,7 +19,7 @@ use crate::{
     },
     error::{AppError, Result},
     web::{
-        csrf,
+        admin_link, csrf,
         form::{Form, REQUIRED},
         hosts::{MAX_ADDRESS, Origin, client_address, is_own_address},
         page::Page,
@@ -105,9 +105,9 @@ pub async fn logout(page: Page, request: &Request) -> Result<Response> {
     session_of(request).flush();
     let context =
         context! { title => "Logged out", address => INDEX, messages => Vec::<Value>::new() };
-    Ok(page
-        .render("registration/logged_out.html", context)?
-        .into_response())
+    let mut response = page.render("registration/logged_out.html", context)?;
+    admin_link::hide(&mut response, request);
+    Ok(response)
 }
 
 #[derive(Default)]

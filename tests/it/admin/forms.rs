@@ -6,6 +6,20 @@ use super::{ADD, LIST, change, choices, filled, text};
 use crate::support::{Form, TestApp, app::now};
 
 on_both_databases! {
+    async fn a_blank_row_asks_for_nothing(app: TestApp) {
+        let admin = app.superuser().await;
+        let table = async |path: &str| {
+            let page = admin.get(path).await;
+            page.between("data-inline=\"choice_set\"", "<template").to_owned()
+        };
+        let blank = table(ADD).await;
+        assert!(!blank.contains("Delete?") && !blank.contains("class=\"star\"") && !blank.contains(" required"), "{blank}");
+        let question = app.question("Any?", &["One"]).await;
+        let one = table(&change(question.id)).await;
+        assert_eq!(one.matches("data-label=\"Delete?\"").count(), 1, "{one}");
+        assert!(one.contains("class=\"star\"") && one.matches(" required").count() == 2, "{one}");
+    }
+
     async fn a_question_is_added_with_its_choices(app: TestApp) {
         let admin = app.superuser().await;
         let page = admin.get(ADD).await;

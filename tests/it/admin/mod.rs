@@ -5,6 +5,7 @@ mod captured;
 mod changelist;
 mod conflicts;
 mod engine;
+mod errors;
 mod forms;
 mod pages;
 mod permissions;

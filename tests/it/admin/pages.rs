@@ -60,6 +60,34 @@ on_both_databases! {
         assert_eq!(app.log().await.len(), 1);
     }
 
+    async fn who_deletes_is_told_how_many_votes_go(app: TestApp) {
+        let admin = app.superuser().await;
+        let lost = "<strong>1,012,345 votes will be lost.</strong>";
+        let question = app.question("Popular?", &["One", "Two", "Three"]).await;
+        let quiet = app.question("Quiet?", &["One"]).await;
+        let path = |id: i32| format!("{LIST}{id}/delete/");
+        admin.get(path(question.id)).await.assert_lacks("will be lost");
+        app.set_votes(question.choices[0], 1_012_344).await;
+        app.set_votes(question.choices[2], 1).await;
+        let page = admin.get(path(question.id)).await;
+        page.assert_contains(lost);
+        assert_eq!(page.text().matches("Yes, I’m sure").count(), 1);
+        admin.get(path(quiet.id)).await.assert_lacks("will be lost");
+        app.set_votes(quiet.choices[0], 1).await;
+        admin.get(path(quiet.id)).await.assert_contains("<strong>1 vote will be lost.</strong>");
+        app.set_votes(quiet.choices[0], 0).await;
+        // Of many, and with the buttons above the list as well as below.
+        let mut form = admin.form(LIST, "changelist-form").await.set("action", "delete_selected");
+        for number in 0..12 {
+            let more = app.question(&format!("Number {number}?"), &[]).await;
+            form = form.add("_selected_action", &more.id.to_string());
+        }
+        let page = form.add("_selected_action", &question.id.to_string()).submit(&admin).await;
+        page.assert_status(200).assert_contains(lost);
+        assert_eq!(page.text().matches("Yes, I’m sure").count(), 2);
+        assert!(page.text().find("form=\"delete-form\"").unwrap() < page.text().find("Number 1?").unwrap());
+    }
+
     async fn an_object_that_is_not_there_is_a_warning(app: TestApp) {
         let admin = app.superuser().await;
         for path in ["999/change/", "999/delete/", "999/history/", "abc/change/", "99999999999/change/", "-1/change/", "1%2F2/change/"] {

@@ -22,7 +22,7 @@ pub struct ShownField {
     id: String,
     label: String,
     help: &'static str,
-    is_required: bool,
+    pub(super) is_required: bool,
     /// Whether one begins to type here.
     pub(super) is_focused: bool,
     pub(super) errors: Vec<String>,
@@ -85,6 +85,7 @@ pub async fn show_field(
     is_readonly: bool,
 ) -> Result<ShownField, DbErr> {
     let field = bound.field;
+    let may_change = !is_readonly;
     let is_readonly = is_readonly || bound.is_readonly;
     let first = bound.raw.first().cloned().unwrap_or_default();
     let mut shown = ShownField {
@@ -189,6 +190,9 @@ pub async fn show_field(
                     object.values.get(position)
                 };
                 shown.description = form.model.rules.describe(field.name, &Values(&value));
+                if !may_change {
+                    shown.description.link = "";
+                }
             }
             "description"
         }

@@ -121,7 +121,10 @@ async fn show_row(
 ) -> Result<ShownRow, DbErr> {
     let mut fields = Vec::new();
     for bound in &form.fields {
-        fields.push(show_field(form, bound, db, around, is_readonly).await?);
+        let mut field = show_field(form, bound, db, around, is_readonly).await?;
+        // A blank row may stay blank.
+        field.is_required &= form.object.is_some();
+        fields.push(field);
     }
     Ok(ShownRow {
         prefix: form.prefix.clone(),

@@ -85,8 +85,7 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
     };
     let may_change_all = async |objects: &[Object], db: Connection<'_>| {
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
-        page.staff
-            .require(model.may_change(db, user, &keys).await?)
+        page.staff.require(model.may_change(db, user, &keys).await?)
     };
     let db = Connection::Database(app.db.write());
     let objects = match selected(list, form, db).await? {

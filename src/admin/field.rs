@@ -165,7 +165,11 @@ impl Field {
         }
         match self.kind {
             Kind::Integer => {
-                let least = if self.options.counts.is_some() { 0 } else { i32::MIN };
+                let least = if self.options.counts.is_some() {
+                    0
+                } else {
+                    i32::MIN
+                };
                 number(text, least, i32::MAX).map(|number| Value::Int(Some(number)))
             }
             Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))

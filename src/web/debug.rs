@@ -12,7 +12,11 @@ use minijinja::{context, value::Serde};
 use poem::{Body, Response, Route, get, handler, http::header, web::Data};
 use serde::Serialize;
 
-use super::{page::{Frame, html_response}, request_log::Asked, templates::Templates};
+use super::{
+    page::{Frame, html_response},
+    request_log::Asked,
+    templates::Templates,
+};
 use crate::{app::App, error::AppError, settings::is_secret};
 
 /// How often files are looked at.

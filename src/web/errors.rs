@@ -138,7 +138,9 @@ fn page(
     let rendered = match layout.0.get() {
         Some(render) => render(context),
         None => {
-            let html = app.templates.render("error.html", context! { ..context, ..frame.context() });
+            let html = app
+                .templates
+                .render("error.html", context! { ..context, ..frame.context() });
             html.map(html_response).map_err(AppError::from)
         }
     };

@@ -15,6 +15,7 @@ mod django;
 mod healthcheck;
 mod kube;
 mod login;
+mod long_lists;
 mod migrate;
 mod passwords;
 mod polls_pages;

@@ -143,10 +143,16 @@ async fn migrate_shows_its_result_in_colour_on_a_terminal_only() {
         shown.contains("  Applying polls_app.0001_initial...\u{1b}[1m\u{1b}[32m OK\u{1b}[0m\n"),
         "{shown:?}"
     );
-    for args in [["--no-color", "migrate", "auth"], ["migrate", "auth", "--no-color"]] {
+    for args in [
+        ["--no-color", "migrate", "auth"],
+        ["migrate", "auth", "--no-color"],
+    ] {
         let shown = site.terminal(&args).exp_eof().unwrap();
         assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }
     let piped = site.run(["migrate"]).success().stdout;
-    assert!(piped.contains("... OK\n") && !piped.contains('\u{1b}'), "{piped:?}");
+    assert!(
+        piped.contains("... OK\n") && !piped.contains('\u{1b}'),
+        "{piped:?}"
+    );
 }

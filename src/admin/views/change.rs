@@ -107,8 +107,8 @@ pub async fn change(
         return Ok(missing(&page, model, request));
     };
     let db = database(app);
-    let may_change = page.staff.may("change", model)
-        && model.may_change(db, page.staff.user(), &[id]).await?;
+    let may_change =
+        page.staff.may("change", model) && model.may_change(db, page.staff.user(), &[id]).await?;
     if *request.method() == Method::POST {
         page.staff.require(may_change)?;
         let saves_as_new = model.save_as && form.has(SAVED_AS_NEW);

@@ -39,11 +39,8 @@ pub async fn delete(
     let Some(object) = found else {
         return Ok(missing(&page, model, request));
     };
-    page.staff.require(
-        model
-            .may_change(database(app), user, &[object.id])
-            .await?,
-    )?;
+    page.staff
+        .require(model.may_change(database(app), user, &[object.id]).await?)?;
     if *request.method() != Method::POST {
         let plan = Plan::new(
             &app.admin,

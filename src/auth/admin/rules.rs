@@ -90,8 +90,16 @@ impl Rules for GroupRules {
             .distinct()
             .expr_as(Expr::col(group_permissions::Column::GroupId), KEY)
             .from(group_permissions::Entity)
-            .and_where(group_permissions::COLUMN.group_id.is_in(ids.iter().copied()))
-            .and_where(group_permissions::COLUMN.permission_id.is_in(missing.into_keys()))
+            .and_where(
+                group_permissions::COLUMN
+                    .group_id
+                    .is_in(ids.iter().copied()),
+            )
+            .and_where(
+                group_permissions::COLUMN
+                    .permission_id
+                    .is_in(missing.into_keys()),
+            )
             .take();
         keys(db, &groups).await
     }

@@ -11,8 +11,12 @@ const WAY_ON: &str = "Go to the administration";
 
 async fn drop_choices(app: &TestApp) {
     let tx = app.app.db.write().begin().await.unwrap();
-    tx.execute_unprepared("DROP TABLE polls_vote_receipts").await.ok();
-    tx.execute_unprepared("DROP TABLE polls_app_choice").await.unwrap();
+    tx.execute_unprepared("DROP TABLE polls_vote_receipts")
+        .await
+        .ok();
+    tx.execute_unprepared("DROP TABLE polls_app_choice")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 }
 

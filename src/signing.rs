@@ -95,6 +95,10 @@ pub enum Purpose {
     Sessions,
     /// The cookie `messages`.
     Messages,
+    /// The user to whom a form was shown; unknown to Django.
+    Editor,
+    /// A form that is kept through a login; unknown to Django.
+    KeptForm,
 }
 
 impl Purpose {
@@ -102,6 +106,8 @@ impl Purpose {
         let (salt, prefix) = match self {
             Self::Sessions => ("django.contrib.sessions.SessionStore", ""),
             Self::Messages => ("django.contrib.messages", "django.http.cookies"),
+            Self::Editor => ("polls.admin.editor", ""),
+            Self::KeptForm => ("polls.admin.kept_form", ""),
         };
         let hash = salted_hmac(&format!("{salt}signer"), value, &format!("{prefix}{key}"));
         URL_SAFE_NO_PAD.encode(hash)

@@ -35,7 +35,7 @@ document.addEventListener("keydown", (event) => {
 
 // Who leaves a form with changes is asked first.
 for (const form of document.querySelectorAll("form[data-guard]")) {
-  let isChanged = document.querySelector("#errors, #meanwhile") !== null;
+  let isChanged = document.querySelector("#errors, #meanwhile, #resumed") !== null;
   // Filters and boxes for actions are not part of what is saved.
   form.addEventListener("input", ({ target }) => {
     if (target.name !== "_selected_action" && (target.name || target.matches("[data-inline], .moment"))) isChanged = true;
@@ -45,7 +45,7 @@ for (const form of document.querySelectorAll("form[data-guard]")) {
 }
 
 // The first error has the focus, unless the page chose something else.
-document.querySelector("#meanwhile, #errors")?.focus();
+document.querySelector("#meanwhile, #errors, #resumed")?.focus();
 
 // Today and now, on the clocks of the site.
 const zone = document.querySelector(".zone-note")?.textContent.match(/in ([\w/+-]+)\./)?.[1];

@@ -9,6 +9,7 @@ mod dates;
 mod delete;
 mod field;
 mod form;
+mod kept;
 mod log;
 mod model;
 mod options;

@@ -32,7 +32,8 @@ pub struct AdminPage {
     pub messages: Arc<Messages>,
     /// Their session.
     pub session: Arc<Session>,
-    address: String,
+    /// Path and query.
+    pub address: String,
 }
 
 /// A step of the way from the index to a page.
@@ -84,7 +85,7 @@ impl<'a> FromRequest<'a> for AdminPage {
             staff: Staff::from_request(request, body).await?,
             messages: messages_of(request).clone(),
             session: session_of(request).clone(),
-            address: address_of(request),
+            address: address_of(request).to_owned(),
         })
     }
 }
@@ -124,7 +125,11 @@ fn frame(app: &App, user: Option<&User>, address: &str) -> Value {
 
 /// From now on an error page that answers `request` is one of the admin's, for a user or for nobody.
 pub fn set_error_layout(request: &Request, app: &Arc<App>, user: Option<Arc<User>>) {
-    let (page, app, address) = (Page::new(request), app.clone(), address_of(request));
+    let (page, app, address) = (
+        Page::new(request),
+        app.clone(),
+        address_of(request).to_owned(),
+    );
     errors::set_layout(request, move |error| {
         let frame = frame(&app, user.as_deref(), &address);
         let common = context! { breadcrumbs => (), messages => () };
@@ -136,7 +141,7 @@ pub fn set_error_layout(request: &Request, app: &Arc<App>, user: Option<Arc<User
 }
 
 /// Path and query of a request.
-fn address_of(request: &Request) -> String {
+pub fn address_of(request: &Request) -> &str {
     let target = request.original_uri().path_and_query();
-    target.map_or(INDEX, |target| target.as_str()).to_owned()
+    target.map_or(INDEX, |target| target.as_str())
 }

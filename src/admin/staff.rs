@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::{
-    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result, http::StatusCode,
+    Endpoint, FromRequest, IntoResponse, Request, RequestBody, Response, Result,
+    http::{Method, StatusCode},
 };
 
-use super::{model::Model, page::set_error_layout};
+use super::{
+    kept::{self, KeptForm},
+    model::Model,
+    page::{address_of, set_error_layout},
+    views::login as login_page,
+};
 use crate::{
     app::App,
     auth::login::{self, User},
@@ -15,6 +21,8 @@ use crate::{
     web::{
         admin_link,
         cookies::{self, Jar},
+        csrf,
+        form::Form,
         headers::never_cache,
         routing::redirect,
         visitor::session_of,
@@ -67,15 +75,16 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         next.call(request).await?.into_response()
     } else if path == LOGOUT {
         redirect(StatusCode::FOUND, INDEX)
+    } else if *request.method() == Method::POST && kept::can_keep(&app.admin, &path) {
+        let to_login = redirect_to_login(&request);
+        let endpoint = poem::endpoint::make(|request| async move { ask_again(&request) });
+        match csrf::protect(Arc::new(endpoint), request).await {
+            Ok(response) => response,
+            Err(error) if matches!(error.downcast_ref(), Some(AppError::Csrf(_))) => to_login,
+            Err(error) => return Err(error),
+        }
     } else {
-        let target = request
-            .original_uri()
-            .path_and_query()
-            .map_or(INDEX, |target| target.as_str());
-        redirect(
-            StatusCode::FOUND,
-            &format!("{LOGIN}?next={}", utf8_percent_encode(target, PLAIN)),
-        )
+        redirect_to_login(&request)
     };
     if is_staff && !has_link && path != LOGOUT {
         let age = app.settings.security.session_cookie.age;
@@ -84,6 +93,24 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
     cookies::vary(&mut response);
     never_cache(&mut response, app.now());
     Ok(response)
+}
+
+/// Leads to the login, and from there back to what was asked for.
+fn redirect_to_login(request: &Request) -> Response {
+    let target = utf8_percent_encode(address_of(request), PLAIN);
+    redirect(StatusCode::FOUND, &format!("{LOGIN}?next={target}"))
+}
+
+/// Answers a form whose user's session has ended: with the login form that keeps it, or with the plain login when it cannot
+/// be kept.
+fn ask_again(request: &Request) -> Result<Response> {
+    let app: &Arc<App> = request.data().expect("the router gives it");
+    let form = request.data::<Form>();
+    let kept = form.and_then(|form| KeptForm::new(app, request.original_uri(), form));
+    match kept {
+        Some(kept) => Ok(login_page::ask_again(app, request, kept)?),
+        None => Ok(redirect_to_login(request)),
+    }
 }
 
 impl Staff {

@@ -97,6 +97,11 @@ pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, 
     Ok(Some(User { row, permissions }))
 }
 
+/// The id of the user whose session it is; the session has to be loaded.
+pub fn user_id(session: &Session) -> Option<i32> {
+    session.get(USER_ID)?.as_str()?.parse().ok()
+}
+
 /// How logins go.
 #[derive(Debug, Default)]
 pub struct LoginCounters {

@@ -25,7 +25,8 @@ use crate::{
     settings::CookieSettings,
 };
 
-const FIELD: &str = "csrfmiddlewaretoken";
+/// The field of a form with its token.
+pub const FIELD: &str = "csrfmiddlewaretoken";
 const SECRET_LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 

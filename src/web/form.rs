@@ -188,6 +188,12 @@ impl Form {
     }
 }
 
+impl From<Vec<(String, String)>> for Form {
+    fn from(fields: Vec<(String, String)>) -> Self {
+        Self(fields)
+    }
+}
+
 /// Views get the form that `csrf::protect` has read and checked.
 impl<'a> FromRequest<'a> for Form {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {

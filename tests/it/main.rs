@@ -9,6 +9,7 @@ mod assets;
 mod browser;
 mod captured;
 mod check;
+mod chooser;
 mod containers;
 mod csrf;
 mod django;

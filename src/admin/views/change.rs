@@ -23,6 +23,7 @@ use crate::{
             save::Cleaned,
             show::ShownEditor,
         },
+        kept::{self, KeptForm},
         model::{Model, Object},
         staff::INDEX,
     },
@@ -61,17 +62,26 @@ pub async fn add(
     let model = model_of(app, request)?;
     page.staff.require(page.staff.may("add", model))?;
     page.staff.require(model.rules.may_add(page.staff.user()))?;
-    let desk = Desk {
+    let mut desk = Desk {
         app,
         page: &page,
         model,
         request,
         around: surroundings(app, &page),
+        resumed: None,
     };
     if *request.method() == Method::POST {
         return desk.save_new(&form).await;
     }
     let mut editor = Editor::load(model, None, database(app), desk.around).await?;
+    if let Some(kept) = KeptForm::take(&page.session, &page.address) {
+        if editor.bind(&kept.form(), desk.around).is_ok() {
+            desk.resumed = Some(kept);
+            return desk.show(editor, database(app), None, None, false).await;
+        }
+        // It came from another version of the form.
+        editor = Editor::load(model, None, database(app), desk.around).await?;
+    }
     // A link may bring values along.
     let query = Form::of_query(request);
     for bound in &mut editor.main.fields {
@@ -96,12 +106,13 @@ pub async fn change(
 ) -> Result<Response> {
     let (model, id) = model_and_id(app, request)?;
     page.staff.require(page.staff.may_view(model))?;
-    let desk = Desk {
+    let mut desk = Desk {
         app,
         page: &page,
         model,
         request,
         around: surroundings(app, &page),
+        resumed: None,
     };
     let Some(id) = id else {
         return Ok(missing(&page, model, request));
@@ -120,11 +131,26 @@ pub async fn change(
             desk.save(id, &form).await
         };
     }
+    let kept = KeptForm::take(&page.session, &page.address).filter(|_| may_change);
+    let form = kept.as_ref().map(KeptForm::form);
+    let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
+    desk.resumed = kept;
     let Some(object) = model.find(db, id, app.now()).await? else {
-        return Ok(missing(&page, model, request));
+        return match &form {
+            Some(form) => desk.gone(id, mark.as_ref(), form).await,
+            None => Ok(missing(&page, model, request)),
+        };
     };
-    let editor = Editor::load(model, Some(object), db, desk.around).await?;
-    desk.show(editor, db, None, None, !may_change).await
+    let mut editor = Editor::load(model, Some(object), db, desk.around).await?;
+    if let Some(form) = &form
+        && editor.bind(form, desk.around).is_err()
+    {
+        // It came from another version of the form.
+        let object = editor.main.object;
+        editor = Editor::load(model, object, db, desk.around).await?;
+        (desk.resumed, mark) = (None, None);
+    }
+    desk.show(editor, db, mark, None, !may_change).await
 }
 
 /// What the steps of a view share.
@@ -134,6 +160,8 @@ struct Desk<'a> {
     model: &'a Model,
     request: &'a Request,
     around: Surroundings<'a>,
+    /// The form that was kept through a login and is shown again.
+    resumed: Option<KeptForm>,
 }
 
 impl Desk<'_> {
@@ -299,6 +327,9 @@ impl Desk<'_> {
             meanwhile => Serde(meanwhile.as_ref()),
             // After somebody else deleted the object, the form goes to where new ones are made.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
+            editor_field => kept::EDITOR,
+            editor => kept::editor(self.app, self.page.staff.user()),
+            resumed => self.resumed.as_ref().map(|kept| kept.had_passwords),
             mark_field => mark::FIELD,
             mark => mark.map(|mark| mark.text()),
             history_url => history_url.map(with_filters),

@@ -11,10 +11,13 @@ use poem::{
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    admin::staff::{INDEX, LOGIN, Visitor},
+    admin::{
+        kept::{self, KeptForm},
+        staff::{INDEX, LOGIN, Visitor},
+    },
     app::App,
     auth::{
-        login::{Outcome, log_in},
+        login::{Outcome, log_in, user_id},
         validators::{MAX_PASSWORD, MAX_USERNAME, length_error},
     },
     error::{AppError, Result},
@@ -22,6 +25,7 @@ use crate::{
         admin_link, csrf,
         form::{Form, REQUIRED},
         hosts::{MAX_ADDRESS, Origin, client_address, is_own_address},
+        messages::Level,
         page::Page,
         routing::redirect,
         visitor::{messages_of, session_of},
@@ -51,12 +55,18 @@ pub async fn login(
         if is_staff {
             return Ok(redirect(StatusCode::FOUND, INDEX));
         }
-        return show(&page, app, visitor, request, next, &Errors::default(), "");
+        let blank = LoginForm {
+            next,
+            ..LoginForm::default()
+        };
+        return show(&page, app, visitor, request, &blank);
     }
     let (username, password) = (
         form.get("username").unwrap_or_default(),
         form.get("password").unwrap_or_default(),
     );
+    let kept = form.get(kept::FIELD);
+    let kept = kept.and_then(|text| KeptForm::read(app, text));
     let mut errors = Errors::default();
     if username.trim().is_empty() {
         errors.username = REQUIRED.to_owned();
@@ -81,10 +91,10 @@ pub async fn login(
                 let origin = request
                     .data::<Origin>()
                     .expect("hosts::validate comes first");
-                let next = if is_own_address(next, origin) {
-                    next
-                } else {
-                    INDEX
+                let next = match &kept {
+                    Some(kept) => resume(request, kept),
+                    None if is_own_address(next, origin) => next,
+                    None => INDEX,
                 };
                 let mut response = redirect(StatusCode::FOUND, next);
                 csrf::rotate(&mut response, request);
@@ -96,7 +106,39 @@ pub async fn login(
             Outcome::Refused => errors.form = WRONG,
         }
     }
-    show(&page, app, visitor, request, next, &errors, username)
+    let shown = LoginForm {
+        next,
+        username,
+        errors,
+        kept,
+    };
+    show(&page, app, visitor, request, &shown)
+}
+
+/// The form to log in again, for a user whose session has ended and who has posted a form.
+///
+/// # Errors
+/// When the template is at fault.
+pub fn ask_again(app: &App, request: &Request, kept: KeptForm) -> Result<Response> {
+    let next = kept.target.clone();
+    let form = LoginForm {
+        next: &next,
+        kept: Some(kept),
+        ..LoginForm::default()
+    };
+    show(&Page::new(request), app, &Visitor(None), request, &form)
+}
+
+/// Hands a kept form to the session of who has just logged in, if it is theirs; gives the address to go to.
+fn resume<'a>(request: &Request, kept: &'a KeptForm) -> &'a str {
+    let session = session_of(request);
+    if user_id(session) == Some(kept.user) {
+        kept.store(session);
+        return &kept.target;
+    }
+    let text = "Another account had changes that were not saved. Log in with that account to get them back.";
+    messages_of(request).add(Level::Warning, text);
+    INDEX
 }
 
 /// Ends the session.
@@ -108,6 +150,15 @@ pub async fn logout(page: Page, request: &Request) -> Result<Response> {
     let mut response = page.render("registration/logged_out.html", context)?;
     admin_link::hide(&mut response, request);
     Ok(response)
+}
+
+/// What the form to log in holds.
+#[derive(Default)]
+struct LoginForm<'a> {
+    next: &'a str,
+    username: &'a str,
+    errors: Errors,
+    kept: Option<KeptForm>,
 }
 
 #[derive(Default)]
@@ -122,10 +173,9 @@ fn show(
     app: &App,
     visitor: &Visitor,
     request: &Request,
-    next: &str,
-    errors: &Errors,
-    username: &str,
+    form: &LoginForm<'_>,
 ) -> Result<Response> {
+    let errors = &form.errors;
     let messages: Value = messages_of(request).take(app, session_of(request));
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
@@ -136,9 +186,11 @@ fn show(
         context! {
             title => if has_errors { "Error: Log in" } else { "Log in" },
             login_url => LOGIN,
-            next,
+            next => form.next,
+            kept_field => kept::FIELD,
+            kept => form.kept.as_ref().map(|kept| kept.signed(app)),
             // However long it is, no more of it comes back than the field may hold.
-            username => username.chars().take(MAX_USERNAME).collect::<String>(),
+            username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,
             username_error => &errors.username,
             password_error => errors.password,

@@ -6,6 +6,7 @@ mod changelist;
 mod conflicts;
 mod engine;
 mod errors;
+mod expired;
 mod forms;
 mod pages;
 mod permissions;

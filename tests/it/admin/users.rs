@@ -34,6 +34,20 @@ async fn add(client: &Client, username: &str, password: [&str; 2]) -> Reply {
 }
 
 on_both_databases! {
+    async fn the_link_to_another_password_is_there_for_who_may_set_one(app: TestApp) {
+        let admin = app.superuser().await;
+        let id = app.add_user("other", Kind::Outsider, &[]).await;
+        let path = format!("/admin/auth/user/{id}/change/");
+        admin.get(&path).await.assert_contains("Reset password");
+        let viewer = app.staff(&["auth.view_user"]).await;
+        viewer.get(&path).await.assert_contains("A password is set").assert_lacks("Reset password");
+        // With the permission, but not for who has more rights.
+        app.add_user("manager", Kind::Staff, &["auth.view_user", "auth.change_user"]).await;
+        let manager = app.logged_in("manager").await;
+        manager.get(&path).await.assert_contains("Reset password");
+        manager.get("/admin/auth/user/1/change/").await.assert_status(200).assert_lacks("Reset password");
+    }
+
     async fn a_user_is_added_in_two_steps(app: TestApp) {
         let admin = app.superuser().await;
         admin.get(ADD).await.assert_contains("After you’ve created a user").assert_contains("type=\"password\"").assert_lacks("is_superuser");

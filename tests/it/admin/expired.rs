@@ -1,0 +1,150 @@
+//! A session that ends while a form is open: what was typed is kept through the login.
+
+use super::{ADD, LIST, change, choices, filled, text};
+use crate::support::{
+    Client, Form, Reply, TestApp,
+    app::{Kind, PASSWORD},
+};
+
+const ENDED: &str = "Your session has ended. Log in and your changes will be saved.";
+const RESUMED: &str = "Nothing was lost. Look it over and save.";
+
+fn end_session(client: &Client) {
+    client.set_cookie("sessionid", "");
+}
+
+/// Logs in with the form of a page.
+async fn log_in_again(client: &Client, page: &Reply, username: &str) -> Reply {
+    let form = Form::find(page, "login-form", "/");
+    form.set("username", username)
+        .set("password", PASSWORD)
+        .submit(client)
+        .await
+}
+
+on_both_databases! {
+    async fn what_was_typed_comes_back_after_the_login(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Before?", &["A", "B"]).await;
+        let path = format!("{}?_changelist_filters=q%3Dbefore", change(question.id));
+        let form = admin.form(&path, "object-form").await;
+        end_session(&admin);
+        let typed = form.set("question_text", "After <b>?").set("choice_set-0-choice_text", "Ä & ö").set("choice_set-2-choice_text", "New");
+        let page = typed.submit(&admin).await;
+        page.assert_status(200).assert_contains(ENDED).assert_contains("login-form").assert_lacks("After");
+        assert_eq!(text(&app, question.id).await, "Before?");
+        // A wrong password does not lose it.
+        let again = Form::find(&page, "login-form", "/").set("username", "admin").set("password", "wrong").submit(&admin).await;
+        again.assert_status(200).assert_contains(ENDED).assert_contains("Please enter the correct username");
+        let reply = log_in_again(&admin, &again, "admin").await;
+        reply.assert_redirect(302, &path);
+        let page = admin.get(&path).await;
+        page.assert_status(200).assert_contains(RESUMED).assert_contains("After &lt;b&gt;?").assert_contains("value=\"New\"").assert_contains("Ä &amp; ö");
+        assert_eq!(text(&app, question.id).await, "Before?");
+        let saved = Form::find(&page, "object-form", &path).submit(&admin).await;
+        saved.assert_redirect(302, &format!("{LIST}?q=before"));
+        assert_eq!(text(&app, question.id).await, "After <b>?");
+        assert_eq!(choices(&app, question.id).await.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>(), ["Ä & ö", "B", "New"]);
+        // It is shown once.
+        admin.get(&path).await.assert_lacks(RESUMED);
+    }
+
+    async fn a_new_object_comes_back_too_and_passwords_do_not(app: TestApp) {
+        let admin = app.superuser().await;
+        let form = filled(admin.form(ADD, "object-form").await, "Added?", &["Yes"]);
+        end_session(&admin);
+        let page = form.submit(&admin).await;
+        log_in_again(&admin, &page, "admin").await.assert_redirect(302, ADD);
+        let page = admin.get(ADD).await;
+        page.assert_contains(RESUMED).assert_contains("value=\"Added?\"").assert_lacks("Passwords have to be typed again");
+        Form::find(&page, "object-form", ADD).submit(&admin).await.assert_redirect(302, LIST);
+        let path = "/admin/auth/user/add/";
+        let form = admin.form(path, "object-form").await.set("username", "new").set("password1", "Secret-91x").set("password2", "Secret-91x");
+        end_session(&admin);
+        let page = form.submit(&admin).await;
+        let reply = log_in_again(&admin, &page, "admin").await;
+        reply.assert_redirect(302, path);
+        let session = polls::signing::Keys::loads(
+            &app.app.settings.security.keys,
+            &session_data(&app, &admin).await,
+            polls::signing::Purpose::Sessions,
+        );
+        let session = session.unwrap().to_string();
+        assert!(session.contains("new") && !session.contains("Secret-91x"), "{session}");
+        let page = admin.get(path).await;
+        page.assert_contains("value=\"new\"").assert_contains("Passwords have to be typed again").assert_lacks("Secret-91x");
+    }
+
+    async fn what_others_did_meanwhile_is_told_at_the_save(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Before?", &["A"]).await;
+        let form = admin.form(change(question.id), "object-form").await.set("question_text", "Mine?");
+        end_session(&admin);
+        let page = form.submit(&admin).await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let other = app.logged_in("other").await;
+        let theirs = other.form(change(question.id), "object-form").await;
+        theirs.set("question_text", "Theirs?").submit(&other).await.assert_redirect(302, LIST);
+        log_in_again(&admin, &page, "admin").await.assert_redirect(302, &change(question.id));
+        let page = admin.get(change(question.id)).await;
+        page.assert_contains(RESUMED).assert_contains("value=\"Mine?\"");
+        let conflict = Form::find(&page, "object-form", &change(question.id)).submit(&admin).await;
+        conflict.assert_status(200).assert_contains("Somebody else has changed this question");
+        assert_eq!(text(&app, question.id).await, "Theirs?");
+        // The same, and it is gone.
+        let form = admin.form(change(question.id), "object-form").await.set("question_text", "Again?");
+        end_session(&admin);
+        let page = form.submit(&admin).await;
+        let confirm = other.form(format!("{LIST}{}/delete/", question.id), "submit-row").await;
+        confirm.submit(&other).await.assert_redirect(302, LIST);
+        log_in_again(&admin, &page, "admin").await;
+        admin.get(change(question.id)).await.assert_contains("was deleted while you were editing it").assert_contains("value=\"Again?\"");
+    }
+
+    async fn another_user_does_not_get_it(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Before?", &["A"]).await;
+        let form = admin.form(change(question.id), "object-form").await.set("question_text", "Secret plans?");
+        end_session(&admin);
+        let page = form.submit(&admin).await;
+        app.add_user("other", Kind::Superuser, &[]).await;
+        log_in_again(&admin, &page, "other").await.assert_redirect(302, "/admin/");
+        admin.get("/admin/").await.assert_contains("Another account had changes that were not saved.");
+        admin.get(change(question.id)).await.assert_lacks("Secret plans?").assert_lacks(RESUMED);
+    }
+
+    async fn only_forms_of_ours_are_kept(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Before?", &["A"]).await;
+        let login = |path: &str| format!("/admin/login/?next={path}");
+        let form = admin.form(change(question.id), "object-form").await.set("question_text", "Lost?");
+        let list = admin.form(LIST, "changelist-form").await;
+        end_session(&admin);
+        // Another user's id that nobody signed, one that is not there, and a token of another site.
+        let other = form.clone().set("_editor", "MQ:1tWmjf:aaaa");
+        other.submit(&admin).await.assert_redirect(302, &login(&change(question.id)));
+        form.clone().without("_editor").submit(&admin).await.assert_redirect(302, &login(&change(question.id)));
+        form.clone().set("csrfmiddlewaretoken", "x").submit(&admin).await.assert_redirect(302, &login(&change(question.id)));
+        list.submit(&admin).await.assert_redirect(302, &login(LIST));
+        // Too much to carry along.
+        let long = form.clone().set("question_text", &"x".repeat(300_000));
+        long.submit(&admin).await.assert_redirect(302, &login(&change(question.id)));
+        // What is kept is signed.
+        let page = form.submit(&admin).await;
+        let forged = Form::find(&page, "login-form", "/").set("kept", "eyJ1c2VyIjoxfQ:1tWmjf:aaaa");
+        let reply = forged.set("username", "admin").set("password", PASSWORD).submit(&admin).await;
+        reply.assert_redirect(302, &change(question.id));
+        admin.get(change(question.id)).await.assert_lacks(RESUMED).assert_contains("value=\"Before?\"");
+    }
+}
+
+async fn session_data(app: &TestApp, client: &Client) -> String {
+    let key = client.cookie("sessionid").unwrap();
+    let found = <polls::entities::session::Entity as sea_orm::EntityTrait>::find_by_id(key);
+    found
+        .one(app.app.db.write())
+        .await
+        .unwrap()
+        .unwrap()
+        .session_data
+}

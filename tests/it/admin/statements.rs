@@ -7,7 +7,7 @@ use polls::{
     db::Database,
     entities::{question, user},
 };
-use sea_orm::{ActiveValue::Set, ConnectionTrait, EntityTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait};
 
 use super::LIST;
 use crate::support::{
@@ -64,12 +64,6 @@ fn session(server: &Server) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
-async fn execute(db: &Database, statement: &str) {
-    let tx = db.begin().await.unwrap();
-    tx.execute_unprepared(statement).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
 async fn add_users(db: &Database, from: usize, count: usize) -> Vec<i32> {
     let tx = db.begin().await.unwrap();
     let mut keys = Vec::new();
@@ -95,10 +89,9 @@ async fn add_users(db: &Database, from: usize, count: usize) -> Vec<i32> {
 
 on_both_databases! {
     async fn deleting_many_users_takes_as_many_as_deleting_few(site: Site) {
-        let (_site, mut server, db) = serve(site).await;
-        execute(&db, "UPDATE auth_user SET is_superuser = false").await;
-        execute(
-            &db,
+        let (site, mut server, db) = serve(site).await;
+        site.execute("UPDATE auth_user SET is_superuser = false").await;
+        site.execute(
             "INSERT INTO auth_user_user_permissions (user_id, permission_id) \
              SELECT auth_user.id, auth_permission.id FROM auth_user, auth_permission WHERE codename LIKE '%_user'",
         ).await;
@@ -118,7 +111,7 @@ on_both_databases! {
         assert!(counts[2] < counts[0] + OTHERS && counts[3] < counts[1] + OTHERS, "{counts:?}");
         // One of more rights than one's own among them, and nothing goes.
         let keys = add_users(&db, 43, 5).await;
-        execute(&db, &format!("UPDATE auth_user SET is_superuser = true WHERE id = {}", keys[4])).await;
+        site.execute(&format!("UPDATE auth_user SET is_superuser = true WHERE id = {}", keys[4])).await;
         let chosen: String = keys.iter().map(|key| format!("&_selected_action={key}")).collect();
         let body = format!("csrfmiddlewaretoken={SECRET}&action=delete_selected&post=yes{chosen}");
         assert_eq!(status(&statements(&mut server, &session, "POST", USERS, &body).0), 403);

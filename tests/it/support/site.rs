@@ -11,6 +11,8 @@ use std::{
 
 use rexpect::session::PtySession;
 
+use sea_orm::ConnectionTrait;
+
 use super::{Backend, TestDatabase, app::PASSWORD};
 
 pub const SECRET_KEY: &str = "0Ei3nVd8yq4hTzr1KxLw7uGb2mPfCsA9jRoYtNeQkIvUaXgM6BJ5";
@@ -68,6 +70,15 @@ impl Site {
         let args = [&["createsuperuser", "--noinput"][..], &name].concat();
         Said::from(site.command_of(&args).output().unwrap()).success();
         site
+    }
+
+    /// Executes a statement on the database.
+    pub async fn execute(&self, statement: &str) {
+        let db = self.database.connect().await;
+        let tx = db.begin().await.unwrap();
+        tx.execute_unprepared(statement).await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
     }
 
     pub fn folder(&self) -> &Path {

@@ -1,13 +1,12 @@
 //! Long lists of the admin in headless Chromium: what one works with stays in sight, on a wide screen and on a phone.
 
+use super::LIST;
 use crate::support::{
     Backend, Site,
     app::PASSWORD,
     browser::{Browser, Setup},
     site::Server,
 };
-
-const LIST: &str = "/admin/polls_app/question/";
 
 async fn serve() -> (Site, Server) {
     let site = Site::migrated(Backend::Sqlite).await.with_superuser();

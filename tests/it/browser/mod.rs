@@ -1,5 +1,9 @@
 //! The admin as a person uses it, in headless Chromium: with script and without, light and dark, on a phone.
 
+mod chooser;
+mod long_lists;
+mod sessions;
+
 use crate::support::{
     Backend, Site,
     app::PASSWORD,

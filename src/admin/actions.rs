@@ -263,7 +263,7 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
         for bound in row
             .fields
             .iter()
-            .filter(|bound| bound.has_changed(around.zone) && !bound.field.options.counts.is_some())
+            .filter(|bound| bound.has_changed(around.zone) && bound.field.options.counts.is_none())
         {
             if let Some(theirs) = &bound.theirs
                 && !is_same(bound.field, theirs, &bound.raw, around.zone)

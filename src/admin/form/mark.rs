@@ -181,7 +181,7 @@ fn compare_object(
             continue;
         }
         bound.theirs = Some(std::mem::replace(&mut bound.initial, known.clone()));
-        if !bound.field.options.counts.is_some() {
+        if bound.field.options.counts.is_none() {
             let what = match title {
                 "" => bound.field.label(),
                 title => format!("{}: {}", title, bound.field.label()),

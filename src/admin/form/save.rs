@@ -224,7 +224,7 @@ fn counted(
     value: &Value,
     around: Surroundings<'_>,
 ) -> Value {
-    if !bound.field.options.counts.is_some() {
+    if bound.field.options.counts.is_none() {
         return value.clone();
     }
     let before = bound.field.clean(&bound.initial, around.zone);

@@ -77,7 +77,7 @@ async fn add_users(db: &Database, from: usize, count: usize) -> Vec<i32> {
             is_active: Set(true),
             is_staff: Set(false),
             is_superuser: Set(false),
-            date_joined: Set(Utc::now().into()),
+            date_joined: Set(Utc::now()),
             ..Default::default()
         };
         let added = user::Entity::insert(row).exec(&tx).await.unwrap();

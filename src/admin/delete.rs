@@ -30,7 +30,7 @@ const KEYS_AT_ONCE: usize = 1000;
 pub struct Plan {
     /// How many of what: `3 choices`.
     pub summary: Vec<String>,
-    /// What visitors have counted and will be lost, with how many: `1,012,345 votes`.
+    /// The counts that will be lost: `1,012,345 votes`.
     pub lost: Vec<String>,
     /// The objects, each with what goes with it.
     pub objects: Vec<Doomed>,
@@ -254,7 +254,7 @@ impl Dependent {
         tx.query_one(&count).await.map(drop)
     }
 
-    /// How many rows there are, and what their counters have together.
+    /// The number of rows, and the sum of their counters.
     async fn totals(&self, keys: &[i32], db: Connection<'_>) -> Result<(u64, u64), DbErr> {
         let (mut rows, mut counted) = (0, 0);
         for keys in keys.chunks(KEYS_AT_ONCE) {

@@ -123,8 +123,8 @@ pub struct FieldOptions {
     pub normalize: Option<fn(&str) -> String>,
     /// What to say of a value that another object has.
     pub unique_message: Option<&'static str>,
-    /// What it counts, one and several, if visitors count it up all the time: that is no reason to ask an editor, no count
-    /// is lost, and who deletes is told how many go.
+    /// What it counts (singular, plural), for a counter that visitors increment: a change of it is no conflict between
+    /// editors, increments are never lost, and the delete page tells how many will be.
     pub counts: Option<(&'static str, &'static str)>,
     /// Whether nobody may ask lists for it: counting what is found would spell it out.
     pub is_secret: bool,
@@ -234,7 +234,7 @@ pub struct Dependent {
     pub verbose_name_plural: &'static str,
     /// The column that names a row for a person; without one they are only counted.
     pub label_column: Option<&'static str>,
-    /// The column that visitors count up, if there is one, and what it counts, one and several.
+    /// The column of its counter, if it has one, and what that counts (singular, plural).
     pub counter: Option<(&'static str, (&'static str, &'static str))>,
 }
 

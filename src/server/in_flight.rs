@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Waker,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -67,6 +67,15 @@ impl InFlight {
     /// Wakes the connection's reader when one begins or ends elsewhere.
     pub fn wake_on_change(&self, reader: &Waker) {
         self.reader.register(reader);
+    }
+
+    /// Ready when there are none. Registers no waker.
+    pub fn poll_idle(&self) -> Poll<()> {
+        if self.count() == 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Since when there are none, if so.

@@ -30,6 +30,7 @@ use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family},
 };
+use tokio::sync::Semaphore;
 use tokio_util::{bytes::BytesMut, sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -52,6 +53,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a visitor waits at the door while others make room: so often, for so long.
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
+/// How many connections of HTTP/1 may keep their parser between requests, for each request that is being answered.
+const PARSERS_FACTOR: usize = 4;
 
 /// Marks the requests of a connection whose PROXY header announced no client (`UNKNOWN`, `LOCAL`): nothing is known of who
 /// sent them, and their forwarding headers do not count.
@@ -76,6 +80,8 @@ pub struct Server {
     stopping: CancellationToken,
     connections: Connections,
     admission: Admission,
+    /// Connections of HTTP/1 that may keep their parser while they wait for the next request.
+    parsers: Arc<Semaphore>,
     /// Paths of health checks, which are answered however many requests there are.
     probes: &'static [&'static str],
     tasks: TaskTracker,
@@ -93,9 +99,11 @@ impl Server {
         probes: &'static [&'static str],
         draining: CancellationToken,
     ) -> Self {
-        let admission = Admission::new(settings.get().max_requests_in_flight);
+        let max_slots = settings.get().max_requests_in_flight;
+        let max_parsers = max_slots.saturating_mul(PARSERS_FACTOR);
         Self {
-            admission,
+            admission: Admission::new(max_slots),
+            parsers: Arc::new(Semaphore::new(max_parsers.min(Semaphore::MAX_PERMITS))),
             probes,
             settings,
             trusted_proxies,

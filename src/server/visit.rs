@@ -150,7 +150,8 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     }
 
     /// Answers requests until the connection ends. When it only rests, the stream is given back: the parser's buffers are
-    /// larger than all else that a connection needs. The first request has been admitted already.
+    /// larger than all else that a connection needs. When many connections have a parser, it is given back after the first
+    /// response, so that the next request waits for its slot without one. The first request has been admitted already.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         guard: Guard<S>,
@@ -159,6 +160,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
         let turns = in_flight.clone();
+        let keeps_parser = self.server.parsers.clone().try_acquire_owned().ok();
         let answer = self.answers(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
@@ -192,6 +194,12 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                         return None;
                     }
                     is_ending = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+                // The task is awake when the last byte of a response has been written.
+                () = poll_fn(|_| in_flight.poll_idle()), if !is_ending && keeps_parser.is_none() => {
+                    is_ending = true;
+                    rested_after = Some(in_flight.total());
                     Pin::new(&mut connection).graceful_shutdown();
                 }
                 () = tokio::time::sleep(REST), if !is_ending => {

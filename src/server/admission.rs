@@ -34,7 +34,6 @@ pub struct Admission(Arc<Inner>);
 struct Inner {
     slots: Arc<Semaphore>,
     max_parked: usize,
-    probes: Arc<Semaphore>,
     max_in_flight: usize,
     state: Mutex<State>,
 }
@@ -43,6 +42,7 @@ struct Inner {
 struct State {
     in_flight: usize,
     parked: usize,
+    probes: usize,
     networks: HashMap<Option<IpAddr>, Network>,
 }
 
@@ -51,6 +51,7 @@ struct State {
 struct Network {
     in_flight: usize,
     parked: usize,
+    probes: usize,
     queue: Queue,
 }
 
@@ -81,8 +82,8 @@ pub struct Admitted {
     network: Option<IpAddr>,
     /// Of the connection, and of the network.
     queues: [Queue; 2],
-    /// Of a health check, which needs no slot.
-    probe: Option<OwnedSemaphorePermit>,
+    /// Whether it is a health check, which needs no slot.
+    is_probe: bool,
 }
 
 /// The right to have a request answered.
@@ -103,7 +104,6 @@ impl Admission {
         Self(Arc::new(Inner {
             slots: Arc::new(Semaphore::new(max_slots)),
             max_parked: most(PARKED_FACTOR),
-            probes: Arc::new(Semaphore::new(MAX_PROBES)),
             max_in_flight: most(QUEUE_FACTOR),
             state: Mutex::default(),
         }))
@@ -140,21 +140,29 @@ impl Admission {
             admission: self.clone(),
             network,
             queues: [queue, counted.queue.clone()],
-            probe: None,
+            is_probe: false,
         })
     }
 
-    /// Counts a health check in.
+    /// Counts a health check in. A network may have as many as there are places left for others.
     ///
     /// # Errors
     /// [`Fault::Busy`] when too many are being answered.
-    pub fn enter_probe(&self) -> Result<Admitted, Fault> {
-        let permit = self.0.probes.clone().try_acquire_owned();
+    pub fn enter_probe(&self, network: Option<IpAddr>) -> Result<Admitted, Fault> {
+        let mut state = self.state();
+        let left = MAX_PROBES.saturating_sub(state.probes);
+        let of_network = state.networks.get(&network);
+        let of_network = of_network.map_or(0, |network| network.probes);
+        if left == 0 || network.is_some() && of_network >= left {
+            return Err(Fault::Busy);
+        }
+        state.probes += 1;
+        state.networks.entry(network).or_default().probes += 1;
         Ok(Admitted {
             admission: self.clone(),
-            network: None,
+            network,
             queues: Default::default(),
-            probe: Some(permit.map_err(|_| Fault::Busy)?),
+            is_probe: true,
         })
     }
 
@@ -169,7 +177,7 @@ impl Admitted {
     /// # Errors
     /// [`Fault::Busy`] after 5 s.
     pub async fn slot(&self) -> Result<Slot, Fault> {
-        if self.probe.is_some() {
+        if self.is_probe {
             return Ok(Slot(None));
         }
         let acquired = async {
@@ -188,7 +196,7 @@ impl Admitted {
     /// What is counted until the response has been sent: a health check only until it has been made, so that a client that
     /// does not read cannot keep the places of others.
     pub fn unless_probe(self: Arc<Self>) -> Option<Arc<Self>> {
-        self.probe.is_none().then_some(self)
+        (!self.is_probe).then_some(self)
     }
 
     /// Gives a slot back while the client is waited for, unless that has been done. A network may have as many requests
@@ -231,16 +239,20 @@ impl Drop for Parked {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if self.probe.is_some() {
+        let mut guard = self.admission.state();
+        let state = &mut *guard;
+        let Some(network) = state.networks.get_mut(&self.network) else {
             return;
-        }
-        let mut state = self.admission.state();
-        state.in_flight -= 1;
-        if let Some(network) = state.networks.get_mut(&self.network) {
-            network.in_flight -= 1;
-            if network.in_flight == 0 {
-                state.networks.remove(&self.network);
-            }
+        };
+        let (all, own) = if self.is_probe {
+            (&mut state.probes, &mut network.probes)
+        } else {
+            (&mut state.in_flight, &mut network.in_flight)
+        };
+        *all -= 1;
+        *own -= 1;
+        if network.in_flight == 0 && network.probes == 0 {
+            state.networks.remove(&self.network);
         }
     }
 }
@@ -291,7 +303,22 @@ mod tests {
         // Of connections that cannot be told apart, each has its share.
         let unknown: Vec<_> = (0..8).map(|_| fill(&admission, None)).collect();
         assert!(unknown.iter().all(|one| !one.is_empty()));
-        assert!(admission.enter_probe().is_ok());
+        assert!(admission.enter_probe(network(1)).is_ok());
+    }
+
+    #[test]
+    fn a_flood_of_health_checks_leaves_places_for_others() {
+        let admission = Admission::new(1);
+        let fill = |network| {
+            let enter = || admission.enter_probe(network).ok();
+            std::iter::from_fn(enter).collect::<Vec<_>>()
+        };
+        let flood = fill(network(1));
+        assert_eq!(flood.len(), MAX_PROBES / 2);
+        assert_eq!(fill(network(2)).len(), MAX_PROBES / 4);
+        drop(flood);
+        assert_eq!(fill(network(3)).len(), MAX_PROBES / 2);
+        assert!(admission.state().networks.is_empty());
     }
 
     #[test]

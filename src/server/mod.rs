@@ -318,9 +318,6 @@ impl Server {
         from: &Sender,
         of_connection: usize,
     ) -> Result<Admitted, Fault> {
-        if self.probes.contains(&path) {
-            return self.admission.enter_probe();
-        }
         let peer = from.peer.map(|peer| peer.ip().to_canonical());
         let client = if self.is_trusted(from.peer) && !from.is_unannounced {
             forwarded_client(peer, headers, &self.trusted_proxies)
@@ -333,7 +330,12 @@ impl Server {
         });
         // A proxy that does not forward addresses sends the requests of many.
         let client = client.filter(|client| !is_trusted(*client, &self.trusted_proxies));
-        self.admission.enter(client.map(client_network), connection)
+        let network = client.map(client_network);
+        if self.probes.contains(&path) {
+            self.admission.enter_probe(network)
+        } else {
+            self.admission.enter(network, connection)
+        }
     }
 
     /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.

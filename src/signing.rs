@@ -98,7 +98,7 @@ pub enum Purpose {
     /// The user to whom a form was shown; unknown to Django.
     Editor,
     /// A form that is kept through a login; unknown to Django.
-    KeptForm,
+    UnsavedForm,
 }
 
 impl Purpose {
@@ -107,7 +107,7 @@ impl Purpose {
             Self::Sessions => ("django.contrib.sessions.SessionStore", ""),
             Self::Messages => ("django.contrib.messages", "django.http.cookies"),
             Self::Editor => ("polls.admin.editor", ""),
-            Self::KeptForm => ("polls.admin.kept_form", ""),
+            Self::UnsavedForm => ("polls.admin.unsaved_form", ""),
         };
         let hash = salted_hmac(&format!("{salt}signer"), value, &format!("{prefix}{key}"));
         URL_SAFE_NO_PAD.encode(hash)

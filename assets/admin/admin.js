@@ -146,7 +146,7 @@ for (const source of document.querySelectorAll("select[data-chooser]")) {
     box.addEventListener("dblclick", () => move(box.selectedOptions));
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); move(box.selectedOptions); } });
     // Those that the filter leaves.
-    const all = make("button", { type: "button", className: "btn btn-sm", textContent: everything, onclick: () => move(box.options) });
+    const all = make("button", { type: "button", className: "btn btn-sm", textContent: everything, onclick: () => { move(box.options); filter.focus(); } });
     all.setAttribute("aria-label", `${everything} ${title}`);
     return { box, filter, all, element: make("div", { className: "chooser-side" }, make("span", { className: "chooser-title", textContent: heading }), filter, box, all) };
   };
@@ -167,7 +167,7 @@ for (const source of document.querySelectorAll("select[data-chooser]")) {
     const values = new Set([...options].map((option) => option.value));
     for (const option of source.options) if (values.has(option.value)) option.selected = !option.selected;
     fill();
-    status.textContent = `${chosen.box.options.length} chosen`;
+    status.textContent = `${source.selectedOptions.length} chosen`;
     source.dispatchEvent(new Event("input", { bubbles: true }));
   };
   const button = (text, label, from) => {

@@ -234,19 +234,20 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
         let key = form.get(&format!("form-{index}-{KEY}"))?;
         Some((key.parse::<i32>().ok()?, index))
     });
-    let mut indexes: BTreeMap<i32, usize> = posted.collect();
+    let indexes: BTreeMap<i32, usize> = posted.collect();
     let tx = app.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
-    for key in model.rules.not_changeable(db, around.user, &keys).await? {
-        indexes.remove(&key);
-    }
+    // An object that was deleted meanwhile is left out.
+    let objects = model.seize(&tx, &keys, around.now).await?;
+    let refused = model.rules.not_changeable(db, around.user, &keys).await?;
     let mut typed = Typed::new();
     let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
-    let keys: Vec<i32> = indexes.keys().copied().collect();
-    // An object that was deleted meanwhile is left out.
-    for object in model.seize(&tx, &keys, around.now).await? {
+    for object in objects {
         let id = object.id;
+        if refused.contains(&id) {
+            continue;
+        }
         let mut row = row_form(model, object, indexes[&id], form, around);
         let mut changes = row.clean(around.zone);
         if !row.has_changed(around.zone) {

@@ -9,7 +9,6 @@ mod dates;
 mod delete;
 mod field;
 mod form;
-mod kept;
 mod log;
 mod model;
 mod options;
@@ -17,6 +16,7 @@ mod page;
 mod register;
 mod site;
 mod staff;
+mod unsaved;
 mod views;
 
 use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};

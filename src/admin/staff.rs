@@ -9,9 +9,9 @@ use poem::{
 };
 
 use super::{
-    kept::{self, KeptForm},
     model::Model,
     page::{address_of, set_error_layout},
+    unsaved::{self, UnsavedForm},
     views::login as login_page,
 };
 use crate::{
@@ -74,10 +74,15 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         request.set_data(Visitor(user));
         next.call(request).await?.into_response()
     } else if path == LOGOUT {
-        redirect(StatusCode::FOUND, INDEX)
-    } else if *request.method() == Method::POST && kept::can_keep(&app.admin, &path) {
+        let mut response = redirect(StatusCode::FOUND, INDEX);
+        admin_link::hide(&mut response, &request);
+        response
+    } else if user.is_none()
+        && *request.method() == Method::POST
+        && unsaved::can_keep(&app.admin, &path)
+    {
         let to_login = redirect_to_login(&request);
-        let endpoint = poem::endpoint::make(|request| async move { ask_again(&request) });
+        let endpoint = poem::endpoint::make(|request| async move { answer_expired(&request) });
         match csrf::protect(Arc::new(endpoint), request).await {
             Ok(response) => response,
             Err(error) if matches!(error.downcast_ref(), Some(AppError::Csrf(_))) => to_login,
@@ -87,7 +92,9 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         redirect_to_login(&request)
     };
     if is_staff && !has_link && path != LOGOUT {
-        let age = app.settings.security.session_cookie.age;
+        let security = &app.settings.security;
+        let age = Some(security.session_cookie.age);
+        let age = age.filter(|_| !security.session_expire_at_browser_close);
         admin_link::show(&mut response, jar, age);
     }
     cookies::vary(&mut response);
@@ -101,14 +108,14 @@ fn redirect_to_login(request: &Request) -> Response {
     redirect(StatusCode::FOUND, &format!("{LOGIN}?next={target}"))
 }
 
-/// Answers a form whose user's session has ended: with the login form that keeps it, or with the plain login when it cannot
-/// be kept.
-fn ask_again(request: &Request) -> Result<Response> {
+/// Answers a form whose user's session has ended: with a login form that carries it, or by leading to the login when it does
+/// not say whose it is or is too long.
+fn answer_expired(request: &Request) -> Result<Response> {
     let app: &Arc<App> = request.data().expect("the router gives it");
     let form = request.data::<Form>();
-    let kept = form.and_then(|form| KeptForm::new(app, request.original_uri(), form));
-    match kept {
-        Some(kept) => Ok(login_page::ask_again(app, request, kept)?),
+    let unsaved = form.and_then(|form| UnsavedForm::new(app, request.original_uri(), form));
+    match unsaved {
+        Some(unsaved) => Ok(login_page::show_with_unsaved(app, request, unsaved)?),
         None => Ok(redirect_to_login(request)),
     }
 }

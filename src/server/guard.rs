@@ -56,6 +56,8 @@ pub struct Guard<S> {
     fault: Option<Fault>,
     /// Whether the visitor waits for an answer that nobody else will give.
     may_answer: bool,
+    /// Whether further requests are kept back.
+    takes_one: bool,
 }
 
 /// What follows the bytes that come.
@@ -93,6 +95,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             disconnect_alarm: None,
             fault: None,
             may_answer: false,
+            takes_one: false,
         }
     }
 
@@ -148,9 +151,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         &self.waiting[..self.sound]
     }
 
-    /// Whether the visitor has said all.
-    pub fn is_closed(&self) -> bool {
-        self.is_closed
+    /// Whether the next parser gets one request only, however many have come.
+    pub fn take_one_request(&mut self, takes_one: bool) {
+        self.takes_one = takes_one;
+    }
+
+    /// Whether HTTP/1 is between two requests of a client that may send another.
+    pub fn is_between_requests(&self) -> bool {
+        !self.is_closed && !self.is_mid_request()
+    }
+
+    fn is_mid_request(&self) -> bool {
+        match &self.protocol {
+            Parser::Http1(framing) => {
+                let is_read = self.sound == 0 && framing.is_at_end();
+                !is_read || self.write_alarm.is_some()
+            }
+            Parser::Http2(_) => true,
+        }
     }
 
     /// What made the connection end, if it was the visitor's doing, and whether to say so: not to somebody who has had
@@ -172,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         };
         loop {
             if framing.is_at_end() {
-                if self.in_flight.count() > 0 || self.write_alarm.is_some() {
+                if self.in_flight.count() > 0 || self.write_alarm.is_some() || self.takes_one {
                     return Ok(false);
                 }
                 framing.next_request();
@@ -204,7 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Reads from the socket; gives how much has come, 0 at its end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.waiting.len() >= MAX_WAITING && self.in_flight.count() > 0 {
+        let is_at_end = matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end());
+        if self.waiting.len() >= MAX_WAITING && (is_at_end || self.in_flight.count() > 0) {
             return Poll::Pending;
         }
         let mut piece = [0; PIECE];
@@ -279,23 +298,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+        let read = self.poll_read_sound(context, buffer);
+        self.in_flight.set_mid_request(self.is_mid_request());
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Reads what may be passed on.
+    fn poll_read_sound(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
-            if this.sound > 0 {
-                let count = this.sound.min(buffer.remaining());
-                buffer.put_slice(&this.waiting[..count]);
-                this.waiting.advance(count);
-                this.sound -= count;
+            if self.sound > 0 {
+                let count = self.sound.min(buffer.remaining());
+                buffer.put_slice(&self.waiting[..count]);
+                self.waiting.advance(count);
+                self.sound -= count;
                 return Poll::Ready(Ok(()));
             }
             // Before the count is read: an answer that ends in between wakes this task again.
-            this.in_flight.wake_on_change(context.waker());
-            match this.examine() {
+            self.in_flight.wake_on_change(context.waker());
+            match self.examine() {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(fault) => {
-                    this.fault = Some(fault);
-                    this.may_answer = match &this.protocol {
+                    self.fault = Some(fault);
+                    self.may_answer = match &self.protocol {
                         Parser::Http1(framing) => framing.is_in_head(),
                         Parser::Http2(_) => false,
                     };
@@ -303,17 +334,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 }
             }
             // While a request is answered, only to notice that the client has gone.
-            if ready!(this.poll_fill(context))? == 0 {
-                if matches!(&this.protocol, Parser::Http1(framing) if framing.is_at_end()) {
-                    ready!(this.poll_disconnect(context));
+            if ready!(self.poll_fill(context))? == 0 {
+                if matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end()) {
+                    ready!(self.poll_disconnect(context));
                 }
                 return Poll::Ready(Ok(()));
             }
         }
     }
-}
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Notes what a client of HTTP/2 has taken of its responses.
     fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
         if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
@@ -328,9 +357,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.write_alarm = None;
+            if self.write_alarm.take().is_some() {
+                // Further requests were kept back.
+                self.in_flight.wake_reader();
+            }
+            self.in_flight.set_mid_request(self.is_mid_request());
             return written;
         }
+        self.in_flight.set_mid_request(true);
         let alarm = self
             .write_alarm
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -28,6 +28,8 @@ pub struct InFlight {
     receiving: AtomicUsize,
     /// When the first of these began to, in milliseconds since the beginning.
     receiving_since: AtomicU64,
+    /// Whether HTTP/1 is in the middle of a request: of its head or body, or of what is sent back.
+    is_mid_request: AtomicBool,
     /// What made the connection end, on HTTP/2.
     fault: OnceLock<Fault>,
 }
@@ -42,6 +44,7 @@ impl Default for InFlight {
             rests_since: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             receiving_since: AtomicU64::new(0),
+            is_mid_request: AtomicBool::new(false),
             fault: OnceLock::new(),
         }
     }
@@ -69,13 +72,28 @@ impl InFlight {
         self.reader.register(reader);
     }
 
-    /// Ready when there are none. Registers no waker.
-    pub fn poll_idle(&self) -> Poll<()> {
-        if self.count() == 0 {
+    /// Whether HTTP/1 is between two requests: all of the last one has been read, and all of its response written.
+    pub fn is_between_requests(&self) -> bool {
+        self.count() == 0 && !self.is_mid_request.load(Ordering::Acquire)
+    }
+
+    /// Ready when [`Self::is_between_requests`]. Registers no waker.
+    pub fn poll_between_requests(&self) -> Poll<()> {
+        if self.is_between_requests() {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
+    }
+
+    /// Notes whether HTTP/1 is in the middle of a request.
+    pub fn set_mid_request(&self, is_mid_request: bool) {
+        self.is_mid_request.store(is_mid_request, Ordering::Release);
+    }
+
+    /// Wakes the connection's reader.
+    pub fn wake_reader(&self) {
+        self.reader.wake();
     }
 
     /// Since when there are none, if so.

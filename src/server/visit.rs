@@ -154,13 +154,14 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     /// response, so that the next request waits for its slot without one. The first request has been admitted already.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
-        guard: Guard<S>,
+        mut guard: Guard<S>,
         scheme: Scheme,
         first: (Admitted, Slot),
     ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
         let turns = in_flight.clone();
         let keeps_parser = self.server.parsers.clone().try_acquire_owned().ok();
+        guard.take_one_request(keeps_parser.is_none());
         let answer = self.answers(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
@@ -196,14 +197,15 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     is_ending = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                // The task is awake when the last byte of a response has been written.
-                () = poll_fn(|_| in_flight.poll_idle()), if !is_ending && keeps_parser.is_none() => {
+                // Looked at after each time that the connection was polled, in which the last byte of a response is written.
+                () = poll_fn(|_| in_flight.poll_between_requests()), if !is_ending && keeps_parser.is_none() => {
                     is_ending = true;
                     rested_after = Some(in_flight.total());
                     Pin::new(&mut connection).graceful_shutdown();
                 }
                 () = tokio::time::sleep(REST), if !is_ending => {
-                    if in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST) {
+                    let rests = in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST);
+                    if rests && in_flight.is_between_requests() {
                         is_ending = true;
                         rested_after = Some(in_flight.total());
                         Pin::new(&mut connection).graceful_shutdown();
@@ -213,9 +215,12 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         };
         let is_sound = result.is_ok();
         self.log_end(result);
-        let mut guard = connection.into_parts().io.into_inner();
+        let parts = connection.into_parts();
+        let mut guard = parts.io.into_inner();
         // Unless a request has come in at that moment, whose answer has said that it is the last.
-        if is_sound && rested_after == Some(in_flight.total()) && !guard.is_closed() {
+        let has_rested = is_sound && rested_after == Some(in_flight.total());
+        if has_rested && parts.read_buf.is_empty() && guard.is_between_requests() {
+            guard.take_one_request(false);
             return Some(guard);
         }
         let fault = guard.take_fault();

@@ -132,8 +132,12 @@ fn page(
 ) -> Response {
     let (title, advice) = texts(error);
     let status = error.status();
-    // What a visitor did has no line that would tell more.
-    let request_id = Some(request_id).filter(|_| status.is_server_error());
+    // Of these errors the log has lines that tell more.
+    let is_logged = matches!(
+        error,
+        AppError::Internal(_) | AppError::Unavailable(_) | AppError::Timeout
+    );
+    let request_id = Some(request_id).filter(|_| is_logged);
     let context = context! { status => status.as_u16(), title, advice, request_id };
     let rendered = match layout.0.get() {
         Some(render) => render(context),
@@ -152,7 +156,7 @@ fn page(
         }
     };
     response.set_status(status);
-    // The theme is in a cookie.
+    // The frame depends on cookies.
     cookies::vary(&mut response);
     response
 }

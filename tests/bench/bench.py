@@ -160,6 +160,7 @@ def measure(name, url):
                     f"({size:,} bytes): {ratio:.2f}{note}",
                     flush=True,
                 )
+            print(f"{name}: PSS after all that {server.memory():.1f} MiB", flush=True)
 
 
 def main():

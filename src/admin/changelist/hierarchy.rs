@@ -136,8 +136,9 @@ pub async fn hierarchy(
     Ok((!has_nothing).then_some(shown))
 }
 
-/// The years that have objects, in order; of too many the latest. They are looked at in spans, each of which ends with
-/// the latest year that has objects: two statements for each.
+/// The years that have objects, in order: at most [`MAX_YEARS`], the latest. They are looked for in at most [`MAX_SPANS`]
+/// spans, each of which ends with the latest year that has objects, with two statements for each: of dates that are
+/// centuries apart, the earliest years can be missing.
 async fn years(
     list: &ChangeList<'_>,
     db: Connection<'_>,

@@ -23,9 +23,9 @@ use crate::{
             save::Cleaned,
             show::ShownEditor,
         },
-        kept::{self, KeptForm},
         model::{Model, Object},
         staff::INDEX,
+        unsaved::{self, UnsavedForm},
     },
     app::App,
     db::{Connection, Transaction},
@@ -74,9 +74,9 @@ pub async fn add(
         return desk.save_new(&form).await;
     }
     let mut editor = Editor::load(model, None, database(app), desk.around).await?;
-    if let Some(kept) = KeptForm::take(&page.session, &page.address) {
-        if editor.bind(&kept.form(), desk.around).is_ok() {
-            desk.resumed = Some(kept);
+    if let Some(unsaved) = take_unsaved(&page, request) {
+        if editor.bind(&unsaved.form(), desk.around).is_ok() {
+            desk.resumed = Some(unsaved);
             return desk.show(editor, database(app), None, None, false).await;
         }
         // It came from another version of the form.
@@ -131,13 +131,17 @@ pub async fn change(
             desk.save(id, &form).await
         };
     }
-    let kept = KeptForm::take(&page.session, &page.address).filter(|_| may_change);
-    let form = kept.as_ref().map(KeptForm::form);
+    let unsaved = take_unsaved(&page, request).filter(|_| may_change);
+    let form = unsaved.as_ref().map(UnsavedForm::form);
     let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
-    desk.resumed = kept;
+    desk.resumed = unsaved;
     let Some(object) = model.find(db, id, app.now()).await? else {
         return match &form {
-            Some(form) => desk.gone(id, mark.as_ref(), form).await,
+            Some(form) => match desk.gone(id, mark.as_ref(), form).await {
+                // It came from another version of the form.
+                Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
+                answer => answer,
+            },
             None => Ok(missing(&page, model, request)),
         };
     };
@@ -153,6 +157,14 @@ pub async fn change(
     desk.show(editor, db, mark, None, !may_change).await
 }
 
+/// The form of an ended session that was posted to the address of `request`. A HEAD request leaves it in the session.
+fn take_unsaved(page: &AdminPage, request: &Request) -> Option<UnsavedForm> {
+    let is_shown = *request.method() == Method::GET;
+    is_shown
+        .then(|| UnsavedForm::take(&page.session, &page.address))
+        .flatten()
+}
+
 /// What the steps of a view share.
 struct Desk<'a> {
     app: &'a Arc<App>,
@@ -160,8 +172,8 @@ struct Desk<'a> {
     model: &'a Model,
     request: &'a Request,
     around: Surroundings<'a>,
-    /// The form that was kept through a login and is shown again.
-    resumed: Option<KeptForm>,
+    /// The form of an ended session that is shown again.
+    resumed: Option<UnsavedForm>,
 }
 
 impl Desk<'_> {
@@ -327,9 +339,9 @@ impl Desk<'_> {
             meanwhile => Serde(meanwhile.as_ref()),
             // After somebody else deleted the object, the form goes to where new ones are made.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
-            editor_field => kept::EDITOR,
-            editor => kept::editor(self.app, self.page.staff.user()),
-            resumed => self.resumed.as_ref().map(|kept| kept.had_passwords),
+            editor_field => unsaved::EDITOR,
+            editor => unsaved::editor(self.app, self.page.staff.user()),
+            resumed => self.resumed.as_ref().map(|unsaved| unsaved.had_passwords),
             mark_field => mark::FIELD,
             mark => mark.map(|mark| mark.text()),
             history_url => history_url.map(with_filters),

@@ -12,8 +12,8 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     admin::{
-        kept::{self, KeptForm},
         staff::{INDEX, LOGIN, Visitor},
+        unsaved::{self, UnsavedForm},
     },
     app::App,
     auth::{
@@ -65,8 +65,8 @@ pub async fn login(
         form.get("username").unwrap_or_default(),
         form.get("password").unwrap_or_default(),
     );
-    let kept = form.get(kept::FIELD);
-    let kept = kept.and_then(|text| KeptForm::read(app, text));
+    let unsaved = form.get(unsaved::FIELD);
+    let unsaved = unsaved.and_then(|text| UnsavedForm::read(app, text));
     let mut errors = Errors::default();
     if username.trim().is_empty() {
         errors.username = REQUIRED.to_owned();
@@ -91,8 +91,8 @@ pub async fn login(
                 let origin = request
                     .data::<Origin>()
                     .expect("hosts::validate comes first");
-                let next = match &kept {
-                    Some(kept) => resume(request, kept),
+                let next = match &unsaved {
+                    Some(unsaved) => resume(request, unsaved),
                     None if is_own_address(next, origin) => next,
                     None => INDEX,
                 };
@@ -110,7 +110,7 @@ pub async fn login(
         next,
         username,
         errors,
-        kept,
+        unsaved,
     };
     show(&page, app, visitor, request, &shown)
 }
@@ -119,24 +119,24 @@ pub async fn login(
 ///
 /// # Errors
 /// When the template is at fault.
-pub fn ask_again(app: &App, request: &Request, kept: KeptForm) -> Result<Response> {
-    let next = kept.target.clone();
+pub fn show_with_unsaved(app: &App, request: &Request, unsaved: UnsavedForm) -> Result<Response> {
+    let next = unsaved.target.clone();
     let form = LoginForm {
         next: &next,
-        kept: Some(kept),
+        unsaved: Some(unsaved),
         ..LoginForm::default()
     };
     show(&Page::new(request), app, &Visitor(None), request, &form)
 }
 
-/// Hands a kept form to the session of who has just logged in, if it is theirs; gives the address to go to.
-fn resume<'a>(request: &Request, kept: &'a KeptForm) -> &'a str {
+/// Puts an unsaved form into the session after the login of its user; gives the address to redirect to.
+fn resume<'a>(request: &Request, unsaved: &'a UnsavedForm) -> &'a str {
     let session = session_of(request);
-    if user_id(session) == Some(kept.user) {
-        kept.store(session);
-        return &kept.target;
+    if user_id(session) == Some(unsaved.user) {
+        unsaved.store(session);
+        return &unsaved.target;
     }
-    let text = "Another account had changes that were not saved. Log in with that account to get them back.";
+    let text = "Unsaved changes of another account were discarded.";
     messages_of(request).add(Level::Warning, text);
     INDEX
 }
@@ -158,7 +158,7 @@ struct LoginForm<'a> {
     next: &'a str,
     username: &'a str,
     errors: Errors,
-    kept: Option<KeptForm>,
+    unsaved: Option<UnsavedForm>,
 }
 
 #[derive(Default)]
@@ -187,8 +187,8 @@ fn show(
             title => if has_errors { "Error: Log in" } else { "Log in" },
             login_url => LOGIN,
             next => form.next,
-            kept_field => kept::FIELD,
-            kept => form.kept.as_ref().map(|kept| kept.signed(app)),
+            unsaved_field => unsaved::FIELD,
+            unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(app)),
             // However long it is, no more of it comes back than the field may hold.
             username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,

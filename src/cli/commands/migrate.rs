@@ -160,8 +160,11 @@ async fn step(
         (Ok(_), 2..) => format!(" ({:.3}s)", start.elapsed().as_secs_f64()),
         _ => String::new(),
     };
-    let result_text = context.styled(format_args!("{word}{elapsed}"), SUCCESS);
-    context.tell(format_args!("{result_text}\n"));
+    let outcome = match &result {
+        Ok(_) => context.styled(format_args!("{word}{elapsed}"), SUCCESS),
+        Err(_) => String::new(),
+    };
+    context.tell(format_args!("{outcome}\n"));
     result.map_err(|error| {
         anyhow::Error::from(error)
             .context(format!("{migration} failed, and nothing of it was kept"))

@@ -5,6 +5,7 @@ mod debugging;
 mod limits;
 mod listening;
 mod options;
+mod parsers;
 mod patience;
 mod process;
 mod security;

@@ -177,8 +177,8 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
 
 /// Reads a response that is a page, or all that comes; gives its status.
 fn read_answer(stream: &mut TcpStream) -> u16 {
-    let patience = Some(Duration::from_secs(20));
-    stream.set_read_timeout(patience).unwrap();
+    let timeout = Some(Duration::from_secs(20));
+    stream.set_read_timeout(timeout).unwrap();
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
     while !answer.ends_with(b"</html>") && !answer.ends_with(b"</html>\n") {
         match stream.read(&mut piece).unwrap() {

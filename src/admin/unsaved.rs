@@ -1,5 +1,5 @@
-//! A form that was posted after its user's session had ended: it is kept through the login, first signed in the login
-//! form, then in the new session, and shown again to the same user.
+//! A form that was posted after its user's session had ended: it is carried through the login, signed in a field of the
+//! login form and then in the new session, and shown again to the same user.
 
 use poem::http::Uri;
 use serde::{Deserialize, Serialize};
@@ -16,22 +16,22 @@ use crate::{
 
 /// The field of an object's form with the signed id of the user to whom it was shown.
 pub const EDITOR: &str = "_editor";
-/// The field of the login form with a kept form.
-pub const FIELD: &str = "kept";
+/// The field of the login form with an unsaved form.
+pub const FIELD: &str = "unsaved";
 /// Where a session holds one.
-const SESSION_KEY: &str = "_kept_form";
+const SESSION_KEY: &str = "_unsaved_form";
 /// The most that is kept of names and values, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
 
-/// A kept form.
+/// A form that was posted and not saved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeptForm {
+pub struct UnsavedForm {
     /// The id of its user.
     pub user: i32,
     /// Path and query to which it was posted.
     pub target: String,
     fields: Vec<(String, String)>,
-    /// Whether passwords were in it, which are not kept.
+    /// Whether passwords were in it, which are not unsaved.
     pub had_passwords: bool,
 }
 
@@ -51,13 +51,13 @@ pub fn can_keep(site: &AdminSite, path: &str) -> bool {
     site.find(app, model).is_some() && matches!(page[..], ["add", ""] | [_, "change", ""])
 }
 
-impl KeptForm {
+impl UnsavedForm {
     /// What is to be kept of a form; `None` when it does not say whose it is, or is too long.
     pub fn new(app: &App, target: &Uri, form: &Form) -> Option<Self> {
         let keys = &app.settings.security.keys;
         let user = keys.loads(form.get(EDITOR)?, Purpose::Editor)?;
         let is_password = |name: &str| app.admin.is_password(name);
-        let mut kept = Self {
+        let mut unsaved = Self {
             user: user.as_i64().and_then(|id| i32::try_from(id).ok())?,
             target: target.path_and_query()?.as_str().to_owned(),
             fields: Vec::new(),
@@ -66,25 +66,25 @@ impl KeptForm {
         let mut size = 0;
         for (name, value) in form.iter() {
             if is_password(name) {
-                kept.had_passwords |= !value.is_empty();
+                unsaved.had_passwords |= !value.is_empty();
             } else if name != csrf::FIELD && name != EDITOR {
                 size += name.len() + value.len();
-                kept.fields.push((name.to_owned(), value.to_owned()));
+                unsaved.fields.push((name.to_owned(), value.to_owned()));
             }
         }
-        (size <= MAX_SIZE).then_some(kept)
+        (size <= MAX_SIZE).then_some(unsaved)
     }
 
     /// Signed, for the login form.
     pub fn signed(&self, app: &App) -> String {
         let keys = &app.settings.security.keys;
-        keys.dumps(&self.value(), Purpose::KeptForm, app.now())
+        keys.dumps(&self.value(), Purpose::UnsavedForm, app.now())
     }
 
     /// What [`Self::signed`] gave, if it is that.
     pub fn read(app: &App, text: &str) -> Option<Self> {
         let keys = &app.settings.security.keys;
-        serde_json::from_value(keys.loads(text, Purpose::KeptForm)?).ok()
+        serde_json::from_value(keys.loads(text, Purpose::UnsavedForm)?).ok()
     }
 
     /// Puts it into the session of its user.
@@ -94,11 +94,11 @@ impl KeptForm {
 
     /// Takes what was posted to `target` out of the session.
     pub fn take(session: &Session, target: &str) -> Option<Self> {
-        let kept = session.get(SESSION_KEY)?;
-        let kept: Self = serde_json::from_value(kept).ok()?;
-        (kept.target == target).then(|| {
+        let unsaved = session.get(SESSION_KEY)?;
+        let unsaved: Self = serde_json::from_value(unsaved).ok()?;
+        (unsaved.target == target).then(|| {
             session.remove(SESSION_KEY);
-            kept
+            unsaved
         })
     }
 

@@ -1,0 +1,145 @@
+//! Connections of HTTP/1 that give their parser back after each response, since as many others as may keep one have one.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use super::{SECRET, open, status};
+use crate::support::{Backend, Site, site::Server};
+
+/// A server on which four connections may keep their parser, and those four: each waits for the body of a vote.
+async fn crowded() -> (Site, Server, Vec<TcpStream>) {
+    let site = Site::migrated(Backend::Sqlite)
+        .await
+        .with("MAX_REQUESTS_IN_FLIGHT", "1");
+    site.run(["seed"]).success();
+    let server = site.serve();
+    let vote = format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={SECRET}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\n"
+    );
+    let crowd = open(&server.address, 4, vote.as_bytes());
+    std::thread::sleep(Duration::from_millis(500));
+    (site, server, crowd)
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = server.connect();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
+    stream
+}
+
+/// Reads one response whose length is given.
+fn read_response(stream: &mut TcpStream) -> String {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    String::from_utf8_lossy(&[bytes, body].concat()).into_owned()
+}
+
+const PAGE: &str = "GET /polls/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_one_after_the_other_and_all_at_once_are_answered_in_order() {
+    let (_site, server, _crowd) = crowded().await;
+    let mut stream = connect(&server);
+    for _ in 0..5 {
+        stream.write_all(PAGE.as_bytes()).unwrap();
+        assert_eq!(status(&read_response(&mut stream)), 200);
+    }
+    let second = PAGE.replace("/polls/", "/polls/1/");
+    let third = PAGE.replace("/polls/", "/polls/999/");
+    let all = [PAGE, &second, &third, PAGE].concat();
+    stream.write_all(all.as_bytes()).unwrap();
+    let statuses: Vec<u16> = (0..4)
+        .map(|_| status(&read_response(&mut stream)))
+        .collect();
+    assert_eq!(statuses, [200, 200, 404, 200]);
+    // More than is kept back while a response is under way.
+    let many = PAGE.repeat(600);
+    let mut writer = stream.try_clone().unwrap();
+    let writing = std::thread::spawn(move || writer.write_all(many.as_bytes()).unwrap());
+    for _ in 0..600 {
+        assert_eq!(status(&read_response(&mut stream)), 200);
+    }
+    writing.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
+    let (_site, server, _crowd) = crowded().await;
+    let inner = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let length = inner.len();
+    let head = format!(
+        "POST /polls/1/vote/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n"
+    );
+    // With the head, and behind the response.
+    let mut stream = connect(&server);
+    stream
+        .write_all([&head, inner].concat().as_bytes())
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert_eq!(
+        (status(&answer), answer.matches("HTTP/1.1 ").count()),
+        (403, 1),
+        "{answer}"
+    );
+    let mut stream = connect(&server);
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(status(&read_response(&mut stream)), 403);
+    let _ = stream.write_all(inner.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert_eq!(String::from_utf8_lossy(&answer), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_is_read_slowly_comes_whole() {
+    let (site, server, _crowd) = crowded().await;
+    // A page larger than the buffers of both ends.
+    let choices =
+        (0..20_000).map(|number| format!("(1, 'Choice number {number} of a long list', 0)"));
+    let choices = choices.collect::<Vec<_>>().join(", ");
+    site.execute(&format!(
+        "INSERT INTO polls_app_choice (question_id, choice_text, votes) VALUES {choices}"
+    ))
+    .await;
+    for close in ["", "Connection: close\r\n"] {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let address: std::net::SocketAddr = server.address.parse().unwrap();
+        socket.connect(&address.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let request = format!("GET /polls/1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{close}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        // Longer than a connection may rest before its parser is given back.
+        std::thread::sleep(Duration::from_millis(2500));
+        let page = read_response(&mut stream);
+        assert!(
+            page.len() > 1_000_000 && page.trim_end().ends_with("</html>"),
+            "{}",
+            page.len()
+        );
+        if close.is_empty() {
+            stream.write_all(PAGE.as_bytes()).unwrap();
+            assert_eq!(status(&read_response(&mut stream)), 200);
+        }
+    }
+}

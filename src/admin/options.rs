@@ -97,7 +97,7 @@ impl<E: EntityTrait> ModelAdmin<E> {
             inlines: Vec::new(),
             save_as: false,
             view_on_site: None,
-            rules: Box::new(NoRules),
+            rules: Box::new(()),
         }
     }
 }
@@ -123,8 +123,7 @@ pub struct FieldOptions {
     pub normalize: Option<fn(&str) -> String>,
     /// What to say of a value that another object has.
     pub unique_message: Option<&'static str>,
-    /// What it counts (singular, plural), for a counter that visitors increment: a change of it is no conflict between
-    /// editors, increments are never lost, and the delete page tells how many will be.
+    /// What it counts (singular, plural), if visitors increment it: that is no conflict between editors, and nothing is lost.
     pub counts: Option<(&'static str, &'static str)>,
     /// Whether nobody may ask lists for it: counting what is found would spell it out.
     pub is_secret: bool,
@@ -234,7 +233,7 @@ pub struct Dependent {
     pub verbose_name_plural: &'static str,
     /// The column that names a row for a person; without one they are only counted.
     pub label_column: Option<&'static str>,
-    /// The column of its counter, if it has one, and what that counts (singular, plural).
+    /// The column of its counter and what it counts (singular, plural).
     pub counter: Option<(&'static str, (&'static str, &'static str))>,
 }
 
@@ -398,6 +397,4 @@ pub struct Description {
     pub link_text: &'static str,
 }
 
-struct NoRules;
-
-impl Rules for NoRules {}
+impl Rules for () {}

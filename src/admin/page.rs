@@ -32,8 +32,7 @@ pub struct AdminPage {
     pub messages: Arc<Messages>,
     /// Their session.
     pub session: Arc<Session>,
-    /// Path and query.
-    pub address: String,
+    address: String,
 }
 
 /// A step of the way from the index to a page.

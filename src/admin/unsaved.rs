@@ -1,11 +1,14 @@
 //! A form that was posted after its user's session had ended: it is carried through the login, signed in a field of the
 //! login form and then in the new session, and shown again to the same user.
 
-use poem::http::Uri;
+use poem::{
+    Request,
+    http::{Method, Uri},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AdminSite, field::Kind, options::VirtualKind, staff::INDEX};
+use super::{AdminSite, field::Kind, options::VirtualKind, page::address_of, staff::INDEX};
 use crate::{
     app::App,
     auth::login::User,
@@ -92,14 +95,15 @@ impl UnsavedForm {
         session.set(SESSION_KEY, self.value());
     }
 
-    /// Takes what was posted to `target` out of the session.
-    pub fn take(session: &Session, target: &str) -> Option<Self> {
+    /// Takes what was posted to the address of a GET request out of the session; other requests take nothing.
+    pub fn take(session: &Session, request: &Request) -> Option<Self> {
         let unsaved = session.get(SESSION_KEY)?;
         let unsaved: Self = serde_json::from_value(unsaved).ok()?;
-        (unsaved.target == target).then(|| {
-            session.remove(SESSION_KEY);
-            unsaved
-        })
+        if *request.method() != Method::GET || unsaved.target != address_of(request) {
+            return None;
+        }
+        session.remove(SESSION_KEY);
+        Some(unsaved)
     }
 
     /// Its fields.

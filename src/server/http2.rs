@@ -1,6 +1,8 @@
 //! Limits on what a client sends on an HTTP/2 connection beside requests. The library answers every frame; this counts those
 //! that cost work and carry nothing, and says since when a frame or a head is incomplete (RFC 9113, 4.1, 6 and 10.5).
 
+use hyper::body::Incoming;
+use poem::http::Version;
 use tokio::time::Instant;
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     in_flight::InFlight,
     timeouts::{Timeouts, WRITE_TIMEOUT},
 };
+use crate::settings::ServerSettings;
 
 /// What a client sends first (RFC 9113, 3.4), in bytes.
 const PREFACE_LENGTH: usize = 24;
@@ -208,6 +211,34 @@ impl Frames {
         }
         Ok(())
     }
+}
+
+/// Checks the limits on a head, on HTTP/2, whose heads come in frames; on HTTP/1 the framing has done so.
+///
+/// # Errors
+/// What is too large.
+pub fn check_head(
+    request: &hyper::Request<Incoming>,
+    limits: &ServerSettings,
+) -> Result<(), Fault> {
+    if request.version() != Version::HTTP_2 {
+        return Ok(());
+    }
+    let target = request.uri().path_and_query();
+    if target.is_some_and(|target| target.as_str().len() > limits.limit_request_line) {
+        return Err(Fault::LineTooLong);
+    }
+    if request.headers().len() > limits.limit_request_fields {
+        return Err(Fault::TooManyFields);
+    }
+    let mut sizes = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 2);
+    if sizes.any(|size| size > limits.limit_request_field_size) {
+        return Err(Fault::FieldTooLarge);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use super::{
     fault::Fault,
     framing::{self, Limits},
     guard::{Guard, Protocol},
+    http2::check_head,
     in_flight::{InFlight, Turn},
     stream::unix_address,
     timeouts::Timeouts,
@@ -376,29 +377,4 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
 fn refuse(fault: Fault, turn: Turn) -> hyper::Response<ResponseBody<SiteBody>> {
     hyper::Response::from(fault.response())
         .map(|body: SiteBody| ResponseBody::new(body, turn, None))
-}
-
-/// Checks the limits on a head, on HTTP/2, whose heads come in frames; on HTTP/1 the framing has done so.
-///
-/// # Errors
-/// What is too large.
-fn check_head(request: &hyper::Request<Incoming>, limits: &ServerSettings) -> Result<(), Fault> {
-    if request.version() != Version::HTTP_2 {
-        return Ok(());
-    }
-    let target = request.uri().path_and_query();
-    if target.is_some_and(|target| target.as_str().len() > limits.limit_request_line) {
-        return Err(Fault::LineTooLong);
-    }
-    if request.headers().len() > limits.limit_request_fields {
-        return Err(Fault::TooManyFields);
-    }
-    let mut sizes = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 2);
-    if sizes.any(|size| size > limits.limit_request_field_size) {
-        return Err(Fault::FieldTooLarge);
-    }
-    Ok(())
 }

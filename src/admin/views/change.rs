@@ -74,7 +74,7 @@ pub async fn add(
         return desk.save_new(&form).await;
     }
     let mut editor = Editor::load(model, None, database(app), desk.around).await?;
-    if let Some(unsaved) = take_unsaved(&page, request) {
+    if let Some(unsaved) = UnsavedForm::take(&page.session, request) {
         if editor.bind(&unsaved.form(), desk.around).is_ok() {
             desk.resumed = Some(unsaved);
             return desk.show(editor, database(app), None, None, false).await;
@@ -131,14 +131,13 @@ pub async fn change(
             desk.save(id, &form).await
         };
     }
-    let unsaved = take_unsaved(&page, request).filter(|_| may_change);
+    let unsaved = UnsavedForm::take(&page.session, request).filter(|_| may_change);
     let form = unsaved.as_ref().map(UnsavedForm::form);
     let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
     desk.resumed = unsaved;
     let Some(object) = model.find(db, id, app.now()).await? else {
         return match &form {
             Some(form) => match desk.gone(id, mark.as_ref(), form).await {
-                // It came from another version of the form.
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
                 answer => answer,
             },
@@ -155,14 +154,6 @@ pub async fn change(
         (desk.resumed, mark) = (None, None);
     }
     desk.show(editor, db, mark, None, !may_change).await
-}
-
-/// The form of an ended session that was posted to the address of `request`. A HEAD request leaves it in the session.
-fn take_unsaved(page: &AdminPage, request: &Request) -> Option<UnsavedForm> {
-    let is_shown = *request.method() == Method::GET;
-    is_shown
-        .then(|| UnsavedForm::take(&page.session, &page.address))
-        .flatten()
 }
 
 /// What the steps of a view share.

@@ -1,0 +1,79 @@
+//! The side of a connection that is written to.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Guard, Parser};
+use crate::server::timeouts::WRITE_TIMEOUT;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
+    /// Notes what a client of HTTP/2 has taken of its responses.
+    fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
+        if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
+            http2.sent(*count);
+        }
+    }
+
+    /// Gives up on a visitor who takes nothing.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            if self.write_alarm.take().is_some() {
+                // Further requests were kept back.
+                self.in_flight.wake_reader();
+            }
+            self.in_flight.set_mid_request(self.is_mid_request());
+            return written;
+        }
+        self.in_flight.set_mid_request(true);
+        let alarm = self
+            .write_alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+        ready!(alarm.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note_progress(&written);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.note_progress(&written);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, written)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.watch(context, written)
+    }
+}

@@ -34,7 +34,7 @@ pub struct UnsavedForm {
     /// Path and query to which it was posted.
     pub target: String,
     fields: Vec<(String, String)>,
-    /// Whether passwords were in it, which are not unsaved.
+    /// Whether passwords were in it, which are not kept.
     pub had_passwords: bool,
 }
 

@@ -53,11 +53,9 @@ def measure_latency(ours, theirs):
 
 
 def connect(port, count, words):
-    opened = []
-    for _ in range(count):
-        stream = socket.create_connection(("127.0.0.1", port))
+    opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(count)]
+    for stream in opened:
         stream.sendall(words)
-        opened.append(stream)
     return opened
 
 
@@ -136,5 +134,6 @@ def measure(postgres):
     site.environment["HEADER_TIMEOUT"] = "300"
     measure_crowd(site, "say nothing", b"", False)
     measure_crowd(site, "rest after a request", b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", False)
+    measure_crowd(site, "have asked for a page at once", b"GET /polls/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", False)
     measure_crowd(site, "drip", b"GET /polls/ HTTP/1.1\r\nX: ", True)
     measure_end(site)

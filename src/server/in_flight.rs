@@ -28,7 +28,7 @@ pub struct InFlight {
     receiving: AtomicUsize,
     /// When the first of these began to, in milliseconds since the beginning.
     receiving_since: AtomicU64,
-    /// Whether HTTP/1 is in the middle of a request: of its head or body, or of what is sent back.
+    /// Whether a part of a request is still to be passed on, or of a response to be written.
     is_mid_request: AtomicBool,
     /// What made the connection end, on HTTP/2.
     fault: OnceLock<Fault>,
@@ -72,7 +72,7 @@ impl InFlight {
         self.reader.register(reader);
     }
 
-    /// Whether HTTP/1 is between two requests: all of the last one has been read, and all of its response written.
+    /// Whether all of the last request has been read, and all of its response written.
     pub fn is_between_requests(&self) -> bool {
         self.count() == 0 && !self.is_mid_request.load(Ordering::Acquire)
     }
@@ -86,7 +86,7 @@ impl InFlight {
         }
     }
 
-    /// Notes whether HTTP/1 is in the middle of a request.
+    /// Notes whether a part of a request is still to be passed on, or of a response to be written.
     pub fn set_mid_request(&self, is_mid_request: bool) {
         self.is_mid_request.store(is_mid_request, Ordering::Release);
     }
@@ -96,8 +96,13 @@ impl InFlight {
         self.reader.wake();
     }
 
-    /// Since when there are none, if so.
+    /// Since when the connection is between requests, if so.
     pub fn rests_since(&self) -> Option<Instant> {
+        self.idle_since().filter(|_| self.is_between_requests())
+    }
+
+    /// Since when there are none, if so.
+    fn idle_since(&self) -> Option<Instant> {
         let since = Duration::from_millis(self.rests_since.load(Ordering::Relaxed));
         (self.count() == 0).then(|| self.begun + since)
     }
@@ -108,13 +113,13 @@ impl InFlight {
         receiving > 0 && receiving >= self.count()
     }
 
-    /// Since when the connection waits for its client: for a request, or for the rest of bodies.
+    /// Since when the connection waits for its client: for a request, for the rest of bodies, or to take a response.
     pub fn waits_since(&self) -> Option<Instant> {
         let receiving_since = || {
             let since = Duration::from_millis(self.receiving_since.load(Ordering::Relaxed));
             self.is_receiving().then(|| self.begun + since)
         };
-        self.rests_since().or_else(receiving_since)
+        self.idle_since().or_else(receiving_since)
     }
 
     /// Notes that a request waits for its body until what is returned is dropped.

@@ -162,7 +162,9 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let in_flight = guard.in_flight().clone();
         let turns = in_flight.clone();
         let keeps_parser = self.server.parsers.clone().try_acquire_owned().ok();
-        guard.take_one_request(keeps_parser.is_none());
+        if keeps_parser.is_none() {
+            guard.take_one_request();
+        }
         let answer = self.answers(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
@@ -186,13 +188,19 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             tokio::select! {
                 // What has come already is heard before the end.
                 biased;
-                result = poll_fn(|context| connection.poll_without_shutdown(context)) => break result,
+                // The guard leaves the stream open when all has been written.
+                result = Pin::new(&mut connection) => break result,
                 () = &mut ended, if !is_ending => {
                     // A body that does not come must not keep the place that another connection needs.
                     if self.place.closing().is_cancelled() && in_flight.is_receiving() {
                         self.server.note(Fault::Full, self.from.peer);
                         let mut guard = connection.into_parts().io.into_inner();
                         write_at_once(guard.stream(), Fault::Full);
+                        return None;
+                    }
+                    // Nor must a response that its client does not take.
+                    let is_written = in_flight.count() > 0 || in_flight.is_between_requests();
+                    if self.place.closing().is_cancelled() && !is_written {
                         return None;
                     }
                     is_ending = true;
@@ -205,8 +213,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     Pin::new(&mut connection).graceful_shutdown();
                 }
                 () = tokio::time::sleep(REST), if !is_ending => {
-                    let rests = in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST);
-                    if rests && in_flight.is_between_requests() {
+                    if in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST) {
                         is_ending = true;
                         rested_after = Some(in_flight.total());
                         Pin::new(&mut connection).graceful_shutdown();
@@ -221,7 +228,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         // Unless a request has come in at that moment, whose answer has said that it is the last.
         let has_rested = is_sound && rested_after == Some(in_flight.total());
         if has_rested && parts.read_buf.is_empty() && guard.is_between_requests() {
-            guard.take_one_request(false);
+            guard.expect_request();
             return Some(guard);
         }
         let fault = guard.take_fault();

@@ -153,24 +153,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         &self.waiting[..self.sound]
     }
 
-    /// Whether the next parser gets one request only, however many have come.
-    pub fn take_one_request(&mut self, takes_one: bool) {
-        self.takes_one = takes_one;
+    /// Passes on the request that has begun and keeps all others back.
+    pub fn take_one_request(&mut self) {
+        self.takes_one = true;
     }
 
-    /// Whether HTTP/1 is between two requests of a client that may send another.
-    pub fn is_between_requests(&self) -> bool {
-        !self.is_closed && !self.is_mid_request()
+    /// Waits for the next request, which another parser gets.
+    pub fn expect_request(&mut self) {
+        self.takes_one = false;
+        self.next_request();
     }
 
-    fn is_mid_request(&self) -> bool {
-        match &self.protocol {
-            Parser::Http1(framing) => {
-                let is_read = self.sound == 0 && framing.is_at_end();
-                !is_read || self.write_alarm.is_some()
-            }
-            Parser::Http2(_) => true,
+    /// Begins to wait for the next request, when the last one has been read.
+    fn next_request(&mut self) {
+        if let Parser::Http1(framing) = &mut self.protocol
+            && framing.is_at_end()
+        {
+            framing.next_request();
+            self.is_idle = true;
+            self.deadline = Some(Instant::now() + self.timeouts.idle);
         }
+    }
+
+    /// Whether HTTP/1 is between two requests, and there may be another.
+    pub fn is_between_requests(&self) -> bool {
+        let may_follow = !self.is_closed || !self.waiting.is_empty();
+        may_follow && !self.is_mid_request()
+    }
+
+    /// A head of which nothing has been passed on does not count.
+    fn is_mid_request(&self) -> bool {
+        let is_in_body = match &self.protocol {
+            Parser::Http1(framing) => !framing.is_at_end() && !framing.is_in_head(),
+            Parser::Http2(_) => false,
+        };
+        is_in_body || self.sound > 0 || self.write_alarm.is_some()
     }
 
     /// What made the connection end, if it was the visitor's doing, and whether to say so: not to somebody who has had
@@ -186,18 +203,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Finds out how much of what has come may be passed on; whether there is any.
     fn examine(&mut self) -> Result<bool, Fault> {
-        let Parser::Http1(framing) = &mut self.protocol else {
-            self.sound = self.waiting.len();
-            return Ok(self.sound > 0);
-        };
         loop {
+            let Parser::Http1(framing) = &mut self.protocol else {
+                self.sound = self.waiting.len();
+                return Ok(self.sound > 0);
+            };
             if framing.is_at_end() {
                 if self.in_flight.count() > 0 || self.write_alarm.is_some() || self.takes_one {
                     return Ok(false);
                 }
-                framing.next_request();
-                self.is_idle = true;
-                self.deadline = Some(Instant::now() + self.timeouts.idle);
+                self.next_request();
+                continue;
             }
             let was_in_head = framing.is_in_head();
             match framing.look(&self.waiting)? {
@@ -284,7 +300,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Waits until the requests of a client that has closed its side are answered, but not for long.
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.in_flight.count() == 0 {
+        if self.in_flight.count() == 0 && self.write_alarm.is_none() {
             return Poll::Ready(());
         }
         let alarm = self
@@ -338,6 +354,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             // While a request is answered, only to notice that the client has gone.
             if ready!(self.poll_fill(context))? == 0 {
                 if matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end()) {
+                    if self.takes_one && !self.waiting.is_empty() {
+                        // For another parser.
+                        return Poll::Pending;
+                    }
                     ready!(self.poll_disconnect(context));
                 }
                 return Poll::Ready(Ok(()));

@@ -73,7 +73,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.stream).poll_shutdown(context);
+        let this = &mut *self;
+        let stream = Pin::new(&mut this.stream);
+        let written = match &this.protocol {
+            // It may have further requests, or is closed with care.
+            Parser::Http1(_) => stream.poll_flush(context),
+            Parser::Http2(_) => stream.poll_shutdown(context),
+        };
         self.watch(context, written)
     }
 }

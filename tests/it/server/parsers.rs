@@ -10,9 +10,10 @@ use super::{SECRET, open, status};
 use crate::support::{Backend, Site, site::Server};
 
 /// A server on which four connections may keep their parser, and those four: each waits for the body of a vote.
-async fn crowded() -> (Site, Server, Vec<TcpStream>) {
+async fn crowded(keepalive: &str) -> (Site, Server, Vec<TcpStream>) {
     let site = Site::migrated(Backend::Sqlite)
         .await
+        .with("KEEPALIVE", keepalive)
         .with("MAX_REQUESTS_IN_FLIGHT", "1");
     site.run(["seed"]).success();
     let server = site.serve();
@@ -52,7 +53,7 @@ const PAGE: &str = "GET /polls/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_one_after_the_other_and_all_at_once_are_answered_in_order() {
-    let (_site, server, _crowd) = crowded().await;
+    let (_site, server, _crowd) = crowded("75").await;
     let mut stream = connect(&server);
     for _ in 0..5 {
         stream.write_all(PAGE.as_bytes()).unwrap();
@@ -78,7 +79,7 @@ async fn requests_one_after_the_other_and_all_at_once_are_answered_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
-    let (_site, server, _crowd) = crowded().await;
+    let (_site, server, _crowd) = crowded("75").await;
     let inner = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let length = inner.len();
     let head = format!(
@@ -108,7 +109,7 @@ async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_that_is_read_slowly_comes_whole() {
-    let (site, server, _crowd) = crowded().await;
+    let (site, server, _crowd) = crowded("75").await;
     // A page larger than the buffers of both ends.
     let choices =
         (0..20_000).map(|number| format!("(1, 'Choice number {number} of a long list', 0)"));
@@ -117,7 +118,7 @@ async fn a_response_that_is_read_slowly_comes_whole() {
         "INSERT INTO polls_app_choice (question_id, choice_text, votes) VALUES {choices}"
     ))
     .await;
-    for close in ["", "Connection: close\r\n"] {
+    for (close, stops) in [("", false), ("Connection: close\r\n", false), ("", true)] {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -131,15 +132,50 @@ async fn a_response_that_is_read_slowly_comes_whole() {
         stream.write_all(request.as_bytes()).unwrap();
         // Longer than a connection may rest before its parser is given back.
         std::thread::sleep(Duration::from_millis(2500));
+        if stops {
+            server.signal("-TERM");
+            std::thread::sleep(Duration::from_millis(1500));
+        }
         let page = read_response(&mut stream);
         assert!(
             page.len() > 1_000_000 && page.trim_end().ends_with("</html>"),
             "{}",
             page.len()
         );
-        if close.is_empty() {
+        if close.is_empty() && !stops {
             stream.write_all(PAGE.as_bytes()).unwrap();
             assert_eq!(status(&read_response(&mut stream)), 200);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_rests_is_closed_in_time() {
+    let (_site, server, _crowd) = crowded("1").await;
+    for rest in ["", "P", "\r\n"] {
+        let mut stream = connect(&server);
+        for _ in 0..2 {
+            stream.write_all(PAGE.as_bytes()).unwrap();
+            assert_eq!(status(&read_response(&mut stream)), 200);
+        }
+        stream.write_all(rest.as_bytes()).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(15)))
+            .unwrap();
+        let mut bytes = Vec::new();
+        let start = std::time::Instant::now();
+        stream.read_to_end(&mut bytes).unwrap();
+        assert!(start.elapsed() > Duration::from_millis(500), "{rest:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_before_the_client_closed_its_side_is_answered() {
+    let (_site, server, _crowd) = crowded("75").await;
+    let mut stream = connect(&server);
+    stream.write_all(PAGE.repeat(2).as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    for _ in 0..2 {
+        assert_eq!(status(&read_response(&mut stream)), 200);
     }
 }

@@ -39,7 +39,10 @@ fn it_is_the_static_binary_and_nothing_else() {
         config["Labels"]["org.opencontainers.image.version"],
         env!("CARGO_PKG_VERSION")
     );
-    assert_eq!(config["Env"], serde_json::json!(["PATH=/usr/bin"]));
+    assert_eq!(
+        config["Env"],
+        serde_json::json!(["PATH=/usr/bin", "MALLOC_ARENA_MAX=1"])
+    );
     assert!(
         inspected[0]["Size"].as_u64().unwrap() < 40_000_000,
         "{}",

@@ -112,7 +112,7 @@ impl AdminPage {
     }
 }
 
-/// What the admin shows around its pages, for a user or for nobody.
+/// The template context of the frame around a page of the admin; `user` is none for a client that is not logged in.
 fn frame(app: &App, user: Option<&User>, address: &str) -> Value {
     context! {
         user => user.map(User::short_name),
@@ -122,7 +122,7 @@ fn frame(app: &App, user: Option<&User>, address: &str) -> Value {
     }
 }
 
-/// From now on an error page that answers `request` is one of the admin's, for a user or for nobody.
+/// Sets the admin's layout for error pages that answer `request`; `user` is none for a client that is not logged in.
 pub fn set_error_layout(request: &Request, app: &Arc<App>, user: Option<Arc<User>>) {
     let (page, app, address) = (
         Page::new(request),

@@ -69,7 +69,7 @@ impl Http2 {
         self.frames.read(bytes)
     }
 
-    /// Notes that the client has taken so many bytes.
+    /// Counts bytes that were written to the client's socket.
     pub fn sent(&mut self, count: usize) {
         self.sent += count;
         if self.sent >= MIN_PROGRESS {

@@ -32,8 +32,7 @@ const RETRY_AFTER: &str = "2";
 /// Renders an error page from a context with `status`, `title`, `advice` and `request_id`.
 type Render = dyn Fn(Value) -> error::Result<Response> + Send + Sync;
 
-/// How the error page of a request is rendered: by what a part of the site with a frame of its own has set, else as a
-/// public page.
+/// The renderer of a request's error page, if a middleware has set one; otherwise the public error page is rendered.
 #[derive(Clone, Default)]
 struct ErrorLayout(Arc<OnceLock<Box<Render>>>);
 

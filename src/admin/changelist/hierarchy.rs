@@ -26,9 +26,9 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// Years that are shown, and that one statement looks at.
+/// The maximum number of years shown, and of years checked by one statement.
 const MAX_YEARS: u32 = 60;
-/// Spans of so many years that are looked at, at most.
+/// The maximum number of spans of [`MAX_YEARS`] years that are queried.
 const MAX_SPANS: usize = 4;
 
 /// What a link says, and the year, month and day that it leads to.

@@ -123,7 +123,7 @@ on_both_databases! {
         let form = admin.form(change(question.id), "object-form").await.set("question_text", "Lost?");
         let list = admin.form(LIST, "changelist-form").await;
         end_session(&admin);
-        // Another user's id that nobody signed, one that is not there, and a token of another site.
+        // An unsigned `_editor` value, a form without one, and an invalid CSRF token.
         let other = form.clone().set("_editor", "MQ:1tWmjf:aaaa");
         other.submit(&admin).await.assert_redirect(302, &login(&change(question.id)));
         form.clone().without("_editor").submit(&admin).await.assert_redirect(302, &login(&change(question.id)));

@@ -76,17 +76,20 @@ impl Permissions {
     }
 }
 
-/// The permissions that a user has not, by id and as `polls_app.change_question`.
+/// The permissions that a user has not, by id and as `polls_app.change_question`; `None` for a user who has all.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn missing(
     db: Connection<'_>,
     user: &Permissions,
-) -> Result<std::collections::BTreeMap<i32, String>, DbErr> {
+) -> Result<Option<std::collections::BTreeMap<i32, String>>, DbErr> {
+    if *user == Permissions::All {
+        return Ok(None);
+    }
     let mut all = named(db, sea_orm::Condition::all()).await?;
     all.retain(|_, name| !user.contains(name));
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// The permissions that a condition chooses, by id and as `polls_app.change_question`.

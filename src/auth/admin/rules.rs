@@ -28,10 +28,12 @@ const RAISES: &str = "You cannot give a right that you do not have yourself: ";
 
 /// The names of permissions that somebody has not, of those with these keys.
 async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSet<String>, DbErr> {
-    if user.permissions == Permissions::All || keys.is_empty() {
+    if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let mut missing = permissions::missing(db, &user.permissions).await?;
+    let mut missing = permissions::missing(db, &user.permissions)
+        .await?
+        .unwrap_or_default();
     missing.retain(|key, _| keys.contains(key));
     Ok(missing.into_values().collect())
 }
@@ -82,10 +84,9 @@ impl Rules for GroupRules {
         user: &User,
         ids: &[i32],
     ) -> Result<BTreeSet<i32>, DbErr> {
-        if user.permissions == Permissions::All {
+        let Some(missing) = permissions::missing(db, &user.permissions).await? else {
             return Ok(BTreeSet::new());
-        }
-        let missing = permissions::missing(db, &user.permissions).await?;
+        };
         let groups = Query::select()
             .distinct()
             .expr_as(Expr::col(group_permissions::Column::GroupId), KEY)
@@ -152,10 +153,9 @@ impl Rules for UserRules {
         user: &User,
         ids: &[i32],
     ) -> Result<BTreeSet<i32>, DbErr> {
-        if user.permissions == Permissions::All {
+        let Some(missing) = permissions::missing(db, &user.permissions).await? else {
             return Ok(BTreeSet::new());
-        }
-        let missing = permissions::missing(db, &user.permissions).await?;
+        };
         let missing = || missing.keys().copied();
         let ids = || ids.iter().copied();
         let through_groups = Query::select()

@@ -44,6 +44,21 @@ fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
     }
 }
 
+/// Reads one response whose length is given.
+fn read_response(stream: &mut TcpStream) -> String {
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length = length.split("\r\n").next().unwrap().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    String::from_utf8_lossy(&[bytes, body].concat()).into_owned()
+}
+
 /// Where a server of this test listens for those who ask for metrics, as it says in its log.
 fn metrics_address(server: &mut Server) -> String {
     let log = server.read_log_until("metrics at ");

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{SECRET, open, status};
+use super::{SECRET, open, read_response, status};
 use crate::support::{Backend, Site, site::Server};
 
 /// A server on which four connections may keep their parser, and those four: each waits for the body of a vote.
@@ -32,21 +32,6 @@ fn connect(server: &Server) -> TcpStream {
         .set_read_timeout(Some(Duration::from_secs(3)))
         .unwrap();
     stream
-}
-
-/// Reads one response whose length is given.
-fn read_response(stream: &mut TcpStream) -> String {
-    let (mut bytes, mut byte) = (Vec::new(), [0]);
-    while !bytes.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        bytes.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-    let length = head.split("content-length: ").nth(1).unwrap();
-    let length = length.split("\r\n").next().unwrap().parse().unwrap();
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).unwrap();
-    String::from_utf8_lossy(&[bytes, body].concat()).into_owned()
 }
 
 const PAGE: &str = "GET /polls/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";

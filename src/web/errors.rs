@@ -200,7 +200,7 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         ),
         AppError::PermissionDenied => (
             "Forbidden",
-            "You are not allowed to do this. Ask somebody who manages the users of this site for the permission.",
+            "You are not allowed to do this. Ask an administrator of this site for the permission.",
         ),
         AppError::TooManyTries(_) => (
             "Too Many Requests",

@@ -1,16 +1,16 @@
 //! The Cloud Django polls deployment as one binary: pages, migrations, management commands and server.
 
 pub mod admin;
-pub mod app;
+pub mod assets;
 pub mod auth;
 pub mod cache;
 pub mod checks;
 pub mod cli;
 pub mod contenttypes;
+pub mod core;
 pub mod db;
 pub mod entities;
 pub mod error;
-pub mod metrics;
 pub mod migrations;
 pub mod network;
 pub mod polls_app;
@@ -18,5 +18,7 @@ pub mod server;
 pub mod sessions;
 pub mod settings;
 pub mod signing;
+pub mod site;
 pub mod telemetry;
+pub mod templates;
 pub mod web;

@@ -73,7 +73,7 @@ fn back(list: &List<'_>) -> Response {
 }
 
 async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
-    let (app, page, model) = (list.app, list.page, list.list.model);
+    let (state, page, model) = (list.state, list.page, list.list.model);
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
     let counted = |objects: &[Object]| {
@@ -87,7 +87,7 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
         page.staff.require(model.may_change(db, user, &keys).await?)
     };
-    let db = Connection::Database(app.db.write());
+    let db = Connection::Database(state.core.db.write());
     let objects = match selected(list, form, db).await? {
         Selected::These(objects) => objects,
         Selected::TooMany => {
@@ -108,17 +108,17 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
         return Ok(back(list));
     }
     if form.has("post") {
-        let tx = app.db.write().begin().await?;
+        let tx = state.core.db.write().begin().await?;
         let db = Connection::Transaction(&tx);
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
-        let objects = model.seize(&tx, &keys, app.now()).await?;
+        let objects = model.seize(&tx, &keys, state.core.now()).await?;
         may_change_all(&objects, db).await?;
-        let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+        let plan = Plan::new(&state.site, model, &objects, db, user).await?;
         page.staff.require(plan.forbidden.is_empty())?;
         let log = Log {
             user_id: user.row.id,
             model,
-            now: app.now(),
+            now: state.core.now(),
         };
         if !delete::delete(tx, model, &objects, log).await? {
             page.messages.add(
@@ -127,13 +127,13 @@ async fn delete_selected(list: &List<'_>, form: &Form) -> Result<Response> {
             );
             return Ok(back(list));
         }
-        app.page_maps.forget(model.table);
+        state.page_maps.forget(model.table);
         let text = format!("Successfully deleted {}.", counted(&objects));
         page.messages.add(Level::Success, &text);
         return Ok(back(list));
     }
     may_change_all(&objects, db).await?;
-    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+    let plan = Plan::new(&state.site, model, &objects, db, user).await?;
     let counted = counted(&objects);
     let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
     if form.get("select_across") == Some("1") {
@@ -218,9 +218,9 @@ fn digest(objects: &[Object]) -> String {
 
 /// Stores what was typed into the list: all of it or, if something is wrong, nothing.
 async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
-    let (app, page, model) = (list.app, list.page, list.list.model);
+    let (state, page, model) = (list.state, list.page, list.list.model);
     let around = Surroundings {
-        site: &app.admin,
+        site: &state.site,
         zone: list.list.zone,
         now: list.list.now,
         user: page.staff.user(),
@@ -235,7 +235,7 @@ async fn store_list(list: &List<'_>, form: &Form) -> Result<Response> {
         Some((key.parse::<i32>().ok()?, index))
     });
     let indexes: BTreeMap<i32, usize> = posted.collect();
-    let tx = app.db.write().begin().await?;
+    let tx = state.core.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
     // An object that was deleted meanwhile is left out.

@@ -16,8 +16,11 @@ mod page;
 mod register;
 mod site;
 mod staff;
+mod state;
 mod unsaved;
 mod views;
+
+use std::sync::Arc;
 
 use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};
 
@@ -33,11 +36,12 @@ pub use self::{
     page::{AdminPage, Crumb},
     site::AdminSite,
     staff::Staff,
+    state::AdminState,
 };
 use crate::web::routing::{get, get_and_post, post};
 
 /// The pages below `/admin/`; `own` are addresses that apps add for their models.
-pub fn routes(own: Route) -> BoxEndpoint<'static, Response> {
+pub fn routes(state: Arc<AdminState>, own: Route) -> BoxEndpoint<'static, Response> {
     let route = get(own, staff::INDEX, views::index::index);
     let route = get_and_post(route, staff::LOGIN, views::login::login);
     let route = post(route, staff::LOGOUT, views::login::logout);
@@ -67,5 +71,9 @@ pub fn routes(own: Route) -> BoxEndpoint<'static, Response> {
         "/admin/:app/:model/:id/history/",
         views::history::history,
     );
-    route.around(staff::gate).map_to_response().boxed()
+    route
+        .around(staff::gate)
+        .data(state)
+        .map_to_response()
+        .boxed()
 }

@@ -8,8 +8,7 @@ use sea_orm::{DbErr, EntityTrait, QueryResult, Value, sea_query::SelectStatement
 
 use super::model::Changes;
 use crate::{
-    app::App,
-    auth::login::User,
+    auth::{Auth, login::User},
     db::{Connection, Transaction},
     error::Result,
 };
@@ -358,7 +357,7 @@ pub trait Rules: Send + Sync {
     }
 
     /// Turns the virtual fields of a new object into columns, before the transaction begins. Errors are known already.
-    async fn prepare(&self, _: &App, _: &mut Changes) -> Result<()> {
+    async fn prepare(&self, _: &Auth, _: &mut Changes) -> Result<()> {
         Ok(())
     }
 

@@ -6,9 +6,8 @@ use minijinja::{Value, context, value::Serde};
 use poem::{FromRequest, Request, RequestBody, Response, Result};
 use serde::Serialize;
 
-use super::{Staff, model::Model, staff::INDEX};
+use super::{Staff, model::Model, staff::INDEX, state::AdminState};
 use crate::{
-    app::App,
     auth::{hashers::is_usable, login::User},
     error,
     sessions::Session,
@@ -25,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub struct AdminPage {
     page: Page,
-    app: Arc<App>,
+    state: Arc<AdminState>,
     /// Who looks at it.
     pub staff: Staff,
     /// What they are told on the next page.
@@ -77,8 +76,8 @@ impl<'a> FromRequest<'a> for AdminPage {
     async fn from_request(request: &'a Request, body: &mut RequestBody) -> Result<Self> {
         Ok(Self {
             page: Page::new(request),
-            app: request
-                .data::<Arc<App>>()
+            state: request
+                .data::<Arc<AdminState>>()
                 .expect("the router gives it")
                 .clone(),
             staff: Staff::from_request(request, body).await?,
@@ -101,11 +100,11 @@ impl AdminPage {
         way: Vec<Crumb>,
         context: Value,
     ) -> error::Result<Response> {
-        let frame = frame(&self.app, Some(self.staff.user()), &self.address);
+        let frame = frame(&self.state, Some(self.staff.user()), &self.address);
         let common = context! {
             title,
             breadcrumbs => Serde(way),
-            messages => self.messages.take(&self.app, &self.session),
+            messages => self.messages.take(&self.state.core, &self.session),
         };
         self.page
             .render(template, context! { ..context, ..common, ..frame })
@@ -113,28 +112,28 @@ impl AdminPage {
 }
 
 /// The template context of the frame around a page of the admin; `user` is none for a client that is not logged in.
-fn frame(app: &App, user: Option<&User>, address: &str) -> Value {
+fn frame(state: &AdminState, user: Option<&User>, address: &str) -> Value {
     context! {
         user => user.map(User::short_name),
         has_usable_password => user.is_some_and(|user| is_usable(&user.row.password)),
-        menu => Serde(user.map(|user| app.admin.apps(user)).unwrap_or_default()),
+        menu => Serde(user.map(|user| state.site.apps(user)).unwrap_or_default()),
         address,
     }
 }
 
 /// Sets the admin's layout for error pages that answer `request`; `user` is none for a client that is not logged in.
-pub fn set_error_layout(request: &Request, app: &Arc<App>, user: Option<Arc<User>>) {
-    let (page, app, address) = (
+pub fn set_error_layout(request: &Request, state: &Arc<AdminState>, user: Option<Arc<User>>) {
+    let (page, state, address) = (
         Page::new(request),
-        app.clone(),
+        state.clone(),
         address_of(request).to_owned(),
     );
     errors::set_layout(request, move |error| {
-        let frame = frame(&app, user.as_deref(), &address);
+        let frame = frame(&state, user.as_deref(), &address);
         let common = context! { breadcrumbs => (), messages => () };
         let mut response =
             page.render("admin/error.html", context! { ..error, ..common, ..frame })?;
-        never_cache(&mut response, app.now());
+        never_cache(&mut response, state.core.now());
         Ok(response)
     });
 }

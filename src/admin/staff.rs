@@ -11,11 +11,11 @@ use poem::{
 use super::{
     model::Model,
     page::{address_of, set_error_layout},
+    state::AdminState,
     unsaved::{self, UnsavedForm},
     views::login as login_page,
 };
 use crate::{
-    app::App,
     auth::login::{self, User},
     error::{self, AppError},
     web::{
@@ -55,17 +55,17 @@ pub struct Visitor(pub Option<Arc<User>>);
 
 /// Finds out who asks, and lets staff pass. Nothing of the admin is kept by a cache.
 pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let app: Arc<App> = request
-        .data::<Arc<App>>()
+    let state: Arc<AdminState> = request
+        .data::<Arc<AdminState>>()
         .expect("the router gives it")
         .clone();
     let session = session_of(&request).clone();
-    let user = login::current_user(&app, &session)
+    let user = login::current_user(&state.core, &session)
         .await
         .map(|user| user.map(Arc::new));
     let staff = user.as_ref().ok().cloned().flatten();
     let staff = staff.filter(|user| user.row.is_staff);
-    set_error_layout(&request, &app, staff.clone());
+    set_error_layout(&request, &state, staff.clone());
     let user = user.map_err(AppError::from)?;
     let is_staff = staff.is_some();
     let (jar, has_link) = (Jar::of(&request), admin_link::is_shown(&request));
@@ -79,7 +79,7 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         response
     } else if user.is_none()
         && *request.method() == Method::POST
-        && unsaved::can_keep(&app.admin, &path)
+        && unsaved::can_keep(&state.site, &path)
     {
         let to_login = redirect_to_login(&request);
         let endpoint = poem::endpoint::make(|request| async move { answer_expired(&request) });
@@ -92,13 +92,13 @@ pub async fn gate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Res
         redirect_to_login(&request)
     };
     if is_staff && !has_link && path != LOGOUT {
-        let security = &app.settings.security;
+        let security = &state.core.settings.security;
         let age = Some(security.session_cookie.age);
         let age = age.filter(|_| !security.session_expire_at_browser_close);
         admin_link::show(&mut response, jar, age);
     }
     cookies::vary(&mut response);
-    never_cache(&mut response, app.now());
+    never_cache(&mut response, state.core.now());
     Ok(response)
 }
 
@@ -111,11 +111,11 @@ fn redirect_to_login(request: &Request) -> Response {
 /// Answers a form whose user's session has ended: with a login form that carries it, or by leading to the login when it does
 /// not say whose it is or is too long.
 fn answer_expired(request: &Request) -> Result<Response> {
-    let app: &Arc<App> = request.data().expect("the router gives it");
+    let state: &Arc<AdminState> = request.data().expect("the router gives it");
     let form = request.data::<Form>();
-    let unsaved = form.and_then(|form| UnsavedForm::new(app, request.original_uri(), form));
+    let unsaved = form.and_then(|form| UnsavedForm::new(state, request.original_uri(), form));
     match unsaved {
-        Some(unsaved) => Ok(login_page::show_with_unsaved(app, request, unsaved)?),
+        Some(unsaved) => Ok(login_page::show_with_unsaved(state, request, unsaved)?),
         None => Ok(redirect_to_login(request)),
     }
 }

@@ -8,9 +8,10 @@ use poem::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AdminSite, field::Kind, options::VirtualKind, page::address_of, staff::INDEX};
+use super::{
+    AdminSite, field::Kind, options::VirtualKind, page::address_of, staff::INDEX, state::AdminState,
+};
 use crate::{
-    app::App,
     auth::login::User,
     sessions::Session,
     signing::Purpose,
@@ -39,9 +40,9 @@ pub struct UnsavedForm {
 }
 
 /// The value of [`EDITOR`] in a form for `user`.
-pub fn editor(app: &App, user: &User) -> String {
-    let keys = &app.settings.security.keys;
-    keys.dumps(&json!(user.row.id), Purpose::Editor, app.now())
+pub fn editor(state: &AdminState, user: &User) -> String {
+    let keys = &state.core.settings.security.keys;
+    keys.dumps(&json!(user.row.id), Purpose::Editor, state.core.now())
 }
 
 /// Whether forms that are posted to an address can be kept: those that add or change an object.
@@ -56,10 +57,10 @@ pub fn can_keep(site: &AdminSite, path: &str) -> bool {
 
 impl UnsavedForm {
     /// What is to be kept of a form; `None` when it does not say whose it is, or is too long.
-    pub fn new(app: &App, target: &Uri, form: &Form) -> Option<Self> {
-        let keys = &app.settings.security.keys;
+    pub fn new(state: &AdminState, target: &Uri, form: &Form) -> Option<Self> {
+        let keys = &state.core.settings.security.keys;
         let user = keys.loads(form.get(EDITOR)?, Purpose::Editor)?;
-        let is_password = |name: &str| app.admin.is_password(name);
+        let is_password = |name: &str| state.site.is_password(name);
         let mut unsaved = Self {
             user: user.as_i64().and_then(|id| i32::try_from(id).ok())?,
             target: target.path_and_query()?.as_str().to_owned(),
@@ -79,14 +80,14 @@ impl UnsavedForm {
     }
 
     /// Signed, for the login form.
-    pub fn signed(&self, app: &App) -> String {
-        let keys = &app.settings.security.keys;
-        keys.dumps(&self.value(), Purpose::UnsavedForm, app.now())
+    pub fn signed(&self, state: &AdminState) -> String {
+        let keys = &state.core.settings.security.keys;
+        keys.dumps(&self.value(), Purpose::UnsavedForm, state.core.now())
     }
 
     /// What [`Self::signed`] gave, if it is that.
-    pub fn read(app: &App, text: &str) -> Option<Self> {
-        let keys = &app.settings.security.keys;
+    pub fn read(state: &AdminState, text: &str) -> Option<Self> {
+        let keys = &state.core.settings.security.keys;
         serde_json::from_value(keys.loads(text, Purpose::UnsavedForm)?).ok()
     }
 

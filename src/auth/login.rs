@@ -3,14 +3,24 @@
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use prometheus_client::metrics::counter::Counter;
 use sea_orm::{DbErr, EntityTrait, QueryFilter, sea_query::Expr};
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 
-use super::{hashers::Verdict, permissions::Permissions, throttle::Admission, users};
+use super::{
+    Auth,
+    hashers::Verdict,
+    permissions::Permissions,
+    throttle::{Admission, Throttle},
+    users,
+};
 use crate::{
-    app::App, db::Connection, entities::user, error::Result, sessions::Session, signing::hex,
+    core::Core,
+    db::Connection,
+    entities::user,
+    error::Result,
+    sessions::{Session, Store},
+    signing::hex,
 };
 
 const USER_ID: &str = "_auth_user_id";
@@ -60,9 +70,9 @@ pub enum Outcome {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, DbErr> {
-    let keys = &app.settings.security.keys;
-    session.load(app.session_store(), app.now()).await?;
+pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>, DbErr> {
+    let keys = &core.settings.security.keys;
+    session.load(Store::of(core), core.now()).await?;
     let text = |name| match session.get(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -73,7 +83,7 @@ pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, 
     let Ok(id) = id.parse::<i32>() else {
         return Ok(None);
     };
-    let Some(row) = user::Entity::find_by_id(id).one(app.db.write()).await? else {
+    let Some(row) = user::Entity::find_by_id(id).one(core.db.write()).await? else {
         return Ok(None);
     };
     if !row.is_active {
@@ -86,14 +96,14 @@ pub async fn current_user(app: &App, session: &Session) -> Result<Option<User>, 
         Some(_) => {
             // Signed with an older key: from now on with the present one.
             session.cycle_key();
-            session.set(HASH, session_hash(app, &row.password));
+            session.set(HASH, session_hash(core, &row.password));
         }
         None => {
             session.flush();
             return Ok(None);
         }
     }
-    let permissions = Permissions::of(Connection::Database(app.db.write()), &row).await?;
+    let permissions = Permissions::of(Connection::Database(core.db.write()), &row).await?;
     Ok(Some(User { row, permissions }))
 }
 
@@ -102,36 +112,28 @@ pub fn user_id(session: &Session) -> Option<i32> {
     session.get(USER_ID)?.as_str()?.parse().ok()
 }
 
-/// How logins go.
-#[derive(Debug, Default)]
-pub struct LoginCounters {
-    /// A wrong name or password.
-    pub failed: Counter,
-    /// Refused because too many had failed.
-    pub throttled: Counter,
-}
-
 /// Tries to log a visitor in to the admin: active staff only.
 ///
 /// # Errors
 /// When the database refuses, or too many others are having their passwords compared.
 pub async fn log_in(
-    app: &App,
+    auth: &Auth,
     session: &Session,
     username: &str,
     password: &str,
     address: Option<IpAddr>,
 ) -> Result<Outcome> {
-    let (db, now) = (app.db.write(), app.now());
-    let throttle = app.throttle();
+    let core = &auth.core;
+    let (db, now) = (core.db.write(), core.now());
+    let throttle = Throttle::of(core);
     let attempt = match throttle.admit_login(username, address, now).await? {
         Admission::Admitted(attempt) => attempt,
         Admission::Refused(wait) => {
-            app.logins.throttled.inc();
+            auth.counters.throttled.inc();
             return Ok(Outcome::Throttled(wait));
         }
     };
-    let (found, verdict) = match compare(app, username, password, address).await {
+    let (found, verdict) = match compare(auth, username, password, address).await {
         Ok(compared) => compared,
         Err(error) => {
             throttle.withdraw(&attempt).await?;
@@ -140,12 +142,12 @@ pub async fn log_in(
     };
     let may_enter = |user: &user::Model| user.is_active && user.is_staff;
     let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && may_enter(user)) else {
-        app.logins.failed.inc();
+        auth.counters.failed.inc();
         return Ok(Outcome::Refused);
     };
     // Before the transaction, since it takes long. A hash that cannot be renewed now is renewed at another login.
     let renewed = if verdict == Verdict::Outdated {
-        let renewed = app.hashing.make_password(password.to_owned(), address);
+        let renewed = auth.hashing.make_password(password.to_owned(), address);
         renewed.await.ok()
     } else {
         None
@@ -165,39 +167,39 @@ pub async fn log_in(
         tracing::warn!(%error, "old failures to log in could not be removed");
     }
 
-    session.load(app.session_store(), now).await?;
+    session.load(Store::of(core), now).await?;
     let own_id = Value::String(user.id.to_string());
     match session.get(USER_ID) {
         None => session.cycle_key(),
         Some(id)
-            if id == own_id && session.get(HASH) == Some(session_hash(app, &user.password)) => {}
+            if id == own_id && session.get(HASH) == Some(session_hash(core, &user.password)) => {}
         // Somebody else's, or of an older password.
         Some(_) => session.flush(),
     }
     session.set(USER_ID, own_id);
     session.set(BACKEND, MODEL_BACKEND.into());
-    session.set(HASH, session_hash(app, &user.password));
+    session.set(HASH, session_hash(core, &user.password));
     Ok(Outcome::LoggedIn)
 }
 
 /// The user of that name, if there is one, and whether this is their password. It takes as long without a user.
 async fn compare(
-    app: &App,
+    auth: &Auth,
     username: &str,
     password: &str,
     address: Option<IpAddr>,
 ) -> Result<(Option<user::Model>, Verdict)> {
-    let found = users::find(app.db.write(), username).await?;
+    let found = users::find(auth.core.db.write(), username).await?;
     let password = password.to_owned();
     let verdict = match &found {
         Some(user) => {
             let encoded = user.password.clone();
-            app.hashing
+            auth.hashing
                 .check_password(password, encoded, address)
                 .await?
         }
         None => {
-            app.hashing.even_out(password, address).await?;
+            auth.hashing.even_out(password, address).await?;
             Verdict::Wrong
         }
     };
@@ -205,11 +207,11 @@ async fn compare(
 }
 
 /// Keeps the visitor's own session when their password changes; all others end.
-pub fn keep_session(app: &App, session: &Session, encoded: &str) {
+pub fn keep_session(core: &Core, session: &Session, encoded: &str) {
     session.cycle_key();
-    session.set(HASH, session_hash(app, encoded));
+    session.set(HASH, session_hash(core, encoded));
 }
 
-fn session_hash(app: &App, encoded: &str) -> Value {
-    hex(&app.settings.security.keys.salted_hmac(HASH_SALT, encoded)).into()
+fn session_hash(core: &Core, encoded: &str) -> Value {
+    hex(&core.settings.security.keys.salted_hmac(HASH_SALT, encoded)).into()
 }

@@ -9,12 +9,12 @@ use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use crate::{
     admin,
-    app::admin_site,
     db::{Database, Purpose},
     migrations,
     server::tls::Tls,
     settings::Settings,
-    web::templates::Templates,
+    site::admin_site,
+    templates::Templates,
 };
 
 /// The oldest PostgreSQL that is supported, as `server_version_num`.

@@ -8,14 +8,16 @@ pub mod urls;
 mod views;
 pub mod votes;
 
-use poem::Route;
+use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};
 
+use self::votes::VoteCounter;
 use crate::web::routing::{get, get_and_post};
 
 /// The pages below `/polls/`.
-pub fn routes() -> Route {
+pub fn routes(votes: VoteCounter) -> BoxEndpoint<'static, Response> {
     let route = get(Route::new(), urls::INDEX, views::index);
     let route = get(route, urls::DETAIL, views::detail);
     let route = get(route, urls::RESULTS, views::results);
-    get_and_post(route, urls::VOTE, views::vote)
+    let route = get_and_post(route, urls::VOTE, views::vote);
+    route.data(votes).map_to_response().boxed()
 }

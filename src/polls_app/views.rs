@@ -13,10 +13,10 @@ use poem::{
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
-use super::{queries, urls};
+use super::{queries, urls, votes::VoteCounter};
 use crate::{
-    app::App,
     auth::login,
+    core::Core,
     entities::{choice, question},
     error::{AppError, Result},
     web::{
@@ -32,12 +32,16 @@ use crate::{
 
 /// The latest questions.
 #[handler]
-pub async fn index(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
-    let now = app.now();
-    let latest = queries::latest(&recent::reader(app, request), now).await?;
+pub async fn index(
+    page: Page,
+    Data(core): Data<&Arc<Core>>,
+    request: &Request,
+) -> Result<Response> {
+    let now = core.now();
+    let latest = queries::latest(&recent::reader(core, request), now).await?;
     let rows: Vec<_> = latest
         .into_iter()
-        .map(|listed| Row::new(listed, now, app.settings.time_zone))
+        .map(|listed| Row::new(listed, now, core.settings.time_zone))
         .collect();
     page.render(
         "polls_app/index.html",
@@ -47,32 +51,36 @@ pub async fn index(page: Page, Data(app): Data<&Arc<App>>, request: &Request) ->
 
 /// A question with its choices to vote for.
 #[handler]
-pub async fn detail(page: Page, Data(app): Data<&Arc<App>>, request: &Request) -> Result<Response> {
-    let shown = Shown::find(app, &recent::reader(app, request), request).await?;
+pub async fn detail(
+    page: Page,
+    Data(core): Data<&Arc<Core>>,
+    request: &Request,
+) -> Result<Response> {
+    let shown = Shown::find(core, &recent::reader(core, request), request).await?;
     let is_published = shown.is_published;
     let context = context! { question => Serde(shown), error_message => "" };
     let response = page.render("polls_app/detail.html", context)?;
-    Ok(preview_uncached(app, response, is_published))
+    Ok(preview_uncached(core, response, is_published))
 }
 
 /// A question with the votes its choices have. Who has just voted comes here.
 #[handler]
 pub async fn results(
     page: Page,
-    Data(app): Data<&Arc<App>>,
+    Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(app, &recent::reader(app, request), request).await?;
+    let shown = Shown::find(core, &recent::reader(core, request), request).await?;
     let is_published = shown.is_published;
     let context = context! { question => Serde(shown) };
     let response = page.render("polls_app/results.html", context)?;
-    Ok(preview_uncached(app, response, is_published))
+    Ok(preview_uncached(core, response, is_published))
 }
 
 /// Keeps what only staff may see out of all caches.
-fn preview_uncached(app: &App, mut response: Response, is_published: bool) -> Response {
+fn preview_uncached(core: &Core, mut response: Response, is_published: bool) -> Response {
     if !is_published {
-        never_cache(&mut response, app.now());
+        never_cache(&mut response, core.now());
     }
     response
 }
@@ -81,7 +89,8 @@ fn preview_uncached(app: &App, mut response: Response, is_published: bool) -> Re
 #[handler]
 pub async fn vote(
     page: Page,
-    Data(app): Data<&Arc<App>>,
+    Data(core): Data<&Arc<Core>>,
+    Data(votes): Data<&VoteCounter>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
@@ -89,17 +98,20 @@ pub async fn vote(
     if *request.method() != Method::POST {
         return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
     }
-    let now = app.now();
-    if queries::published(app.db.write(), id, now).await?.is_none() {
+    let now = core.now();
+    if queries::published(core.db.write(), id, now)
+        .await?
+        .is_none()
+    {
         return Err(AppError::NotFound);
     }
     let chosen: Option<i32> = form.get("choice").and_then(|choice| choice.parse().ok());
     if let Some(choice_id) = chosen
-        && app.votes.add(id, choice_id).await?
+        && votes.add(id, choice_id).await?
     {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
-    let shown = Shown::find(app, app.db.write(), request).await?;
+    let shown = Shown::find(core, core.db.write(), request).await?;
     // A choice of this question that took no vote has as many as can be counted.
     let is_full = shown.choices.iter().any(|choice| Some(choice.id) == chosen);
     let error_message = if is_full {
@@ -172,17 +184,17 @@ struct ShownChoice {
 
 impl Shown {
     /// The question that an address names. One that is not published yet is there for staff only, to look at.
-    async fn find(app: &App, db: &impl ConnectionTrait, request: &Request) -> Result<Self> {
+    async fn find(core: &Core, db: &impl ConnectionTrait, request: &Request) -> Result<Self> {
         let found = queries::with_choices(db, question_id(request)?).await?;
         let (question, choices) = found.ok_or(AppError::NotFound)?;
-        let now = app.now();
+        let now = core.now();
         if *question.pub_date > now {
-            let user = login::current_user(app, session_of(request)).await?;
+            let user = login::current_user(core, session_of(request)).await?;
             if !user.is_some_and(|user| user.row.is_staff) {
                 return Err(AppError::NotFound);
             }
         }
-        Ok(Self::new(question, choices, now, app.settings.time_zone))
+        Ok(Self::new(question, choices, now, core.settings.time_zone))
     }
 
     fn new(

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     cache::Cache,
+    core::Core,
     db::Database,
     entities::session::{COLUMN, Entity, Model},
     signing::{Keys, hex},
@@ -36,7 +37,16 @@ pub struct Store<'a> {
     pub keys: &'a Keys,
 }
 
-impl Store<'_> {
+impl<'a> Store<'a> {
+    /// The sessions of the site.
+    pub fn of(core: &'a Core) -> Self {
+        Self {
+            db: core.db.write(),
+            cache: &core.cache,
+            keys: &core.settings.security.keys,
+        }
+    }
+
     /// The row of that key, unless it is over.
     ///
     /// # Errors

@@ -6,8 +6,11 @@ use poem::{
     http::{HeaderValue, header},
 };
 
-use super::{app_of, hosts::Origin};
-use crate::settings::{CookieSettings, SameSite};
+use super::hosts::Origin;
+use crate::{
+    core::Core,
+    settings::{CookieSettings, SameSite},
+};
 
 /// The value of a cookie; of several of the same name, the last. What other cookies hold does not matter.
 pub fn get<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
@@ -39,7 +42,7 @@ impl Jar {
             is_secure: request
                 .data::<Origin>()
                 .is_some_and(|origin| origin.is_secure),
-            now: app_of(request).now(),
+            now: Core::of(request).now(),
         }
     }
 

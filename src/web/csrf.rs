@@ -15,12 +15,12 @@ use rand::RngExt;
 use subtle::ConstantTimeEq;
 
 use super::{
-    app_of,
     cookies::{self, Jar},
     form::Form,
     hosts::Origin,
 };
 use crate::{
+    core::Core,
     error::{AppError, CsrfError},
     settings::CookieSettings,
 };
@@ -150,7 +150,7 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     let token = form
         .get(FIELD)
         .filter(|token| !token.is_empty())
-        .or_else(|| request.header(&*app_of(&request).settings.security.csrf_header));
+        .or_else(|| request.header(&*Core::of(&request).settings.security.csrf_header));
     let token = token.ok_or(AppError::Csrf(CsrfError::NoToken))?;
     if !Secret::parse(token).is_some_and(|token| token.matches(&secret)) {
         return Err(AppError::Csrf(CsrfError::BadToken).into());
@@ -160,7 +160,7 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
 }
 
 fn cookie(request: &Request) -> Option<Secret> {
-    let name = &app_of(request).settings.security.csrf_cookie.name;
+    let name = &Core::of(request).settings.security.csrf_cookie.name;
     cookies::get(request, name).and_then(Secret::parse)
 }
 
@@ -171,7 +171,7 @@ fn give(response: &mut Response, jar: Jar, settings: &CookieSettings, secret: &S
 
 /// Gives the browser another secret: forms from before a login are worth nothing after it.
 pub fn rotate(response: &mut Response, request: &Request) {
-    let settings = &app_of(request).settings.security.csrf_cookie;
+    let settings = &Core::of(request).settings.security.csrf_cookie;
     give(response, Jar::of(request), settings, &Secret::random());
 }
 
@@ -180,7 +180,7 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     let own = request
         .data::<Origin>()
         .expect("hosts::validate comes first");
-    let trusted = &app_of(request).settings.security.csrf_trusted_origins;
+    let trusted = &Core::of(request).settings.security.csrf_trusted_origins;
     let is_trusted = |origin: &str| trusted.iter().any(|trusted| is_covered(origin, trusted));
     let origins = request.headers().get_all(header::ORIGIN).iter();
     let origins: Vec<_> = origins
@@ -211,7 +211,7 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     let own_host = own.host.strip_suffix(":443").unwrap_or(&own.host);
     let is_own = origin.eq_ignore_ascii_case(&format!("https://{own_host}"));
     // A cookie that goes to all names below a domain is one for the forms of all of them.
-    let domain = &app_of(request).settings.security.csrf_cookie.domain;
+    let domain = &Core::of(request).settings.security.csrf_cookie.domain;
     let is_of_domain = domain.as_ref().is_some_and(|domain| {
         is_covered(
             &origin,

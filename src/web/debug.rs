@@ -14,10 +14,9 @@ use serde::Serialize;
 
 use super::{
     page::{Frame, html_response},
-    request_log::Asked,
-    templates::Templates,
+    request_info::RequestInfo,
 };
-use crate::{app::App, error::AppError, settings::is_secret};
+use crate::{core::Core, error::AppError, settings::is_secret, templates::Templates};
 
 /// How often files are looked at.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -34,7 +33,7 @@ struct Line {
 }
 
 /// The page for a failure of ours; `None` for what is the visitor's, and when the page itself fails.
-pub fn page(app: &App, error: &AppError, asked: &Asked, frame: Frame) -> Option<Response> {
+pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> Option<Response> {
     let causes = match error {
         AppError::Internal(cause) => cause.chain().map(ToString::to_string).collect(),
         AppError::Unavailable(cause) => vec![cause.to_string()],
@@ -51,30 +50,30 @@ pub fn page(app: &App, error: &AppError, asked: &Asked, frame: Frame) -> Option<
         let (name, line) = (error.name()?, error.line()?);
         Some(context! { name, line, lines => Serde(lines_around(name, line)) })
     });
-    let headers: Vec<_> = asked
+    let headers: Vec<_> = info
         .headers
         .iter()
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.to_string(), masked(name.as_str(), value))
+            (name.to_string(), minfo(name.as_str(), value))
         })
         .collect();
-    let query: Vec<_> = form_urlencoded::parse(asked.uri.query().unwrap_or_default().as_bytes())
-        .map(|(name, value)| (name.to_string(), masked(&name, value.into_owned())))
+    let query: Vec<_> = form_urlencoded::parse(info.uri.query().unwrap_or_default().as_bytes())
+        .map(|(name, value)| (name.to_string(), minfo(&name, value.into_owned())))
         .collect();
     let context = context! {
         title => error.to_string(),
         status => error.status().as_u16(),
         causes => Serde(causes),
         template,
-        method => asked.method.as_str(),
-        path => asked.uri.path(),
+        method => info.method.as_str(),
+        path => info.uri.path(),
         headers => Serde(headers),
         query => Serde(query),
-        settings => Serde(app.settings.shown()),
+        settings => Serde(core.settings.shown()),
     };
     let context = context! { ..context, ..frame.context() };
-    match app.templates.render("debug.html", context) {
+    match core.templates.render("debug.html", context) {
         Ok(html) => {
             let mut response = html_response(html);
             response.set_status(error.status());
@@ -87,7 +86,7 @@ pub fn page(app: &App, error: &AppError, asked: &Asked, frame: Frame) -> Option<
     }
 }
 
-fn masked(name: &str, value: String) -> String {
+fn minfo(name: &str, value: String) -> String {
     if is_secret(name) {
         MASK.to_owned()
     } else {
@@ -114,8 +113,8 @@ pub fn add_reload(site: Route) -> Route {
 
 /// Events as `text/event-stream`, one per change, until the server stops.
 #[handler]
-fn reload(Data(app): Data<&Arc<App>>) -> Response {
-    let stopped = app.draining();
+fn reload(Data(core): Data<&Arc<Core>>) -> Response {
+    let stopped = core.draining.clone();
     let changes = stream::unfold(newest(), |known| async move {
         loop {
             tokio::time::sleep(PAUSE).await;

@@ -15,13 +15,13 @@ use poem::{
 };
 
 use super::{
-    app_of, cookies, debug,
-    form::BodyTime,
+    body::BodyTime,
+    cookies, debug,
     page::{Frame, html_response},
-    request_log::Asked,
+    request_info::RequestInfo,
 };
 use crate::{
-    app::App,
+    core::Core,
     db::is_storage,
     error::{self, AppError, CsrfError},
 };
@@ -54,15 +54,15 @@ pub fn set_layout(
 
 /// Turns errors, and panics too, into pages; logs those that are ours, once.
 pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let app = app_of(&request).clone();
+    let core = Core::of(&request).clone();
     let frame = Frame::of(&request);
     let layout = ErrorLayout::default();
     request.set_data(layout.clone());
-    let asked = request.data::<Arc<Asked>>().cloned();
+    let info = request.data::<Arc<RequestInfo>>().cloned();
     let body = BodyTime::default();
     request.set_data(body.clone());
     let mut answer = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
-    let server = app.live.get();
+    let server = core.live.get();
     let mut result = tokio::time::timeout(server.timeout, answer.as_mut()).await;
     // The body has a time of its own.
     let more = body.taken(server.body_timeout);
@@ -90,12 +90,12 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    let shown = asked
+    let shown = info
         .as_ref()
-        .filter(|_| app.settings.debug)
-        .and_then(|asked| debug::page(&app, &error, asked, frame));
-    let request_id = asked.as_ref().map_or("", |asked| &asked.id);
-    let mut response = shown.unwrap_or_else(|| page(&app, &error, frame, &layout, request_id));
+        .filter(|_| core.settings.debug)
+        .and_then(|info| debug::page(&core, &error, info, frame));
+    let request_id = info.as_ref().map_or("", |info| &info.id);
+    let mut response = shown.unwrap_or_else(|| page(&core, &error, frame, &layout, request_id));
     add_headers(&mut response, &error);
     Ok(response)
 }
@@ -123,7 +123,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn page(
-    app: &App,
+    core: &Core,
     error: &AppError,
     frame: Frame,
     layout: &ErrorLayout,
@@ -141,7 +141,7 @@ fn page(
     let rendered = match layout.0.get() {
         Some(render) => render(context),
         None => {
-            let html = app
+            let html = core
                 .templates
                 .render("error.html", context! { ..context, ..frame.context() });
             html.map(html_response).map_err(AppError::from)

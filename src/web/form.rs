@@ -1,101 +1,12 @@
 //! What a form sends.
 
-use std::{
-    io::ErrorKind,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use poem::{FromRequest, Request, RequestBody, Result};
 
-use futures_util::StreamExt as _;
-use poem::{FromRequest, Request, RequestBody, Result, http::header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::app_of;
-use crate::error::AppError;
+use super::body;
+use crate::{core::Core, error::AppError};
 
 /// What Django says of a field that must not be empty.
 pub const REQUIRED: &str = "This field is required.";
-
-/// What bodies that are being read may take together, in KiB.
-const ROOM: usize = 64 * 1024;
-/// What a body may have without a place, in bytes: the forms that most visitors send.
-const SMALL: usize = 16 * 1024;
-
-/// Room for the bodies that are being read, so that many large ones at once cannot use up the memory.
-#[derive(Debug)]
-pub struct Bodies(Arc<Semaphore>);
-
-impl Default for Bodies {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ROOM)))
-    }
-}
-
-impl Bodies {
-    /// Reads a body of so many bytes at most. It has a place for as much as has come of it, until what is given back beside
-    /// it is dropped.
-    async fn read(
-        &self,
-        request: &mut Request,
-        most: usize,
-    ) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), AppError> {
-        let length = request.header(header::CONTENT_LENGTH);
-        let length: Option<u64> = length.and_then(|length| length.parse().ok());
-        if length.is_some_and(|length| length > most as u64) {
-            return Err(AppError::PayloadTooLarge);
-        }
-        let mut pieces = std::pin::pin!(request.take_body().into_bytes_stream());
-        let (mut body, mut place) = (Vec::new(), None::<OwnedSemaphorePermit>);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| match error.kind() {
-                // The server waits for too many other bodies.
-                ErrorKind::ResourceBusy => AppError::Busy,
-                _ => AppError::BadRequest("the body could not be read".into()),
-            })?;
-            if body.len() + piece.len() > most {
-                return Err(AppError::PayloadTooLarge);
-            }
-            body.extend_from_slice(&piece);
-            let needed = body.len().saturating_sub(SMALL).div_ceil(1024);
-            let more = needed.saturating_sub(place.as_ref().map_or(0, |place| place.num_permits()));
-            if more > 0 {
-                let more = u32::try_from(more).unwrap_or(u32::MAX);
-                let more = self.0.clone().try_acquire_many_owned(more);
-                let more = more.map_err(|_| AppError::Busy)?;
-                match &mut place {
-                    Some(place) => place.merge(more),
-                    None => place = Some(more),
-                }
-            }
-        }
-        Ok((body, place))
-    }
-}
-
-/// How long a request's body took to come.
-#[derive(Debug, Clone, Default)]
-pub struct BodyTime(Arc<Mutex<Option<Reading>>>);
-
-#[derive(Debug, Clone, Copy)]
-enum Reading {
-    Underway,
-    Took(Duration),
-}
-
-impl BodyTime {
-    /// None if it has not been read; while it is being read, `most`.
-    pub fn taken(&self, most: Duration) -> Duration {
-        match *self.reading() {
-            None => Duration::ZERO,
-            Some(Reading::Underway) => most,
-            Some(Reading::Took(time)) => time,
-        }
-    }
-
-    fn reading(&self) -> MutexGuard<'_, Option<Reading>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
 #[derive(Debug, Clone, Default)]
@@ -117,18 +28,10 @@ impl Form {
         if media_type != "application/x-www-form-urlencoded" {
             return Ok(Self::default());
         }
-        let app = app_of(request).clone();
-        let security = &app.settings.security;
-        let time = request.data::<BodyTime>().cloned().unwrap_or_default();
-        let start = Instant::now();
-        *time.reading() = Some(Reading::Underway);
-        let body = app
-            .bodies
-            .read(request, security.data_upload_max_memory_size);
-        let body = tokio::time::timeout(app.live.get().body_timeout, body).await;
-        *time.reading() = Some(Reading::Took(start.elapsed()));
-        let (body, _place) = body.map_err(|_| AppError::BodyTooSlow)??;
-        Self::parse(&body, security.data_upload_max_number_fields)
+        let core = Core::of(request).clone();
+        let security = &core.settings.security;
+        let body = body::read(request, security.data_upload_max_memory_size).await?;
+        Self::parse(&body.bytes, security.data_upload_max_number_fields)
             .ok_or(AppError::BadRequest("the form has too many fields".into()))
     }
 
@@ -166,7 +69,7 @@ impl Form {
 
     /// The fields of the query of an address.
     pub fn of_query(request: &Request) -> Self {
-        let most = app_of(request)
+        let most = Core::of(request)
             .settings
             .security
             .data_upload_max_number_fields;

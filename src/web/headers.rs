@@ -9,11 +9,13 @@ use poem::{
 };
 
 use super::{
-    app_of,
     hosts::{Origin, is_secure},
     routing::redirect,
 };
-use crate::settings::{HeaderSettings, Settings};
+use crate::{
+    core::Core,
+    settings::{HeaderSettings, Settings},
+};
 
 /// Nothing runs or loads but our own files.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -39,12 +41,12 @@ impl SecurityHeaders {
 }
 
 /// Adds the headers.
-pub async fn secure<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let headers = request.data::<Arc<SecurityHeaders>>();
-    let headers = headers
-        .expect("the router gives them to every request")
-        .clone();
-    let is_secure = is_secure(&request, &app_of(&request).settings.security);
+pub async fn secure<E: Endpoint>(
+    next: Arc<E>,
+    request: Request,
+    headers: Arc<SecurityHeaders>,
+) -> Result<Response> {
+    let is_secure = is_secure(&request, &Core::of(&request).settings.security);
     let mut response = next.call(request).await?.into_response();
     let headers = if is_secure {
         &headers.over_https
@@ -77,7 +79,7 @@ pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
 
 /// Leads who comes over plain HTTP to HTTPS, if that is set. Probes have no name to be led to and are left alone.
 pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let settings = &app_of(&request).settings.security.headers;
+    let settings = &Core::of(&request).settings.security.headers;
     let Some(origin) = request
         .data::<Origin>()
         .filter(|origin| settings.ssl_redirect && !origin.is_secure)

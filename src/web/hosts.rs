@@ -7,8 +7,8 @@ use poem::{
     http::{header, uri::Scheme},
 };
 
-use super::{app_of, health};
 use crate::{
+    core::Core,
     error::AppError,
     network::{forwarded_client, is_trusted},
     server::Unannounced,
@@ -33,11 +33,7 @@ impl Origin {
 
 /// Refuses requests for other names, and notes for all others how they came.
 pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
-    // Probes come by address, whatever the site's name.
-    if health::PROBES.contains(&request.uri().path()) {
-        return next.call(request).await;
-    }
-    let security = &app_of(&request).settings.security;
+    let security = &Core::of(&request).settings.security;
     let host = asked_host(&request, security)
         .map_err(AppError::BadRequest)?
         .to_owned();

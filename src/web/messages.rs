@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::cookies::Jar;
 use crate::{
-    app::App,
+    core::Core,
     sessions::Session,
     settings::CookieSettings,
     signing::{Purpose, ascii_json},
@@ -70,8 +70,8 @@ impl Messages {
     }
 
     /// What is to be shown, as a page shows it; it is not shown again.
-    pub fn take(&self, app: &App, session: &Session) -> Shown {
-        let mut messages = self.stored(app, session);
+    pub fn take(&self, core: &Core, session: &Session) -> Shown {
+        let mut messages = self.stored(core, session);
         let mut state = self.state();
         messages.append(&mut state.added);
         state.are_shown = true;
@@ -79,7 +79,7 @@ impl Messages {
     }
 
     /// Keeps what has not been shown for the next page.
-    pub fn store(&self, app: &App, session: &Session, jar: Jar, response: &mut Response) {
+    pub fn store(&self, core: &Core, session: &Session, jar: Jar, response: &mut Response) {
         let (has_cookie, are_shown, added) = {
             let state = self.state();
             (state.cookie.is_some(), state.are_shown, state.added.clone())
@@ -90,7 +90,7 @@ impl Messages {
         let mut kept = if are_shown {
             Vec::new()
         } else {
-            self.stored(app, session)
+            self.stored(core, session)
         };
         kept.extend(added);
         // Somebody who never looks at a page gets the newest.
@@ -98,7 +98,7 @@ impl Messages {
         let settings = CookieSettings {
             name: Self::COOKIE.to_owned(),
             path: "/".to_owned(),
-            ..app.settings.security.session_cookie.clone()
+            ..core.settings.security.session_cookie.clone()
         };
         let mut rest = Vec::new();
         let cookie = loop {
@@ -106,8 +106,8 @@ impl Messages {
             if !rest.is_empty() {
                 list.push(NOT_FINISHED.into());
             }
-            let keys = &app.settings.security.keys;
-            let cookie = keys.dumps(&Value::Array(list), Purpose::Messages, app.now());
+            let keys = &core.settings.security.keys;
+            let cookie = keys.dumps(&Value::Array(list), Purpose::Messages, core.now());
             if cookie.len() <= MAX_COOKIE || kept.is_empty() {
                 break cookie;
             }
@@ -129,11 +129,11 @@ impl Messages {
     }
 
     /// What earlier requests have left; what is not signed with our keys does not count.
-    fn stored(&self, app: &App, session: &Session) -> Vec<Value> {
+    fn stored(&self, core: &Core, session: &Session) -> Vec<Value> {
         let Some(cookie) = self.state().cookie.clone() else {
             return Vec::new();
         };
-        let keys = &app.settings.security.keys;
+        let keys = &core.settings.security.keys;
         let Some(Value::Array(mut list)) = keys.loads(&cookie, Purpose::Messages) else {
             return Vec::new();
         };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use minijinja::{Value, context};
 use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
 
-use super::{admin_link, app_of, cookies, csrf::Token, theme::Theme};
-use crate::{app::App, error};
+use super::{admin_link, cookies, csrf::Token, theme::Theme};
+use crate::{core::Core, error};
 
 /// What the frame around every page depends on; all of it is in cookies.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ impl Frame {
 /// Renders templates with what all of them may need: the CSRF token, the theme.
 #[derive(Debug)]
 pub struct Page {
-    app: Arc<App>,
+    core: Arc<Core>,
     token: Arc<Token>,
     frame: Frame,
 }
@@ -49,7 +49,7 @@ impl Page {
     pub fn new(request: &Request) -> Self {
         let token = Arc::new(Token::for_request(request));
         Self {
-            app: app_of(request).clone(),
+            core: Core::of(request).clone(),
             token,
             frame: Frame::of(request),
         }
@@ -62,12 +62,12 @@ impl Page {
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
         let csrf_token = Value::from_dyn_object(self.token.clone());
         let context = context! { ..context, ..context! { csrf_token }, ..self.frame.context() };
-        let html = self.app.templates.render(template, context)?;
+        let html = self.core.templates.render(template, context)?;
         let mut response = html_response(html);
         // The frame depends on cookies.
         cookies::vary(&mut response);
         self.token
-            .attach(&mut response, &self.app.settings.security.csrf_cookie);
+            .attach(&mut response, &self.core.settings.security.csrf_cookie);
         Ok(response)
     }
 }

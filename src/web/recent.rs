@@ -6,12 +6,9 @@ use chrono::{DateTime, Utc};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use subtle::ConstantTimeEq;
 
-use super::{
-    app_of,
-    cookies::{self, Jar},
-};
+use super::cookies::{self, Jar};
 use crate::{
-    app::App,
+    core::Core,
     db::{MAX_LAG, Reader},
     settings::CookieSettings,
     signing::{Keys, hex},
@@ -26,13 +23,13 @@ const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 /// Marks the clients whose requests changed something, if there is a copy to keep them from. The mark holds the time under a
 /// signature, so that a client cannot set it without having changed something.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let app = app_of(&request);
-    if app.db.replica().is_none() || request.method().is_safe() {
+    let core = Core::of(&request);
+    if core.db.replica().is_none() || request.method().is_safe() {
         return Ok(next.call(request).await?.into_response());
     }
     let (jar, mark) = (
         Jar::of(&request),
-        sign(&app.settings.security.keys, app.now()),
+        sign(&core.settings.security.keys, core.now()),
     );
     let mut response = next.call(request).await?.into_response();
     if !response.status().is_client_error() && !response.status().is_server_error() {
@@ -43,12 +40,12 @@ pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respons
 }
 
 /// Where the pages for this client are read.
-pub fn reader<'a>(app: &'a App, request: &Request) -> Reader<'a> {
+pub fn reader<'a>(core: &'a Core, request: &Request) -> Reader<'a> {
     let mark = cookies::get(request, COOKIE);
-    if mark.is_some_and(|mark| is_recent(&app.settings.security.keys, mark, app.now())) {
-        app.db.read_latest()
+    if mark.is_some_and(|mark| is_recent(&core.settings.security.keys, mark, core.now())) {
+        core.db.read_latest()
     } else {
-        app.db.read()
+        core.db.read()
     }
 }
 

@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-use super::{csrf, request_log::RouteName};
+use super::{csrf, request_info::RouteName};
 use crate::error::AppError;
 
 const READS: &str = "GET, HEAD, OPTIONS";
@@ -51,7 +51,7 @@ pub fn redirect(status: StatusCode, location: &str) -> Response {
 pub fn named<E: Endpoint>(name: &str, endpoint: E) -> impl Endpoint + use<E> {
     let name: Arc<str> = name.into();
     endpoint.before(move |request| {
-        RouteName::note(&request, &name);
+        RouteName::set(&request, &name);
         async move { Ok(request) }
     })
 }

@@ -8,35 +8,14 @@ use poem::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 
-use super::app_of;
-use crate::error::AppError;
+use crate::{
+    assets::{self, Asset},
+    core::Core,
+    error::AppError,
+};
 
 const FOREVER: &str = "max-age=31536000, public, immutable";
 const ASK_AGAIN: &str = "no-cache";
-
-/// An embedded file.
-#[derive(Debug)]
-pub struct Asset {
-    name: &'static str,
-    hashed: &'static str,
-    content_type: &'static str,
-    /// Of the plain content; a part of the hashed name.
-    digest: &'static str,
-    plain: &'static [u8],
-    gzip: Option<&'static [u8]>,
-    brotli: Option<&'static [u8]>,
-}
-
-include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
-
-/// The address of an asset; in debug mode that of the file on disk.
-pub fn url(name: &str, debug: bool) -> Option<String> {
-    let asset = ASSETS.iter().find(|asset| asset.name == name)?;
-    Some(format!(
-        "/static/{}",
-        if debug { asset.name } else { asset.hashed }
-    ))
-}
 
 /// Sends a file.
 #[handler]
@@ -46,11 +25,11 @@ pub fn serve(request: &Request) -> Result<Response, AppError> {
         .path()
         .strip_prefix("/static/")
         .unwrap_or_default();
-    let asset = ASSETS
+    let asset = assets::ASSETS
         .iter()
         .find(|asset| asset.hashed == path || asset.name == path)
         .ok_or(AppError::NotFound)?;
-    if app_of(request).settings.debug
+    if Core::of(request).settings.debug
         && let Ok(content) = std::fs::read(Path::new("assets").join(asset.name))
     {
         let response = content
@@ -58,57 +37,55 @@ pub fn serve(request: &Request) -> Result<Response, AppError> {
             .with_header(header::CACHE_CONTROL, ASK_AGAIN);
         return Ok(response.into_response());
     }
-    Ok(asset.answer(path == asset.hashed, request.headers()))
+    Ok(response(asset, path == asset.hashed, request.headers()))
 }
 
-impl Asset {
-    fn answer(&'static self, is_hashed: bool, request: &HeaderMap) -> Response {
-        let text = |name| {
-            request
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
-        let accepted = text(header::ACCEPT_ENCODING);
-        let (encoding, content) = match (self.brotli, self.gzip) {
-            (Some(brotli), _) if accepts(accepted, "br") => (Some("br"), brotli),
-            (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
-            _ => (None, self.plain),
-        };
-        // Other bytes, another tag (RFC 9110, 8.8.3).
-        let etag = format!(
-            "\"{}{}\"",
-            self.digest,
-            encoding.map(|name| format!("-{name}")).unwrap_or_default()
-        );
-        let mut response = if is_known(text(header::IF_NONE_MATCH), &etag) {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            let body = poem::Body::from_bytes(content.into());
-            Response::builder()
-                .content_type(self.content_type)
-                .header(header::CONTENT_LENGTH, content.len())
-                .body(body)
-        };
-        let headers = response.headers_mut();
-        headers.insert(
-            header::ETAG,
-            HeaderValue::from_str(&etag).expect("digits are plain ASCII"),
-        );
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static(if is_hashed { FOREVER } else { ASK_AGAIN }),
-        );
-        if self.gzip.is_some() || self.brotli.is_some() {
-            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        }
-        if let (Some(encoding), false) = (encoding, response.status() == StatusCode::NOT_MODIFIED) {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        }
-        response
+fn response(asset: &'static Asset, is_hashed: bool, request: &HeaderMap) -> Response {
+    let text = |name| {
+        request
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
+    let accepted = text(header::ACCEPT_ENCODING);
+    let (encoding, content) = match (asset.brotli, asset.gzip) {
+        (Some(brotli), _) if accepts(accepted, "br") => (Some("br"), brotli),
+        (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
+        _ => (None, asset.plain),
+    };
+    // Other bytes, another tag (RFC 9110, 8.8.3).
+    let etag = format!(
+        "\"{}{}\"",
+        asset.digest,
+        encoding.map(|name| format!("-{name}")).unwrap_or_default()
+    );
+    let mut response = if is_known(text(header::IF_NONE_MATCH), &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let body = poem::Body::from_bytes(content.into());
+        Response::builder()
+            .content_type(asset.content_type)
+            .header(header::CONTENT_LENGTH, content.len())
+            .body(body)
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        header::ETAG,
+        HeaderValue::from_str(&etag).expect("digits are plain ASCII"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static(if is_hashed { FOREVER } else { ASK_AGAIN }),
+    );
+    if asset.gzip.is_some() || asset.brotli.is_some() {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
+    if let (Some(encoding), false) = (encoding, response.status() == StatusCode::NOT_MODIFIED) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response
 }
 
 /// Whether an `If-None-Match` header names the tag; a weak one will do (RFC 9110, 13.1.2).

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
 use super::{
-    app_of,
     cookies::{self, Jar},
     messages::Messages,
 };
 use crate::{
-    app::App,
+    core::Core,
     error::AppError,
-    sessions::{CookieChange, Session},
+    sessions::{CookieChange, Session, Store},
 };
 
 /// Gives each request its session and messages, and writes what became of them.
 pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
-    let app = app_of(&request).clone();
+    let core = Core::of(&request).clone();
     let jar = Jar::of(&request);
-    let name = &app.settings.security.session_cookie.name;
+    let name = &core.settings.security.session_cookie.name;
     let session = Arc::new(Session::new(cookies::get(&request, name)));
     let messages = Arc::new(Messages::new(cookies::get(&request, Messages::COOKIE)));
     request.set_data(session.clone());
@@ -27,8 +26,8 @@ pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     let mut response = next.call(request).await?.into_response();
     // An answer that says that nothing was done must not do anything.
     if !response.status().is_server_error() {
-        messages.store(&app, &session, jar, &mut response);
-        save(&app, &session, jar, &mut response).await?;
+        messages.store(&core, &session, jar, &mut response);
+        save(&core, &session, jar, &mut response).await?;
     }
     Ok(response)
 }
@@ -50,23 +49,20 @@ pub fn messages_of(request: &Request) -> &Arc<Messages> {
 }
 
 async fn save(
-    app: &App,
+    core: &Core,
     session: &Session,
     jar: Jar,
     response: &mut Response,
 ) -> Result<(), AppError> {
-    let security = &app.settings.security;
+    let security = &core.settings.security;
     if session.is_accessed() {
         cookies::vary(response);
     }
     let cookie = &security.session_cookie;
     if security.session_save_every_request {
-        session.load(app.session_store(), app.now()).await?;
+        session.load(Store::of(core), core.now()).await?;
     }
-    match session
-        .save(app.session_store(), security, app.now())
-        .await?
-    {
+    match session.save(Store::of(core), security, core.now()).await? {
         CookieChange::None => {}
         CookieChange::Set(key, age) => jar.set(response, cookie, &key, age),
         CookieChange::Delete => jar.delete(response, cookie),

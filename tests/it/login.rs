@@ -19,13 +19,13 @@ const WRONG: &str = "Please enter the correct username and password for a staff 
 
 async fn sessions(app: &TestApp) -> Vec<session::Model> {
     session::Entity::find()
-        .all(app.app.db.write())
+        .all(app.site.core.db.write())
         .await
         .unwrap()
 }
 
 async fn set_password(app: &TestApp, username: &str, encoded: String) {
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     let id = users::find(&tx, username).await.unwrap().unwrap().id;
     users::set_password(&tx, id, encoded).await.unwrap();
     tx.commit().await.unwrap();
@@ -54,7 +54,7 @@ on_both_databases! {
         let [row] = &sessions(&app).await[..] else { panic!() };
         assert_eq!((row.session_key.len(), row.expire_date), (32, polls::db::microseconds(now() + TimeDelta::seconds(1_209_600))));
         assert_eq!(Some(row.session_key.clone()), visitor.cookie("sessionid"));
-        let found = users::find(app.app.db.write(), "admin").await.unwrap().unwrap();
+        let found = users::find(app.site.core.db.write(), "admin").await.unwrap().unwrap();
         assert_eq!(found.last_login, Some(now()));
         // A page that only looks writes nothing.
         visitor.get("/admin/").await.assert_status(200);
@@ -106,7 +106,7 @@ on_both_databases! {
         app.add_user("admin", Kind::Superuser, &[]).await;
         app.add_user("outsider", Kind::Outsider, &[]).await;
         let sleeper = app.add_user("sleeper", Kind::Superuser, &[]).await;
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         let update = user::Entity::update_many().col_expr(user::Column::IsActive, Expr::value(false));
         update.filter(user::COLUMN.id.eq(sleeper)).exec(&tx).await.unwrap();
         tx.commit().await.unwrap();
@@ -142,8 +142,8 @@ on_both_databases! {
     async fn a_session_that_was_there_gets_another_key(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         app.add_user("other", Kind::Superuser, &[]).await;
-        let tx = app.app.db.write().begin().await.unwrap();
-        let data = app.app.settings.security.keys.dumps(&serde_json::json!({"basket": 7}), Purpose::Sessions, now());
+        let tx = app.site.core.db.write().begin().await.unwrap();
+        let data = app.site.core.settings.security.keys.dumps(&serde_json::json!({"basket": 7}), Purpose::Sessions, now());
         let row = session::ActiveModel {
             session_key: Set("planted0by0somebody0else00000000".to_owned()),
             session_data: Set(data),
@@ -156,7 +156,7 @@ on_both_databases! {
         visitor.log_in("admin", PASSWORD).await.assert_redirect(302, "/admin/");
         let [row] = &sessions(&app).await[..] else { panic!() };
         assert_ne!(row.session_key, "planted0by0somebody0else00000000");
-        let data = app.app.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
+        let data = app.site.core.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
         assert_eq!((data["basket"].as_i64(), data["_auth_user_backend"].as_str()), (Some(7), Some("django.contrib.auth.backends.ModelBackend")));
         assert!(data["_auth_user_id"].is_string() && data["_auth_user_hash"].as_str().unwrap().len() == 64);
         // Somebody else's contents are not for the next.
@@ -169,7 +169,7 @@ on_both_databases! {
         let fields = [("csrfmiddlewaretoken", token.as_str()), ("username", "other"), ("password", PASSWORD)];
         stranger.post("/admin/login/", &fields, &[]).await.assert_redirect(302, "/admin/");
         let [row] = &sessions(&app).await[..] else { panic!() };
-        let data = app.app.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
+        let data = app.site.core.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
         assert!(row.session_key != first && data.get("basket").is_none());
     }
 
@@ -205,7 +205,7 @@ on_both_databases! {
     async fn sessions_of_an_older_key_go_on_under_the_present_one(app: TestApp) {
         let old = { let mut settings = settings(&app.database); settings.security.keys = Keys { current: "older-key".into(), fallbacks: Vec::new() }; settings };
         app.add_user("admin", Kind::Superuser, &[]).await;
-        let before = polls::web::router(polls::app::App::build(old, polls::app::admin_site(), now).await.unwrap());
+        let before = polls::site::Site::build(old, polls::site::admin_site(), now).await.unwrap().router();
         let visitor = Client::new(std::sync::Arc::new(poem::EndpointExt::boxed(before)));
         visitor.log_in("admin", PASSWORD).await.assert_redirect(302, "/admin/");
         let after = app.visitor();
@@ -222,7 +222,7 @@ on_both_databases! {
         let admin = app.superuser().await;
         let key = admin.cookie("sessionid").unwrap();
         let set = async |data: Option<&str>, expire: chrono::DateTime<chrono::Utc>| {
-            let tx = app.app.db.write().begin().await.unwrap();
+            let tx = app.site.core.db.write().begin().await.unwrap();
             let mut update = session::Entity::update_many().col_expr(session::Column::ExpireDate, Expr::value(expire));
             if let Some(data) = data {
                 update = update.col_expr(session::Column::SessionData, Expr::value(data));
@@ -249,7 +249,7 @@ on_both_databases! {
         for old in [hashers::pbkdf2_sha256(PASSWORD, "seasalt", 1000), hashers::pbkdf2_sha256(PASSWORD, "saltsaltsaltsaltsaltsa", 10)] {
             set_password(&app, "admin", old.clone()).await;
             let visitor = app.logged_in("admin").await;
-            let renewed = users::find(app.app.db.write(), "admin").await.unwrap().unwrap().password;
+            let renewed = users::find(app.site.core.db.write(), "admin").await.unwrap().unwrap().password;
             assert!(renewed != old && renewed.starts_with("pbkdf2_sha256$1000$"), "{renewed}");
             // The session is that of the new hash.
             visitor.get("/admin/").await.assert_status(200);
@@ -272,7 +272,7 @@ on_both_databases! {
 
     async fn somebody_without_staff_status_is_offered_another_account(app: TestApp) {
         let admin = app.superuser().await;
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         user::Entity::update_many().col_expr(user::Column::IsStaff, Expr::value(false)).exec(&tx).await.unwrap();
         tx.commit().await.unwrap();
         admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
@@ -326,7 +326,7 @@ async fn medians(app: &TestApp) -> [f64; 3] {
     for round in 0..200 {
         for (name, times) in NAMES.iter().zip(&mut times) {
             // Of earlier tries nothing is left.
-            let tx = app.app.db.write().begin().await.unwrap();
+            let tx = app.site.core.db.write().begin().await.unwrap();
             sea_orm::ConnectionTrait::execute_unprepared(&tx, "DELETE FROM polls_login_failures")
                 .await
                 .unwrap();

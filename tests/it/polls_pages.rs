@@ -211,7 +211,7 @@ on_both_databases! {
         assert_eq!(reply.assert_status(503).text(), "migrations are missing: run `polls migrate`\n");
         bare.visitor().get("/livez").await.assert_status(200);
         assert_eq!(app.visitor().get("/readyz").await.assert_status(200).text(), "ok\n");
-        app.app.drain();
+        app.site.core.draining.cancel();
         app.visitor().get("/readyz").await.assert_status(503);
         app.visitor().get("/polls/").await.assert_status(200);
     }

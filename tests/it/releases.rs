@@ -95,10 +95,10 @@ on_both_databases! {
         let viewer = app.staff(&["auth.view_user"]).await;
         let page = viewer.get(format!("/admin/auth/user/{id}/change/")).await;
         page.assert_status(200);
-        let user = user::Entity::find_by_id(id).one(app.app.db.write()).await.unwrap().unwrap();
+        let user = user::Entity::find_by_id(id).one(app.site.core.db.write()).await.unwrap().unwrap();
         let hash = user.password.rsplit('$').next().unwrap();
         assert!(hash.len() > 20);
-        page.assert_lacks(hash).assert_lacks(&polls::web::templates::escape(hash));
+        page.assert_lacks(hash).assert_lacks(&polls::templates::escape(hash));
     }
 }
 

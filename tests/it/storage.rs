@@ -32,7 +32,7 @@ async fn text(database: &TestDatabase, query: &str) -> String {
 
 on_both_databases! {
     async fn a_row_that_refers_to_nothing_is_not_reported_as_stored(app: TestApp) {
-        let db = app.app.db.write();
+        let db = app.site.core.db.write();
         // Outside a transaction SQLite would report success and keep nothing.
         assert!(matches!(orphan().insert(db).await, Err(DbErr::Custom(_))));
         let tx = db.begin().await.unwrap();
@@ -45,7 +45,7 @@ on_both_databases! {
     }
 
     async fn every_kind_of_write_needs_a_transaction(app: TestApp) {
-        let db = app.app.db.write();
+        let db = app.site.core.db.write();
         let refused = |error: DbErr| assert!(error.to_string().contains("outside a transaction"), "{error}");
         refused(choice::Entity::insert(orphan()).exec(db).await.unwrap_err());
         refused(choice::Entity::delete_many().exec(db).await.unwrap_err());
@@ -57,7 +57,7 @@ on_both_databases! {
     }
 
     async fn a_transaction_that_is_dropped_leaves_nothing(app: TestApp) {
-        let db = app.app.db.write();
+        let db = app.site.core.db.write();
         let question = app.question("Kept?", &["a"]).await;
         let tx = db.begin().await.unwrap();
         choice::Entity::delete_many().filter(choice::COLUMN.question_id.eq(question.id)).exec(&tx).await.unwrap();
@@ -68,7 +68,7 @@ on_both_databases! {
     async fn times_come_back_cut_to_microseconds(app: TestApp) {
         let time: DateTime<Utc> = "2026-11-20T06:30:00.123456789Z".parse().unwrap();
         let id = app.question_at("When?", time, &[]).await.id;
-        let db = app.app.db.write();
+        let db = app.site.core.db.write();
         let stored = question::Entity::find_by_id(id).one(db).await.unwrap().unwrap().pub_date;
         assert_eq!(*stored, "2026-11-20T06:30:00.123456Z".parse::<DateTime<Utc>>().unwrap());
         // Equal as a value in a query, too.
@@ -77,7 +77,7 @@ on_both_databases! {
     }
 
     async fn a_time_that_django_cannot_read_is_not_stored(app: TestApp) {
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         for time in ["+10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z"] {
             let pub_date = Set(time.parse::<DateTime<Utc>>().unwrap().into());
             let row = question::ActiveModel { question_text: Set("When?".to_owned()), pub_date, ..Default::default() };
@@ -87,7 +87,7 @@ on_both_databases! {
 
     async fn the_connection_is_set_up_for_its_work(app: TestApp) {
         // The writing side: on SQLite the reading connections are others.
-        let db = app.app.db.write().begin().await.unwrap();
+        let db = app.site.core.db.write().begin().await.unwrap();
         let setting = async |query: &str| {
             let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
             let row = db.query_one_raw(statement).await.unwrap().unwrap();
@@ -113,7 +113,7 @@ on_both_databases! {
 async fn on_sqlite_a_date_alone_is_a_midnight() {
     let app = TestApp::new(Backend::Sqlite).await;
     let id = app.question("When?", &["a"]).await.id;
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     tx.execute_unprepared("UPDATE polls_app_question SET pub_date = '2026-11-01'")
         .await
         .unwrap();
@@ -161,7 +161,7 @@ async fn on_sqlite_times_have_django_s_text() {
             "text"
         );
         let read = question::Entity::find_by_id(id)
-            .one(app.app.db.write())
+            .one(app.site.core.db.write())
             .await
             .unwrap()
             .unwrap();
@@ -175,7 +175,7 @@ async fn who_finds_no_free_connection_is_not_kept_waiting() {
     let mut settings = crate::support::app::settings(&database);
     settings.database.pool_size = 1;
     let app = TestApp::with_settings(database, settings).await;
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     let start = std::time::Instant::now();
     // A health check has a connection of its own: a spike must not take all replicas out of service.
     app.visitor().get("/readyz").await.assert_status(200);
@@ -199,7 +199,7 @@ async fn an_answer_that_takes_too_long_is_given_up_after_the_time_that_is_set() 
     let app = TestApp::with_settings(database, settings).await;
     let visitor = app.visitor();
     let token = visitor.get("/admin/login/").await.csrf_token();
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     let start = std::time::Instant::now();
     let reply = visitor.get("/polls/").await;
     reply

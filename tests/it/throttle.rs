@@ -1,7 +1,7 @@
 //! What happens to those who guess passwords.
 
 use chrono::TimeDelta;
-use polls::auth::throttle::Admission;
+use polls::auth::throttle::{Admission, Throttle};
 
 use crate::support::{
     Client, Reply, TestApp,
@@ -45,29 +45,29 @@ on_both_databases! {
             }
             // Not even one is left to spare.
             let here = Some("127.0.0.1".parse().unwrap());
-            let refused = app.app.throttle().admit_login("admin", here, now()).await.unwrap();
+            let refused = Throttle::of(&app.site.core).admit_login("admin", here, now()).await.unwrap();
             assert!(matches!(refused, Admission::Refused(wait) if wait.num_minutes() >= 14));
             let later = now() + TimeDelta::minutes(16);
-            let Admission::Admitted(this) = app.app.throttle().admit_login("admin", here, later).await.unwrap() else { panic!() };
-            let tx = app.app.db.write().begin().await.unwrap();
-            app.app.throttle().forgive(&tx, &this, later).await.unwrap();
+            let Admission::Admitted(this) = Throttle::of(&app.site.core).admit_login("admin", here, later).await.unwrap() else { panic!() };
+            let tx = app.site.core.db.write().begin().await.unwrap();
+            Throttle::of(&app.site.core).forgive(&tx, &this, later).await.unwrap();
             tx.commit().await.unwrap();
         }
     }
 
     async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
         for _ in 0..20 {
-            let Admission::Admitted(this) = app.app.throttle().admit_login("admin", None, now()).await.unwrap() else { panic!() };
-            app.app.throttle().withdraw(&this).await.unwrap();
+            let Admission::Admitted(this) = Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap() else { panic!() };
+            Throttle::of(&app.site.core).withdraw(&this).await.unwrap();
         }
-        app.app.throttle().clean(now() + TimeDelta::minutes(16)).await.unwrap();
-        assert!(matches!(app.app.throttle().admit_login("admin", None, now()).await.unwrap(), Admission::Admitted(_)));
+        Throttle::of(&app.site.core).clean(now() + TimeDelta::minutes(16)).await.unwrap();
+        assert!(matches!(Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
     async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let address = Some("198.51.100.1".parse().unwrap());
-        let tries = (0..20).map(|_| app.app.throttle().admit_login("admin", address, now()));
+        let tries = (0..20).map(|_| Throttle::of(&app.site.core).admit_login("admin", address, now()));
         let outcomes = futures_util::future::join_all(tries).await;
         let admitted = outcomes.into_iter().filter(|outcome| matches!(outcome, Ok(Admission::Admitted(_)))).count();
         assert_eq!(admitted, 5);
@@ -78,12 +78,12 @@ on_both_databases! {
         for number in 0..130 {
             // Of IPv6, one household has many addresses.
             let address = Some(format!("2001:db8:1:2{number:02x}::{number:x}").parse().unwrap());
-            let outcome = app.app.throttle().admit_login(&format!("user{number}"), address, now()).await.unwrap();
+            let outcome = Throttle::of(&app.site.core).admit_login(&format!("user{number}"), address, now()).await.unwrap();
             admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
         }
         assert_eq!(admitted, 100);
         let elsewhere = Some("2001:db8:1:300::1".parse().unwrap());
-        assert!(matches!(app.app.throttle().admit_login("user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
+        assert!(matches!(Throttle::of(&app.site.core).admit_login("user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
     async fn a_user_is_guarded_from_many_addresses_and_not_locked_out(app: TestApp) {
@@ -93,7 +93,7 @@ on_both_databases! {
         let mut admitted = 0;
         for number in 0..80 {
             let address = Some(format!("203.0.113.{number}").parse().unwrap());
-            let outcome = app.app.throttle().admit_login("admin", address, now()).await.unwrap();
+            let outcome = Throttle::of(&app.site.core).admit_login("admin", address, now()).await.unwrap();
             admitted += i32::from(matches!(outcome, Admission::Admitted(_)));
         }
         assert_eq!(admitted, 50);
@@ -111,9 +111,9 @@ on_both_databases! {
 
     async fn a_clock_that_is_set_back_makes_nobody_wait_longer(app: TestApp) {
         for _ in 0..5 {
-            app.app.throttle().admit_login("admin", None, now()).await.unwrap();
+            Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap();
         }
-        let wait = async |time| match app.app.throttle().admit_login("admin", None, time).await.unwrap() {
+        let wait = async |time| match Throttle::of(&app.site.core).admit_login("admin", None, time).await.unwrap() {
             Admission::Refused(wait) => wait.num_seconds(),
             Admission::Admitted(_) => 0,
         };

@@ -14,7 +14,7 @@ on_both_databases! {
     async fn a_thousand_votes_at_once_add_exactly_a_thousand(app: TestApp) {
         let question = app.question("Busy?", &["Yes", "No"]).await;
         let votes = (0..1000).map(|number| {
-            let (app, choice) = (app.app.clone(), question.choices[number % 2]);
+            let (app, choice) = (app.site.clone(), question.choices[number % 2]);
             tokio::spawn(async move { app.votes.add(question.id, choice).await.unwrap() })
         });
         for vote in votes.collect::<Vec<_>>() {
@@ -77,7 +77,7 @@ on_both_databases! {
     async fn an_acknowledged_vote_is_there_at_once(app: TestApp) {
         let question = app.question("Quick?", &["Yes"]).await;
         for count in 1..=20 {
-            assert!(app.app.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
             assert_eq!(app.votes(question.choices[0]).await, count);
         }
     }
@@ -85,8 +85,8 @@ on_both_databases! {
     async fn a_vote_for_a_choice_that_is_not_there_is_no_vote(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let other = app.question("Other?", &["Elsewhere"]).await;
-        assert!(!app.app.votes.add(question.id, other.choices[0]).await.unwrap());
-        assert!(!app.app.votes.add(question.id, 4711).await.unwrap());
+        assert!(!app.site.votes.add(question.id, other.choices[0]).await.unwrap());
+        assert!(!app.site.votes.add(question.id, 4711).await.unwrap());
         assert_eq!(app.votes(other.choices[0]).await, 0);
     }
 }
@@ -97,7 +97,7 @@ fn add(
     question: &TestQuestion,
     index: usize,
 ) -> tokio::task::JoinHandle<polls::error::Result<bool>> {
-    let (app, id, choice) = (app.app.clone(), question.id, question.choices[index]);
+    let (app, id, choice) = (app.site.clone(), question.id, question.choices[index]);
     tokio::spawn(async move { app.votes.add(id, choice).await })
 }
 
@@ -152,7 +152,7 @@ async fn a_vote_waits_for_another_writer_on_sqlite() {
     let update =
         choice::Entity::update_many().col_expr(choice::Column::ChoiceText, Expr::value("Surely"));
     update.exec(&tx).await.unwrap();
-    let (site, id, choice) = (app.app.clone(), question.id, question.choices[0]);
+    let (site, id, choice) = (app.site.clone(), question.id, question.choices[0]);
     let vote = tokio::spawn(async move { site.votes.add(id, choice).await.unwrap() });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     tx.commit().await.unwrap();

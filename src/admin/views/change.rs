@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     admin::{
-        AdminPage, Crumb,
+        AdminPage, AdminState, Crumb,
         form::{
             Editor, Surroundings,
             mark::{self, Mark},
@@ -27,7 +27,6 @@ use crate::{
         staff::INDEX,
         unsaved::{self, UnsavedForm},
     },
-    app::App,
     db::{Connection, Transaction},
     error::{AppError, Result},
     web::{form::Form, messages::Level, routing::redirect},
@@ -41,10 +40,10 @@ const CHANGED: &str = "changed";
 #[handler]
 pub async fn short(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
 ) -> Result<Response> {
-    let (model, id) = model_and_id(app, request)?;
+    let (model, id) = model_and_id(state, request)?;
     Ok(match id {
         Some(id) => redirect(StatusCode::FOUND, &model.object_url(id, "change")),
         None => missing(&page, model, request),
@@ -55,32 +54,32 @@ pub async fn short(
 #[handler]
 pub async fn add(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let model = model_of(app, request)?;
+    let model = model_of(state, request)?;
     page.staff.require(page.staff.may("add", model))?;
     page.staff.require(model.rules.may_add(page.staff.user()))?;
     let mut desk = Desk {
-        app,
+        state,
         page: &page,
         model,
         request,
-        around: surroundings(app, &page),
+        around: surroundings(state, &page),
         resumed: None,
     };
     if *request.method() == Method::POST {
         return desk.save_new(&form).await;
     }
-    let mut editor = Editor::load(model, None, database(app), desk.around).await?;
+    let mut editor = Editor::load(model, None, database(state), desk.around).await?;
     if let Some(unsaved) = UnsavedForm::take(&page.session, request) {
         if editor.bind(&unsaved.form(), desk.around).is_ok() {
             desk.resumed = Some(unsaved);
-            return desk.show(editor, database(app), None, None, false).await;
+            return desk.show(editor, database(state), None, None, false).await;
         }
         // It came from another version of the form.
-        editor = Editor::load(model, None, database(app), desk.around).await?;
+        editor = Editor::load(model, None, database(state), desk.around).await?;
     }
     // A link may bring values along.
     let query = Form::of_query(request);
@@ -93,31 +92,31 @@ pub async fn add(
             bound.raw = bound.field.posted(&query, "");
         }
     }
-    desk.show(editor, database(app), None, None, false).await
+    desk.show(editor, database(state), None, None, false).await
 }
 
 /// The form of an object, and taking it. Who may only look gets no inputs.
 #[handler]
 pub async fn change(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let (model, id) = model_and_id(app, request)?;
+    let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
     let mut desk = Desk {
-        app,
+        state,
         page: &page,
         model,
         request,
-        around: surroundings(app, &page),
+        around: surroundings(state, &page),
         resumed: None,
     };
     let Some(id) = id else {
         return Ok(missing(&page, model, request));
     };
-    let db = database(app);
+    let db = database(state);
     let may_change =
         page.staff.may("change", model) && model.may_change(db, page.staff.user(), &[id]).await?;
     if *request.method() == Method::POST {
@@ -135,7 +134,7 @@ pub async fn change(
     let form = unsaved.as_ref().map(UnsavedForm::form);
     let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
     desk.resumed = unsaved;
-    let Some(object) = model.find(db, id, app.now()).await? else {
+    let Some(object) = model.find(db, id, state.core.now()).await? else {
         return match &form {
             Some(form) => match desk.gone(id, mark.as_ref(), form).await {
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
@@ -158,7 +157,7 @@ pub async fn change(
 
 /// What the steps of a view share.
 struct Desk<'a> {
-    app: &'a Arc<App>,
+    state: &'a Arc<AdminState>,
     page: &'a AdminPage,
     model: &'a Model,
     request: &'a Request,
@@ -170,7 +169,7 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Stores a new object, or shows what is wrong with it.
     async fn save_new(&self, form: &Form) -> Result<Response> {
-        let mut editor = Editor::load(self.model, None, database(self.app), self.around).await?;
+        let mut editor = Editor::load(self.model, None, database(self.state), self.around).await?;
         editor.bind(form, self.around)?;
         for formset in &mut editor.formsets {
             // Rows of another object that are saved as new become rows of this one.
@@ -181,15 +180,15 @@ impl Desk<'_> {
         let mut cleaned = Cleaned::new(&mut editor, self.around);
         self.model
             .rules
-            .prepare(self.app, &mut cleaned.main)
+            .prepare(&self.state.auth, &mut cleaned.main)
             .await?;
-        let tx = self.app.db.write().begin().await?;
+        let tx = self.state.core.db.write().begin().await?;
         cleaned.check(&mut editor, &tx, self.around).await?;
         if editor.error_count() > 0 {
             // A page is rendered while nothing is locked, here and below.
             drop(tx);
             return self
-                .show(editor, database(self.app), None, None, false)
+                .show(editor, database(self.state), None, None, false)
                 .await;
         }
         let object = match self.store(tx, cleaned, &editor).await {
@@ -202,7 +201,7 @@ impl Desk<'_> {
     /// Stores a changed object; shows what is wrong with it, or what others have done to it meanwhile.
     async fn save(&self, id: i32, form: &Form) -> Result<Response> {
         let mark = Mark::read(form)?;
-        let tx = self.app.db.write().begin().await?;
+        let tx = self.state.core.db.write().begin().await?;
         let db = Connection::Transaction(&tx);
         let mut query = self.model.select();
         query.and_where(sea_orm::sea_query::ExprTrait::eq(
@@ -225,14 +224,14 @@ impl Desk<'_> {
             let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
             merge::take_theirs(&mut editor, mark, self.around);
             drop(tx);
-            let db = database(self.app);
+            let db = database(self.state);
             return self.show(editor, db, None, Some(meanwhile), false).await;
         }
         let mut cleaned = Cleaned::new(&mut editor, self.around);
         cleaned.check(&mut editor, &tx, self.around).await?;
         if editor.error_count() > 0 {
             drop(tx);
-            let db = database(self.app);
+            let db = database(self.state);
             return self.show(editor, db, mark, None, false).await;
         }
         let object = match self.store(tx, cleaned, &editor).await {
@@ -262,7 +261,7 @@ impl Desk<'_> {
         text: String,
     ) -> Result<Response> {
         editor.main.errors.push(text);
-        self.show(editor, database(self.app), mark, None, false)
+        self.show(editor, database(self.state), mark, None, false)
             .await
     }
 
@@ -271,7 +270,7 @@ impl Desk<'_> {
         let Some(mark) = mark.filter(|_| self.page.staff.may("add", self.model)) else {
             return Ok(missing(self.page, self.model, self.request));
         };
-        let db = database(self.app);
+        let db = database(self.state);
         let mut editor = Editor::load(self.model, None, db, self.around).await?;
         editor.bind(form, self.around)?;
         editor
@@ -331,7 +330,7 @@ impl Desk<'_> {
             // After somebody else deleted the object, the form goes to where new ones are made.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
             editor_field => unsaved::EDITOR,
-            editor => unsaved::editor(self.app, self.page.staff.user()),
+            editor => unsaved::editor(self.state, self.page.staff.user()),
             resumed => self.resumed.as_ref().map(|unsaved| unsaved.had_passwords),
             mark_field => mark::FIELD,
             mark => mark.map(|mark| mark.text()),

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{database, model_of, surroundings, with_filters};
 use crate::{
     admin::{
-        AdminPage, Crumb, actions,
+        AdminPage, AdminState, Crumb, actions,
         changelist::{
             ChangeList,
             columns::Sorting,
@@ -24,7 +24,6 @@ use crate::{
         form::show::{ShownCell, show_cell},
         model::{Model, Object},
     },
-    app::App,
     error::Result,
     web::{
         form::Form,
@@ -82,24 +81,27 @@ pub type Typed = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
 #[handler]
 pub async fn changelist(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let model = model_of(app, request)?;
+    let model = model_of(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
     let query = Form::of_query(request);
     let where_ = (
-        app.settings.time_zone,
-        app.now(),
-        app.db.write().get_database_backend(),
+        state.core.settings.time_zone,
+        state.core.now(),
+        state.core.db.write().get_database_backend(),
     );
-    let Ok(list) = ChangeList::new(&app.admin, model, &query, where_) else {
+    let Ok(list) = ChangeList::new(&state.site, model, &query, where_) else {
         return Ok(bad_lookup(model, &query));
     };
-    let map = app.page_maps.of(model, app.db.write(), app.now()).await?;
+    let map = state
+        .page_maps
+        .of(model, state.core.db.write(), state.core.now())
+        .await?;
     let shown = List {
-        app,
+        state,
         page: &page,
         list,
         map,
@@ -123,7 +125,7 @@ fn bad_lookup(model: &Model, query: &Form) -> Response {
 /// A list that is about to be shown, or acted upon.
 pub struct List<'a> {
     /// The application.
-    pub app: &'a Arc<App>,
+    pub state: &'a Arc<AdminState>,
     /// The page.
     pub page: &'a AdminPage,
     /// What the address says.
@@ -145,9 +147,9 @@ impl List<'_> {
 
     /// The page, with what was typed into it.
     pub async fn show(&self, typed: &Typed, error: &str) -> Result<Response> {
-        let (app, list, model) = (self.app, &self.list, self.list.model);
-        let (db, oldest) = (database(app), self.oldest());
-        let around = surroundings(app, self.page);
+        let (state, list, model) = (self.state, &self.list, self.list.model);
+        let (db, oldest) = (database(state), self.oldest());
+        let around = surroundings(state, self.page);
         let Some(paging) = Paging::find(list, db, self.map.as_ref(), oldest).await? else {
             return Ok(redirect(StatusCode::FOUND, &format!("{}?e=1", model.url())));
         };
@@ -320,7 +322,7 @@ impl List<'_> {
             let Some(Kind::ForeignKey(table)) = column.field().map(|field| &field.kind) else {
                 continue;
             };
-            let Some(other) = self.app.admin.of_table(table) else {
+            let Some(other) = self.state.site.of_table(table) else {
                 continue;
             };
             let key = |row: &Row| {
@@ -336,7 +338,9 @@ impl List<'_> {
                 .select()
                 .and_where(other.column(crate::admin::model::KEY).is_in(keys))
                 .take();
-            let objects = other.all(database(self.app), query, self.list.now).await?;
+            let objects = other
+                .all(database(self.state), query, self.list.now)
+                .await?;
             for row in rows.iter_mut() {
                 let found = key(row).and_then(|key| objects.iter().find(|object| object.id == key));
                 if let Some(object) = found {

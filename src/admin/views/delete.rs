@@ -12,11 +12,10 @@ use poem::{
 use super::{back_to_list, database, missing, model_and_id, preserved};
 use crate::{
     admin::{
-        AdminPage, Crumb, Log,
+        AdminPage, AdminState, Crumb, Log,
         delete::{Plan, delete as delete_objects, still_referenced},
         staff::INDEX,
     },
-    app::App,
     db::Connection,
     error::Result,
     web::{messages::Level, routing::redirect},
@@ -26,27 +25,30 @@ use crate::{
 #[handler]
 pub async fn delete(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
 ) -> Result<Response> {
-    let (model, id) = model_and_id(app, request)?;
+    let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
     let found = match id {
-        Some(id) => model.find(database(app), id, app.now()).await?,
+        Some(id) => model.find(database(state), id, state.core.now()).await?,
         None => None,
     };
     let Some(object) = found else {
         return Ok(missing(&page, model, request));
     };
-    page.staff
-        .require(model.may_change(database(app), user, &[object.id]).await?)?;
+    page.staff.require(
+        model
+            .may_change(database(state), user, &[object.id])
+            .await?,
+    )?;
     if *request.method() != Method::POST {
         let plan = Plan::new(
-            &app.admin,
+            &state.site,
             model,
             std::slice::from_ref(&object),
-            database(app),
+            database(state),
             user,
         )
         .await?;
@@ -75,21 +77,21 @@ pub async fn delete(
             },
         );
     }
-    let tx = app.db.write().begin().await?;
+    let tx = state.core.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
     // Somebody else may have been quicker, or have given the object rights beyond the user's.
-    let objects = model.seize(&tx, &[object.id], app.now()).await?;
+    let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));
     }
     page.staff
         .require(model.may_change(db, user, &[object.id]).await?)?;
-    let plan = Plan::new(&app.admin, model, &objects, db, user).await?;
+    let plan = Plan::new(&state.site, model, &objects, db, user).await?;
     page.staff.require(plan.forbidden.is_empty())?;
     let log = Log {
         user_id: user.row.id,
         model,
-        now: app.now(),
+        now: state.core.now(),
     };
     if !delete_objects(tx, model, &objects, log).await? {
         let what = format!("the {} “{}”", model.verbose_name, objects[0].label);
@@ -100,7 +102,7 @@ pub async fn delete(
             &format!("{url}{}", preserved(request)),
         ));
     }
-    app.page_maps.forget(model.table);
+    state.page_maps.forget(model.table);
     page.messages.add(
         Level::Success,
         &format!(

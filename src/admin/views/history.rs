@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::{database, missing, model_and_id, preserved};
 use crate::{
-    admin::{AdminPage, Crumb, log},
-    app::App,
+    admin::{AdminPage, AdminState, Crumb, log},
     entities::{log_entry, user},
     error::{AppError, Result},
     web::{form::Form, format::Moment},
@@ -31,19 +30,19 @@ struct Entry {
 #[handler]
 pub async fn history(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
 ) -> Result<Response> {
-    let (model, id) = model_and_id(app, request)?;
+    let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
     let found = match id {
-        Some(id) => model.find(database(app), id, app.now()).await?,
+        Some(id) => model.find(database(state), id, state.core.now()).await?,
         None => None,
     };
     let Some(object) = found else {
         return Ok(missing(&page, model, request));
     };
-    let type_id = log::find_content_type(database(app), model).await?;
+    let type_id = log::find_content_type(database(state), model).await?;
     let entries = log_entry::Entity::find()
         .filter(log_entry::COLUMN.object_id.eq(object.id.to_string()))
         .filter(
@@ -51,7 +50,7 @@ pub async fn history(
                 .content_type_id
                 .eq(type_id.unwrap_or_default()),
         );
-    let count = entries.clone().count(app.db.write()).await?;
+    let count = entries.clone().count(state.core.db.write()).await?;
     let pages = count.div_ceil(PER_PAGE).max(1);
     let query = Form::of_query(request);
     let number = query.get("p").map_or(Ok(1), str::parse::<u64>);
@@ -65,10 +64,14 @@ pub async fn history(
         .order_by_desc(log_entry::Column::Id)
         .offset((number - 1) * PER_PAGE)
         .limit(PER_PAGE)
-        .all(app.db.write())
+        .all(state.core.db.write())
         .await?;
     let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
-        time: Moment::new(row.action_time, app.now(), app.settings.time_zone),
+        time: Moment::new(
+            row.action_time,
+            state.core.now(),
+            state.core.settings.time_zone,
+        ),
         user: who.map(|user| full_name(&user)).unwrap_or_default(),
         action: match row.action_flag {
             1 => "added",

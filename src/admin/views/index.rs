@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::database;
 use crate::{
-    admin::{AdminPage, Crumb},
-    app::App,
+    admin::{AdminPage, AdminState, Crumb},
     entities::{content_type, log_entry},
     error::{AppError, Result},
     web::{format::Moment, routing::redirect},
@@ -21,9 +20,9 @@ const RECENT: u64 = 10;
 
 /// All apps with their models.
 #[handler]
-pub async fn index(page: AdminPage, Data(app): Data<&Arc<App>>) -> Result<Response> {
-    let recent = recent_actions(app, &page).await?;
-    let apps = app.admin.apps(page.staff.user());
+pub async fn index(page: AdminPage, Data(state): Data<&Arc<AdminState>>) -> Result<Response> {
+    let recent = recent_actions(state, &page).await?;
+    let apps = state.site.apps(page.staff.user());
     page.render(
         "admin/index.html",
         "Site administration",
@@ -36,11 +35,11 @@ pub async fn index(page: AdminPage, Data(app): Data<&Arc<App>>) -> Result<Respon
 #[handler]
 pub async fn app_index(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
 ) -> Result<Response> {
     let label = request.raw_path_param("app").unwrap_or_default();
-    let mut apps = app.admin.apps(page.staff.user());
+    let mut apps = state.site.apps(page.staff.user());
     apps.retain(|entry| entry.label == label);
     let name = apps
         .first()
@@ -55,7 +54,7 @@ pub async fn app_index(
 #[handler]
 pub async fn view_on_site(
     _: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
 ) -> Result<Response> {
     let number = |name| {
@@ -67,14 +66,14 @@ pub async fn view_on_site(
         return Err(AppError::NotFound);
     };
     let found = content_type::Entity::find_by_id(type_id)
-        .one(app.db.write())
+        .one(state.core.db.write())
         .await?;
-    let model = found.and_then(|found| app.admin.find(&found.app_label, &found.model));
+    let model = found.and_then(|found| state.site.find(&found.app_label, &found.model));
     let (model, url) = model
         .and_then(|model| Some((model, model.view_on_site?)))
         .ok_or(AppError::NotFound)?;
     let object = model
-        .find(database(app), id, app.now())
+        .find(database(state), id, state.core.now())
         .await?
         .ok_or(AppError::NotFound)?;
     Ok(redirect(StatusCode::FOUND, &url(object.id)))
@@ -90,19 +89,19 @@ struct Recent {
     time: Moment,
 }
 
-async fn recent_actions(app: &App, page: &AdminPage) -> Result<Vec<Recent>, DbErr> {
+async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<Recent>, DbErr> {
     let entries = log_entry::Entity::find()
         .filter(log_entry::COLUMN.user_id.eq(page.staff.user().row.id))
         .find_also_related(content_type::Entity)
         .order_by_desc(log_entry::Column::ActionTime)
         .order_by_desc(log_entry::Column::Id)
         .limit(RECENT)
-        .all(app.db.write())
+        .all(state.core.db.write())
         .await?;
     let recent = |(entry, found): (log_entry::Model, Option<content_type::Model>)| {
         let model = found
             .as_ref()
-            .and_then(|found| app.admin.find(&found.app_label, &found.model));
+            .and_then(|found| state.site.find(&found.app_label, &found.model));
         let id = entry
             .object_id
             .as_deref()
@@ -124,7 +123,11 @@ async fn recent_actions(app: &App, page: &AdminPage) -> Result<Vec<Recent>, DbEr
                 (None, Some(found)) => crate::contenttypes::capitalized(&found.model),
                 (None, None) => "Unknown content".to_owned(),
             },
-            time: Moment::new(entry.action_time, app.now(), app.settings.time_zone),
+            time: Moment::new(
+                entry.action_time,
+                state.core.now(),
+                state.core.settings.time_zone,
+            ),
         }
     };
     Ok(entries.into_iter().map(recent).collect())

@@ -12,10 +12,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     admin::{
+        AdminState,
         staff::{INDEX, LOGIN, Visitor},
         unsaved::{self, UnsavedForm},
     },
-    app::App,
     auth::{
         login::{Outcome, log_in, user_id},
         validators::{MAX_PASSWORD, MAX_USERNAME, length_error},
@@ -39,7 +39,7 @@ const WRONG: &str = "Please enter the correct username and password for a staff 
 #[handler]
 pub async fn login(
     page: Page,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     Data(visitor): Data<&Visitor>,
     request: &Request,
     form: Form,
@@ -59,14 +59,14 @@ pub async fn login(
             next,
             ..LoginForm::default()
         };
-        return show(&page, app, visitor, request, &blank);
+        return show(&page, state, visitor, request, &blank);
     }
     let (username, password) = (
         form.get("username").unwrap_or_default(),
         form.get("password").unwrap_or_default(),
     );
     let unsaved = form.get(unsaved::FIELD);
-    let unsaved = unsaved.and_then(|text| UnsavedForm::read(app, text));
+    let unsaved = unsaved.and_then(|text| UnsavedForm::read(state, text));
     let mut errors = Errors::default();
     if username.trim().is_empty() {
         errors.username = REQUIRED.to_owned();
@@ -78,11 +78,11 @@ pub async fn login(
     }
     if errors.username.is_empty() && errors.password.is_empty() {
         let session = session_of(request);
-        let address = client_address(request, &app.settings.security);
+        let address = client_address(request, &state.core.settings.security);
         let username: String = username.trim().nfkc().collect();
         let can_be = |text: &str| text.len() <= MAX_PASSWORD && !text.contains('\0');
         let outcome = if can_be(&username) && can_be(password) {
-            log_in(app, session, &username, password, address).await?
+            log_in(&state.auth, session, &username, password, address).await?
         } else {
             Outcome::Refused
         };
@@ -112,21 +112,25 @@ pub async fn login(
         errors,
         unsaved,
     };
-    show(&page, app, visitor, request, &shown)
+    show(&page, state, visitor, request, &shown)
 }
 
 /// The form to log in again, for a user whose session has ended and who has posted a form.
 ///
 /// # Errors
 /// When the template is at fault.
-pub fn show_with_unsaved(app: &App, request: &Request, unsaved: UnsavedForm) -> Result<Response> {
+pub fn show_with_unsaved(
+    state: &AdminState,
+    request: &Request,
+    unsaved: UnsavedForm,
+) -> Result<Response> {
     let next = unsaved.target.clone();
     let form = LoginForm {
         next: &next,
         unsaved: Some(unsaved),
         ..LoginForm::default()
     };
-    show(&Page::new(request), app, &Visitor(None), request, &form)
+    show(&Page::new(request), state, &Visitor(None), request, &form)
 }
 
 /// Puts an unsaved form into the session after the login of its user; gives the address to redirect to.
@@ -170,13 +174,13 @@ struct Errors {
 
 fn show(
     page: &Page,
-    app: &App,
+    state: &AdminState,
     visitor: &Visitor,
     request: &Request,
     form: &LoginForm<'_>,
 ) -> Result<Response> {
     let errors = &form.errors;
-    let messages: Value = messages_of(request).take(app, session_of(request));
+    let messages: Value = messages_of(request).take(&state.core, session_of(request));
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
     // Somebody who is logged in and may not enter.
@@ -188,7 +192,7 @@ fn show(
             login_url => LOGIN,
             next => form.next,
             unsaved_field => unsaved::FIELD,
-            unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(app)),
+            unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(state)),
             // However long it is, no more of it comes back than the field may hold.
             username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,

@@ -8,8 +8,6 @@ pub mod index;
 pub mod login;
 pub mod password;
 
-use std::sync::Arc;
-
 use poem::{Request, Response};
 
 use super::{
@@ -19,9 +17,10 @@ use super::{
     staff::INDEX,
 };
 use crate::{
-    app::App,
+    admin::state::AdminState,
     error::{AppError, Result},
-    web::{messages::Level, routing::redirect, templates::escape},
+    templates::escape,
+    web::{messages::Level, routing::redirect},
 };
 
 /// The parameter in which the pages behind a changelist carry its parameters along.
@@ -31,9 +30,10 @@ const FILTERS: &str = "_changelist_filters";
 ///
 /// # Errors
 /// When it names none.
-fn model_of<'a>(app: &'a App, request: &Request) -> Result<&'a Model> {
+fn model_of<'a>(state: &'a AdminState, request: &Request) -> Result<&'a Model> {
     let part = |name| request.raw_path_param(name).unwrap_or_default();
-    app.admin
+    state
+        .site
         .find(part("app"), part("model"))
         .ok_or(AppError::NotFound)
 }
@@ -42,16 +42,16 @@ fn model_of<'a>(app: &'a App, request: &Request) -> Result<&'a Model> {
 ///
 /// # Errors
 /// When it names no model.
-fn model_and_id<'a>(app: &'a App, request: &Request) -> Result<(&'a Model, Option<i32>)> {
+fn model_and_id<'a>(state: &'a AdminState, request: &Request) -> Result<(&'a Model, Option<i32>)> {
     let id = request.raw_path_param("id").and_then(|id| id.parse().ok());
-    Ok((model_of(app, request)?, id))
+    Ok((model_of(state, request)?, id))
 }
 
-fn surroundings<'a>(app: &'a App, page: &'a AdminPage) -> Surroundings<'a> {
+fn surroundings<'a>(state: &'a AdminState, page: &'a AdminPage) -> Surroundings<'a> {
     Surroundings {
-        site: &app.admin,
-        zone: app.settings.time_zone,
-        now: app.now(),
+        site: &state.site,
+        zone: state.core.settings.time_zone,
+        now: state.core.now(),
         user: page.staff.user(),
     }
 }
@@ -121,6 +121,6 @@ fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> 
 }
 
 /// The database that a page of the admin reads: the one that is written, so that who has just saved sees it.
-fn database(app: &Arc<App>) -> crate::db::Connection<'_> {
-    crate::db::Connection::Database(app.db.write())
+fn database(state: &AdminState) -> crate::db::Connection<'_> {
+    crate::db::Connection::Database(state.core.db.write())
 }

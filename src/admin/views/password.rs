@@ -10,12 +10,11 @@ use poem::{
 };
 
 use crate::{
-    admin::{AdminPage, Crumb},
-    app::App,
+    admin::{AdminPage, AdminState, Crumb},
     auth::{
         hashers::{self, Verdict},
         login::keep_session,
-        throttle::Admission,
+        throttle::{Admission, Throttle},
         users,
         validators::{help_texts, new_password_errors},
     },
@@ -33,7 +32,7 @@ use crate::{
 #[handler]
 pub async fn change(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
@@ -41,7 +40,7 @@ pub async fn change(
     if !hashers::is_usable(&user.password) {
         return Err(AppError::NotFound);
     }
-    let address = client_address(request, &app.settings.security);
+    let address = client_address(request, &state.core.settings.security);
     let mut errors: [Vec<String>; 3] = Default::default();
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
@@ -58,14 +57,14 @@ pub async fn change(
         if !new.is_empty() && !again.is_empty() {
             errors[2] = new_password_errors(&new, &again, &user.into());
         }
-        if errors[0].is_empty() && compare(app, user, old, address).await? == Verdict::Wrong {
+        if errors[0].is_empty() && compare(state, user, old, address).await? == Verdict::Wrong {
             errors[0].push(
                 "Your old password was entered incorrectly. Please enter it again.".to_owned(),
             );
         }
         if errors.iter().all(Vec::is_empty) {
-            let encoded = app.hashing.make_password(new, address).await?;
-            let tx = app.db.write().begin().await?;
+            let encoded = state.auth.hashing.make_password(new, address).await?;
+            let tx = state.core.db.write().begin().await?;
             let was_replaced =
                 users::replace_password(&tx, user.id, &user.password, &encoded).await?;
             if !was_replaced {
@@ -74,7 +73,7 @@ pub async fn change(
                 ));
             }
             tx.commit().await?;
-            keep_session(app, &page.session, &encoded);
+            keep_session(&state.core, &page.session, &encoded);
             let mut response = redirect(StatusCode::FOUND, "/admin/password_change/done/");
             csrf::rotate(&mut response, request);
             return Ok(response);
@@ -92,31 +91,32 @@ pub async fn change(
 
 /// Compares the old password, as often as the throttle lets a user try.
 async fn compare(
-    app: &App,
+    state: &AdminState,
     user: &user::Model,
     password: String,
     address: Option<IpAddr>,
 ) -> Result<Verdict> {
-    let throttle = app.throttle();
-    let admission = throttle.admit_password_change(user.id, address, app.now());
+    let throttle = Throttle::of(&state.core);
+    let admission = throttle.admit_password_change(user.id, address, state.core.now());
     let attempt = match admission.await? {
         Admission::Admitted(attempt) => attempt,
         Admission::Refused(wait) => {
-            app.logins.throttled.inc();
+            state.auth.counters.throttled.inc();
             return Err(AppError::TooManyTries(wait.num_seconds().max(1)));
         }
     };
-    let compared = app
+    let compared = state
+        .auth
         .hashing
         .check_password(password, user.password.clone(), address);
     match compared.await {
         Ok(Verdict::Wrong) => {
-            app.logins.failed.inc();
+            state.auth.counters.failed.inc();
             Ok(Verdict::Wrong)
         }
         Ok(verdict) => {
-            let tx = app.db.write().begin().await?;
-            throttle.forgive(&tx, &attempt, app.now()).await?;
+            let tx = state.core.db.write().begin().await?;
+            throttle.forgive(&tx, &attempt, state.core.now()).await?;
             tx.commit().await?;
             Ok(verdict)
         }

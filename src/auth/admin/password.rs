@@ -11,8 +11,7 @@ use poem::{
 use sea_orm::EntityTrait;
 
 use crate::{
-    admin::{Action, AdminPage, ChangeMessage, Crumb, Log},
-    app::App,
+    admin::{Action, AdminPage, AdminState, ChangeMessage, Crumb, Log},
     auth::{
         hashers,
         login::keep_session,
@@ -35,20 +34,20 @@ use crate::{
 #[handler]
 pub async fn change_password(
     page: AdminPage,
-    Data(app): Data<&Arc<App>>,
+    Data(state): Data<&Arc<AdminState>>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let model = app.admin.find("auth", "user").ok_or(AppError::NotFound)?;
+    let model = state.site.find("auth", "user").ok_or(AppError::NotFound)?;
     let id: i32 = request
         .raw_path_param("id")
         .and_then(|id| id.parse().ok())
         .ok_or(AppError::NotFound)?;
     let staff = page.staff.user();
     page.staff.require(page.staff.may("change", model))?;
-    let db = Connection::Database(app.db.write());
+    let db = Connection::Database(state.core.db.write());
     let target = user::Entity::find_by_id(id)
-        .one(app.db.write())
+        .one(state.core.db.write())
         .await?
         .ok_or(AppError::NotFound)?;
     page.staff
@@ -73,10 +72,10 @@ pub async fn change_password(
             let encoded = if takes_away {
                 hashers::unusable_password()
             } else {
-                let address = client_address(request, &app.settings.security);
-                app.hashing.make_password(new, address).await?
+                let address = client_address(request, &state.core.settings.security);
+                state.auth.hashing.make_password(new, address).await?
             };
-            let tx = app.db.write().begin().await?;
+            let tx = state.core.db.write().begin().await?;
             // Their rights may have grown while the hash was made.
             page.staff.require(
                 model
@@ -89,7 +88,7 @@ pub async fn change_password(
             let log = Log {
                 user_id: staff.row.id,
                 model,
-                now: app.now(),
+                now: state.core.now(),
             };
             log.write(
                 &tx,
@@ -107,7 +106,7 @@ pub async fn change_password(
             page.messages.add(Level::Success, told);
             let mut response = redirect(StatusCode::FOUND, &model.object_url(id, "change"));
             if staff.row.id == id {
-                keep_session(app, &page.session, &encoded);
+                keep_session(&state.core, &page.session, &encoded);
                 csrf::rotate(&mut response, request);
             }
             return Ok(response);

@@ -11,7 +11,7 @@ use sea_orm::{
 
 use crate::{
     admin::{Changes, Description, Rules, Values},
-    app::App,
+    auth::Auth,
     auth::{
         hashers,
         login::User,
@@ -234,7 +234,7 @@ impl Rules for UserRules {
         Ok(())
     }
 
-    async fn prepare(&self, app: &App, changes: &mut Changes) -> Result<()> {
+    async fn prepare(&self, auth: &Auth, changes: &mut Changes) -> Result<()> {
         let encoded = if changes.text("usable_password") == "false" {
             hashers::unusable_password()
         } else {
@@ -262,7 +262,7 @@ impl Rules for UserRules {
                 return Ok(());
             }
             // All who add users queue together.
-            app.hashing.make_password(new, None).await?
+            auth.hashing.make_password(new, None).await?
         };
         changes
             .values

@@ -15,6 +15,7 @@ use sea_orm::DbErr;
 
 use crate::{
     cache::Cache,
+    core::Core,
     db::{Database, Transaction},
     network::client_network,
     signing::{Keys, hex},
@@ -70,7 +71,16 @@ pub struct Throttle<'a> {
     pub keys: &'a Keys,
 }
 
-impl Throttle<'_> {
+impl<'a> Throttle<'a> {
+    /// The counters of the site.
+    pub fn of(core: &'a Core) -> Self {
+        Self {
+            cache: &core.cache,
+            db: core.db.write(),
+            keys: &core.settings.security.keys,
+        }
+    }
+
     /// Counts an attempt to log in, and says whether it may be made.
     ///
     /// # Errors

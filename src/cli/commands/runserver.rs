@@ -1,21 +1,21 @@
-use std::{collections::BTreeSet, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::Utc;
 
 use crate::{
-    app::{App, admin_site},
     checks::{self, Tag},
     cli::{Context, log, sentence, signals::Signals},
+    core::Core,
     db::Database,
-    metrics, migrations,
+    migrations,
     server::{
         Server,
         listen::{self, Listener},
         tls::Tls,
     },
     settings::{Bind, ServerOptions, Settings, load_env_file},
-    web,
+    site::{Site, admin_site, health, metrics},
 };
 
 /// Check the system, then serve the site until CONTROL-C or SIGTERM.
@@ -94,7 +94,7 @@ impl Args {
         }
         // From here on, a signal finds somebody who listens; the first process of a container would not hear it else.
         let mut signals = Signals::new()?;
-        let app = App::build(settings, admin_site(), Utc::now)
+        let site = Site::build(settings, admin_site(), Utc::now)
             .await
             .with_context(|| {
                 format!(
@@ -102,20 +102,21 @@ impl Args {
                     context.settings.database.display()
                 )
             })?;
-        context.databases.push(app.db.write().clone());
-        notice_unapplied(context, &app).await?;
+        let core = &site.core;
+        context.databases.push(core.db.write().clone());
+        notice_unapplied(context, core).await?;
         let server = Server::new(
-            app.live.clone(),
-            app.settings.security.trusted_proxies.clone(),
+            core.live.clone(),
+            core.settings.security.trusted_proxies.clone(),
             tls.clone(),
-            web::health::PROBES,
-            app.draining(),
+            health::PROBES,
+            core.draining.clone(),
         );
-        serve_metrics(&app, &server).await?;
-        let listeners = listen::open(&app.settings.server).await?;
+        serve_metrics(&site, &server).await?;
+        let listeners = listen::open(&core.settings.server).await?;
         greet(context, &listeners, tls.is_some())?;
         notify(sd_notify::NotifyState::Ready);
-        let reload = || match self.reload(context, &app, tls.as_ref()) {
+        let reload = || match self.reload(context, core, tls.as_ref()) {
             Ok(()) => tracing::info!(
                 "reloaded certificate, limits, times and log; all else needs a restart"
             ),
@@ -124,18 +125,18 @@ impl Args {
             }
         };
         let stop = || {
-            app.drain();
+            core.draining.cancel();
             notify(sd_notify::NotifyState::Stopping);
             tracing::info!("stopping: finishing what is in flight");
         };
         tokio::select! {
-            () = server.serve(listeners, web::router(app.clone())) => Ok(ExitCode::SUCCESS),
+            () = server.serve(listeners, site.router()) => Ok(ExitCode::SUCCESS),
             () = signals.obey(reload, stop) => bail!("stopped at once, without waiting for what was in flight."),
         }
     }
 
     /// Reads again what may change while the server runs.
-    fn reload(&self, context: &Context, app: &App, tls: Option<&Tls>) -> anyhow::Result<()> {
+    fn reload(&self, context: &Context, core: &Core, tls: Option<&Tls>) -> anyhow::Result<()> {
         load_env_file(context.settings.env_file.as_deref())?;
         let settings = self.settings()?;
         log::check_filter(&settings.log.filter)?;
@@ -143,7 +144,7 @@ impl Args {
             tls.reload(files)?;
         }
         context.log.set_filter(&settings.log.filter)?;
-        app.live.set(settings.server);
+        core.live.set(settings.server);
         Ok(())
     }
 }
@@ -156,8 +157,8 @@ fn notify(state: sd_notify::NotifyState<'_>) {
 }
 
 /// Lets those who ask for metrics have them, on a listener of their own that is not a visitors'.
-async fn serve_metrics(app: &Arc<App>, server: &Server) -> anyhow::Result<()> {
-    let settings = &app.settings.server;
+async fn serve_metrics(site: &Site, server: &Server) -> anyhow::Result<()> {
+    let settings = &site.core.settings.server;
     let Some(bind) = &settings.metrics_bind else {
         return Ok(());
     };
@@ -167,9 +168,9 @@ async fn serve_metrics(app: &Arc<App>, server: &Server) -> anyhow::Result<()> {
     for listener in &listeners {
         tracing::info!("metrics at {}", listener.name());
     }
-    let site = metrics::router(app.clone(), server.clone());
+    let exporter = metrics::router(site.clone(), server.clone());
     let server = server.for_watchers();
-    tokio::spawn(async move { server.serve(listeners, site).await });
+    tokio::spawn(async move { server.serve(listeners, exporter).await });
     Ok(())
 }
 
@@ -204,13 +205,13 @@ fn greet(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow:
 }
 
 /// Says what `migrate` would have to do, if anything.
-async fn notice_unapplied(context: &mut Context, app: &App) -> anyhow::Result<()> {
-    let unapplied = match migrations::unapplied(app.db.write()).await {
+async fn notice_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<()> {
+    let unapplied = match migrations::unapplied(core.db.write()).await {
         Ok(unapplied) => unapplied,
         Err(error) => {
-            let cause = Database::try_connect(&app.settings.database).await.err();
+            let cause = Database::try_connect(&core.settings.database).await.err();
             let error = cause.unwrap_or(error);
-            let database = app.settings.database.display();
+            let database = core.settings.database.display();
             tracing::warn!("the database at {database} does not answer yet: {error}");
             return Ok(());
         }

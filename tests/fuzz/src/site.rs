@@ -1,7 +1,7 @@
 //! The whole site in this process, on a database that `scripts/fuzz` has made, as a superuser sees it. Whatever is sent,
 //! the answer is not an error of ours.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use chrono::Utc;
 use poem::{
@@ -11,9 +11,8 @@ use poem::{
     web::{LocalAddr, RemoteAddr},
 };
 use polls::{
-    app::{App, admin_site},
     settings::Settings,
-    web,
+    site::{Site as Polls, admin_site},
 };
 use tokio::runtime::Runtime;
 
@@ -36,11 +35,11 @@ impl Site {
                 .build()
                 .unwrap();
             let settings = Settings::from_env().expect("scripts/fuzz has set the variables");
-            let app: Arc<App> = runtime
-                .block_on(App::build(settings, admin_site(), Utc::now))
+            let polls = runtime
+                .block_on(Polls::build(settings, admin_site(), Utc::now))
                 .unwrap();
             let mut site = Self {
-                router: web::router(app).boxed(),
+                router: polls.router().boxed(),
                 runtime,
                 cookie: format!("csrftoken={SECRET}"),
             };

@@ -25,7 +25,7 @@ on_both_databases! {
         app.question_at("Future", now() + TimeDelta::days(30), &[]).await;
         app.question_at("No choices", now() - TimeDelta::days(2), &[]).await;
         app.add_user("admin", Kind::Superuser, &[]).await;
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         let id = users::find(&tx, "admin").await.unwrap().unwrap().id;
         users::set_password(&tx, id, hashers::make_password("123abcde", 1000)).await.unwrap();
         tx.commit().await.unwrap();
@@ -69,7 +69,7 @@ on_both_databases! {
         }
         assert!(seen > 25, "{seen}");
 
-        let db = app.app.db.write();
+        let db = app.site.core.db.write();
         let sql = "SELECT action_flag, object_id, object_repr, change_message FROM django_admin_log ORDER BY id";
         let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
         let entries = http["log_entries_written"].as_array().unwrap();

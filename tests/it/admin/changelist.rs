@@ -238,7 +238,7 @@ on_both_databases! {
 
     async fn what_another_application_refers_to_is_not_deleted(app: TestApp) {
         let question = app.question("Kept?", &["a"]).await;
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         for sql in [
             "CREATE TABLE other_app_note (question_id integer NOT NULL REFERENCES polls_app_question (id) DEFERRABLE INITIALLY DEFERRED)".to_owned(),
             format!("INSERT INTO other_app_note VALUES ({})", question.id),

@@ -32,7 +32,7 @@ on_both_databases! {
         app.set_votes(question.choices[0], 10).await;
         let form = admin.form(change(question.id), "object-form").await;
         for _ in 0..3 {
-            assert!(app.app.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
         }
         // The editor does not touch them.
         form.clone().set("question_text", "Hotter?").submit(&admin).await.assert_redirect(302, LIST);
@@ -40,7 +40,7 @@ on_both_databases! {
         // The editor takes five away, of which they knew; those that came since stay.
         let form = admin.form(change(question.id), "object-form").await;
         for _ in 0..4 {
-            assert!(app.app.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
         }
         form.set("choice_set-0-votes", "8").submit(&admin).await.assert_redirect(302, LIST);
         assert_eq!(app.votes(question.choices[0]).await, 12);
@@ -131,7 +131,7 @@ on_both_databases! {
         let delete = questions[3..].iter().rev().fold(delete, |form, question| form.add("_selected_action", &question.id.to_string()));
         let vote = async {
             for _ in 0..20 {
-                let votes = questions.iter().flat_map(|question| question.choices.iter().map(|choice| app.app.votes.add(question.id, *choice)));
+                let votes = questions.iter().flat_map(|question| question.choices.iter().map(|choice| app.site.votes.add(question.id, *choice)));
                 for counted in futures_util::future::join_all(votes).await {
                     counted.unwrap();
                 }

@@ -4,8 +4,8 @@ use polls::{
     admin::{
         AdminSite, Cell, Computed, FieldOptions, Fieldset, Inline, ModelAdmin, Source, mistakes,
     },
-    app::admin_site,
     entities::{choice, log_entry, question, session, user},
+    site::admin_site,
 };
 use sea_orm::{EntityTrait, Value};
 
@@ -73,7 +73,7 @@ async fn with_more_models(app: &TestApp) -> TestApp {
 on_both_databases! {
     async fn a_further_model_has_every_page(app: TestApp) {
         let app = with_more_models(&app).await;
-        assert_eq!(mistakes(&app.app.admin), []);
+        assert_eq!(mistakes(&app.site.admin.site), []);
         let admin = app.superuser().await;
         let first = app.question("First question?", &["Red", "Blue"]).await;
         app.question("Second question?", &["Green"]).await;
@@ -175,7 +175,7 @@ on_both_databases! {
         let form = Form::find(&page, "object-form", "/admin/admin/logentry/1/change/");
         form.clone().set("action_flag", "7").submit(&admin).await.assert_status(200).assert_contains("Select a valid choice. 7 is not one of the available choices.");
         form.set("change_message", "two\nlines").add("action_time_0", "1999-01-01").submit(&admin).await.assert_redirect(302, "/admin/admin/logentry/");
-        let row = log_entry::Entity::find_by_id(1).one(app.app.db.write()).await.unwrap().unwrap();
+        let row = log_entry::Entity::find_by_id(1).one(app.site.core.db.write()).await.unwrap().unwrap();
         assert_eq!((row.change_message.as_str(), row.action_time), ("two\nlines", polls::db::microseconds(crate::support::app::now())));
     }
 }

@@ -10,7 +10,7 @@ const ACCOUNT: &str = "/admin/password_change/";
 const WAY_ON: &str = "Go to the administration";
 
 async fn drop_choices(app: &TestApp) {
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     tx.execute_unprepared("DROP TABLE polls_vote_receipts")
         .await
         .ok();

@@ -65,7 +65,7 @@ on_both_databases! {
         let form = admin.form(path, "object-form").await.set("username", "new").set("password1", "Secret-91x").set("password2", "Secret-91x");
         end_session(&admin);
         let page = form.submit(&admin).await;
-        let keys = &app.app.settings.security.keys;
+        let keys = &app.site.core.settings.security.keys;
         let carried = keys.loads(page.between("name=\"unsaved\" value=\"", "\""), Purpose::UnsavedForm).unwrap();
         log_in_again(&admin, &page, "admin").await.assert_redirect(302, path);
         let stored = keys.loads(&session_data(&app, &admin).await, Purpose::Sessions).unwrap();
@@ -145,7 +145,7 @@ async fn session_data(app: &TestApp, client: &Client) -> String {
     let key = client.cookie("sessionid").unwrap();
     let found = <polls::entities::session::Entity as sea_orm::EntityTrait>::find_by_id(key);
     found
-        .one(app.app.db.write())
+        .one(app.site.core.db.write())
         .await
         .unwrap()
         .unwrap()

@@ -128,7 +128,7 @@ on_both_databases! {
         let form = filled(admin.form(ADD, "object-form").await, "Where?", &[]).set("pub_date_0", "2026-07-01").set("pub_date_1", "12:00:00");
         form.clone().submit(&admin).await.assert_redirect(302, LIST);
         let found = polls::entities::question::Entity::find();
-        let row = found.one(app.app.db.write()).await.unwrap().unwrap();
+        let row = found.one(app.site.core.db.write()).await.unwrap().unwrap();
         assert_eq!(row.pub_date.to_rfc3339(), "2026-07-01T10:00:00+00:00");
         let page = admin.get(change(row.id)).await;
         assert_eq!(Form::find(&page, "object-form", "").value("pub_date_1"), "12:00:00");
@@ -144,7 +144,7 @@ on_both_databases! {
         let question = app.question_at("Exact?", now(), &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
         form.clone().set("question_text", "Exactly?").submit(&admin).await.assert_redirect(302, LIST);
-        let (row, _) = polls::polls_app::queries::with_choices(app.app.db.write(), question.id).await.unwrap().unwrap();
+        let (row, _) = polls::polls_app::queries::with_choices(app.site.core.db.write(), question.id).await.unwrap().unwrap();
         assert_eq!((row.question_text.as_str(), *row.pub_date), ("Exactly?", now()));
         assert_eq!(app.log().await[0].3, "[{\"changed\": {\"fields\": [\"Question text\"]}}]");
     }

@@ -37,7 +37,7 @@ fn filled(form: Form, text: &str, choices: &[&str]) -> Form {
 
 /// The choices of a question: text and votes, in order.
 async fn choices(app: &TestApp, question: i32) -> Vec<(String, i32)> {
-    let found = polls::polls_app::queries::with_choices(app.app.db.write(), question)
+    let found = polls::polls_app::queries::with_choices(app.site.core.db.write(), question)
         .await
         .unwrap();
     let (_, choices) = found.unwrap();
@@ -48,7 +48,7 @@ async fn choices(app: &TestApp, question: i32) -> Vec<(String, i32)> {
 }
 
 async fn text(app: &TestApp, question: i32) -> String {
-    polls::polls_app::queries::with_choices(app.app.db.write(), question)
+    polls::polls_app::queries::with_choices(app.site.core.db.write(), question)
         .await
         .unwrap()
         .unwrap()

@@ -103,7 +103,7 @@ on_both_databases! {
         let admin = app.superuser().await;
         let question = app.question("Where?", &[]).await;
         admin.get(change(question.id)).await.assert_contains(&format!("href=\"/polls/{}/\"", question.id));
-        let all = content_type::Entity::find().all(app.app.db.write()).await.unwrap();
+        let all = content_type::Entity::find().all(app.site.core.db.write()).await.unwrap();
         let of = |name: &str| all.iter().find(|row| row.model == name).unwrap().id;
         admin.get(format!("/admin/r/{}/{}/", of("question"), question.id)).await.assert_redirect(302, &format!("/polls/{}/", question.id));
         for path in [format!("/admin/r/{}/999/", of("question")), format!("/admin/r/{}/1/", of("group")), "/admin/r/999/1/".to_owned()] {

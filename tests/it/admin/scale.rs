@@ -7,7 +7,7 @@ use polls::entities::question;
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter};
 
 async fn add(app: &TestApp, from: i32, to: i32) {
-    let tx = app.app.db.write().begin().await.unwrap();
+    let tx = app.site.core.db.write().begin().await.unwrap();
     for start in (from..to).step_by(1000) {
         let rows = (start..to.min(start + 1000)).map(|number| question::ActiveModel {
             question_text: Set(format!("Number {number}")),
@@ -77,10 +77,10 @@ on_both_databases! {
         all.assert_lacks("were searched");
         assert!(numbers(&all).contains(&50));
         // Deleting takes a new map.
-        let tx = app.app.db.write().begin().await.unwrap();
+        let tx = app.site.core.db.write().begin().await.unwrap();
         question::Entity::delete_many().filter(question::COLUMN.question_text.ne("Number 7")).exec(&tx).await.unwrap();
         tx.commit().await.unwrap();
-        app.app.page_maps.forget("polls_app_question");
+        app.site.admin.page_maps.forget("polls_app_question");
         admin.get(LIST).await.assert_contains("1 question");
     }
 }

@@ -17,7 +17,7 @@ fn change(id: i32) -> String {
 }
 
 async fn user(app: &TestApp, username: &str) -> user::Model {
-    users::find(app.app.db.write(), username)
+    users::find(app.site.core.db.write(), username)
         .await
         .unwrap()
         .unwrap()
@@ -84,7 +84,7 @@ on_both_databases! {
             let reply = add(&admin, username, password).await;
             reply.assert_status(200).assert_contains(error).assert_lacks("value=\"Quite").assert_lacks("value=\"pass");
         }
-        assert_eq!(user::Entity::find().all(app.app.db.write()).await.unwrap().len(), 1);
+        assert_eq!(user::Entity::find().all(app.site.core.db.write()).await.unwrap().len(), 1);
         let form = admin.form(ADD, "object-form").await;
         form.without("usable_password").set("username", "sso").add("usable_password", "false").submit(&admin).await;
         assert!(!hashers::is_usable(&user(&app, "sso").await.password));
@@ -150,7 +150,7 @@ on_both_databases! {
         add(&editor, "helper", ["Quite-new-91"; 2]).await;
         let helper = user(&app, "helper").await.id;
         editor.form(&change(helper), "object-form").await.add("is_staff", "on").add("user_permissions", &has).submit(&editor).await.assert_redirect(302, USERS);
-        let rights = Permissions::of(Connection::Database(app.app.db.write()), &user(&app, "editor").await).await.unwrap();
+        let rights = Permissions::of(Connection::Database(app.site.core.db.write()), &user(&app, "editor").await).await.unwrap();
         assert!(!rights.contains("polls_app.delete_question") && rights.contains("auth.change_user"));
         assert!(!user(&app, "editor").await.is_superuser && user(&app, "boss").await.username == "boss");
     }
@@ -174,7 +174,7 @@ on_both_databases! {
         let page = admin.get(format!("{USERS}{id}/delete/")).await;
         page.assert_contains("1 user-permission relationship");
         Form::find(&page, "submit-row", &format!("{USERS}{id}/delete/")).submit(&admin).await.assert_redirect(302, USERS);
-        assert!(users::find(app.app.db.write(), "Zoë").await.unwrap().is_none());
+        assert!(users::find(app.site.core.db.write(), "Zoë").await.unwrap().is_none());
         // Who deletes themselves is gone at once.
         admin.form(&format!("{USERS}1/delete/"), "submit-row").await.submit(&admin).await;
         admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");

@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use poem::{EndpointExt, Response, endpoint::BoxEndpoint};
 use polls::{
     admin::AdminSite,
-    app::{App, admin_site},
     auth::hashers,
     entities::{
         choice, content_type, log_entry, permission, question, user, user_user_permissions,
@@ -16,7 +15,7 @@ use polls::{
         ServerSettings, Settings, csrf_cookie, loopback, session_cookie,
     },
     signing::Keys,
-    web,
+    site::{Site, admin_site},
 };
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder};
 
@@ -39,7 +38,7 @@ pub enum Kind {
 }
 
 pub struct TestApp {
-    pub app: Arc<App>,
+    pub site: Site,
     pub database: TestDatabase,
     router: Arc<BoxEndpoint<'static, Response>>,
 }
@@ -102,11 +101,11 @@ impl TestApp {
         Self::with_site(database, settings, admin_site()).await
     }
 
-    pub async fn with_site(database: TestDatabase, settings: Settings, site: AdminSite) -> Self {
-        let app = App::build(settings, site, now).await.unwrap();
-        let router = Arc::new(web::router(app.clone()).boxed());
+    pub async fn with_site(database: TestDatabase, settings: Settings, admin: AdminSite) -> Self {
+        let site = Site::build(settings, admin, now).await.unwrap();
+        let router = Arc::new(site.router().boxed());
         Self {
-            app,
+            site,
             database,
             router,
         }
@@ -119,7 +118,7 @@ impl TestApp {
 
     /// Adds a user with the password [`PASSWORD`] and these permissions, given as `polls_app.view_question`.
     pub async fn add_user(&self, username: &str, kind: Kind, permissions: &[&str]) -> i32 {
-        let tx = self.app.db.write().begin().await.unwrap();
+        let tx = self.site.core.db.write().begin().await.unwrap();
         let row = user::ActiveModel {
             password: Set(hashers::make_password(PASSWORD, 1000)),
             last_login: Set(None),
@@ -160,7 +159,7 @@ impl TestApp {
             .find_also_related(content_type::Entity)
             .filter(content_type::COLUMN.app_label.eq(app))
             .filter(permission::COLUMN.codename.eq(codename))
-            .one(self.app.db.write())
+            .one(self.site.core.db.write())
             .await
             .unwrap();
         found.unwrap_or_else(|| panic!("no permission {name}")).0.id
@@ -191,7 +190,7 @@ impl TestApp {
     /// The entries of the log, oldest first: user, action, object and message.
     pub async fn log(&self) -> Vec<(i32, i16, String, String)> {
         let rows = log_entry::Entity::find().order_by_asc(log_entry::Column::Id);
-        let rows = rows.all(self.app.db.write()).await.unwrap();
+        let rows = rows.all(self.site.core.db.write()).await.unwrap();
         rows.into_iter()
             .map(|row| {
                 (
@@ -216,7 +215,7 @@ impl TestApp {
         pub_date: DateTime<Utc>,
         choices: &[&str],
     ) -> TestQuestion {
-        let tx = self.app.db.write().begin().await.unwrap();
+        let tx = self.site.core.db.write().begin().await.unwrap();
         let row = question::ActiveModel {
             question_text: Set(text.to_owned()),
             pub_date: Set(pub_date.into()),
@@ -248,7 +247,7 @@ impl TestApp {
     }
 
     pub async fn set_votes(&self, choice_id: i32, votes: i32) {
-        let tx = self.app.db.write().begin().await.unwrap();
+        let tx = self.site.core.db.write().begin().await.unwrap();
         let row = choice::ActiveModel {
             id: Set(choice_id),
             votes: Set(votes),
@@ -260,7 +259,7 @@ impl TestApp {
 
     pub async fn votes(&self, choice_id: i32) -> i32 {
         choice::Entity::find_by_id(choice_id)
-            .one(self.app.db.write())
+            .one(self.site.core.db.write())
             .await
             .unwrap()
             .unwrap()

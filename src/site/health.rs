@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use poem::{IntoResponse, Response, handler, http::StatusCode, web::Data};
+use poem::{EndpointExt, IntoResponse, Response, Route, handler, http::StatusCode, web::Data};
 use sea_orm::DbErr;
 use tokio::sync::Mutex;
 
-use crate::{app::App, migrations};
+use crate::{core::Core, migrations, web::routing::named};
 
 /// How long the database may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -19,9 +19,17 @@ const KEPT: Duration = Duration::from_millis(100);
 /// The paths of the probes.
 pub const PROBES: &[&str] = &["/livez", "/readyz"];
 
+/// The routes of the probes.
+pub fn routes(readiness: Readiness) -> Route {
+    let ready = poem::get(readyz).data(Arc::new(readiness));
+    Route::new()
+        .at("/livez", named("/livez", poem::get(livez)))
+        .at("/readyz", named("/readyz", ready))
+}
+
 /// The process answers; nothing else is asked.
 #[handler]
-pub fn livez() -> &'static str {
+fn livez() -> &'static str {
     "ok\n"
 }
 
@@ -32,14 +40,14 @@ pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
 impl Readiness {
     /// Why the server is not ready; asks the database unless another probe has just done so. However many probes come, the
     /// database is asked by one at a time.
-    async fn check(&self, app: &App) -> Option<&'static str> {
+    async fn check(&self, core: &Core) -> Option<&'static str> {
         let mut last = self.0.lock().await;
         if let Some((checked, reason)) = *last
             && checked.elapsed() < KEPT
         {
             return reason;
         }
-        let reason = match tokio::time::timeout(TIMEOUT, check_database(app)).await {
+        let reason = match tokio::time::timeout(TIMEOUT, check_database(core)).await {
             Ok(Ok(reason)) => reason,
             Ok(Err(_)) | Err(_) => Some("the database does not answer\n"),
         };
@@ -48,13 +56,13 @@ impl Readiness {
     }
 }
 
-async fn check_database(app: &App) -> Result<Option<&'static str>, DbErr> {
-    if !migrations::unapplied(app.db.probe()).await?.is_empty() {
+async fn check_database(core: &Core) -> Result<Option<&'static str>, DbErr> {
+    if !migrations::unapplied(core.db.probe()).await?.is_empty() {
         return Ok(Some("migrations are missing: run `polls migrate`\n"));
     }
-    let health = app.db.write().health();
+    let health = core.db.write().health();
     if health.is_storage_failed() {
-        if migrations::try_write(app.db.probe()).await.is_err() {
+        if migrations::try_write(core.db.probe()).await.is_err() {
             return Ok(Some(
                 "the database cannot store anything: its disk is full, or it is read-only\n",
             ));
@@ -66,11 +74,11 @@ async fn check_database(app: &App) -> Result<Option<&'static str>, DbErr> {
 
 /// The database is reachable, has all migrations, stores what it is given, and the server is not about to stop.
 #[handler]
-pub async fn readyz(Data(app): Data<&Arc<App>>) -> Response {
-    let reason = if app.is_draining() {
+async fn readyz(Data(core): Data<&Arc<Core>>, Data(readiness): Data<&Arc<Readiness>>) -> Response {
+    let reason = if core.draining.is_cancelled() {
         Some("the server is about to stop\n")
     } else {
-        app.readiness.check(app).await
+        readiness.check(core).await
     };
     match reason {
         None => "ok\n".into_response(),

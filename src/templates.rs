@@ -7,7 +7,7 @@ use minijinja::{
     Value, syntax::SyntaxConfig,
 };
 
-use super::statics;
+use crate::assets;
 
 /// All templates.
 pub struct Templates(Environment<'static>);
@@ -25,7 +25,7 @@ impl Templates {
             .build();
         environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
         environment.add_function("static", move |name: &str| {
-            let url = statics::url(name, debug);
+            let url = assets::url(name, debug);
             url.ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidOperation,
@@ -38,7 +38,7 @@ impl Templates {
             environment.set_auto_reload(true);
         }
         environment.set_loader(move |name| {
-            let embedded = statics::TEMPLATES
+            let embedded = assets::TEMPLATES
                 .iter()
                 .find(|(known, _)| *known == name)
                 .map(|(_, source)| *source);
@@ -60,7 +60,7 @@ impl Templates {
 
     /// What a template is made from, as far as it is known.
     pub fn source(name: &str) -> Option<String> {
-        let embedded = statics::TEMPLATES
+        let embedded = assets::TEMPLATES
             .iter()
             .find(|(known, _)| *known == name)?
             .1;
@@ -70,7 +70,7 @@ impl Templates {
 
     /// Compiles every template; gives the errors of those that do not.
     pub fn check(&self) -> Vec<Error> {
-        statics::TEMPLATES
+        assets::TEMPLATES
             .iter()
             .filter_map(|(name, _)| self.0.get_template(name).err())
             .collect()

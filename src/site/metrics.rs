@@ -18,7 +18,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{app::App, server::Server};
+use super::Site;
+use crate::server::Server;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Seconds: a page from the database takes about one thousandth, a password's hash about a quarter.
@@ -106,8 +107,8 @@ fn known_method(method: &Method) -> &'static str {
 }
 
 /// The site of those who ask for metrics.
-pub fn router(app: Arc<App>, server: Server) -> impl Endpoint<Output = Response> {
-    let exporter = Arc::new(Exporter::new(app, server));
+pub fn router(site: Site, server: Server) -> impl Endpoint<Output = Response> {
+    let exporter = Arc::new(Exporter::new(site, server));
     let route = Route::new().at("/metrics", poem::get(export).head(export));
     route.data(exporter).map_to_response()
 }
@@ -124,7 +125,7 @@ fn export(Data(exporter): Data<&Arc<Exporter>>) -> Response {
 
 /// All metrics, and what has to be looked up when somebody asks.
 struct Exporter {
-    app: Arc<App>,
+    site: Site,
     server: Server,
     registry: Registry,
     connections: Gauge,
@@ -136,11 +137,11 @@ struct Exporter {
 }
 
 impl Exporter {
-    fn new(app: Arc<App>, server: Server) -> Self {
+    fn new(site: Site, server: Server) -> Self {
         let mut registry = Registry::default();
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("polls_build", "The program", info);
-        let requests = &app.requests;
+        let requests = &site.requests;
         registry.register(
             "polls_http_requests",
             "Requests answered",
@@ -165,15 +166,15 @@ impl Exporter {
         registry.register(
             "polls_page_maps",
             "Looks at the kept maps of long lists, by what was found",
-            app.page_maps.lookups().clone(),
+            site.admin.page_maps.lookups().clone(),
         );
-        let cache = app.cache.counters();
+        let cache = site.core.cache.counters();
         registry.register(
             "polls_cache_in_use",
             "Whether the cache is used",
             cache.in_use.clone(),
         );
-        if let Some(replica) = app.db.replica() {
+        if let Some(replica) = site.core.db.replica() {
             registry.register(
                 "polls_replica_in_use",
                 "Whether the replica is read from",
@@ -196,7 +197,7 @@ impl Exporter {
                 replica.fallbacks.clone(),
             );
         }
-        let (votes, database) = (app.votes.counters(), app.db.write().health());
+        let (votes, database) = (site.votes.counters(), site.core.db.write().health());
         for (name, help, counter) in [
             (
                 "polls_votes",
@@ -221,12 +222,12 @@ impl Exporter {
             (
                 "polls_login_failures",
                 "Logins with a wrong name or password",
-                &app.logins.failed,
+                &site.admin.auth.counters.failed,
             ),
             (
                 "polls_logins_throttled",
                 "Logins refused because too many had failed",
-                &app.logins.throttled,
+                &site.admin.auth.counters.throttled,
             ),
             (
                 "polls_database_retries",
@@ -275,7 +276,7 @@ impl Exporter {
         let cpu = Counter::default();
         registry.register("process_cpu_seconds", "Processor time used", cpu.clone());
         Self {
-            app,
+            site,
             server,
             registry,
             connections,
@@ -290,7 +291,7 @@ impl Exporter {
     fn text(&self) -> Result<String, std::fmt::Error> {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.connections.set(number(self.server.connection_count()));
-        let (open, idle) = self.app.db.write().pool_size();
+        let (open, idle) = self.site.core.db.write().pool_size();
         self.pool_open.set(number(open));
         self.pool_idle.set(number(idle));
         if let Some(seconds) = processor_seconds() {

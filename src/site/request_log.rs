@@ -2,13 +2,13 @@
 
 use std::{
     fmt::Write as _,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
 };
 use rand::RngExt;
 use tracing::{
@@ -16,11 +16,15 @@ use tracing::{
     field::{Empty, display},
 };
 
-use super::{app_of, hosts};
+use super::metrics::RequestMetrics;
 use crate::{
-    app::App,
-    settings::{AccessLogFormat, Piece, SecuritySettings},
+    core::Core,
+    settings::{AccessLogFormat, Piece},
     telemetry,
+    web::{
+        hosts,
+        request_info::{RequestInfo, RouteName},
+    },
 };
 
 /// In requests and answers.
@@ -29,68 +33,21 @@ const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
 
-/// Which route a request took, noted by the route itself.
-#[derive(Debug, Clone, Default)]
-pub struct RouteName(Arc<OnceLock<Arc<str>>>);
-
-impl RouteName {
-    /// Notes the route of a request.
-    pub fn note(request: &Request, route: &Arc<str>) {
-        if let Some(name) = request.data::<Self>() {
-            // A request has one route.
-            let _ = name.0.set(route.clone());
-        }
-    }
-}
-
-/// A request, kept for what is said of it when it has been answered.
-#[derive(Debug)]
-pub struct Asked {
-    /// GET, POST and the like.
-    pub method: Method,
-    /// As it was sent.
-    pub uri: Uri,
-    /// HTTP's.
-    pub version: Version,
-    /// All of them.
-    pub headers: HeaderMap,
-    /// Whose it is, `-` if nobody knows.
-    pub address: String,
-    /// The id under which the log has it.
-    pub id: String,
-}
-
-impl Asked {
-    fn of(request: &Request, security: &SecuritySettings, id: &str) -> Self {
-        Self {
-            method: request.method().clone(),
-            uri: request.original_uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-            address: hosts::client_address(request, security)
-                .map_or_else(|| "-".to_owned(), |address| address.to_string()),
-            id: id.to_owned(),
-        }
-    }
-
-    /// Path and query.
-    fn target(&self) -> &str {
-        let target = self.uri.path_and_query();
-        target.map(|target| target.as_str()).unwrap_or_default()
-    }
-}
-
 /// Logs a request with its answer, counts both, and gives both an id.
-pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
+pub async fn log<E: Endpoint>(
+    next: Arc<E>,
+    mut request: Request,
+    metrics: RequestMetrics,
+) -> Result<Response> {
     let start = Instant::now();
-    let app = app_of(&request).clone();
-    let security = &app.settings.security;
+    let core = Core::of(&request).clone();
+    let security = &core.settings.security;
     let is_trusted = hosts::is_from_proxy(&request, security);
     let mut ids = Ids::of(&request, is_trusted);
     let route = RouteName::default();
     request.set_data(route.clone());
-    let asked = Arc::new(Asked::of(&request, security, &ids.request));
-    request.set_data(asked.clone());
+    let info = Arc::new(RequestInfo::new(&request, security, &ids.request));
+    request.set_data(info.clone());
     let span = tracing::error_span!(
         "request",
         id = %ids.request,
@@ -101,68 +58,67 @@ pub async fn log<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Resp
         http.route = Empty,
         url.path = Empty,
     );
-    let is_traced = app.settings.log.traces.is_some();
+    let is_traced = core.settings.log.traces.is_some();
     if is_traced {
         if is_trusted {
-            telemetry::continue_trace(&span, &asked.headers);
+            telemetry::continue_trace(&span, &info.headers);
         }
         ids.trace = telemetry::trace_id(&span).or(ids.trace);
     }
-    let in_flight = app.requests.begin();
+    let in_flight = metrics.begin();
     let response = next.call(request).instrument(span.clone()).await;
     let mut response = response?.into_response();
     drop(in_flight);
     let took = start.elapsed();
-    let route = route.0.get().cloned().unwrap_or_else(|| "other".into());
+    let route = route.get().cloned().unwrap_or_else(|| "other".into());
     if is_traced {
-        describe(&span, &asked, &route, response.status());
+        describe(&span, &info, &route, response.status());
     }
-    app.requests
-        .answered(&asked.method, &route, response.status(), took);
+    metrics.answered(&info.method, &route, response.status(), took);
     response.headers_mut().insert(REQUEST_ID, ids.header());
-    write(&app, &asked, &ids, &response, took);
+    write(&core, &info, &ids, &response, took);
     Ok(response)
 }
 
 /// Writes into a request's span what OpenTelemetry has names for
 /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
-fn describe(span: &Span, asked: &Asked, route: &str, status: StatusCode) {
+fn describe(span: &Span, info: &RequestInfo, route: &str, status: StatusCode) {
     span.record("otel.kind", "server");
     span.record(
         "otel.name",
-        display(format_args!("{} {route}", asked.method)),
+        display(format_args!("{} {route}", info.method)),
     );
-    span.record("http.request.method", display(&asked.method));
+    span.record("http.request.method", display(&info.method));
     span.record("http.response.status_code", status.as_u16());
     span.record("http.route", route);
-    span.record("url.path", display(asked.uri.path().escape_debug()));
+    span.record("url.path", display(info.uri.path().escape_debug()));
 }
 
-fn write(app: &App, asked: &Asked, ids: &Ids, response: &Response, took: Duration) {
+fn write(core: &Core, info: &RequestInfo, ids: &Ids, response: &Response, took: Duration) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
-    if app.settings.log.json {
+    if core.settings.log.json {
         let (size, ms) = (size(response), took.as_secs_f64() * 1000.0);
         // The writer escapes what needs it.
         tracing::info!(
             target: "access",
-            address = asked.address,
-            method = %asked.method,
-            target = visible(asked.target()),
-            version = ?asked.version,
+            address = info.address,
+            method = %info.method,
+            target = visible(info.target()),
+            version = ?info.version,
             status = response.status().as_u16(),
             size,
             ms,
-            referer = field(&asked.headers, "referer").as_deref().map(visible),
-            user_agent = field(&asked.headers, "user-agent").as_deref().map(visible),
+            referer = field(&info.headers, "referer").as_deref().map(visible),
+            user_agent = field(&info.headers, "user-agent").as_deref().map(visible),
             request_id = ids.request,
             trace_id = ids.trace,
             "request",
         );
     } else {
-        let settings = app.live.get();
-        let line = line(&settings.access_log_format, asked, response, took);
+        let settings = core.live.get();
+        let line = line(&settings.access_log_format, info, response, took);
         tracing::info!(target: "access", "{line}");
     }
 }
@@ -196,13 +152,18 @@ fn visible(text: &str) -> String {
 }
 
 /// The line as the format has it. What visitors sent may hold quotes, and bytes that a terminal would obey.
-fn line(format: &AccessLogFormat, asked: &Asked, response: &Response, took: Duration) -> String {
+fn line(
+    format: &AccessLogFormat,
+    info: &RequestInfo,
+    response: &Response,
+    took: Duration,
+) -> String {
     let mut line = String::new();
     for piece in format.pieces() {
         let written = match piece {
             Piece::Text(text) => line.write_str(text),
-            Piece::Atom(atom) => write_atom(&mut line, *atom, asked, response, took),
-            Piece::RequestHeader(name) => write_field(&mut line, &asked.headers, name),
+            Piece::Atom(atom) => write_atom(&mut line, *atom, info, response, took),
+            Piece::RequestHeader(name) => write_field(&mut line, &info.headers, name),
             Piece::ResponseHeader(name) => write_field(&mut line, response.headers(), name),
         };
         written.expect("a string takes all");
@@ -220,13 +181,13 @@ fn write_field(line: &mut String, headers: &HeaderMap, name: &str) -> std::fmt::
 fn write_atom(
     line: &mut String,
     atom: char,
-    asked: &Asked,
+    info: &RequestInfo,
     response: &Response,
     took: Duration,
 ) -> std::fmt::Result {
-    let (method, version) = (&asked.method, asked.version);
+    let (method, version) = (&info.method, info.version);
     match atom {
-        'h' => line.write_str(&asked.address),
+        'h' => line.write_str(&info.address),
         't' => write!(
             line,
             "{}",
@@ -235,14 +196,14 @@ fn write_atom(
         'r' => write!(
             line,
             "{method} {} {version:?}",
-            asked.target().escape_debug()
+            info.target().escape_debug()
         ),
         'm' => write!(line, "{method}"),
-        'U' => write!(line, "{}", asked.uri.path().escape_debug()),
+        'U' => write!(line, "{}", info.uri.path().escape_debug()),
         'q' => write!(
             line,
             "{}",
-            asked.uri.query().unwrap_or_default().escape_debug()
+            info.uri.query().unwrap_or_default().escape_debug()
         ),
         'H' => write!(line, "{version:?}"),
         's' => write!(line, "{}", response.status().as_u16()),
@@ -251,8 +212,8 @@ fn write_atom(
             Some(size) => write!(line, "{size}"),
             None => line.write_str("-"),
         },
-        'f' => write_field(line, &asked.headers, "referer"),
-        'a' => write_field(line, &asked.headers, "user-agent"),
+        'f' => write_field(line, &info.headers, "referer"),
+        'a' => write_field(line, &info.headers, "user-agent"),
         'T' => write!(line, "{}", took.as_secs()),
         'M' => write!(line, "{:.1}", took.as_secs_f64() * 1000.0),
         'D' => write!(line, "{}", took.as_micros()),

@@ -1,0 +1,31 @@
+//! What the views of the admin share.
+
+use std::sync::Arc;
+
+use super::{changelist::paging::PageMaps, site::AdminSite};
+use crate::{auth::Auth, core::Core};
+
+/// The state of the admin. One per process, which [`super::routes`] gives to its views.
+#[derive(Debug)]
+pub struct AdminState {
+    /// The settings, databases and clock.
+    pub core: Arc<Core>,
+    /// Users, passwords and logins.
+    pub auth: Auth,
+    /// The registered models.
+    pub site: AdminSite,
+    /// The first keys of the pages of long lists.
+    pub page_maps: PageMaps,
+}
+
+impl AdminState {
+    /// The state at the start.
+    pub fn new(core: Arc<Core>, auth: Auth, site: AdminSite) -> Self {
+        Self {
+            core,
+            auth,
+            site,
+            page_maps: PageMaps::default(),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The whole site: what its apps need, their routes, and the middleware that every request passes.
+
+pub mod health;
+pub mod metrics;
+mod request_log;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::{
+    Endpoint, EndpointExt, Request, Response, Route, endpoint::make_sync, http::StatusCode,
+};
+use sea_orm::DbErr;
+
+use self::{health::Readiness, metrics::RequestMetrics};
+use crate::{
+    admin::{self, AdminSite, AdminState},
+    assets,
+    auth::{self, Auth},
+    core::Core,
+    polls_app::{self, votes::VoteCounter},
+    settings::Settings,
+    web::{
+        body::BodyMemory, compression, debug, errors, headers, hosts, recent, routing, statics,
+        theme, visitor,
+    },
+};
+
+/// The admin site with the models of all apps.
+pub fn admin_site() -> AdminSite {
+    let mut site = AdminSite::default();
+    polls_app::admin::register(&mut site);
+    auth::admin::register(&mut site);
+    site
+}
+
+/// The state of the apps. One per process.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// What all apps share.
+    pub core: Arc<Core>,
+    /// The votes of `polls_app`.
+    pub votes: VoteCounter,
+    /// The admin, and what it needs of `auth`.
+    pub admin: Arc<AdminState>,
+    requests: RequestMetrics,
+}
+
+impl Site {
+    /// Opens the databases and starts the tasks that write votes; `models` are those of the admin, `clock` gives the present
+    /// time. Has to be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn build(
+        settings: Settings,
+        models: AdminSite,
+        clock: fn() -> DateTime<Utc>,
+    ) -> Result<Self, DbErr> {
+        let core = Arc::new(Core::open(settings, clock).await?);
+        let auth = Auth::new(core.clone());
+        Ok(Self {
+            votes: VoteCounter::start(core.db.write()),
+            admin: Arc::new(AdminState::new(core.clone(), auth, models)),
+            requests: RequestMetrics::default(),
+            core,
+        })
+    }
+
+    /// The routes and the middleware. What a request passes on its way in is listed from the last to the first.
+    pub fn router(&self) -> impl Endpoint<Output = Response> + use<> {
+        let settings = &self.core.settings;
+        let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
+        let pages = Route::new()
+            .nest_no_strip("/polls/", polls_app::routes(self.votes.clone()))
+            .at("/", make_sync(home))
+            .nest_no_strip("/admin/", admin);
+        // A theme is no change that has to be read from the primary.
+        let pages = routing::post(Route::new(), "/theme/", theme::choose)
+            .nest_no_strip("/", pages.around(recent::mark))
+            // Nothing before this needs to know who the client is.
+            .around(visitor::remember);
+        let site = Route::new()
+            .at(
+                "/static/*path",
+                routing::named("/static/", poem::get(statics::serve)),
+            )
+            .at("/favicon.ico", make_sync(favicon))
+            .nest_no_strip("/", pages);
+        let site = if settings.debug {
+            debug::add_reload(site)
+        } else {
+            site
+        };
+        let site = site
+            // Before anything else is done over plain HTTP.
+            .around(headers::require_https)
+            // A host that is not ours is refused before it can get into a link or a check.
+            .around(hosts::validate);
+        let security_headers = Arc::new(headers::SecurityHeaders::new(settings));
+        let requests = self.requests.clone();
+        // Health checks come by address, whatever the name of the site.
+        health::routes(Readiness::default())
+            .nest_no_strip("/", site)
+            // Every error becomes a page of ours.
+            .around(errors::pages)
+            .around(move |next, request| headers::secure(next, request, security_headers.clone()))
+            .around(compression::pages)
+            // Outermost, so that every response is logged, with its final status.
+            .around(move |next, request| request_log::log(next, request, requests.clone()))
+            .data(BodyMemory::default())
+            .data(self.core.clone())
+    }
+}
+
+/// What browsers and others ask for without being told: leads to the icon.
+fn favicon(request: Request) -> Response {
+    let icon = assets::url("icon.svg", Core::of(&request).settings.debug);
+    routing::redirect(StatusCode::FOUND, &icon.expect("the icon is an asset"))
+}
+
+/// `/` leads to the polls.
+fn home(_: Request) -> Response {
+    routing::redirect(StatusCode::FOUND, polls_app::urls::INDEX)
+}

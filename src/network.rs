@@ -6,6 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use poem::http::HeaderMap;
 
+/// Marks the requests of a connection whose PROXY header announced no client (`UNKNOWN`, `LOCAL`): nothing is known of who
+/// sent them, and their forwarding headers do not count.
+#[derive(Debug, Clone, Copy)]
+pub struct Unannounced;
+
 /// How many bits of an IPv6 address name the network of one customer: providers assign a /56 or larger to a household
 /// (RIPE-690, 4.2), within which a client may take any address.
 const IPV6_CUSTOMER_BITS: u32 = 56;

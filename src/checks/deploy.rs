@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use secrecy::ExposeSecret;
 
-use super::Message;
+use super::message::Message;
 use crate::{
     db::Database,
     settings::{Bind, Settings, loopback},

@@ -1,12 +1,14 @@
 //! What `check` and the start of the server verify, in the form of Django's system checks.
 
 mod deploy;
+mod message;
 
 use std::io::{self, Write};
 
 use migration::DbBackend;
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
+pub use self::message::{Level, Message};
 use crate::{
     admin,
     db::{Database, Purpose},
@@ -35,48 +37,6 @@ pub enum Tag {
     Settings,
     /// Do all templates compile?
     Templates,
-}
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Level {
-    /// Worth knowing.
-    Warning,
-    /// Has to be mended.
-    Error,
-}
-
-/// A finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// How bad it is.
-    pub level: Level,
-    /// Django's id where Django has the check, else one of ours.
-    pub id: &'static str,
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub hint: Option<&'static str>,
-}
-
-impl Message {
-    fn error(id: &'static str, text: String, hint: Option<&'static str>) -> Self {
-        Self {
-            level: Level::Error,
-            id,
-            text,
-            hint,
-        }
-    }
-
-    fn warning(id: &'static str, text: String, hint: Option<&'static str>) -> Self {
-        Self {
-            level: Level::Warning,
-            id,
-            text,
-            hint,
-        }
-    }
 }
 
 /// Runs the checks with these tags.

@@ -1,35 +1,35 @@
 //! The command line: one subcommand per file in `commands`, with the texts of Django's `manage.py`.
 
 mod commands;
+mod context;
 mod log;
 mod prompt;
+pub mod seed;
 mod signals;
 
 use std::{
-    fmt::Display,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
 use anstream::{AutoStream, ColorChoice};
-use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use clap::{
-    Parser, Subcommand,
+    CommandFactory, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 use sea_orm::DbErr;
 
 use crate::{
-    db::{Database, Purpose, is_missing_table, is_storage},
+    db::{is_missing_table, is_storage},
     settings::{LogSettings, Settings, load_env_file},
 };
 use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
-    runserver, seed, showmigrations, sqlmigrate,
+    runserver, showmigrations, sqlmigrate,
 };
+use context::{Context, sentence};
 use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
@@ -63,74 +63,11 @@ enum Command {
     Makemigrations(makemigrations::Args),
     Createsuperuser(createsuperuser::Args),
     Changepassword(changepassword::Args),
-    Seed(seed::Args),
+    Seed(commands::seed::Args),
     Check(check::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
     Man(man::Args),
-}
-
-/// Django's `SUCCESS`.
-const SUCCESS: Style = AnsiColor::Green.on_default().bold();
-/// Django's `MIGRATE_HEADING`.
-const MIGRATE_HEADING: Style = AnsiColor::Cyan.on_default().bold();
-/// Django's `MIGRATE_LABEL`.
-const MIGRATE_LABEL: Style = Style::new().bold();
-
-/// How long to wait for the database at the end.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What every command works with.
-struct Context {
-    settings: Settings,
-    log: Log,
-    verbosity: u8,
-    /// Whether standard output shows colours.
-    is_coloured: bool,
-    /// What has been connected to, to be closed at the end: SQLite then brings its file up to date.
-    databases: Vec<Database>,
-    /// Standard output. Written to with `writeln!` and `?`, so that a closed pipe ends the command and does not panic.
-    out: Box<dyn Write + Send>,
-}
-
-impl Context {
-    /// Whether to say what is usually said.
-    fn is_talkative(&self) -> bool {
-        self.verbosity > 0
-    }
-
-    /// Says how work goes that goes on whether or not anybody listens.
-    fn tell(&mut self, text: impl Display) {
-        if self.is_talkative() {
-            let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
-        }
-    }
-
-    /// A text in a style of Django's (`django/utils/termcolors.py`, the dark palette), where colours are shown.
-    fn styled(&self, text: impl Display, style: Style) -> String {
-        if self.is_coloured {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_string()
-        }
-    }
-
-    /// Connects to the database, or says why not and to what.
-    async fn connect(&mut self, purpose: Purpose) -> anyhow::Result<Database> {
-        let settings = &self.settings.database;
-        let database = Database::connect(settings, purpose).await;
-        let database = database
-            .with_context(|| format!("the database at {} cannot be reached", settings.display()))?;
-        self.databases.push(database.clone());
-        Ok(database)
-    }
-
-    /// Ends the connections. One on which the database still works is not waited for.
-    async fn close(&mut self) {
-        for database in self.databases.drain(..) {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
-        }
-    }
 }
 
 /// Puts the suggestions for a mistyped command in order: those that begin as it does come first.
@@ -172,8 +109,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out: Box<dyn Write + Send> = Box::new(io::stdout());
     // These two need no settings: packagers call them where there are none.
     let command = match cli.command {
-        Command::Completions(args) => return args.run(&mut out),
-        Command::Man(args) => return args.run(&mut out),
+        Command::Completions(args) => return args.run(Cli::command(), &mut out),
+        Command::Man(args) => return args.run(Cli::command(), &mut out),
         command => command,
     };
     load_env_file(cli.env_file.as_deref())?;
@@ -242,18 +179,6 @@ impl Command {
             }
         }
     }
-}
-
-/// An error with its causes, on one line; causes that the text before them repeats are left out.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text += if text.is_empty() { "" } else { ": " };
-            text += &cause;
-        }
-    }
-    text.replace('\n', " ")
 }
 
 /// What to do about an error of the database.

@@ -10,8 +10,20 @@ use sqlx::{
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{Purpose, health::Health, sqlite};
+use super::{health::Health, sqlite};
 use crate::settings::DatabaseSettings;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Serving requests: many connections, short statements.
+    Requests,
+    /// A management command: one connection, statements of any length.
+    Command,
+    /// Changing the schema: as a command, and on SQLite with foreign keys unchecked until the end, since tables are
+    /// dropped and made anew.
+    Migrations,
+}
 
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use super::{Database, Transaction};
+use super::{database::Database, transaction::Transaction};
 
 /// A database or a transaction in it.
 #[derive(Debug, Clone, Copy)]

@@ -111,3 +111,8 @@ pub fn is_locked(error: &DbErr) -> bool {
     // lock_not_available.
     matches!(cause(error), Some(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "55P03"))
 }
+
+/// The error of a change that was attempted outside a transaction.
+pub(super) fn outside_transaction() -> DbErr {
+    DbErr::Custom("a change was attempted outside a transaction".to_owned())
+}

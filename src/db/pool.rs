@@ -16,7 +16,10 @@ use sea_orm::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Purpose, connect, health::Health};
+use super::{
+    connect::{self, Purpose},
+    health::Health,
+};
 use crate::settings::DatabaseSettings;
 
 /// How long a new connection has to show that there are answers again.

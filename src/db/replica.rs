@@ -18,7 +18,11 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statem
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Database, Purpose, is_lost, outside_transaction};
+use super::{
+    connect::Purpose,
+    database::Database,
+    failure::{is_lost, outside_transaction},
+};
 use crate::settings::DatabaseSettings;
 
 /// How old the copy may be.

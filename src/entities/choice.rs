@@ -23,3 +23,10 @@ pub struct Model {
 }
 
 impl ActiveModelBehavior for ActiveModel {}
+
+/// The way from a question to its choices. It stands here so that only this file knows both tables.
+impl Related<Entity> for super::question::Entity {
+    fn to() -> RelationDef {
+        Relation::Question.def().rev()
+    }
+}

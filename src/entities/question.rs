@@ -17,9 +17,6 @@ pub struct Model {
     pub question_text: String,
     /// When it appears.
     pub pub_date: Timestamp,
-    /// Its choices.
-    #[sea_orm(has_many)]
-    pub choices: HasMany<super::choice::Entity>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -3,7 +3,6 @@
 pub mod admin;
 pub mod queries;
 mod receipts;
-pub mod seed;
 pub mod urls;
 mod views;
 pub mod votes;

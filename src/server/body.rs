@@ -13,7 +13,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 use super::{
     admission::{Admitted, Parked, Slot},
     fault::Fault,
-    in_flight::{Receiving, Turn},
+    in_flight::{InFlightGuard, Receiving},
 };
 
 /// The slot of a request, which its body gives back while it waits for the client.
@@ -99,16 +99,16 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
 #[derive(Debug)]
 pub struct ResponseBody<B> {
     body: B,
-    _turn: Turn,
+    _in_flight: InFlightGuard,
     _admitted: Option<Arc<Admitted>>,
 }
 
 impl<B> ResponseBody<B> {
     /// The body of the response to a request; none has been admitted that was refused.
-    pub fn new(body: B, turn: Turn, admitted: Option<Arc<Admitted>>) -> Self {
+    pub fn new(body: B, in_flight: InFlightGuard, admitted: Option<Arc<Admitted>>) -> Self {
         Self {
             body,
-            _turn: turn,
+            _in_flight: in_flight,
             _admitted: admitted,
         }
     }

@@ -24,7 +24,7 @@ pub struct Connections(Arc<Mutex<Open>>);
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    places: HashMap<u64, Entry>,
+    slots: HashMap<u64, Entry>,
     by_address: HashMap<IpAddr, usize>,
     /// Those that have been told to go and are still there.
     leaving: usize,
@@ -41,7 +41,7 @@ struct Entry {
 
 /// A connection's place, given back when it ends.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionSlot {
     connections: Connections,
     number: u64,
     closing: CancellationToken,
@@ -55,7 +55,7 @@ impl Open {
             None => Some(entry.came),
         };
         let mut idle: Vec<_> = self
-            .places
+            .slots
             .values()
             .filter(|entry| !entry.closing.is_cancelled())
             .filter_map(|entry| Some((waits_since(entry)?, entry)))
@@ -69,21 +69,21 @@ impl Open {
 impl Connections {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.open().places.len()
+        self.open().slots.len()
     }
 
     /// Takes a place. When all are taken, those make room that have waited for the longest without a request.
     ///
     /// # Errors
     /// When everybody is being served.
-    pub fn enter(&self, most: usize) -> Result<Place, Fault> {
+    pub fn acquire(&self, most: usize) -> Result<ConnectionSlot, Fault> {
         let mut open = self.open();
-        let staying = open.places.len() - open.leaving;
+        let staying = open.slots.len() - open.leaving;
         if staying >= most {
             open.close_idle(staying - most + most / SHARE_TO_CLOSE + 1);
         }
-        // Those that were told to go still have their places for a moment, in which others come.
-        if open.places.len() >= most + open.leaving.min(most / SHARE_BEYOND + MIN_BEYOND) {
+        // Those that were told to go still have their slots for a moment, in which others come.
+        if open.slots.len() >= most + open.leaving.min(most / SHARE_BEYOND + MIN_BEYOND) {
             return Err(Fault::Full);
         }
         let number = open.next;
@@ -95,8 +95,8 @@ impl Connections {
             in_flight: None,
             closing: closing.clone(),
         };
-        open.places.insert(number, entry);
-        Ok(Place {
+        open.slots.insert(number, entry);
+        Ok(ConnectionSlot {
             connections: self.clone(),
             number,
             closing,
@@ -113,7 +113,7 @@ impl Connections {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Notes whose connection it is: the client's network.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ impl Place {
             return Err(Fault::AddressBusy);
         }
         *count += 1;
-        if let Some(entry) = open.places.get_mut(&self.number) {
+        if let Some(entry) = open.slots.get_mut(&self.number) {
             entry.address = Some(address);
         }
         Ok(())
@@ -133,7 +133,7 @@ impl Place {
 
     /// Notes where to see whether the connection is busy.
     pub fn watch(&self, in_flight: &Arc<InFlight>) {
-        if let Some(entry) = self.connections.open().places.get_mut(&self.number) {
+        if let Some(entry) = self.connections.open().slots.get_mut(&self.number) {
             entry.in_flight = Some(in_flight.clone());
         }
     }
@@ -144,10 +144,10 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open();
-        let entry = open.places.remove(&self.number);
+        let entry = open.slots.remove(&self.number);
         open.leaving -= usize::from(self.closing.is_cancelled());
         let address = entry.and_then(|entry| entry.address);
         if let Some(address) = address

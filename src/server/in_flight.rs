@@ -159,9 +159,9 @@ impl Drop for Receiving {
 
 /// One of the requests that are being answered. Ends with the answer's last byte.
 #[derive(Debug)]
-pub struct Turn(Arc<InFlight>);
+pub struct InFlightGuard(Arc<InFlight>);
 
-impl Turn {
+impl InFlightGuard {
     /// For a request whose beginning the guard has counted.
     pub fn counted(in_flight: &Arc<InFlight>) -> Self {
         Self(in_flight.clone())
@@ -176,7 +176,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0
             .rests_since

@@ -6,6 +6,7 @@
 mod admission;
 mod body;
 mod closing;
+mod connection;
 mod connections;
 pub mod fault;
 pub mod framing;
@@ -14,39 +15,28 @@ mod http2;
 mod in_flight;
 pub mod listen;
 pub mod proxy;
+mod state;
 mod stream;
 mod timeouts;
 pub mod tls;
-mod visit;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use ipnet::IpNet;
-use poem::{
-    Endpoint, Response,
-    http::{HeaderMap, uri::Scheme},
-};
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-};
-use tokio::sync::Semaphore;
-use tokio_util::{bytes::BytesMut, sync::CancellationToken, task::TaskTracker};
+use poem::{Endpoint, Response, http::uri::Scheme};
+use tokio_util::bytes::BytesMut;
 
+pub use self::state::Server;
 use self::{
-    admission::{Admission, Admitted, OfConnection, Queue},
+    admission::Queue,
     closing::{lingering_close, write_at_once},
-    connections::{Connections, Place},
+    connection::Connection,
+    connections::ConnectionSlot,
     fault::Fault,
     listen::Listener,
+    state::Client,
     stream::Stream,
-    tls::Tls,
-    visit::{Sender, Visit},
 };
-use crate::{
-    network::{client_network, forwarded_client, is_trusted},
-    settings::{Live, ServerSettings},
-};
+use crate::network::client_network;
 
 /// When no connection can be accepted (no file descriptors are left, say), trying again at once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -54,85 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
-/// How many connections of HTTP/1 may keep their parser between requests, for each request that is being answered.
-const PARSERS_FACTOR: usize = 4;
-
-/// Marks the requests of a connection whose PROXY header announced no client (`UNKNOWN`, `LOCAL`): nothing is known of who
-/// sent them, and their forwarding headers do not count.
-#[derive(Debug, Clone, Copy)]
-pub struct Unannounced;
-
-/// What was refused, by reason.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RefusedLabels {
-    reason: &'static str,
-}
-
-/// A server, shared by all connections.
-#[derive(Debug, Clone)]
-pub struct Server {
-    settings: Live<ServerSettings>,
-    trusted_proxies: Vec<IpNet>,
-    tls: Option<Tls>,
-    /// Whether proxies stand before it.
-    has_proxies: bool,
-    draining: CancellationToken,
-    stopping: CancellationToken,
-    connections: Connections,
-    admission: Admission,
-    /// Connections of HTTP/1 that may keep their parser while they wait for the next request.
-    parsers: Arc<Semaphore>,
-    /// Paths of health checks, which are answered however many requests there are.
-    probes: &'static [&'static str],
-    tasks: TaskTracker,
-    /// How many connections and requests were refused before there was anything to answer.
-    pub refused: Family<RefusedLabels, Counter>,
-}
-
 impl Server {
-    /// A server whose settings may change while it runs. `probes` are the paths of health checks; `draining` says when it
-    /// begins to end.
-    pub fn new(
-        settings: Live<ServerSettings>,
-        trusted_proxies: Vec<IpNet>,
-        tls: Option<Tls>,
-        probes: &'static [&'static str],
-        draining: CancellationToken,
-    ) -> Self {
-        let max_slots = settings.get().max_requests_in_flight;
-        let max_parsers = max_slots.saturating_mul(PARSERS_FACTOR);
-        Self {
-            admission: Admission::new(max_slots),
-            parsers: Arc::new(Semaphore::new(max_parsers.min(Semaphore::MAX_PERMITS))),
-            probes,
-            settings,
-            trusted_proxies,
-            tls,
-            has_proxies: true,
-            draining,
-            stopping: CancellationToken::new(),
-            connections: Connections::default(),
-            tasks: TaskTracker::new(),
-            refused: Family::default(),
-        }
-    }
-
-    /// A server with the same settings for those who watch: it speaks plain HTTP, has visitors of its own, and goes on
-    /// until the process ends.
-    #[must_use]
-    pub fn for_watchers(&self) -> Self {
-        let (settings, proxies) = (self.settings.clone(), self.trusted_proxies.clone());
-        Self {
-            has_proxies: false,
-            ..Self::new(settings, proxies, None, &[], CancellationToken::new())
-        }
-    }
-
-    /// How many are connected.
-    pub fn connection_count(&self) -> usize {
-        self.connections.count()
-    }
-
     /// Serves `site` until the server is told to end and has done so: it goes on for `shutdown_delay`, takes those who
     /// have connected by then, and finishes what is in flight, for `graceful_timeout` at most.
     pub async fn serve(
@@ -193,21 +105,21 @@ impl Server {
         max_files: usize,
     ) {
         let most = self.settings.get().max_connections.min(max_files);
-        let mut entered = self.connections.enter(most);
+        let mut acquired = self.connections.acquire(most);
         // Those who make room need a moment.
         for _ in 0..ROOM_TRIES {
-            if entered.is_ok() || !self.connections.has_leavers() {
+            if acquired.is_ok() || !self.connections.has_leavers() {
                 break;
             }
             tokio::time::sleep(ROOM_PAUSE).await;
-            entered = self.connections.enter(most);
+            acquired = self.connections.acquire(most);
         }
-        match entered {
-            Ok(place) => {
+        match acquired {
+            Ok(slot) => {
                 let server = self.clone();
                 let site = site.clone();
                 self.tasks
-                    .spawn(async move { server.connection(stream, place, site).await });
+                    .spawn(async move { server.connection(stream, slot, site).await });
             }
             Err(fault) => {
                 // Not even a task can be spared.
@@ -220,24 +132,10 @@ impl Server {
         }
     }
 
-    /// Counts and logs a refusal.
-    fn note(&self, fault: Fault, peer: Option<SocketAddr>) {
-        self.refused
-            .get_or_create(&RefusedLabels {
-                reason: fault.name(),
-            })
-            .inc();
-        let address = peer.map_or_else(
-            || "-".to_owned(),
-            |peer| peer.ip().to_canonical().to_string(),
-        );
-        tracing::info!(target: "access", "{address} refused: {fault}");
-    }
-
     async fn connection<E: Endpoint<Output = Response> + 'static>(
         self,
         mut stream: Stream,
-        place: Place,
+        slot: ConnectionSlot,
         site: Arc<E>,
     ) {
         let settings = self.settings.get();
@@ -253,7 +151,7 @@ impl Server {
             if let Some(peer) = peer
                 && !self.is_trusted(Some(peer))
             {
-                place.count_address(
+                slot.count_address(
                     client_network(peer.ip()),
                     settings.max_connections_per_address,
                 )?;
@@ -263,7 +161,7 @@ impl Server {
         };
         let opened = tokio::select! {
             opened = tokio::time::timeout(settings.header_timeout, opening) => opened,
-            () = place.closing().cancelled() => return,
+            () = slot.closing().cancelled() => return,
         };
         match opened {
             Ok(Ok(())) => {}
@@ -277,70 +175,39 @@ impl Server {
             }
             Err(_) => return self.note(Fault::HeadTooSlow, peer),
         }
-        let visit = Visit {
+        let connection = Connection {
             server: self,
             settings,
-            place,
+            slot,
             site,
-            from: Sender {
+            client: Client {
                 peer,
                 is_unannounced,
                 queue: Queue::default(),
             },
             local: stream.local(),
         };
-        match &visit.server.tls {
-            None => Box::pin(visit.serve(stream, Scheme::HTTP)).await,
+        match &connection.server.tls {
+            None => Box::pin(connection.serve(stream, Scheme::HTTP)).await,
             Some(tls) => {
                 let handshake = Box::pin(tls.acceptor().accept(stream));
                 let handshake = tokio::select! {
-                    done = tokio::time::timeout(visit.settings.header_timeout, handshake) => done,
-                    () = visit.place.closing().cancelled() => return,
+                    done = tokio::time::timeout(connection.settings.header_timeout, handshake) => done,
+                    () = connection.slot.closing().cancelled() => return,
                 };
                 match handshake {
                     Ok(Ok(stream)) => {
-                        Box::pin(visit.serve(stream, Scheme::HTTPS)).await;
+                        Box::pin(connection.serve(stream, Scheme::HTTPS)).await;
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(peer = ?visit.from.peer, %error, "TLS could not begin");
+                        tracing::debug!(peer = ?connection.client.peer, %error, "TLS could not begin");
                     }
-                    Err(_) => visit.server.note(Fault::HeadTooSlow, visit.from.peer),
+                    Err(_) => connection
+                        .server
+                        .note(Fault::HeadTooSlow, connection.client.peer),
                 }
             }
         }
-    }
-
-    /// Counts a request in, given its path and fields, and how many the connection has, this one included.
-    fn admit(
-        &self,
-        path: &str,
-        headers: &HeaderMap,
-        from: &Sender,
-        of_connection: usize,
-    ) -> Result<Admitted, Fault> {
-        let peer = from.peer.map(|peer| peer.ip().to_canonical());
-        let client = if self.is_trusted(from.peer) && !from.is_unannounced {
-            forwarded_client(peer, headers, &self.trusted_proxies)
-        } else {
-            peer
-        };
-        let connection = (client == peer).then_some(OfConnection {
-            in_flight: of_connection,
-            queue: &from.queue,
-        });
-        // A proxy that does not forward addresses sends the requests of many.
-        let client = client.filter(|client| !is_trusted(*client, &self.trusted_proxies));
-        let network = client.map(client_network);
-        if self.probes.contains(&path) {
-            self.admission.enter_probe(network)
-        } else {
-            self.admission.enter(network, connection)
-        }
-    }
-
-    /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.
-    fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
-        peer.is_none_or(|peer| is_trusted(peer.ip(), &self.trusted_proxies))
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod health;
 pub mod metrics;
 mod request_log;
+mod request_metrics;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use poem::{
 };
 use sea_orm::DbErr;
 
-use self::{health::Readiness, metrics::RequestMetrics};
+use self::{health::Readiness, request_metrics::RequestMetrics};
 use crate::{
     admin::{self, AdminSite, AdminState},
     assets,

@@ -16,7 +16,7 @@ use tracing::{
     field::{Empty, display},
 };
 
-use super::metrics::RequestMetrics;
+use super::request_metrics::RequestMetrics;
 use crate::{
     core::Core,
     settings::{AccessLogFormat, Piece},

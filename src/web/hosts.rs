@@ -10,8 +10,7 @@ use poem::{
 use crate::{
     core::Core,
     error::AppError,
-    network::{forwarded_client, is_trusted},
-    server::Unannounced,
+    network::{Unannounced, forwarded_client, is_trusted},
     settings::SecuritySettings,
 };
 

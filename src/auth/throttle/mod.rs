@@ -5,6 +5,7 @@
 //! networks. The last one limits distributed attacks. It does not apply to networks from which the user has logged in before
 //! (table `polls_login_networks`), so that an attacker cannot lock the user out.
 
+mod counter;
 mod rows;
 mod shared;
 
@@ -13,6 +14,8 @@ use std::net::IpAddr;
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::DbErr;
 
+use self::counter::Counter;
+pub use self::counter::WINDOW;
 use crate::{
     cache::Cache,
     core::Core,
@@ -21,24 +24,12 @@ use crate::{
     signing::{Keys, hex},
 };
 
-/// How long failed attempts count, from the first of them.
-pub const WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// Failed attempts for one user from one network, or to change one user's password.
 const PER_USER_AND_NETWORK: i32 = 5;
 /// Failed attempts from one network for all users together: many people may share an address.
 const PER_NETWORK: i32 = 100;
 /// Failed attempts for one user from networks from which they have not logged in before.
 const PER_USER: i32 = 50;
-/// How long a network is known from which a user has logged in.
-const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
-
-/// A count of failed attempts.
-#[derive(Debug, Clone)]
-struct Counter {
-    /// A keyed hash of whose it is.
-    name: String,
-    limit: i32,
-}
 
 /// An attempt that was let through, and is counted as failed until it is forgiven.
 #[derive(Debug)]

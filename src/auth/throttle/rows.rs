@@ -3,8 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-use super::{Counter, KNOWN_FOR, WINDOW};
+use super::counter::{Counter, WINDOW};
 use crate::db::{Database, Transaction};
+
+/// How long a network is known from which a user has logged in.
+const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
 /// Counts an attempt, unless too many have failed: then the time to wait is more than zero.
 pub(super) async fn admit(

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use chrono::TimeDelta;
 use redis::Script;
 
-use super::{Counter, WINDOW};
+use super::counter::{Counter, WINDOW};
 use crate::cache::Cache;
 
 /// Refuses with the milliseconds to wait, or counts and returns 0. `ARGV` has a limit for each key, then the window in

@@ -8,7 +8,7 @@ use crate::{
         users,
         validators::{KnownOfUser, password_errors},
     },
-    cli::{Context, prompt},
+    cli::{context::Context, prompt},
     db::Purpose,
 };
 

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use crate::{
     checks::{self, Level, Tag},
-    cli::Context,
+    cli::context::Context,
 };
 
 /// Check the settings, the templates, the database and its migrations.

@@ -1,6 +1,5 @@
 use std::{io::Write, process::ExitCode};
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 /// Print a script that completes commands and options in a shell.
@@ -11,15 +10,10 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    pub fn run(self, mut command: clap::Command, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         // The generator panics when it cannot write: let it write to memory.
         let mut script = Vec::new();
-        clap_complete::generate(
-            self.shell,
-            &mut crate::cli::Cli::command(),
-            "polls",
-            &mut script,
-        );
+        clap_complete::generate(self.shell, &mut command, "polls", &mut script);
         out.write_all(&script)?;
         Ok(ExitCode::SUCCESS)
     }

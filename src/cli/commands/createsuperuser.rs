@@ -10,7 +10,7 @@ use crate::{
         users,
         validators::{KnownOfUser, email_errors, password_errors, username_errors},
     },
-    cli::{Context, prompt},
+    cli::{context::Context, prompt},
     db::{Database, Purpose},
     settings::env,
 };

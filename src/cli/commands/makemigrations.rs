@@ -1,7 +1,7 @@
 use std::{path::Path, process::ExitCode};
 
 use super::find_apps;
-use crate::{cli::Context, migrations::drift};
+use crate::{cli::context::Context, migrations::drift};
 
 /// Compare the entities with what the migrations produce; write a migration for each difference.
 #[derive(Debug, clap::Args)]

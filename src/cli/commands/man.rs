@@ -1,7 +1,6 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::CommandFactory;
 
 /// Print the manual page, or write one per command into a folder.
 #[derive(Debug, clap::Args)]
@@ -11,8 +10,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-        let command = crate::cli::Cli::command();
+    pub fn run(self, command: clap::Command, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.folder {
             Some(folder) => std::fs::create_dir_all(&folder)
                 .and_then(|()| clap_mangen::generate_to(command, &folder))

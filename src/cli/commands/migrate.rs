@@ -5,7 +5,7 @@ use migration::{APPS, Direction, Graph, Migration, Operation};
 
 use super::{find_app, find_migration};
 use crate::{
-    cli::{Context, MIGRATE_HEADING, MIGRATE_LABEL, SUCCESS},
+    cli::context::{Context, MIGRATE_HEADING, MIGRATE_LABEL, SUCCESS},
     db::Purpose,
     migrations::{self, Mode, Outcome, Plan, Target, drift},
 };

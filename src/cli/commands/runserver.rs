@@ -5,7 +5,11 @@ use chrono::Utc;
 
 use crate::{
     checks::{self, Tag},
-    cli::{Context, log, sentence, signals::Signals},
+    cli::{
+        context::{Context, sentence},
+        log,
+        signals::Signals,
+    },
     core::Core,
     db::Database,
     migrations,
@@ -169,7 +173,7 @@ async fn serve_metrics(site: &Site, server: &Server) -> anyhow::Result<()> {
         tracing::info!("metrics at {}", listener.name());
     }
     let exporter = metrics::router(site.clone(), server.clone());
-    let server = server.for_watchers();
+    let server = server.for_metrics();
     tokio::spawn(async move { server.serve(listeners, exporter).await });
     Ok(())
 }

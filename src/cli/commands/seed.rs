@@ -9,9 +9,12 @@ use chrono::Utc;
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
-    cli::{Context, prompt},
+    cli::{
+        context::Context,
+        prompt,
+        seed::{self, Added, Poll, Syntax, Text},
+    },
     db::{Database, Purpose},
-    polls_app::seed::{self, Added, Poll, Syntax, Text},
 };
 
 /// Add questions and choices: built-in examples, those of files, typed ones, or random ones.

@@ -4,7 +4,7 @@ use migration::{Graph, Migration};
 
 use super::find_apps;
 use crate::{
-    cli::Context,
+    cli::context::Context,
     db::Purpose,
     migrations::{self, Applied},
 };

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use migration::{DbBackend, Direction, Graph};
 
 use super::{find_app, find_migration};
-use crate::cli::Context;
+use crate::cli::context::Context;
 
 /// Print the statements of a migration. Needs no connection.
 #[derive(Debug, clap::Args)]

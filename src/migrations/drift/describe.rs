@@ -8,7 +8,7 @@ use sea_orm::{
     PrimaryKeyTrait, Schema, sea_query::StringLen,
 };
 
-use super::{Column, Table};
+use super::table::{Column, Table};
 use crate::entities::{
     choice, content_type, group, group_permissions, log_entry, permission, question, references,
     session, user, user_groups, user_user_permissions,

@@ -5,7 +5,7 @@ use std::{fs::File, io::Write, path::Path};
 use anyhow::{Context, bail};
 use migration::{Graph, State};
 
-use super::{Change, Column};
+use super::table::{Change, Column};
 
 /// The source of a migration to complete.
 #[derive(Debug)]

@@ -2,57 +2,18 @@
 
 mod describe;
 mod file;
-
-use std::{collections::BTreeSet, fmt};
+mod table;
 
 use migration::State;
 
-pub use self::file::{MigrationFile, migration_file};
-use describe::{entities, migrated};
-
-/// A table as either side describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    name: String,
-    columns: Vec<Column>,
-    /// Groups of columns that are unique together.
-    unique_together: BTreeSet<Vec<String>>,
-}
-
-/// A column as either side describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Column {
-    name: String,
-    kind: String,
-    null: bool,
-    unique: bool,
-    /// Whether it has an index of its own, besides the one that each foreign key has.
-    index: bool,
-    primary_key: bool,
-    /// The table it refers to.
-    references: Option<String>,
-}
-
-/// One difference, from the migrations' side to the entities'.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// An entity whose table no migration creates.
-    CreateTable(Table),
-    /// A table that no entity has.
-    DeleteTable(String),
-    /// A column that no migration adds.
-    AddColumn(String, AddedColumn),
-    /// A column that is different.
-    AlterColumn(String, AddedColumn),
-    /// A column that no entity has.
-    RemoveColumn(String, String),
-    /// Other groups of columns that are unique together.
-    AlterUniqueTogether(Table),
-}
-
-/// A column that a migration has to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddedColumn(Column);
+use self::{
+    describe::{entities, migrated},
+    table::Table,
+};
+pub use self::{
+    file::{MigrationFile, migration_file},
+    table::{AddedColumn, Change},
+};
 
 /// The differences of one app; none when entities and migrations agree.
 pub fn of_app(app: &str) -> Vec<Change> {
@@ -101,25 +62,6 @@ fn compare_columns(migrated: &Table, entity: &Table, changes: &mut Vec<Change>) 
         .filter(|column| entity.columns.iter().all(|other| other.name != column.name));
     changes
         .extend(lost.map(|column| Change::RemoveColumn(entity.name.clone(), column.name.clone())));
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateTable(table) => write!(f, "+ Create table {}", table.name),
-            Self::DeleteTable(table) => write!(f, "- Delete table {table}"),
-            Self::AddColumn(table, column) => {
-                write!(f, "+ Add column {} to {table}", column.0.name)
-            }
-            Self::AlterColumn(table, column) => {
-                write!(f, "~ Alter column {} on {table}", column.0.name)
-            }
-            Self::RemoveColumn(table, column) => write!(f, "- Remove column {column} from {table}"),
-            Self::AlterUniqueTogether(table) => {
-                write!(f, "~ Alter unique_together for {}", table.name)
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use polls::{
-    polls_app::seed::{self, Syntax},
+    cli::seed::{self, Syntax},
     server::{
         framing::{Found, Framing, Limits},
         proxy,

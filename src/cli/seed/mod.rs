@@ -2,6 +2,7 @@
 
 mod fixture;
 mod parse;
+mod poll;
 mod random;
 mod values;
 
@@ -11,7 +12,8 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter, QueryOrder};
 
 pub use self::{
-    parse::{BadFile, Syntax, parse},
+    parse::{Syntax, parse},
+    poll::{ParseError, Poll, Text},
     random::add_random,
 };
 use crate::{
@@ -24,46 +26,6 @@ const CHUNK: usize = 500;
 
 /// The built-in example polls.
 pub const EXAMPLES: &str = include_str!("examples.yaml");
-
-/// The most characters of a question or a choice.
-const MAX_TEXT: usize = 200;
-
-/// A question with its choices, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Poll {
-    /// What is asked.
-    pub question: Text,
-    /// When it appears; `None` means at once.
-    pub published: Option<DateTime<Utc>>,
-    /// The answers and their votes.
-    pub choices: Vec<(Text, i32)>,
-}
-
-/// A text of a question or a choice: not blank, 200 characters at most, and without NUL, which PostgreSQL cannot store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(String);
-
-impl Text {
-    /// Checks a text, less the blanks around it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let length = text.chars().count();
-        if text.is_empty() {
-            Err("the text is blank".to_owned())
-        } else if length > MAX_TEXT {
-            Err(format!(
-                "the text has {length} characters, {MAX_TEXT} is the most"
-            ))
-        } else if text.contains('\0') {
-            Err("the text contains a NUL character".to_owned())
-        } else {
-            Ok(Self(text.to_owned()))
-        }
-    }
-}
 
 /// What was added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,7 +46,7 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
     for polls in polls.chunks(CHUNK) {
         let mut known = known(tx, polls).await?;
         for poll in polls {
-            let (id, texts) = match known.entry(poll.question.0.clone()) {
+            let (id, texts) = match known.entry(poll.question.to_string()) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
                     added.questions += 1;
@@ -94,13 +56,13 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
             let new: Vec<_> = poll
                 .choices
                 .iter()
-                .filter(|(text, _)| !texts.contains(&text.0))
+                .filter(|(text, _)| !texts.contains(text.as_str()))
                 .collect();
             added.choices += new.len();
-            texts.extend(new.iter().map(|(text, _)| text.0.clone()));
+            texts.extend(new.iter().map(|(text, _)| text.to_string()));
             for new in new.chunks(CHUNK) {
                 let rows = new.iter().map(|(text, votes)| choice::ActiveModel {
-                    choice_text: Set(text.0.clone()),
+                    choice_text: Set(text.to_string()),
                     votes: Set(*votes),
                     question_id: Set(*id),
                     ..choice::ActiveModel::default()
@@ -120,7 +82,7 @@ async fn known(
     tx: &Transaction,
     polls: &[Poll],
 ) -> Result<HashMap<String, (i32, HashSet<String>)>, DbErr> {
-    let texts = polls.iter().map(|poll| poll.question.0.as_str());
+    let texts = polls.iter().map(|poll| poll.question.as_str());
     let questions = question::Entity::find().filter(question::COLUMN.question_text.is_in(texts));
     let found = questions
         .find_with_related(choice::Entity)
@@ -140,7 +102,7 @@ async fn known(
 
 async fn add_question(tx: &Transaction, poll: &Poll, now: DateTime<Utc>) -> Result<i32, DbErr> {
     let row = question::ActiveModel {
-        question_text: Set(poll.question.0.clone()),
+        question_text: Set(poll.question.to_string()),
         pub_date: Set(poll.published.unwrap_or(now).into()),
         ..question::ActiveModel::default()
     };

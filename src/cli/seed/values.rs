@@ -4,7 +4,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, de};
 
-use super::Text;
+use super::poll::Text;
 use crate::db::is_storable;
 
 /// A choice: its text, or its text and its votes.

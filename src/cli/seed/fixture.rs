@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    BadFile, Poll, Text,
+    poll::{ParseError, Poll, Text},
     values::{Time, Votes},
 };
 
@@ -74,15 +74,18 @@ impl Fixture {
     }
 
     /// All of them, once the file has been read.
-    pub fn into_polls(mut self) -> Result<Vec<(usize, Poll)>, BadFile> {
+    pub fn into_polls(mut self) -> Result<Vec<(usize, Poll)>, ParseError> {
         for (line, question, text, votes) in self.choices.into_values() {
             let reason = || {
                 format!("the choice belongs to question {question}, which the file does not have")
             };
-            let poll = self.questions.get_mut(&question).ok_or_else(|| BadFile {
-                line,
-                reason: reason(),
-            })?;
+            let poll = self
+                .questions
+                .get_mut(&question)
+                .ok_or_else(|| ParseError {
+                    line,
+                    reason: reason(),
+                })?;
             poll.1.choices.push((text, votes));
         }
         Ok(self.questions.into_values().collect())

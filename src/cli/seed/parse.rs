@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use serde_saphyr::Spanned;
 
 use super::{
-    Poll, Text,
     fixture::{Fields, Fixture},
+    poll::{ParseError, Poll, Text},
     values::{ChoiceEntry, Time},
 };
 
@@ -21,21 +21,11 @@ pub enum Syntax {
     Yaml,
 }
 
-/// Why a file was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct BadFile {
-    /// Where, from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub reason: String,
-}
-
 /// The polls of a file, and how many objects of other models a fixture holds besides.
 ///
 /// # Errors
 /// With line and reason, when anything in the file is not as it should be.
-pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> {
+pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), ParseError> {
     // What some editors put before everything else.
     let text = text.trim_start_matches('\u{feff}');
     let entries = match syntax {
@@ -43,7 +33,7 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> 
         Syntax::Yaml => yaml_entries(text)?,
     };
     if entries.is_empty() {
-        return Err(BadFile {
+        return Err(ParseError {
             line: 1,
             reason: "there are no questions in it".to_owned(),
         });
@@ -92,7 +82,7 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> 
                     .to_owned(),
             ),
         };
-        result.map_err(|reason| BadFile { line, reason })?;
+        result.map_err(|reason| ParseError { line, reason })?;
     }
     let skipped = fixture.skipped;
     polls.extend(fixture.into_polls()?);
@@ -101,24 +91,24 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), BadFile> 
 }
 
 /// Refuses what could not be told apart in the database: questions with the same text, and choices within one.
-fn check_duplicates(polls: &[(usize, Poll)]) -> Result<(), BadFile> {
+fn check_duplicates(polls: &[(usize, Poll)]) -> Result<(), ParseError> {
     let mut questions = HashSet::new();
     for (line, poll) in polls {
         let refuse = |what: &str, text: &Text| {
-            let reason = format!("the file has the {what} {:?} twice", text.0);
-            Err(BadFile {
+            let reason = format!("the file has the {what} {:?} twice", text.as_str());
+            Err(ParseError {
                 line: *line,
                 reason,
             })
         };
-        if !questions.insert(&poll.question.0) {
+        if !questions.insert(poll.question.as_str()) {
             return refuse("question", &poll.question);
         }
         let mut choices = HashSet::new();
         if let Some((text, _)) = poll
             .choices
             .iter()
-            .find(|(text, _)| !choices.insert(&text.0))
+            .find(|(text, _)| !choices.insert(text.as_str()))
         {
             return refuse("choice", text);
         }
@@ -138,8 +128,8 @@ struct Entry {
     fields: Option<Fields>,
 }
 
-fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
-    let bad = |base: usize, error: &serde_json::Error| BadFile {
+fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
+    let bad = |base: usize, error: &serde_json::Error| ParseError {
         line: base + error.line().max(1) - 1,
         reason: plain(&error.to_string()),
     };
@@ -157,7 +147,7 @@ fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
     Ok(entries)
 }
 
-fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
+fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
     // Yes and No are answers here, not truth values.
     let options = serde_saphyr::options! { strict_booleans: true };
     let entries: Result<Vec<Spanned<Entry>>, _> =
@@ -167,7 +157,7 @@ fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, BadFile> {
         let line = error
             .location()
             .map_or(1, |location| location.line() as usize);
-        BadFile {
+        ParseError {
             line,
             reason: plain(&error.to_string()),
         }

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,20 +24,23 @@ use poem::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Server, Unannounced,
-    admission::{Admitted, Queue, Slot},
+    admission::{Admitted, Slot},
     body::{RequestBody, ResponseBody, SharedSlot},
     closing::{lingering_close, write_at_once},
-    connections::Place,
+    connections::ConnectionSlot,
     fault::Fault,
     framing::{self, Limits},
     guard::{Guard, Protocol},
     http2::check_head,
-    in_flight::{InFlight, Turn},
+    in_flight::{InFlight, InFlightGuard},
+    state::{Client, Server},
     stream::unix_address,
     timeouts::Timeouts,
 };
-use crate::settings::{MAX_HEAD, ServerSettings};
+use crate::{
+    network::Unannounced,
+    settings::{MAX_HEAD, ServerSettings},
+};
 
 /// What hyper may keep of a request's head, which the framing has measured before.
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
@@ -60,29 +62,18 @@ type SiteBody = BoxBody<Bytes, std::io::Error>;
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
 
-/// The client at the other end of a connection.
-#[derive(Debug, Clone)]
-pub struct Sender {
-    /// The address at the other end, or the one that a PROXY header announces; none on a Unix socket.
-    pub peer: Option<SocketAddr>,
-    /// Whether a PROXY header announced none.
-    pub is_unannounced: bool,
-    /// Those of its requests that wait for a slot.
-    pub queue: Queue,
-}
-
 /// One visitor's connection.
-pub struct Visit<E> {
+pub struct Connection<E> {
     pub server: Server,
     pub settings: Arc<ServerSettings>,
-    pub place: Place,
+    pub slot: ConnectionSlot,
     pub site: Arc<E>,
-    pub from: Sender,
+    pub client: Client,
     /// Our end of it.
     pub local: Addr,
 }
 
-impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
+impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     /// Answers all requests.
     pub async fn serve(
         self,
@@ -100,13 +91,13 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             answer: self.settings.timeout,
         };
         let mut guard = Guard::new(stream, limits, timeouts);
-        self.place.watch(guard.in_flight());
+        self.slot.watch(guard.in_flight());
         let mut has_been_served = false;
         loop {
             let first = tokio::select! {
                 biased;
                 first = guard.first_request() => first,
-                () = self.place.closing().cancelled() => return,
+                () = self.slot.closing().cancelled() => return,
                 () = self.server.stopping.cancelled() => {
                     let grace = if has_been_served { STOP_GRACE } else { STOP_GRACE_NEW };
                     tokio::time::timeout(grace, guard.first_request()).await.unwrap_or(Ok(None))
@@ -119,7 +110,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     let first = match self.admit_first(guard.first_head()).await {
                         Ok(first) => first,
                         Err(fault) => {
-                            self.server.note(fault, self.from.peer);
+                            self.server.note(fault, self.client.peer);
                             return lingering_close(guard.stream(), Some(fault)).await;
                         }
                     };
@@ -135,7 +126,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     return Box::pin(self.serve_http2(guard, scheme)).await;
                 }
                 Err(fault) => {
-                    self.server.note(fault, self.from.peer);
+                    self.server.note(fault, self.client.peer);
                     return lingering_close(guard.stream(), Some(fault)).await;
                 }
             }
@@ -145,7 +136,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     /// Counts the first request of a connection of HTTP/1 in, and waits for a slot.
     async fn admit_first(&self, head: &[u8]) -> Result<(Admitted, Slot), Fault> {
         let (path, headers) = framing::path_and_forwarded(head);
-        let admitted = self.server.admit(&path, &headers, &self.from, 1)?;
+        let admitted = self.server.admit(&path, &headers, &self.client, 1)?;
         let slot = admitted.slot().await?;
         Ok((admitted, slot))
     }
@@ -160,14 +151,14 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         first: (Admitted, Slot),
     ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
-        let turns = in_flight.clone();
+        let counter = in_flight.clone();
         let keeps_parser = self.server.parsers.clone().try_acquire_owned().ok();
         if keeps_parser.is_none() {
             guard.take_one_request();
         }
         let answer = self.answers(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, Turn::counted(&turns)).map(Ok::<_, Infallible>)
+            answer(request, InFlightGuard::counted(&counter)).map(Ok::<_, Infallible>)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -179,7 +170,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         let mut ended = std::pin::pin!(async {
             self.told_to_end().await;
             // Requests that are on their way are told that they are the last.
-            if !self.place.closing().is_cancelled() {
+            if !self.slot.closing().is_cancelled() {
                 tokio::time::sleep(STOP_GRACE).await;
             }
         });
@@ -192,15 +183,15 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 result = Pin::new(&mut connection) => break result,
                 () = &mut ended, if !is_ending => {
                     // A body that does not come must not keep the place that another connection needs.
-                    if self.place.closing().is_cancelled() && in_flight.is_receiving() {
-                        self.server.note(Fault::Full, self.from.peer);
+                    if self.slot.closing().is_cancelled() && in_flight.is_receiving() {
+                        self.server.note(Fault::Full, self.client.peer);
                         let mut guard = connection.into_parts().io.into_inner();
                         write_at_once(guard.stream(), Fault::Full);
                         return None;
                     }
                     // Nor must a response that its client does not take.
                     let is_written = in_flight.count() > 0 || in_flight.is_between_requests();
-                    if self.place.closing().is_cancelled() && !is_written {
+                    if self.slot.closing().is_cancelled() && !is_written {
                         return None;
                     }
                     is_ending = true;
@@ -233,7 +224,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         }
         let fault = guard.take_fault();
         if let Some((fault, _)) = fault {
-            self.server.note(fault, self.from.peer);
+            self.server.note(fault, self.client.peer);
         }
         let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
         lingering_close(guard.stream(), said).await;
@@ -246,10 +237,10 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         scheme: Scheme,
     ) {
         let in_flight = guard.in_flight().clone();
-        let turns = in_flight.clone();
+        let counter = in_flight.clone();
         let answer = self.answers(scheme, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, Turn::begin(&turns)).map(Ok::<_, Infallible>)
+            answer(request, InFlightGuard::begin(&counter)).map(Ok::<_, Infallible>)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -270,7 +261,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 }
                 // The library waits for the client to agree, and for bodies.
                 () = tokio::time::sleep(STOP_GRACE_NEW), if is_ending => {
-                    let is_evicted = self.place.closing().is_cancelled();
+                    let is_evicted = self.slot.closing().is_cancelled();
                     if in_flight.count() == 0 || is_evicted && in_flight.is_receiving() {
                         break Ok(());
                     }
@@ -278,7 +269,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
             }
         };
         if let Some(fault) = in_flight.fault() {
-            self.server.note(fault, self.from.peer);
+            self.server.note(fault, self.client.peer);
         }
         self.log_end(result);
     }
@@ -287,14 +278,14 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
     async fn told_to_end(&self) {
         tokio::select! {
             () = self.server.stopping.cancelled() => {}
-            () = self.place.closing().cancelled() => {}
+            () = self.slot.closing().cancelled() => {}
         }
     }
 
     /// Visitors hang up and send nonsense all the time; what could be answered has been.
     fn log_end(&self, result: hyper::Result<()>) {
         if let Err(error) = result {
-            tracing::debug!(peer = ?self.from.peer, error = %error.to_string().escape_debug(), "a connection ended early");
+            tracing::debug!(peer = ?self.client.peer, error = %error.to_string().escape_debug(), "a connection ended early");
         }
     }
 
@@ -305,13 +296,14 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
         scheme: Scheme,
         first: Option<(Admitted, Slot)>,
         in_flight: &Arc<InFlight>,
-    ) -> impl Fn(hyper::Request<Incoming>, Turn) -> Answering + Send + 'static + use<E> {
+    ) -> impl Fn(hyper::Request<Incoming>, InFlightGuard) -> Answering + Send + 'static + use<E>
+    {
         let (site, server, in_flight) = (self.site.clone(), self.server.clone(), in_flight.clone());
         let local = self.local.clone();
-        let from = self.from.clone();
+        let client = self.client.clone();
         let limits = self.settings.clone();
         let first = Mutex::new(first);
-        move |mut request, turn| {
+        move |mut request, in_flight_guard| {
             let version = request.version();
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
             let admission = match first {
@@ -319,19 +311,19 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                 None => check_head(&request, &limits)
                     .and_then(|()| {
                         let path = request.uri().path();
-                        server.admit(path, request.headers(), &from, in_flight.count())
+                        server.admit(path, request.headers(), &client, in_flight.count())
                     })
                     .map(|admitted| (admitted, None)),
             };
             let (admitted, slot) = match admission {
                 Ok((admitted, slot)) => (Arc::new(admitted), slot),
                 Err(fault) => {
-                    server.note(fault, from.peer);
-                    return Box::pin(std::future::ready(refuse(fault, turn)));
+                    server.note(fault, client.peer);
+                    return Box::pin(std::future::ready(refuse(fault, in_flight_guard)));
                 }
             };
-            let peer = from.peer;
-            if from.is_unannounced {
+            let peer = client.peer;
+            if client.is_unannounced {
                 request.extensions_mut().insert(Unannounced);
             }
             let (site, server) = (site.clone(), server.clone());
@@ -350,7 +342,7 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                     Ok(slot) => Arc::new(Mutex::new(Some(slot))),
                     Err(fault) => {
                         server.note(fault, peer);
-                        return refuse(fault, turn);
+                        return refuse(fault, in_flight_guard);
                     }
                 };
                 let has_body = !request.body().is_end_stream();
@@ -373,15 +365,16 @@ impl<E: Endpoint<Output = Response> + 'static> Visit<E> {
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                hyper::Response::from(response)
-                    .map(|body: SiteBody| ResponseBody::new(body, turn, admitted.unless_probe()))
+                hyper::Response::from(response).map(|body: SiteBody| {
+                    ResponseBody::new(body, in_flight_guard, admitted.unless_probe())
+                })
             })
         }
     }
 }
 
 /// The answer to a request that is not admitted.
-fn refuse(fault: Fault, turn: Turn) -> hyper::Response<ResponseBody<SiteBody>> {
+fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
     hyper::Response::from(fault.response())
-        .map(|body: SiteBody| ResponseBody::new(body, turn, None))
+        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))
 }

@@ -1,0 +1,87 @@
+//! What the commands share.
+
+use std::{fmt::Display, io::Write, time::Duration};
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+
+use super::log::Log;
+use crate::{
+    db::{Database, Purpose},
+    settings::Settings,
+};
+
+/// Django's `SUCCESS`.
+pub const SUCCESS: Style = AnsiColor::Green.on_default().bold();
+/// Django's `MIGRATE_HEADING`.
+pub const MIGRATE_HEADING: Style = AnsiColor::Cyan.on_default().bold();
+/// Django's `MIGRATE_LABEL`.
+pub const MIGRATE_LABEL: Style = Style::new().bold();
+
+/// How long to wait for the database at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a command works with: the settings, the output and the databases that it has connected to.
+pub struct Context {
+    pub settings: Settings,
+    pub log: Log,
+    pub verbosity: u8,
+    /// Whether standard output shows colours.
+    pub is_coloured: bool,
+    /// What has been connected to, to be closed at the end: SQLite then brings its file up to date.
+    pub databases: Vec<Database>,
+    /// Standard output. Written to with `writeln!` and `?`, so that a closed pipe ends the command and does not panic.
+    pub out: Box<dyn Write + Send>,
+}
+
+impl Context {
+    /// Whether to say what is usually said.
+    pub fn is_talkative(&self) -> bool {
+        self.verbosity > 0
+    }
+
+    /// Says how work goes that goes on whether or not anybody listens.
+    pub fn tell(&mut self, text: impl Display) {
+        if self.is_talkative() {
+            let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
+        }
+    }
+
+    /// A text in a style of Django's (`django/utils/termcolors.py`, the dark palette), where colours are shown.
+    pub fn styled(&self, text: impl Display, style: Style) -> String {
+        if self.is_coloured {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
+    }
+
+    /// Connects to the database, or says why not and to what.
+    pub async fn connect(&mut self, purpose: Purpose) -> anyhow::Result<Database> {
+        let settings = &self.settings.database;
+        let database = Database::connect(settings, purpose).await;
+        let database = database
+            .with_context(|| format!("the database at {} cannot be reached", settings.display()))?;
+        self.databases.push(database.clone());
+        Ok(database)
+    }
+
+    /// Ends the connections. One on which the database still works is not waited for.
+    pub async fn close(&mut self) {
+        for database in self.databases.drain(..) {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
+        }
+    }
+}
+
+/// An error with its causes, on one line; causes that the text before them repeats are left out.
+pub fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text.replace('\n', " ")
+}

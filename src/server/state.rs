@@ -1,0 +1,155 @@
+//! What all connections of a server share.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use ipnet::IpNet;
+use poem::http::HeaderMap;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    admission::{Admission, Admitted, OfConnection, Queue},
+    connections::Connections,
+    fault::Fault,
+    tls::Tls,
+};
+use crate::{
+    network::{client_network, forwarded_client, is_trusted},
+    settings::{Live, ServerSettings},
+};
+
+/// How many connections of HTTP/1 may keep their parser between requests, for each request that is being answered.
+const PARSERS_FACTOR: usize = 4;
+
+/// The client at the other end of a connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The address at the other end, or the one that a PROXY header announces; none on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Whether a PROXY header announced none.
+    pub is_unannounced: bool,
+    /// Those of its requests that wait for a slot.
+    pub queue: Queue,
+}
+
+/// What was refused, by reason.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabels {
+    reason: &'static str,
+}
+
+/// A server, shared by all connections.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub(super) settings: Live<ServerSettings>,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) tls: Option<Tls>,
+    /// Whether proxies stand before it.
+    pub(super) has_proxies: bool,
+    pub(super) draining: CancellationToken,
+    pub(super) stopping: CancellationToken,
+    pub(super) connections: Connections,
+    pub(super) admission: Admission,
+    /// Connections of HTTP/1 that may keep their parser while they wait for the next request.
+    pub(super) parsers: Arc<Semaphore>,
+    /// Paths of health checks, which are answered however many requests there are.
+    pub(super) probes: &'static [&'static str],
+    pub(super) tasks: TaskTracker,
+    /// How many connections and requests were refused before there was anything to answer.
+    pub refused: Family<RefusedLabels, Counter>,
+}
+
+impl Server {
+    /// A server whose settings may change while it runs. `probes` are the paths of health checks; `draining` says when it
+    /// begins to end.
+    pub fn new(
+        settings: Live<ServerSettings>,
+        trusted_proxies: Vec<IpNet>,
+        tls: Option<Tls>,
+        probes: &'static [&'static str],
+        draining: CancellationToken,
+    ) -> Self {
+        let max_slots = settings.get().max_requests_in_flight;
+        let max_parsers = max_slots.saturating_mul(PARSERS_FACTOR);
+        Self {
+            admission: Admission::new(max_slots),
+            parsers: Arc::new(Semaphore::new(max_parsers.min(Semaphore::MAX_PERMITS))),
+            probes,
+            settings,
+            trusted_proxies,
+            tls,
+            has_proxies: true,
+            draining,
+            stopping: CancellationToken::new(),
+            connections: Connections::default(),
+            tasks: TaskTracker::new(),
+            refused: Family::default(),
+        }
+    }
+
+    /// A server of its own with the same settings, for the metrics: without TLS, and not stopped before the process ends.
+    #[must_use]
+    pub fn for_metrics(&self) -> Self {
+        let (settings, proxies) = (self.settings.clone(), self.trusted_proxies.clone());
+        Self {
+            has_proxies: false,
+            ..Self::new(settings, proxies, None, &[], CancellationToken::new())
+        }
+    }
+
+    /// How many are connected.
+    pub fn connection_count(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Counts and logs a refusal.
+    pub fn note(&self, fault: Fault, peer: Option<SocketAddr>) {
+        self.refused
+            .get_or_create(&RefusedLabels {
+                reason: fault.name(),
+            })
+            .inc();
+        let address = peer.map_or_else(
+            || "-".to_owned(),
+            |peer| peer.ip().to_canonical().to_string(),
+        );
+        tracing::info!(target: "access", "{address} refused: {fault}");
+    }
+
+    /// Counts a request in, given its path and fields, and how many the connection has, this one included.
+    pub fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        client: &Client,
+        of_connection: usize,
+    ) -> Result<Admitted, Fault> {
+        let peer = client.peer.map(|peer| peer.ip().to_canonical());
+        let address = if self.is_trusted(client.peer) && !client.is_unannounced {
+            forwarded_client(peer, headers, &self.trusted_proxies)
+        } else {
+            peer
+        };
+        let connection = (address == peer).then_some(OfConnection {
+            in_flight: of_connection,
+            queue: &client.queue,
+        });
+        // A proxy that does not forward addresses sends the requests of many.
+        let address = address.filter(|address| !is_trusted(*address, &self.trusted_proxies));
+        let network = address.map(client_network);
+        if self.probes.contains(&path) {
+            self.admission.enter_probe(network)
+        } else {
+            self.admission.enter(network, connection)
+        }
+    }
+
+    /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.
+    pub fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
+        peer.is_none_or(|peer| is_trusted(peer.ip(), &self.trusted_proxies))
+    }
+}

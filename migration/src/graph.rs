@@ -3,10 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{MIGRATIONS, Migration};
-
-/// App label and migration name.
-pub type Key = (&'static str, &'static str);
+use crate::{Key, MIGRATIONS, Migration};
 
 /// All migrations with what they depend on and what depends on them.
 #[derive(Debug)]

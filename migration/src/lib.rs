@@ -5,10 +5,13 @@
 //! creation of permissions cannot disagree. Nothing here knows the entities: a migration describes the past.
 
 mod admin;
+mod apps;
 mod auth;
 mod contenttypes;
 mod field;
 mod graph;
+mod migration;
+mod model;
 mod operation;
 mod polls;
 mod polls_app;
@@ -16,67 +19,23 @@ mod schema;
 mod sessions;
 mod state;
 
+pub use apps::{APPS, MIGRATIONS};
 use async_trait::async_trait;
 pub use field::{Default, Field, Kind};
-pub use graph::{Graph, Key, Lookup};
-pub use operation::{ModelOptions, Operation};
-pub use schema::{Direction, Sql, Step, create_books};
+pub use graph::{Graph, Lookup};
+pub use migration::{Direction, Key, Migration};
+pub use model::{Model, ModelOptions};
+pub use operation::Operation;
+pub use schema::{Sql, Step, create_books};
 use sea_orm_migration::prelude::{DbErr, MigrationName};
 use sea_orm_migration::sea_orm::ConnectionTrait;
 pub use sea_orm_migration::{MigrationTrait, SchemaManager, sea_orm::DbBackend};
-pub use state::{Model, State};
-
-/// The apps with migrations, in the order of Django's `INSTALLED_APPS`, which is the order of the content types; last the
-/// one that Django does not know.
-pub const APPS: [&str; 6] = [
-    "polls_app",
-    "admin",
-    "auth",
-    "contenttypes",
-    "sessions",
-    "polls",
-];
-
-/// Every migration, app by app and in the order of its numbers.
-pub const MIGRATIONS: &[&[Migration]] = &[
-    polls_app::MIGRATIONS,
-    admin::MIGRATIONS,
-    auth::MIGRATIONS,
-    contenttypes::MIGRATIONS,
-    sessions::MIGRATIONS,
-    polls::MIGRATIONS,
-];
-
-/// One migration, as Django has it.
-#[derive(Debug)]
-pub struct Migration {
-    /// The label of its app.
-    pub app: &'static str,
-    /// Its name, number included: `0001_initial`.
-    pub name: &'static str,
-    /// Whether it creates its app's tables, so that `--fake-initial` may find them there already.
-    pub initial: bool,
-    /// What has to be applied before it.
-    pub dependencies: &'static [Key],
-    /// What it does, in order.
-    pub operations: &'static [Operation],
-}
+pub use state::State;
 
 impl Migration {
-    /// App and name.
-    pub fn key(&self) -> Key {
-        (self.app, self.name)
-    }
-
     /// The statements that apply or unapply it, in the dialect of `backend`.
     pub fn sql(&self, backend: DbBackend, direction: Direction) -> Sql {
         schema::sql(self, &State::before(self), backend, direction)
-    }
-}
-
-impl std::fmt::Display for Migration {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}", self.app, self.name)
     }
 }
 

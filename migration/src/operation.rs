@@ -1,6 +1,6 @@
 //! What a migration can do, with Django's names and descriptions.
 
-use crate::{Field, Model, State, state::owned};
+use crate::{Field, ModelOptions};
 
 /// One step of a migration. Model names are written as Django's migrations write them: `ContentType` where it is
 /// created, `contenttype` afterwards.
@@ -73,26 +73,6 @@ pub enum Operation {
     },
 }
 
-/// A model's `Meta` options.
-#[derive(Debug)]
-pub struct ModelOptions {
-    /// The table's name; `None` means `app_model`.
-    pub db_table: Option<&'static str>,
-    /// What a person calls one; `None` means the model's name in small letters, a blank between its words.
-    pub verbose_name: Option<&'static str>,
-    /// Groups of fields that are unique together.
-    pub unique_together: &'static [&'static [&'static str]],
-}
-
-impl ModelOptions {
-    /// None set.
-    pub const DEFAULT: Self = Self {
-        db_table: None,
-        verbose_name: None,
-        unique_together: &[],
-    };
-}
-
 impl Operation {
     /// Django's description, as `sqlmigrate` and `migrate --plan` print it.
     pub fn describe(&self) -> String {
@@ -114,41 +94,6 @@ impl Operation {
             Self::AlterModelOptions { model, .. } => format!("Change Meta options on {model}"),
             Self::RunSql { .. } => "Raw SQL operation".to_owned(),
             Self::RunPython { .. } => "Raw Python operation".to_owned(),
-        }
-    }
-
-    /// Changes the models of `app` as the operation says.
-    pub fn apply_to(&self, app: &'static str, state: &mut State) {
-        match self {
-            Self::CreateModel {
-                name,
-                fields,
-                options,
-            } => state.add(Model::new(app, name, fields, options)),
-            Self::DeleteModel { name } => state.remove(app, name),
-            Self::AddField { model, field } => {
-                state.model_mut(app, model).fields.push(field.clone())
-            }
-            Self::AlterField { model, field } => {
-                *state.model_mut(app, model).field_mut(&field.name) = field.clone()
-            }
-            Self::RemoveField { model, name } => state
-                .model_mut(app, model)
-                .fields
-                .retain(|field| field.name != *name),
-            Self::AlterUniqueTogether {
-                model,
-                unique_together,
-            } => {
-                state.model_mut(app, model).unique_together = owned(unique_together);
-            }
-            Self::AlterModelOptions {
-                model,
-                verbose_name,
-            } => {
-                state.model_mut(app, model).verbose_name = (*verbose_name).to_owned();
-            }
-            Self::RunSql { .. } | Self::RunPython { .. } => {}
         }
     }
 }

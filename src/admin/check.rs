@@ -16,8 +16,10 @@ pub type Mistake = (&'static str, String);
 pub fn mistakes(site: &AdminSite) -> Vec<Mistake> {
     let mut found = Vec::new();
     for (index, model) in site.models().iter().enumerate() {
-        let is_same =
-            |other: &&Model| (other.app_label, other.name) == (model.app_label, model.name);
+        let is_same = |other: &&Model| {
+            (other.options.app_label, other.options.name)
+                == (model.options.app_label, model.options.name)
+        };
         if site.models()[..index].iter().any(|other| is_same(&other)) {
             found.push((
                 "polls.E004",
@@ -26,13 +28,13 @@ pub fn mistakes(site: &AdminSite) -> Vec<Mistake> {
         }
         changelist(site, model, &mut found);
         forms(model, &mut found);
-        for inline in &model.inlines {
+        for inline in &model.options.inlines {
             let refers = inline.model.field(inline.key).map(|field| &field.kind);
-            if refers != Some(&Kind::ForeignKey(model.table.to_owned())) {
+            if refers != Some(&Kind::ForeignKey(model.table().to_owned())) {
                 let text = format!(
                     "'{}.{}' has no ForeignKey to '{}'.",
-                    inline.model.app_label,
-                    inline.model.name,
+                    inline.model.options.app_label,
+                    inline.model.options.name,
                     title(model)
                 );
                 found.push(("admin.E202", text));
@@ -53,7 +55,7 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             ),
         ));
     };
-    for name in model.list_display {
+    for name in model.options.list_display {
         if !is_column(site, model, name) {
             refuse(
                 "admin.E108",
@@ -63,8 +65,10 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             );
         }
     }
-    for name in model.list_editable {
-        if !model.list_display.contains(name) || model.list_display.first() == Some(name) {
+    for name in model.options.list_editable {
+        if !model.options.list_display.contains(name)
+            || model.options.list_display.first() == Some(name)
+        {
             refuse(
                 "admin.E122",
                 "list_editable",
@@ -76,7 +80,7 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             refuse("admin.E121", "list_editable", name, "is not a field");
         }
     }
-    for name in model.list_filter {
+    for name in model.options.list_filter {
         let can_filter = model.field(name).is_some_and(|field| {
             let kinds = matches!(
                 field.kind,
@@ -93,12 +97,12 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             );
         }
     }
-    for path in model.search_fields {
+    for path in model.options.search_fields {
         if !super::changelist::search::is_searchable(site, model, path) {
             refuse("polls.E005", "search_fields", path, "is not a text field");
         }
     }
-    if let Some(name) = model.date_hierarchy
+    if let Some(name) = model.options.date_hierarchy
         && model
             .field(name)
             .is_none_or(|field| field.kind != Kind::DateTime)
@@ -110,13 +114,13 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             "is not a DateTimeField",
         );
     }
-    for name in model.ordering {
+    for name in model.options.ordering {
         let name = name.strip_prefix('-').unwrap_or(name);
         if name != "id" && !model.concrete().any(|field| field.name == name) {
             refuse("admin.E033", "ordering", name, "is not a field");
         }
     }
-    for column in &model.computed {
+    for column in &model.options.computed {
         if let Some(name) = column
             .ordered_by
             .filter(|name| !model.concrete().any(|field| field.name == *name))
@@ -128,19 +132,20 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
 
 fn forms(model: &Model, found: &mut Vec<Mistake>) {
     let mut refuse = |id, text: String| found.push((id, format!("{}: {text}", title(model))));
-    if !model.has_usual_key {
+    if !model.options.entity.has_usual_key {
         refuse(
             "polls.E007",
             "the key is not one integer named 'id'.".to_owned(),
         );
     }
-    for name in &model.unknown_options {
+    for name in &model.unknown_fields {
         refuse(
             "polls.E008",
             format!("options are given for '{name}', which is not a field."),
         );
     }
     for name in model
+        .options
         .readonly_fields
         .iter()
         .filter(|name| model.field(name).is_none())
@@ -150,9 +155,12 @@ fn forms(model: &Model, found: &mut Vec<Mistake>) {
             format!("the value of 'readonly_fields' refers to '{name}', which is not a field."),
         );
     }
-    for fieldsets in [Some(&model.fieldsets), model.add_fieldsets.as_ref()]
-        .into_iter()
-        .flatten()
+    for fieldsets in [
+        Some(&model.options.fieldsets),
+        model.options.add_fieldsets.as_ref(),
+    ]
+    .into_iter()
+    .flatten()
     {
         let mut seen = BTreeSet::new();
         for name in fieldsets
@@ -187,10 +195,14 @@ fn forms(model: &Model, found: &mut Vec<Mistake>) {
 fn is_column(site: &AdminSite, model: &Model, name: &str) -> bool {
     name == "__str__"
         || model.concrete().any(|field| field.name == name)
-        || model.computed.iter().any(|column| column.name == name)
+        || model
+            .options
+            .computed
+            .iter()
+            .any(|column| column.name == name)
         || super::changelist::columns::related(site, model, name).is_some()
 }
 
 fn title(model: &Model) -> String {
-    format!("{}.{}", model.app_label, model.name)
+    format!("{}.{}", model.options.app_label, model.options.name)
 }

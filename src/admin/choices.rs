@@ -5,10 +5,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Order, Query},
 };
 
-use super::{
-    form::Surroundings,
-    model::{KEY, Model},
-};
+use super::{entity::KEY, form::FormContext, model::Model};
 use crate::db::Connection;
 
 /// A list with more entries is no list: the key is typed then.
@@ -24,6 +21,7 @@ pub async fn of_relation(
     db: Connection<'_>,
 ) -> Result<Vec<(i32, String)>, DbErr> {
     let Some(relation) = model
+        .options
         .many_to_many
         .iter()
         .find(|relation| relation.name == name)
@@ -43,7 +41,7 @@ pub async fn of_relation(
 pub async fn of_table(
     table: &str,
     db: Connection<'_>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Result<Option<Vec<(i32, String)>>, DbErr> {
     let Some(model) = around.site.of_table(table) else {
         return Ok(None);

@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use super::{
     AdminSite,
+    entity::KEY,
     log::{Action, Log},
-    model::{KEY, Model, Object},
+    model::{Model, Object},
     options::Dependent,
 };
 use crate::{
@@ -68,10 +69,10 @@ impl Plan {
         let mut plan = Self::default();
         plan.summary.push(counted_as(
             objects.len() as u64,
-            model.verbose_name,
-            model.verbose_name_plural,
+            model.options.verbose_name,
+            model.options.verbose_name_plural,
         ));
-        let kind = crate::contenttypes::capitalized(model.verbose_name);
+        let kind = crate::contenttypes::capitalized(model.options.verbose_name);
         let named = &objects[..objects.len().min(MAX_NAMED as usize)];
         plan.objects = named
             .iter()
@@ -101,9 +102,11 @@ impl Plan {
             ));
             if let Some(other) = site.of_table(dependent.table.0)
                 && !user.has_perm(&other.permission("delete"))
-                && !plan.forbidden.contains(&other.verbose_name.to_owned())
+                && !plan
+                    .forbidden
+                    .contains(&other.options.verbose_name.to_owned())
             {
-                plan.forbidden.push(other.verbose_name.to_owned());
+                plan.forbidden.push(other.options.verbose_name.to_owned());
             }
             plan.name_rows(&dependent, named, db).await?;
         }
@@ -195,7 +198,7 @@ async fn delete_rows(
             tx.execute(&delete).await?;
         }
         let delete = Query::delete()
-            .from_table(Alias::new(model.table))
+            .from_table(Alias::new(model.table()))
             .and_where(Expr::col(Alias::new(KEY)).is_in(keys.iter().copied()))
             .take();
         tx.execute(&delete).await?;
@@ -205,25 +208,25 @@ async fn delete_rows(
 
 /// The other rows that go: those of inlines, of many-to-many fields, and those that the model names.
 fn dependents(model: &Model) -> Vec<Dependent> {
-    let inlines = model.inlines.iter().map(|inline| {
+    let inlines = model.options.inlines.iter().map(|inline| {
         let of = &inline.model;
         let text = of
             .concrete()
             .find(|field| matches!(field.kind, super::field::Kind::Char(_)));
         Dependent {
             table: (
-                of.table,
+                of.table(),
                 of.field(inline.key).map_or("", |field| field.column),
             ),
-            verbose_name: of.verbose_name,
-            verbose_name_plural: of.verbose_name_plural,
+            verbose_name: of.options.verbose_name,
+            verbose_name_plural: of.options.verbose_name_plural,
             label_column: text.map(|field| field.column),
             counter: of
                 .concrete()
                 .find_map(|field| Some((field.column, field.options.counts?))),
         }
     });
-    let relations = model.many_to_many.iter().map(|relation| Dependent {
+    let relations = model.options.many_to_many.iter().map(|relation| Dependent {
         table: (relation.through.0, relation.through.1),
         verbose_name: relation.relationship.0,
         verbose_name_plural: relation.relationship.1,
@@ -232,7 +235,7 @@ fn dependents(model: &Model) -> Vec<Dependent> {
     });
     inlines
         .chain(relations)
-        .chain(model.dependents.iter().copied())
+        .chain(model.options.dependents.iter().copied())
         .collect()
 }
 

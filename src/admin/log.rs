@@ -117,8 +117,8 @@ async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> 
         return Ok(found);
     }
     let row = content_type::ActiveModel {
-        app_label: Set(model.app_label.to_owned()),
-        model: Set(model.name.to_owned()),
+        app_label: Set(model.options.app_label.to_owned()),
+        model: Set(model.options.name.to_owned()),
         ..content_type::ActiveModel::default()
     };
     Ok(content_type::Entity::insert(row)
@@ -133,8 +133,8 @@ async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> 
 /// When the database does not answer.
 pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Option<i32>, DbErr> {
     let query = content_type::Entity::find()
-        .filter(content_type::COLUMN.app_label.eq(model.app_label))
-        .filter(content_type::COLUMN.model.eq(model.name));
+        .filter(content_type::COLUMN.app_label.eq(model.options.app_label))
+        .filter(content_type::COLUMN.model.eq(model.options.name));
     Ok(query.one(&db).await?.map(|found| found.id))
 }
 

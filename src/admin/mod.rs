@@ -1,23 +1,26 @@
 //! The admin site: pages to see, add, change and delete the objects of the models that apps register. It knows no model
 //! itself: each app's own `admin.rs` declares how its models are shown ([`ModelAdmin`]).
 
-mod actions;
 mod changelist;
+mod changes;
 mod check;
 mod choices;
 mod dates;
 mod delete;
+mod entity;
 mod field;
 mod form;
+mod gate;
 mod log;
 mod model;
+mod objects;
 mod options;
 mod page;
-mod register;
 mod site;
 mod staff;
 mod state;
 mod unsaved;
+mod urls;
 mod views;
 
 use std::sync::Arc;
@@ -26,12 +29,13 @@ use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};
 
 pub use self::{
     changelist::paging::PageMaps,
+    changes::Changes,
     check::mistakes,
     log::{Action, ChangeMessage, Log},
-    model::Changes,
+    model::{Inline, Model, ModelAdmin},
     options::{
-        Cell, Choices, Computed, Dependent, Description, FieldOptions, Fieldset, Inline,
-        ManyToMany, ModelAdmin, Rules, Source, Values, VirtualKind,
+        Cell, Choices, Computed, Dependent, Description, FieldOptions, Fieldset, ManyToMany, Rules,
+        Source, Values, VirtualKind,
     },
     page::{AdminPage, Crumb},
     site::AdminSite,
@@ -42,9 +46,9 @@ use crate::web::routing::{get, get_and_post, post};
 
 /// The pages below `/admin/`; `own` are addresses that apps add for their models.
 pub fn routes(state: Arc<AdminState>, own: Route) -> BoxEndpoint<'static, Response> {
-    let route = get(own, staff::INDEX, views::index::index);
-    let route = get_and_post(route, staff::LOGIN, views::login::login);
-    let route = post(route, staff::LOGOUT, views::login::logout);
+    let route = get(own, urls::INDEX, views::index::index);
+    let route = get_and_post(route, urls::LOGIN, views::login::login);
+    let route = post(route, urls::LOGOUT, views::login::logout);
     let route = get_and_post(route, "/admin/password_change/", views::password::change);
     let route = get(route, "/admin/password_change/done/", views::password::done);
     let route = get(
@@ -72,7 +76,7 @@ pub fn routes(state: Arc<AdminState>, own: Route) -> BoxEndpoint<'static, Respon
         views::history::history,
     );
     route
-        .around(staff::gate)
+        .around(gate::require_staff)
         .data(state)
         .map_to_response()
         .boxed()

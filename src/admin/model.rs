@@ -1,102 +1,160 @@
-//! A registered model, with its entity's type left behind: what the engine works with.
+//! A model of the admin: what an app declares about it, and what the views work with.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, QueryResult, Value,
-    sea_query::{Alias, Expr, ExprTrait, LockType, Order, Query, SelectStatement},
+    EntityTrait, Value,
+    sea_query::{Alias, Expr},
 };
 
 use super::{
+    entity::Entity,
     field::{Field, Kind, Raw},
-    options::{Cell, Dependent, Fieldset, Layout, ManyToMany, Rules},
-};
-use crate::{
-    auth::login::User,
-    db::{Connection, Transaction},
+    options::{
+        Cell, Computed, Dependent, FieldOptions, Fieldset, Layout, ManyToMany, Rules, VirtualKind,
+    },
 };
 
-/// The key that every registered model has.
-pub const KEY: &str = "id";
-
-/// Reads an object from a row.
-pub(super) type Read =
-    Box<dyn Fn(&QueryResult, DateTime<Utc>) -> Result<Object, DbErr> + Send + Sync>;
-
-/// A registered model.
-pub struct Model {
-    /// The app's label.
+/// How a model is shown and edited: Django's `ModelAdmin`. Names are those of fields: a column's, and a foreign key's without `_id`.
+pub struct ModelAdmin {
+    /// Its table.
+    pub entity: Entity,
+    /// The app's label, as in permissions and addresses.
     pub app_label: &'static str,
-    /// Its name in small letters.
+    /// The model's name in small letters.
     pub name: &'static str,
     /// What a person calls one.
     pub verbose_name: &'static str,
     /// What a person calls several.
     pub verbose_name_plural: &'static str,
-    /// Its table.
-    pub table: &'static str,
-    /// Its fields: those with a column first, in their order, then many-to-many, then virtual ones.
-    pub fields: Vec<Field>,
-    /// Computed columns of the changelist.
-    pub computed: Vec<ComputedColumn>,
+    /// What is to be said of fields beyond what the entity says.
+    pub fields: Vec<FieldOptions>,
+    /// Columns of the changelist that are computed.
+    pub computed: Vec<Computed>,
     /// Many-to-many fields.
     pub many_to_many: Vec<ManyToMany>,
-    /// Other rows that go with an object.
+    /// Other tables whose rows go with an object.
     pub dependents: Vec<Dependent>,
-    /// See [`ModelAdmin`], for this and those below.
+    /// The columns of the changelist: fields, computed ones, `key__field` of a related model, `__str__`.
     pub list_display: &'static [&'static str],
+    /// Fields that can be edited in the changelist.
     pub list_editable: &'static [&'static str],
+    /// The filters of the changelist.
     pub list_filter: &'static [&'static str],
+    /// Where a search looks; `choice__choice_text` is the field of an inline or of the model that a key refers to.
     pub search_fields: &'static [&'static str],
+    /// A date field to go through by year, month and day.
     pub date_hierarchy: Option<&'static str>,
+    /// The order of the changelist, `-` for descending; by key, newest first, without one.
     pub ordering: &'static [&'static str],
+    /// Rows on a page.
     pub list_per_page: u64,
+    /// The most rows that "Show all" shows.
     pub list_max_show_all: u64,
+    /// The form in groups.
     pub fieldsets: Vec<Fieldset>,
+    /// The form for a new object, where it is another one.
     pub add_fieldsets: Option<Vec<Fieldset>>,
+    /// Shown, but not to be changed.
     pub readonly_fields: &'static [&'static str],
-    pub inlines: Vec<InlineModel>,
+    /// Forms for the objects that belong to this one.
+    pub inlines: Vec<Inline>,
+    /// Whether "Save as new" is offered.
     pub save_as: bool,
+    /// Where visitors see an object.
     pub view_on_site: Option<fn(i32) -> String>,
+    /// What holds beyond the above.
     pub rules: Box<dyn Rules>,
-    /// The options that name no field: mistakes, which `check` tells of.
-    pub unknown_options: Vec<&'static str>,
-    /// Whether the entity's key is one integer named `id`.
-    pub has_usual_key: bool,
-    pub(super) read: Read,
 }
 
-/// A computed column.
-pub struct ComputedColumn {
-    /// Its name in `list_display`.
-    pub name: &'static str,
-    /// Its heading.
-    pub heading: &'static str,
-    /// The field that orders it.
-    pub ordered_by: Option<&'static str>,
-    pub(super) sql: Option<fn() -> SelectStatement>,
+impl ModelAdmin {
+    /// The usual: every field in the form, the label in the changelist. `label` is Django's `__str__`.
+    pub fn new<E: EntityTrait>(
+        app_label: &'static str,
+        (name, verbose_name_plural): (&'static str, &'static str),
+        label: fn(&E::Model) -> String,
+    ) -> Self {
+        Self {
+            entity: Entity::of::<E>(label),
+            app_label,
+            name,
+            verbose_name: name,
+            verbose_name_plural,
+            fields: Vec::new(),
+            computed: Vec::new(),
+            many_to_many: Vec::new(),
+            dependents: Vec::new(),
+            list_display: &["__str__"],
+            list_editable: &[],
+            list_filter: &[],
+            search_fields: &[],
+            date_hierarchy: None,
+            ordering: &[],
+            list_per_page: 100,
+            list_max_show_all: 200,
+            fieldsets: Vec::new(),
+            add_fieldsets: None,
+            readonly_fields: &[],
+            inlines: Vec::new(),
+            save_as: false,
+            view_on_site: None,
+            rules: Box::new(()),
+        }
+    }
 }
 
 /// Forms for the objects that belong to another.
-pub struct InlineModel {
+pub struct Inline {
     /// The model of those objects.
     pub model: Model,
     /// How they stand.
     pub layout: Layout,
-    /// The field that refers to the object.
+    /// The field of that model that refers to the object.
     pub key: &'static str,
-    /// Empty forms to begin with.
+    /// Empty forms to begin with; Django has three.
     pub extra: usize,
     /// Forms at most.
     pub max: usize,
 }
 
-impl InlineModel {
+impl Inline {
+    /// As a table; `key` is the field that refers to the object.
+    pub fn tabular(admin: ModelAdmin, key: &'static str) -> Self {
+        Self::new(Layout::Tabular, admin, key)
+    }
+
+    /// One below the other.
+    pub fn stacked(admin: ModelAdmin, key: &'static str) -> Self {
+        Self::new(Layout::Stacked, admin, key)
+    }
+
+    /// With so many empty forms to begin with.
+    pub fn extra(self, extra: usize) -> Self {
+        Self { extra, ..self }
+    }
+
     /// The beginning of the names of its fields in a form, as Django has it without a `related_name`.
     pub fn prefix(&self) -> String {
-        format!("{}_set", self.model.name)
+        format!("{}_set", self.model.options.name)
     }
+
+    fn new(layout: Layout, admin: ModelAdmin, key: &'static str) -> Self {
+        Self {
+            model: Model::new(admin),
+            layout,
+            key,
+            extra: 3,
+            max: 1000,
+        }
+    }
+}
+
+/// A registered model.
+pub struct Model {
+    /// What was declared.
+    pub options: ModelAdmin,
+    /// Its fields: those with a column first, in their order, then many-to-many, then virtual ones.
+    pub fields: Vec<Field>,
+    /// The names in [`ModelAdmin::fields`] that name no field: mistakes, which `check` reports.
+    pub unknown_fields: Vec<&'static str>,
 }
 
 /// An object, as far as the engine knows it.
@@ -112,38 +170,37 @@ pub struct Object {
     pub computed: Vec<Cell>,
 }
 
-/// What is about to be stored of one object.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// The values of fields by name.
-    pub values: BTreeMap<&'static str, Value>,
-    /// The chosen keys of many-to-many fields by name.
-    pub chosen: BTreeMap<&'static str, Vec<i32>>,
-    /// What is wrong, by the name of a field.
-    pub errors: BTreeMap<&'static str, Vec<String>>,
-}
-
-impl Changes {
-    /// A text among the values.
-    pub fn text(&self, name: &str) -> &str {
-        match self.values.get(name) {
-            Some(Value::String(Some(text))) => text,
-            _ => "",
+impl Model {
+    /// The model of a declaration.
+    pub fn new(options: ModelAdmin) -> Self {
+        let mut declared = options.fields.clone();
+        let mut fields = options.entity.fields.clone();
+        for field in &mut fields {
+            let own = declared.extract_if(.., |declared| {
+                declared.name == field.name && declared.virtual_kind.is_none()
+            });
+            if let Some(own) = own.last() {
+                if let Some(verbose_name) = own.verbose_name {
+                    verbose_name.clone_into(&mut field.verbose_name);
+                }
+                field.options = own;
+            }
+        }
+        fields.extend(options.many_to_many.iter().map(many_to_many));
+        let is_virtual = |declared: &mut FieldOptions| declared.virtual_kind.is_some();
+        fields.extend(declared.extract_if(.., is_virtual).map(virtual_field));
+        Self {
+            unknown_fields: declared.iter().map(|declared| declared.name).collect(),
+            options,
+            fields,
         }
     }
 
-    /// Whether a value is set to true.
-    pub fn is_true(&self, name: &str) -> bool {
-        self.values.get(name) == Some(&Value::Bool(Some(true)))
+    /// Its table.
+    pub fn table(&self) -> &'static str {
+        self.options.entity.table
     }
 
-    /// Notes that something is wrong with a field.
-    pub fn refuse(&mut self, field: &'static str, error: impl Into<String>) {
-        self.errors.entry(field).or_default().push(error.into());
-    }
-}
-
-impl Model {
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
@@ -162,27 +219,14 @@ impl Model {
         object.values.get(position)
     }
 
-    /// Whether `user`, who has the permission for the model, may change and delete all of these objects.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn may_change(
-        &self,
-        db: Connection<'_>,
-        user: &User,
-        ids: &[i32],
-    ) -> Result<bool, DbErr> {
-        Ok(self.rules.not_changeable(db, user, ids).await?.is_empty())
-    }
-
     /// The permission to do something with objects of this model: `polls_app.change_question`.
     pub fn permission(&self, action: &str) -> String {
-        format!("{}.{action}_{}", self.app_label, self.name)
+        format!("{}.{action}_{}", self.options.app_label, self.options.name)
     }
 
     /// The address of the changelist.
     pub fn url(&self) -> String {
-        format!("/admin/{}/{}/", self.app_label, self.name)
+        format!("/admin/{}/{}/", self.options.app_label, self.options.name)
     }
 
     /// The address of a page about one object.
@@ -192,128 +236,46 @@ impl Model {
 
     /// A column of the table.
     pub fn column(&self, column: &str) -> Expr {
-        Expr::col((Alias::new(self.table), Alias::new(column)))
-    }
-
-    /// Selects all that an object is made of.
-    pub fn select(&self) -> SelectStatement {
-        let table = Alias::new(self.table);
-        let mut query = Query::select();
-        query
-            .column((table.clone(), Alias::new(KEY)))
-            .from(table.clone());
-        for field in self.concrete() {
-            query.column((table.clone(), Alias::new(field.column)));
-        }
-        query
-    }
-
-    /// Adds the computed columns to a query.
-    pub fn select_computed(&self, query: &mut SelectStatement) {
-        for column in &self.computed {
-            let value = match column.sql {
-                Some(sql) => Expr::from(sql()),
-                None => continue,
-            };
-            query.expr_as(value, Alias::new(column.name));
-        }
-    }
-
-    /// The object of a row.
-    ///
-    /// # Errors
-    /// When a column is not there or of another type.
-    pub fn object(&self, row: &QueryResult, now: DateTime<Utc>) -> Result<Object, DbErr> {
-        (self.read)(row, now)
-    }
-
-    /// The objects that a query chooses; the computed columns from the database are added to it.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn all(
-        &self,
-        db: Connection<'_>,
-        mut query: SelectStatement,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Object>, DbErr> {
-        self.select_computed(&mut query);
-        let rows = db.query_all(&query).await?;
-        rows.iter().map(|row| self.object(row, now)).collect()
-    }
-
-    /// The object of a key.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn find(
-        &self,
-        db: Connection<'_>,
-        id: i32,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Object>, DbErr> {
-        let query = self.select().and_where(self.column(KEY).eq(id)).take();
-        Ok(self.all(db, query, now).await?.pop())
-    }
-
-    /// Lets a query's rows be changed by nobody else until the transaction ends; others may still refer to them. SQLite
-    /// has one writer anyway.
-    pub fn lock(query: &mut SelectStatement, db: Connection<'_>) {
-        if db.get_database_backend() == DbBackend::Postgres {
-            query.lock(LockType::NoKeyUpdate);
-        }
-    }
-
-    /// The objects of these keys, in the order of the keys, which nobody else can change, delete or refer to until the
-    /// transaction ends.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn seize(
-        &self,
-        tx: &Transaction,
-        keys: &[i32],
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Object>, DbErr> {
-        let mut query = self.select();
-        query
-            .and_where(self.column(KEY).is_in(keys.iter().copied()))
-            .order_by_expr(self.column(KEY), Order::Asc);
-        if tx.get_database_backend() == DbBackend::Postgres {
-            query.lock(LockType::Update);
-        }
-        self.all(Connection::Transaction(tx), query, now).await
-    }
-
-    /// The keys that an object has in a many-to-many field, in order.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
-        let Some(relation) = self
-            .many_to_many
-            .iter()
-            .find(|relation| relation.name == name)
-        else {
-            return Ok(Vec::new());
-        };
-        let (table, near, far) = relation.through;
-        let query = Query::select()
-            .column(Alias::new(far))
-            .from(Alias::new(table))
-            .and_where(Expr::col(Alias::new(near)).eq(id))
-            .order_by(Alias::new(far), Order::Asc)
-            .take();
-        db.query_all(&query)
-            .await?
-            .iter()
-            .map(|row| row.try_get("", far))
-            .collect()
+        Expr::col((Alias::new(self.table()), Alias::new(column)))
     }
 
     /// The form's view of an object's field.
     pub fn raw(&self, object: &Object, field: &Field, zone: chrono_tz::Tz) -> Raw {
         self.value(object, field.name)
             .map_or_else(Raw::new, |value| field.raw(value, zone))
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.options.app_label, self.options.name)
+    }
+}
+
+fn many_to_many(relation: &ManyToMany) -> Field {
+    let options = FieldOptions {
+        help_text: relation.help_text,
+        ..FieldOptions::new(relation.name)
+    };
+    Field {
+        name: relation.name,
+        column: "",
+        verbose_name: relation.verbose_name.to_owned(),
+        kind: Kind::ManyToMany,
+        null: false,
+        unique: false,
+        options,
+    }
+}
+
+fn virtual_field(options: FieldOptions) -> Field {
+    Field {
+        name: options.name,
+        column: "",
+        verbose_name: options.verbose_name.unwrap_or(options.name).to_owned(),
+        kind: Kind::Virtual(options.virtual_kind.unwrap_or(VirtualKind::Description)),
+        null: false,
+        unique: false,
+        options,
     }
 }

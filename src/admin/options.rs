@@ -1,105 +1,17 @@
-//! What an app declares about a model: Django's `ModelAdmin`, as data.
+//! What an app can declare about the fields, relations and rules of a model.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, EntityTrait, QueryResult, Value, sea_query::SelectStatement};
+use sea_orm::{DbErr, FromQueryResult, QueryResult, Value, sea_query::SelectStatement};
 
-use super::model::Changes;
+use super::changes::Changes;
 use crate::{
     auth::{Auth, login::User},
     db::{Connection, Transaction},
     error::Result,
 };
-
-/// How a model is shown and edited. Names are those of fields: a column's, and a foreign key's without `_id`.
-pub struct ModelAdmin<E: EntityTrait> {
-    /// The app's label, as in permissions and addresses.
-    pub app_label: &'static str,
-    /// The model's name in small letters.
-    pub name: &'static str,
-    /// What a person calls one.
-    pub verbose_name: &'static str,
-    /// What a person calls several.
-    pub verbose_name_plural: &'static str,
-    /// The text that stands for an object: Django's `__str__`.
-    pub label: fn(&E::Model) -> String,
-    /// What is to be said of fields beyond what the entity says.
-    pub fields: Vec<FieldOptions>,
-    /// Columns of the changelist that are computed.
-    pub computed: Vec<Computed<E::Model>>,
-    /// Many-to-many fields.
-    pub many_to_many: Vec<ManyToMany>,
-    /// Other tables whose rows go with an object.
-    pub dependents: Vec<Dependent>,
-    /// The columns of the changelist: fields, computed ones, `key__field` of a related model, `__str__`.
-    pub list_display: &'static [&'static str],
-    /// Fields that can be edited in the changelist.
-    pub list_editable: &'static [&'static str],
-    /// The filters of the changelist.
-    pub list_filter: &'static [&'static str],
-    /// Where a search looks; `choice__choice_text` is the field of an inline or of the model that a key refers to.
-    pub search_fields: &'static [&'static str],
-    /// A date field to go through by year, month and day.
-    pub date_hierarchy: Option<&'static str>,
-    /// The order of the changelist, `-` for descending; by key, newest first, without one.
-    pub ordering: &'static [&'static str],
-    /// Rows on a page.
-    pub list_per_page: u64,
-    /// The most rows that "Show all" shows.
-    pub list_max_show_all: u64,
-    /// The form in groups.
-    pub fieldsets: Vec<Fieldset>,
-    /// The form for a new object, where it is another one.
-    pub add_fieldsets: Option<Vec<Fieldset>>,
-    /// Shown, but not to be changed.
-    pub readonly_fields: &'static [&'static str],
-    /// Forms for the objects that belong to this one.
-    pub inlines: Vec<Inline>,
-    /// Whether "Save as new" is offered.
-    pub save_as: bool,
-    /// Where visitors see an object.
-    pub view_on_site: Option<fn(i32) -> String>,
-    /// What holds beyond the above.
-    pub rules: Box<dyn Rules>,
-}
-
-impl<E: EntityTrait> ModelAdmin<E> {
-    /// The usual: every field in the form, the label in the changelist.
-    pub fn new(
-        app_label: &'static str,
-        (name, verbose_name_plural): (&'static str, &'static str),
-        label: fn(&E::Model) -> String,
-    ) -> Self {
-        Self {
-            app_label,
-            name,
-            verbose_name: name,
-            verbose_name_plural,
-            label,
-            fields: Vec::new(),
-            computed: Vec::new(),
-            many_to_many: Vec::new(),
-            dependents: Vec::new(),
-            list_display: &["__str__"],
-            list_editable: &[],
-            list_filter: &[],
-            search_fields: &[],
-            date_hierarchy: None,
-            ordering: &[],
-            list_per_page: 100,
-            list_max_show_all: 200,
-            fieldsets: Vec::new(),
-            add_fieldsets: None,
-            readonly_fields: &[],
-            inlines: Vec::new(),
-            save_as: false,
-            view_on_site: None,
-            rules: Box::new(()),
-        }
-    }
-}
 
 /// What is to be said of a field.
 #[derive(Debug, Clone)]
@@ -161,8 +73,8 @@ impl FieldOptions {
     }
 }
 
-/// A column of the changelist that is no field.
-pub struct Computed<M> {
+/// A column of the changelist that is computed.
+pub struct Computed {
     /// Its name in `list_display`.
     pub name: &'static str,
     /// Its heading.
@@ -170,15 +82,27 @@ pub struct Computed<M> {
     /// The field that orders it, if one does.
     pub ordered_by: Option<&'static str>,
     /// Where it comes from.
-    pub source: Source<M>,
+    pub source: Source,
 }
 
+/// Computes a cell from a row, at the present time.
+type RowCell = dyn Fn(&QueryResult, DateTime<Utc>) -> Result<Cell, DbErr> + Send + Sync;
+
 /// Where a computed column comes from.
-pub enum Source<M> {
-    /// From the object, at the present time.
-    Row(fn(&M, DateTime<Utc>) -> Cell),
+pub enum Source {
+    /// From the object. Made by [`Source::row`].
+    Row(Box<RowCell>),
     /// A number from the database, by a query that may name the model's table.
     Sql(fn() -> SelectStatement),
+}
+
+impl Source {
+    /// From the object, at the present time.
+    pub fn row<M: FromQueryResult + 'static>(compute: fn(&M, DateTime<Utc>) -> Cell) -> Self {
+        Self::Row(Box::new(move |row, now| {
+            Ok(compute(&M::from_query_result(row, "")?, now))
+        }))
+    }
 }
 
 /// What is shown in a column.
@@ -278,53 +202,6 @@ pub enum Layout {
     Tabular,
     /// One below the other.
     Stacked,
-}
-
-/// Forms for the objects that belong to another.
-pub struct Inline {
-    pub(super) layout: Layout,
-    /// The field of the inline's model that refers to the object.
-    pub(super) key: &'static str,
-    pub(super) extra: usize,
-    pub(super) max: usize,
-    pub(super) build: Box<dyn FnOnce() -> super::model::Model + Send>,
-}
-
-impl Inline {
-    /// As a table; `key` is the field that refers to the object.
-    pub fn tabular<E: EntityTrait>(admin: ModelAdmin<E>, key: &'static str) -> Self
-    where
-        E::Model: Sync,
-    {
-        Self::new(Layout::Tabular, admin, key)
-    }
-
-    /// One below the other.
-    pub fn stacked<E: EntityTrait>(admin: ModelAdmin<E>, key: &'static str) -> Self
-    where
-        E::Model: Sync,
-    {
-        Self::new(Layout::Stacked, admin, key)
-    }
-
-    /// So many empty forms to begin with; Django has three.
-    pub fn extra(self, extra: usize) -> Self {
-        Self { extra, ..self }
-    }
-
-    fn new<E: EntityTrait>(layout: Layout, admin: ModelAdmin<E>, key: &'static str) -> Self
-    where
-        E::Model: Sync,
-    {
-        let build = Box::new(move || super::model::Model::new(admin));
-        Self {
-            layout,
-            key,
-            extra: 3,
-            max: 1000,
-            build,
-        }
-    }
 }
 
 /// What holds for a model beyond its fields: an app implements what it needs.

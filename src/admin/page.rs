@@ -6,7 +6,7 @@ use minijinja::{Value, context, value::Serde};
 use poem::{FromRequest, Request, RequestBody, Response, Result};
 use serde::Serialize;
 
-use super::{Staff, model::Model, staff::INDEX, state::AdminState};
+use super::{Staff, model::Model, state::AdminState, urls::INDEX};
 use crate::{
     auth::{hashers::is_usable, login::User},
     error,
@@ -61,11 +61,11 @@ impl Crumb {
     pub fn to_changelist(model: &Model) -> Vec<Self> {
         vec![
             Self::link(
-                crate::contenttypes::app_name(model.app_label),
-                format!("{INDEX}{}/", model.app_label),
+                crate::contenttypes::app_name(model.options.app_label),
+                format!("{INDEX}{}/", model.options.app_label),
             ),
             Self::link(
-                crate::contenttypes::capitalized(model.verbose_name_plural),
+                crate::contenttypes::capitalized(model.options.verbose_name_plural),
                 model.url(),
             ),
         ]

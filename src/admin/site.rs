@@ -1,12 +1,8 @@
 //! Which models the admin shows, and under which apps.
 
-use sea_orm::EntityTrait;
 use serde::Serialize;
 
-use super::{
-    model::{InlineModel, Model},
-    options::ModelAdmin,
-};
+use super::model::{Inline, Model, ModelAdmin};
 use crate::{
     auth::login::User,
     contenttypes::{app_name, capitalized},
@@ -46,10 +42,7 @@ pub struct ModelEntry {
 
 impl AdminSite {
     /// Shows a model.
-    pub fn register<E: EntityTrait>(&mut self, admin: ModelAdmin<E>)
-    where
-        E::Model: Sync,
-    {
+    pub fn register(&mut self, admin: ModelAdmin) {
         self.models.push(Model::new(admin));
     }
 
@@ -62,12 +55,12 @@ impl AdminSite {
     pub fn find(&self, app_label: &str, name: &str) -> Option<&Model> {
         self.models
             .iter()
-            .find(|model| model.app_label == app_label && model.name == name)
+            .find(|model| model.options.app_label == app_label && model.options.name == name)
     }
 
     /// The model of a table.
     pub fn of_table(&self, table: &str) -> Option<&Model> {
-        self.models.iter().find(|model| model.table == table)
+        self.models.iter().find(|model| model.table() == table)
     }
 
     /// The apps and models that a user may see, by name.
@@ -79,17 +72,20 @@ impl AdminSite {
                 continue;
             }
             let entry = ModelEntry {
-                name: capitalized(model.verbose_name_plural),
+                name: capitalized(model.options.verbose_name_plural),
                 url: model.url(),
                 can_add: may("add"),
                 can_change: may("change"),
             };
-            match apps.iter_mut().find(|app| app.label == model.app_label) {
+            match apps
+                .iter_mut()
+                .find(|app| app.label == model.options.app_label)
+            {
                 Some(app) => app.models.push(entry),
                 None => apps.push(AppEntry {
-                    label: model.app_label,
-                    name: app_name(model.app_label),
-                    url: format!("/admin/{}/", model.app_label),
+                    label: model.options.app_label,
+                    name: app_name(model.options.app_label),
+                    url: format!("/admin/{}/", model.options.app_label),
                     models: vec![entry],
                 }),
             }
@@ -102,19 +98,19 @@ impl AdminSite {
     }
 
     /// The inlines of a model that a user may see.
-    pub fn inlines<'a>(&self, model: &'a Model, user: &User) -> Vec<&'a InlineModel> {
-        let may_see = |inline: &&InlineModel| {
+    pub fn inlines<'a>(&self, model: &'a Model, user: &User) -> Vec<&'a Inline> {
+        let may_see = |inline: &&Inline| {
             let may = |action| user.has_perm(&inline.model.permission(action));
             ["add", "change", "delete", "view"].into_iter().any(may)
         };
-        model.inlines.iter().filter(may_see).collect()
+        model.options.inlines.iter().filter(may_see).collect()
     }
 }
 
 impl std::fmt::Debug for AdminSite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
-            .entries(self.models.iter().map(|model| model.table))
+            .entries(self.models.iter().map(|model| model.table()))
             .finish()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{changelist::paging::PageMaps, site::AdminSite};
-use crate::{auth::Auth, core::Core};
+use crate::{auth::Auth, core::Core, db::Connection};
 
 /// The state of the admin. One per process, which [`super::routes`] gives to its views.
 #[derive(Debug)]
@@ -27,5 +27,10 @@ impl AdminState {
             site,
             page_maps: PageMaps::default(),
         }
+    }
+
+    /// The database that the pages read: the one that is written, so that they show what was just saved.
+    pub fn db(&self) -> Connection<'_> {
+        Connection::Database(self.core.db.write())
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    AdminSite, field::Kind, options::VirtualKind, page::address_of, staff::INDEX, state::AdminState,
+    AdminSite, field::Kind, options::VirtualKind, page::address_of, state::AdminState, urls::INDEX,
 };
 use crate::{
     auth::login::User,

@@ -9,8 +9,6 @@ use subtle::ConstantTimeEq;
 
 use crate::signing::hex;
 
-/// Rounds of PBKDF2 for new hashes: Django 5.2's.
-pub const ITERATIONS: u32 = 1_000_000;
 /// Characters of a salt: 128 bits of 62 letters, rounded up. A shorter one is renewed.
 const SALT_LENGTH: usize = 22;
 /// What marks a password that nobody can log in with.

@@ -14,19 +14,17 @@ use crate::{
 
 /// Shows questions, each with its choices.
 pub fn register(site: &mut AdminSite) {
-    let choices = ModelAdmin::<choice::Entity> {
+    let choices = ModelAdmin {
         fields: vec![FieldOptions {
             default: Some(|_| Value::Int(Some(0))),
             counts: Some(("vote", "votes")),
             ..FieldOptions::new("votes")
         }],
-        ..ModelAdmin::new(
-            "polls_app",
-            ("choice", "choices"),
-            |choice: &choice::Model| choice.choice_text.clone(),
-        )
+        ..ModelAdmin::new::<choice::Entity>("polls_app", ("choice", "choices"), |choice| {
+            choice.choice_text.clone()
+        })
     };
-    site.register(ModelAdmin::<question::Entity> {
+    site.register(ModelAdmin {
         fields: vec![FieldOptions {
             verbose_name: Some("date published"),
             help_text: "Visitors see the question from then on.",
@@ -37,7 +35,7 @@ pub fn register(site: &mut AdminSite) {
                 name: "was_published_recently",
                 heading: "Published recently?",
                 ordered_by: Some("pub_date"),
-                source: Source::Row(was_published_recently),
+                source: Source::row(was_published_recently),
             },
             Computed {
                 name: "votes",
@@ -61,11 +59,9 @@ pub fn register(site: &mut AdminSite) {
         ],
         inlines: vec![Inline::tabular(choices, "question")],
         view_on_site: Some(urls::detail),
-        ..ModelAdmin::new(
-            "polls_app",
-            ("question", "questions"),
-            |question: &question::Model| question.question_text.clone(),
-        )
+        ..ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |question| {
+            question.question_text.clone()
+        })
     });
 }
 

@@ -8,7 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{cookies::CookieSettings, env, headers::HeaderSettings};
-use crate::{auth::hashers::ITERATIONS, signing::Keys};
+use crate::signing::Keys;
+
+/// Rounds of PBKDF2 for new password hashes: Django 5.2's.
+const PASSWORD_ITERATIONS: u32 = 1_000_000;
 
 /// The key of a site in debug mode that has none of its own.
 const DEBUG_KEY: &str = "django-insecure-polls-debug-mode-only";
@@ -124,7 +127,7 @@ impl SecuritySettings {
                 current: secret_key,
                 fallbacks,
             },
-            password_iterations: ITERATIONS,
+            password_iterations: PASSWORD_ITERATIONS,
             allowed_hosts,
             csrf_trusted_origins,
             trusted_proxies: trusted_proxies(forwarded_allow_ips),

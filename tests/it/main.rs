@@ -26,6 +26,7 @@ mod settings;
 mod signing;
 mod sqlmigrate;
 mod storage;
+mod structure;
 mod templates;
 mod terminal;
 mod throttle;

@@ -2,8 +2,8 @@
 
 use sea_orm_migration::sea_orm::DbBackend;
 
-use super::{Direction, names::index_name};
-use crate::{Default, Field, Kind, Model, Operation, State};
+use super::names::index_name;
+use crate::{Default, Direction, Field, Kind, Model, Operation, State};
 
 /// Collects statements: those of the operation at hand, and those that wait for the end of the migration.
 pub struct SchemaEditor {

@@ -8,16 +8,7 @@ mod sqlite;
 use editor::SchemaEditor;
 use sea_orm_migration::sea_orm::DbBackend;
 
-use crate::{Field, Kind, Migration, Model, ModelOptions, Operation, State};
-
-/// Whether a migration is applied or unapplied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Applied.
-    Forwards,
-    /// Unapplied.
-    Backwards,
-}
+use crate::{Direction, Field, Kind, Migration, Model, ModelOptions, Operation, State};
 
 /// The statements of a migration.
 #[derive(Debug)]
@@ -76,7 +67,7 @@ pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction:
     let mut states = vec![before.clone()];
     for operation in migration.operations {
         let mut state = states[states.len() - 1].clone();
-        operation.apply_to(migration.app, &mut state);
+        state.apply_operation(migration.app, operation);
         states.push(state);
     }
     let mut editor = SchemaEditor::new(backend);

@@ -6,12 +6,13 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
 };
 
-use super::Params;
+use super::params::Params;
 use crate::{
     admin::{
         AdminSite,
+        entity::KEY,
         field::{Field, Kind},
-        model::{KEY, Model, Object},
+        model::{Model, Object},
         options::Cell,
     },
     contenttypes::capitalized,
@@ -52,18 +53,28 @@ pub fn of(site: &AdminSite, model: &Model) -> Vec<Column> {
             source,
         })
     };
-    model.list_display.iter().filter_map(column).collect()
+    model
+        .options
+        .list_display
+        .iter()
+        .filter_map(column)
+        .collect()
 }
 
 fn source(site: &AdminSite, model: &Model, name: &str) -> Option<(String, Source)> {
     if name == "__str__" {
-        return Some((capitalized(model.verbose_name), Source::Label));
+        return Some((capitalized(model.options.verbose_name), Source::Label));
     }
     if let Some(field) = model.concrete().find(|field| field.name == name) {
         return Some((field.label(), Source::Field(field.clone())));
     }
-    if let Some(position) = model.computed.iter().position(|column| column.name == name) {
-        let computed = &model.computed[position];
+    if let Some(position) = model
+        .options
+        .computed
+        .iter()
+        .position(|column| column.name == name)
+    {
+        let computed = &model.options.computed[position];
         let by = computed
             .ordered_by
             .and_then(|name| model.field(name))
@@ -85,7 +96,7 @@ pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
     let field = target.concrete().find(|field| field.name == far)?.clone();
     Some(Related {
         key: key.column,
-        table: target.table,
+        table: target.table(),
         field,
     })
 }

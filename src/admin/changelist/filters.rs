@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{ChangeList, count, lookups};
 use crate::{
     admin::{
+        entity::KEY,
         field::{Field, Kind},
-        model::KEY,
     },
     db::Connection,
     web::format::grouped,
@@ -57,7 +57,7 @@ pub async fn filters(
     oldest: Option<i32>,
 ) -> Result<Vec<Filter>, DbErr> {
     let mut filters = Vec::new();
-    for name in list.model.list_filter {
+    for name in list.model.options.list_filter {
         let Some(field) = list.model.field(name) else {
             continue;
         };
@@ -177,6 +177,7 @@ async fn options(
             let mut options = vec![all("All")];
             if let Some(relation) = list
                 .model
+                .options
                 .many_to_many
                 .iter()
                 .find(|relation| relation.name == field.name)
@@ -242,12 +243,12 @@ async fn facet(
 ) -> Result<Option<String>, DbErr> {
     let others = list
         .params
-        .without(keys)
-        .filter(|(name, _)| !super::CONTROLS.contains(&name.as_str()));
-    let lookups: Vec<(&str, &str)> = others
-        .chain(params)
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+        .lookups()
+        .filter(|(name, _)| !keys.contains(name));
+    let own = params
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let lookups: Vec<(&str, &str)> = others.chain(own).collect();
     let Some(condition) = lookups::condition(list.model, &lookups, list.zone, list.backend) else {
         return Ok(None);
     };

@@ -64,6 +64,7 @@ pub async fn hierarchy(
 ) -> Result<Option<Hierarchy>, DbErr> {
     let Some(field) = list
         .model
+        .options
         .date_hierarchy
         .and_then(|name| list.model.field(name))
     else {
@@ -150,7 +151,7 @@ async fn years(
         let mut query = Query::select();
         query
             .expr_as(Func::max(list.model.column(column)), Alias::new("last"))
-            .from(Alias::new(list.model.table))
+            .from(Alias::new(list.model.table()))
             .cond_where(list.condition.clone());
         if let Some(before) = before {
             query.and_where(list.model.column(column).lt(before));
@@ -189,7 +190,7 @@ async fn which(
             continue;
         };
         let mut rows = Query::select();
-        rows.expr(Expr::val(1)).from(Alias::new(list.model.table));
+        rows.expr(Expr::val(1)).from(Alias::new(list.model.table()));
         // By the filters only: looking for words in each of the periods would take as many times as long.
         rows.cond_where(list.condition.clone());
         rows.and_where(list.model.column(column).gte(from))

@@ -12,8 +12,9 @@ use sea_orm::{
 use crate::{
     admin::{
         dates,
+        entity::KEY,
         field::{Field, Kind},
-        model::{KEY, Model},
+        model::Model,
     },
     db::is_storable,
 };
@@ -181,6 +182,7 @@ fn is_lookup(name: &str) -> bool {
 
 fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Option<Expr> {
     let relation = model
+        .options
         .many_to_many
         .iter()
         .find(|relation| relation.name == field.name)?;

@@ -6,6 +6,7 @@ pub mod filters;
 pub mod hierarchy;
 pub mod lookups;
 pub mod paging;
+mod params;
 pub mod search;
 
 use chrono::{DateTime, Utc};
@@ -15,26 +16,9 @@ use sea_orm::{
     sea_query::{Condition, Expr, ExprTrait, Order, SelectStatement},
 };
 
-use self::columns::Column;
-use super::{
-    AdminSite,
-    model::{KEY, Model},
-};
+use self::{columns::Column, params::Params};
+use super::{AdminSite, entity::KEY, model::Model};
 use crate::{db::Connection, web::form::Form};
-
-/// Parameters that choose no objects.
-const CONTROLS: [&str; 10] = [
-    "q",
-    "o",
-    "p",
-    "all",
-    "e",
-    "scope",
-    "_facets",
-    "_popup",
-    "_to_field",
-    "_changelist_filters",
-];
 
 /// Characters of a search.
 const MAX_SEARCH: usize = 1000;
@@ -78,21 +62,10 @@ impl<'a> ChangeList<'a> {
         query: &Form,
         (zone, now, backend): (Tz, DateTime<Utc>, DbBackend),
     ) -> Result<Self, BadLookup> {
-        let params = Params(
-            query
-                .iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
-        );
+        let params = Params::new(query);
         let columns = columns::of(site, model);
         let order = columns::order(&columns, model, params.get("o"));
-        let lookups = params
-            .0
-            .iter()
-            .filter(|(name, _)| !CONTROLS.contains(&name.as_str()));
-        let lookups: Vec<(&str, &str)> = lookups
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let lookups: Vec<(&str, &str)> = params.lookups().collect();
         let condition = lookups::condition(model, &lookups, zone, backend).ok_or(BadLookup)?;
         let search = params
             .get("q")
@@ -122,7 +95,7 @@ impl<'a> ChangeList<'a> {
         self.condition.is_empty()
             && self.search.is_empty()
             && self.order.is_empty()
-            && self.model.ordering.is_empty()
+            && self.model.options.ordering.is_empty()
     }
 
     /// Whether something narrows the list.
@@ -167,7 +140,7 @@ impl<'a> ChangeList<'a> {
             }
         }
         if self.order.is_empty() {
-            for name in self.model.ordering {
+            for name in self.model.options.ordering {
                 let (name, is_descending) = name
                     .strip_prefix('-')
                     .map_or((*name, false), |name| (name, true));
@@ -186,57 +159,6 @@ impl<'a> ChangeList<'a> {
             column.select(self.model, &mut query);
         }
         query
-    }
-}
-
-/// The parameters of an address.
-#[derive(Debug, Clone, Default)]
-pub struct Params(Vec<(String, String)>);
-
-impl Params {
-    /// The value of a parameter; of several, the last.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    /// A query string with some parameters set and others taken out. It leads to the first page.
-    pub fn with(&self, set: &[(&str, &str)], without: &[&str]) -> String {
-        let is_kept = |name: &str| {
-            !["p", "e"].contains(&name)
-                && !without.contains(&name)
-                && !set.iter().any(|(other, _)| *other == name)
-        };
-        let kept = self.0.iter().filter(|(name, _)| is_kept(name));
-        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
-        let text = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(kept.chain(set.iter().copied()))
-            .finish();
-        format!("?{text}")
-    }
-
-    /// The whole, as the pages behind the list carry it along.
-    pub fn text(&self) -> String {
-        let pairs = self
-            .0
-            .iter()
-            .filter(|(name, _)| !["e", "_changelist_filters"].contains(&name.as_str()));
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(pairs)
-            .finish()
-    }
-
-    /// Those that are set, for hidden fields, less some.
-    pub fn without<'a>(
-        &'a self,
-        names: &'a [&'a str],
-    ) -> impl Iterator<Item = &'a (String, String)> {
-        self.0
-            .iter()
-            .filter(move |(name, _)| !names.contains(&name.as_str()))
     }
 }
 

@@ -18,7 +18,7 @@ use sea_orm::{ConnectionTrait, DbErr, Statement, sea_query::SelectStatement};
 
 use super::{ChangeList, count, limited};
 use crate::{
-    admin::model::{KEY, Model},
+    admin::{entity::KEY, model::Model},
     db::{Connection, Database},
 };
 
@@ -77,7 +77,7 @@ impl PageMaps {
         db: &Database,
         now: DateTime<Utc>,
     ) -> Result<Option<PageMap>, DbErr> {
-        let known = self.maps().get(model.table).cloned();
+        let known = self.maps().get(model.table()).cloned();
         let result = match &known {
             Some(map) if now - map.taken < MAP_AGE => "fresh",
             Some(_) => "old",
@@ -89,16 +89,16 @@ impl PageMaps {
             Some(map) => {
                 // Until it is there, the others keep to the old one and take none of their own.
                 let old = PageMap { taken: now, ..map };
-                self.maps().insert(model.table, old.clone());
+                self.maps().insert(model.table(), old.clone());
                 Ok(self.take(model, db, now).await.unwrap_or_else(|error| {
-                    tracing::warn!(%error, model.table, "the pages of a long list could not be found anew");
+                    tracing::warn!(%error, table = model.table(), "the pages of a long list could not be found anew");
                     Some(old)
                 }))
             }
             None => {
                 // One counts, and the others wait for what it finds.
                 let _counting = self.counting.lock().await;
-                let known = self.maps().get(model.table).cloned();
+                let known = self.maps().get(model.table()).cloned();
                 if known.is_some() {
                     return Ok(known);
                 }
@@ -132,7 +132,7 @@ impl PageMaps {
         let sql = format!(
             "SELECT id, n FROM (SELECT id, row_number() OVER (ORDER BY id DESC) AS n FROM {table}) AS numbered \
              WHERE n % {STEP} = 1 OR id = (SELECT min(id) FROM {table}) ORDER BY n",
-            table = model.table
+            table = model.table()
         );
         let rows = db
             .query_all_raw(Statement::from_string(db.get_database_backend(), sql))
@@ -147,7 +147,7 @@ impl PageMaps {
             }
         }
         if total <= COUNT_LIMIT {
-            self.forget(model.table);
+            self.forget(model.table());
             return Ok(None);
         }
         let map = PageMap {
@@ -155,7 +155,7 @@ impl PageMaps {
             total,
             keys,
         };
-        self.maps().insert(model.table, map.clone());
+        self.maps().insert(model.table(), map.clone());
         Ok(Some(map))
     }
 
@@ -185,7 +185,7 @@ impl PageMap {
         // In order, so that a database that knows nothing of the table yet walks the index and not the table.
         let sql = format!(
             "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE id > $1 ORDER BY id DESC LIMIT {COUNT_LIMIT}) AS newer",
-            model.table
+            model.table()
         );
         let backend = db.get_database_backend();
         let statement = Statement::from_sql_and_values(backend, sql, [self.keys[0].into()]);
@@ -224,7 +224,7 @@ impl Paging {
         map: Option<&PageMap>,
         oldest: Option<i32>,
     ) -> Result<Option<Self>, DbErr> {
-        let per_page = list.model.list_per_page;
+        let per_page = list.model.options.list_per_page;
         let mut newer = 0;
         let count = match map {
             Some(map) if !list.is_narrowed() => {
@@ -250,7 +250,7 @@ impl Paging {
             count.number.min(COUNT_LIMIT)
         };
         let pages = reachable.div_ceil(per_page).max(1);
-        let can_show_all = count.number <= list.model.list_max_show_all;
+        let can_show_all = count.number <= list.model.options.list_max_show_all;
         let shows_all = can_show_all && list.params.get("all").is_some();
         let number = match list.params.get("p") {
             None => 1,
@@ -269,7 +269,7 @@ impl Paging {
             _ => (None, rank),
         };
         let limit = if shows_all {
-            list.model.list_max_show_all
+            list.model.options.list_max_show_all
         } else {
             per_page
         };

@@ -8,8 +8,9 @@ use sea_orm::{
 use super::lookups::{escaped, like};
 use crate::admin::{
     AdminSite,
+    entity::KEY,
     field::{Field, Kind},
-    model::{KEY, Model},
+    model::Model,
 };
 
 /// More words than anybody types.
@@ -39,6 +40,7 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
         let pattern = format!("%{}%", escaped(&term));
         let mut any = Condition::any();
         for target in model
+            .options
             .search_fields
             .iter()
             .filter_map(|path| target(site, model, path))
@@ -78,13 +80,14 @@ fn target<'a>(site: &'a AdminSite, model: &'a Model, path: &str) -> Option<Targe
         return text(model, path).map(Target::Own);
     };
     if let Some(inline) = model
+        .options
         .inlines
         .iter()
-        .find(|inline| inline.model.name == relation)
+        .find(|inline| inline.model.options.name == relation)
     {
         let key = inline.model.field(inline.key)?;
         return Some(Target::Other {
-            table: inline.model.table,
+            table: inline.model.table(),
             far: key.column.to_owned(),
             near: KEY.to_owned(),
             field: text(&inline.model, far)?,
@@ -96,7 +99,7 @@ fn target<'a>(site: &'a AdminSite, model: &'a Model, path: &str) -> Option<Targe
     };
     let other = site.of_table(table)?;
     Some(Target::Other {
-        table: other.table,
+        table: other.table(),
         far: KEY.to_owned(),
         near: key.column.to_owned(),
         field: text(other, far)?,

@@ -5,11 +5,12 @@ use sea_orm::{
     sea_query::{ExprTrait, Order},
 };
 
-use super::{BoundField, ObjectForm, Surroundings};
+use super::{BoundField, FormContext, ObjectForm};
 use crate::{
     admin::{
+        entity::KEY,
         field::{Kind, NOT_AVAILABLE},
-        model::{InlineModel, KEY, Model, Object},
+        model::{Inline, Model, Object},
     },
     db::Connection,
     error::{AppError, Result},
@@ -20,7 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Formset<'a> {
     /// For which inline.
-    pub inline: &'a InlineModel,
+    pub inline: &'a Inline,
     /// The forms, those of present objects first.
     pub forms: Vec<InlineForm<'a>>,
     /// Whether the visitor may add, change and delete.
@@ -55,7 +56,7 @@ pub struct InlineForm<'a> {
     pub lost: Option<i32>,
 }
 
-impl std::fmt::Debug for InlineModel {
+impl std::fmt::Debug for Inline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.prefix())
     }
@@ -67,10 +68,10 @@ impl<'a> Formset<'a> {
     /// # Errors
     /// When the database does not answer.
     pub async fn load(
-        inline: &'a InlineModel,
+        inline: &'a Inline,
         owner: Option<&Object>,
         db: Connection<'_>,
-        around: Surroundings<'_>,
+        around: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let model = &inline.model;
         let present = match owner {
@@ -109,7 +110,7 @@ impl<'a> Formset<'a> {
     ///
     /// # Errors
     /// When the numbers are not there or make no sense.
-    pub fn bind(&mut self, form: &Form, around: Surroundings<'_>) -> Result<()> {
+    pub fn bind(&mut self, form: &Form, around: FormContext<'_>) -> Result<()> {
         let prefix = self.inline.prefix();
         let number = |name: &str| {
             form.get(&format!("{prefix}-{name}"))
@@ -166,7 +167,7 @@ impl<'a> Formset<'a> {
     }
 
     /// Adds the form of an object, or an empty one.
-    pub fn push(&mut self, object: Option<Object>, around: Surroundings<'_>) {
+    pub fn push(&mut self, object: Option<Object>, around: FormContext<'_>) {
         let model = &self.inline.model;
         let is_readonly = if object.is_some() {
             !self.may.change
@@ -184,7 +185,7 @@ impl<'a> Formset<'a> {
                 BoundField::new(
                     field,
                     raw,
-                    is_readonly || model.readonly_fields.contains(&field.name),
+                    is_readonly || model.options.readonly_fields.contains(&field.name),
                 )
             });
         let form = ObjectForm {
@@ -234,10 +235,10 @@ impl<'a> Formset<'a> {
 /// The objects of an inline that belong to another, in the order in which they came. In a transaction they are kept from
 /// being changed by others.
 async fn rows(
-    inline: &InlineModel,
+    inline: &Inline,
     owner: i32,
     db: Connection<'_>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Result<Vec<Object>, DbErr> {
     let model = &inline.model;
     let key = model

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 
-use super::{Editor, ObjectForm, Surroundings, is_same};
+use super::{Editor, FormContext, ObjectForm, is_same};
 use crate::{
     admin::{
         choices,
@@ -123,13 +123,13 @@ impl Mark {
 
     /// Compares with a form that was just loaded and has not been bound: what has been changed since, by others or by
     /// visitors. The form's fields learn what they held at the time of the mark. Counters are no news.
-    pub fn compare(&self, editor: &mut Editor<'_>, around: Surroundings<'_>) -> Vec<Foreign> {
+    pub fn compare(&self, editor: &mut Editor<'_>, around: FormContext<'_>) -> Vec<Foreign> {
         let mut news = Vec::new();
         compare_object(&mut editor.main, &self.object, "", around, &mut news);
         for formset in &mut editor.formsets {
             let empty = BTreeMap::new();
             let known = self.inlines.get(&formset.inline.prefix()).unwrap_or(&empty);
-            let name = formset.inline.model.verbose_name;
+            let name = formset.inline.model.options.verbose_name;
             for row in &mut formset.forms {
                 let Some(object) = &row.form.object else {
                     continue;
@@ -170,7 +170,7 @@ fn compare_object(
     form: &mut ObjectForm<'_>,
     before: &BTreeMap<String, Raw>,
     title: &str,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
     news: &mut Vec<Foreign>,
 ) {
     for bound in &mut form.fields {

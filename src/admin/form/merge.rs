@@ -6,7 +6,7 @@ use sea_orm::{DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 
 use super::{
-    Editor, Surroundings, is_same,
+    BoundField, Editor, FormContext, is_same,
     mark::{Foreign, Mark},
 };
 use crate::{
@@ -49,7 +49,7 @@ impl Meanwhile {
         mark: &Mark,
         news: Vec<Foreign>,
         db: Connection<'_>,
-        around: Surroundings<'_>,
+        around: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let type_id = log::find_content_type(db, model).await?;
         let rows = log_entry::Entity::find()
@@ -84,8 +84,8 @@ impl Meanwhile {
 
 /// Lets a form show what others have stored, wherever its visitor has not typed something else. Rows that others have
 /// deleted stay as new ones if the visitor has changed them; rows that others have added come to those that there are.
-pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: Surroundings<'_>) {
-    let take = |fields: &mut Vec<super::BoundField<'_>>| {
+pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>) {
+    let take = |fields: &mut Vec<BoundField<'_>>| {
         for bound in fields {
             let Some(theirs) = bound.theirs.clone() else {
                 continue;

@@ -7,12 +7,14 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
-use super::{Editor, ObjectForm, Surroundings, formset::Formset};
+use super::{BoundField, Editor, FormContext, ObjectForm, formset::Formset};
 use crate::{
     admin::{
+        changes::Changes,
+        entity::KEY,
         field::Kind,
         log::{Action, ChangeMessage, Log},
-        model::{Changes, KEY, Model, Object},
+        model::{Model, Object},
     },
     db::{Connection, Transaction},
 };
@@ -28,7 +30,7 @@ pub struct Cleaned {
 
 impl Cleaned {
     /// Cleans all forms. Empty forms that nobody has touched, and those that are to go, count for nothing.
-    pub fn new(editor: &mut Editor<'_>, around: Surroundings<'_>) -> Self {
+    pub fn new(editor: &mut Editor<'_>, around: FormContext<'_>) -> Self {
         let main = editor.main.clean(around.zone);
         let clean = |formset: &mut Formset<'_>| {
             let mut cleaned = BTreeMap::new();
@@ -53,7 +55,7 @@ impl Cleaned {
         &mut self,
         editor: &mut Editor<'_>,
         tx: &Transaction,
-        around: Surroundings<'_>,
+        around: FormContext<'_>,
     ) -> Result<(), DbErr> {
         let db = Connection::Transaction(tx);
         editor.main.check(db, &mut self.main).await?;
@@ -61,6 +63,7 @@ impl Cleaned {
         editor
             .main
             .model
+            .options
             .rules
             .validate(tx, around.user, id, &mut self.main)
             .await?;
@@ -85,7 +88,7 @@ impl Cleaned {
         self,
         editor: &Editor<'_>,
         tx: &Transaction,
-        around: Surroundings<'_>,
+        around: FormContext<'_>,
     ) -> Result<Object, DbErr> {
         let (main, model) = (&editor.main, editor.main.model);
         let mut message = ChangeMessage::default();
@@ -110,7 +113,8 @@ impl Cleaned {
         let stored = model
             .find(Connection::Transaction(tx), id, around.now)
             .await?;
-        let stored = stored.ok_or_else(|| DbErr::RecordNotFound(format!("{} {id}", model.name)))?;
+        let stored =
+            stored.ok_or_else(|| DbErr::RecordNotFound(format!("{} {id}", model.options.name)))?;
         let log = Log {
             user_id: around.user.row.id,
             model,
@@ -128,7 +132,7 @@ async fn store_set(
     cleaned: BTreeMap<usize, Changes>,
     owner: i32,
     message: &mut ChangeMessage,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Result<(), DbErr> {
     let model = &formset.inline.model;
     let db = Connection::Transaction(tx);
@@ -150,7 +154,7 @@ async fn store_set(
                     .find(db, id, around.now)
                     .await?
                     .map(|object| object.label);
-                message.inline_added(model.verbose_name, &label.unwrap_or_default());
+                message.inline_added(model.options.verbose_name, &label.unwrap_or_default());
             }
             _ => {}
         }
@@ -160,7 +164,11 @@ async fn store_set(
             .find(db, id, around.now)
             .await?
             .map(|object| object.label);
-        message.inline_changed(model.verbose_name, &label.unwrap_or_default(), &labels);
+        message.inline_changed(
+            model.options.verbose_name,
+            &label.unwrap_or_default(),
+            &labels,
+        );
     }
     for row in formset
         .forms
@@ -169,11 +177,11 @@ async fn store_set(
     {
         if let Some(object) = &row.form.object {
             let delete = Query::delete()
-                .from_table(Alias::new(model.table))
+                .from_table(Alias::new(model.table()))
                 .and_where(Expr::col(Alias::new(KEY)).eq(object.id))
                 .take();
             tx.execute(&delete).await?;
-            message.inline_deleted(model.verbose_name, &object.label);
+            message.inline_deleted(model.options.verbose_name, &object.label);
         }
     }
     Ok(())
@@ -185,11 +193,11 @@ pub async fn update(
     form: &ObjectForm<'_>,
     changes: &Changes,
     object: &Object,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Result<(), DbErr> {
     let mut update = Query::update();
     update
-        .table(Alias::new(form.model.table))
+        .table(Alias::new(form.model.table()))
         .and_where(Expr::col(Alias::new(KEY)).eq(object.id));
     let mut has_changes = false;
     for bound in form
@@ -220,9 +228,9 @@ pub async fn update(
 fn counted(
     model: &Model,
     object: &Object,
-    bound: &super::BoundField<'_>,
+    bound: &BoundField<'_>,
     value: &Value,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Value {
     if bound.field.options.counts.is_none() {
         return value.clone();
@@ -244,7 +252,7 @@ async fn insert(
     model: &Model,
     changes: &Changes,
     key: Option<(&str, i32)>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
 ) -> Result<i32, DbErr> {
     let mut columns = Vec::new();
     let mut values: Vec<Expr> = Vec::new();
@@ -260,7 +268,7 @@ async fn insert(
     }
     let mut insert = Query::insert();
     insert
-        .into_table(Alias::new(model.table))
+        .into_table(Alias::new(model.table()))
         .columns(columns)
         .values_panic(values)
         .returning_col(Alias::new(KEY));
@@ -290,6 +298,7 @@ async fn choose(
     keys: &[i32],
 ) -> Result<(), DbErr> {
     let Some(relation) = model
+        .options
         .many_to_many
         .iter()
         .find(|relation| relation.name == name)

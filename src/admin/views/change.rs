@@ -11,24 +11,26 @@ use poem::{
 use sea_orm::{DbErr, SqlErr};
 
 use super::{
-    back_to_list, changed_html, database, missing, model_and_id, model_of, preserved, surroundings,
+    filters::{back_to_list, preserved},
+    target::{missing, model_and_id, model_of},
 };
 use crate::{
     admin::{
         AdminPage, AdminState, Crumb,
         form::{
-            Editor, Surroundings,
+            Editor, FormContext,
             mark::{self, Mark},
             merge::{self, Meanwhile},
             save::Cleaned,
             show::ShownEditor,
         },
         model::{Model, Object},
-        staff::INDEX,
         unsaved::{self, UnsavedForm},
+        urls::INDEX,
     },
     db::{Connection, Transaction},
     error::{AppError, Result},
+    templates::escape,
     web::{form::Form, messages::Level, routing::redirect},
 };
 
@@ -60,26 +62,27 @@ pub async fn add(
 ) -> Result<Response> {
     let model = model_of(state, request)?;
     page.staff.require(page.staff.may("add", model))?;
-    page.staff.require(model.rules.may_add(page.staff.user()))?;
+    page.staff
+        .require(model.options.rules.may_add(page.staff.user()))?;
     let mut desk = Desk {
         state,
         page: &page,
         model,
         request,
-        around: surroundings(state, &page),
+        around: FormContext::new(state, page.staff.user()),
         resumed: None,
     };
     if *request.method() == Method::POST {
         return desk.save_new(&form).await;
     }
-    let mut editor = Editor::load(model, None, database(state), desk.around).await?;
+    let mut editor = Editor::load(model, None, state.db(), desk.around).await?;
     if let Some(unsaved) = UnsavedForm::take(&page.session, request) {
         if editor.bind(&unsaved.form(), desk.around).is_ok() {
             desk.resumed = Some(unsaved);
-            return desk.show(editor, database(state), None, None, false).await;
+            return desk.show(editor, state.db(), None, None, false).await;
         }
         // It came from another version of the form.
-        editor = Editor::load(model, None, database(state), desk.around).await?;
+        editor = Editor::load(model, None, state.db(), desk.around).await?;
     }
     // A link may bring values along.
     let query = Form::of_query(request);
@@ -92,7 +95,7 @@ pub async fn add(
             bound.raw = bound.field.posted(&query, "");
         }
     }
-    desk.show(editor, database(state), None, None, false).await
+    desk.show(editor, state.db(), None, None, false).await
 }
 
 /// The form of an object, and taking it. Who may only look gets no inputs.
@@ -110,18 +113,18 @@ pub async fn change(
         page: &page,
         model,
         request,
-        around: surroundings(state, &page),
+        around: FormContext::new(state, page.staff.user()),
         resumed: None,
     };
     let Some(id) = id else {
         return Ok(missing(&page, model, request));
     };
-    let db = database(state);
+    let db = state.db();
     let may_change =
         page.staff.may("change", model) && model.may_change(db, page.staff.user(), &[id]).await?;
     if *request.method() == Method::POST {
         page.staff.require(may_change)?;
-        let saves_as_new = model.save_as && form.has(SAVED_AS_NEW);
+        let saves_as_new = model.options.save_as && form.has(SAVED_AS_NEW);
         page.staff
             .require(!saves_as_new || page.staff.may("add", model))?;
         return if saves_as_new {
@@ -161,7 +164,7 @@ struct Desk<'a> {
     page: &'a AdminPage,
     model: &'a Model,
     request: &'a Request,
-    around: Surroundings<'a>,
+    around: FormContext<'a>,
     /// The form of an ended session that is shown again.
     resumed: Option<UnsavedForm>,
 }
@@ -169,7 +172,7 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Stores a new object, or shows what is wrong with it.
     async fn save_new(&self, form: &Form) -> Result<Response> {
-        let mut editor = Editor::load(self.model, None, database(self.state), self.around).await?;
+        let mut editor = Editor::load(self.model, None, self.state.db(), self.around).await?;
         editor.bind(form, self.around)?;
         for formset in &mut editor.formsets {
             // Rows of another object that are saved as new become rows of this one.
@@ -179,6 +182,7 @@ impl Desk<'_> {
         }
         let mut cleaned = Cleaned::new(&mut editor, self.around);
         self.model
+            .options
             .rules
             .prepare(&self.state.auth, &mut cleaned.main)
             .await?;
@@ -187,9 +191,7 @@ impl Desk<'_> {
         if editor.error_count() > 0 {
             // A page is rendered while nothing is locked, here and below.
             drop(tx);
-            return self
-                .show(editor, database(self.state), None, None, false)
-                .await;
+            return self.show(editor, self.state.db(), None, None, false).await;
         }
         let object = match self.store(tx, cleaned, &editor).await {
             Ok(object) => object,
@@ -205,7 +207,7 @@ impl Desk<'_> {
         let db = Connection::Transaction(&tx);
         let mut query = self.model.select();
         query.and_where(sea_orm::sea_query::ExprTrait::eq(
-            self.model.column(crate::admin::model::KEY),
+            self.model.column(crate::admin::entity::KEY),
             id,
         ));
         Model::lock(&mut query, db);
@@ -224,14 +226,14 @@ impl Desk<'_> {
             let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
             merge::take_theirs(&mut editor, mark, self.around);
             drop(tx);
-            let db = database(self.state);
+            let db = self.state.db();
             return self.show(editor, db, None, Some(meanwhile), false).await;
         }
         let mut cleaned = Cleaned::new(&mut editor, self.around);
         cleaned.check(&mut editor, &tx, self.around).await?;
         if editor.error_count() > 0 {
             drop(tx);
-            let db = database(self.state);
+            let db = self.state.db();
             return self.show(editor, db, mark, None, false).await;
         }
         let object = match self.store(tx, cleaned, &editor).await {
@@ -261,8 +263,7 @@ impl Desk<'_> {
         text: String,
     ) -> Result<Response> {
         editor.main.errors.push(text);
-        self.show(editor, database(self.state), mark, None, false)
-            .await
+        self.show(editor, self.state.db(), mark, None, false).await
     }
 
     /// The object is gone. What was typed is not: it can be stored as a new one.
@@ -270,7 +271,7 @@ impl Desk<'_> {
         let Some(mark) = mark.filter(|_| self.page.staff.may("add", self.model)) else {
             return Ok(missing(self.page, self.model, self.request));
         };
-        let db = database(self.state);
+        let db = self.state.db();
         let mut editor = Editor::load(self.model, None, db, self.around).await?;
         editor.bind(form, self.around)?;
         editor
@@ -310,7 +311,7 @@ impl Desk<'_> {
         };
         let mut way = Crumb::to_changelist(model);
         way.push(Crumb::here(object.as_ref().map_or_else(
-            || format!("Add {}", model.verbose_name),
+            || format!("Add {}", model.options.verbose_name),
             |o| o.label.clone(),
         )));
         let errors = editor.error_count();
@@ -321,8 +322,8 @@ impl Desk<'_> {
         let with_filters = |url: String| format!("{url}{}", preserved(self.request));
         let context = context! {
             form => Serde(shown),
-            kind => model.verbose_name,
-            heading => format!("{verb} {}", model.verbose_name),
+            kind => model.options.verbose_name,
+            heading => format!("{verb} {}", model.options.verbose_name),
             is_readonly,
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
@@ -337,16 +338,16 @@ impl Desk<'_> {
             history_url => history_url.map(with_filters),
             delete_url => object.as_ref().filter(|_| may("delete") && !is_readonly)
                 .map(|object| with_filters(model.object_url(object.id, "delete"))),
-            site_url => object.as_ref().zip(model.view_on_site).map(|(object, url)| url(object.id)),
+            site_url => object.as_ref().zip(model.options.view_on_site).map(|(object, url)| url(object.id)),
             back => back_to_list(model, self.request),
             may_view => self.page.staff.may_view(model),
             may_add => may("add"),
-            save_as => model.save_as && object.is_some() && may("add"),
+            save_as => model.options.save_as && object.is_some() && may("add"),
             zone => self.around.zone.name(),
         };
         let title = match &object {
-            Some(object) => format!("{} | {verb} {}", object.label, model.verbose_name),
-            None => format!("{verb} {}", model.verbose_name),
+            Some(object) => format!("{} | {verb} {}", object.label, model.options.verbose_name),
+            None => format!("{verb} {}", model.options.verbose_name),
         };
         let title = if errors > 0 || meanwhile_is_shown {
             format!("Error: {title}")
@@ -364,14 +365,14 @@ impl Desk<'_> {
         let adds_another = form.has("_addanother");
         let continues = form.has("_continue")
             || is_new
-                && (form.has(SAVED_AS_NEW) || model.rules.continues_after_add())
+                && (form.has(SAVED_AS_NEW) || model.options.rules.continues_after_add())
                 && !adds_another;
         let filters = preserved(self.request);
         let (more, target) = if continues && staff.may_view(model) {
             let url = model.object_url(object.id, "change");
             (" You may edit it again below.".to_owned(), url + &filters)
         } else if adds_another {
-            let more = format!(" You may add another {} below.", model.verbose_name);
+            let more = format!(" You may add another {} below.", model.options.verbose_name);
             (more, format!("{}add/{filters}", model.url()))
         } else if staff.may_view(model) {
             (String::new(), back_to_list(model, self.request))
@@ -395,5 +396,17 @@ fn explain(error: DbErr) -> Result<String> {
             Ok("Somebody else stored something at the same moment that does not go with this. Try again.".to_owned())
         }
         _ => Err(AppError::from(error)),
+    }
+}
+
+/// A message about an object, as HTML: Django keeps such texts as they are shown. A link, if the user may follow it.
+fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> String {
+    let label = escape(&object.label);
+    let name = escape(model.options.verbose_name);
+    if with_link {
+        let url = model.object_url(object.id, "change");
+        format!("The {name} “<a href=\"{url}\">{label}</a>” {what}")
+    } else {
+        format!("The {name} “{label}” {what}")
     }
 }

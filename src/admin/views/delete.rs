@@ -9,12 +9,15 @@ use poem::{
     web::Data,
 };
 
-use super::{back_to_list, database, missing, model_and_id, preserved};
+use super::{
+    filters::{back_to_list, preserved},
+    target::{missing, model_and_id},
+};
 use crate::{
     admin::{
         AdminPage, AdminState, Crumb, Log,
         delete::{Plan, delete as delete_objects, still_referenced},
-        staff::INDEX,
+        urls::INDEX,
     },
     db::Connection,
     error::Result,
@@ -32,23 +35,20 @@ pub async fn delete(
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
     let found = match id {
-        Some(id) => model.find(database(state), id, state.core.now()).await?,
+        Some(id) => model.find(state.db(), id, state.core.now()).await?,
         None => None,
     };
     let Some(object) = found else {
         return Ok(missing(&page, model, request));
     };
-    page.staff.require(
-        model
-            .may_change(database(state), user, &[object.id])
-            .await?,
-    )?;
+    page.staff
+        .require(model.may_change(state.db(), user, &[object.id]).await?)?;
     if *request.method() != Method::POST {
         let plan = Plan::new(
             &state.site,
             model,
             std::slice::from_ref(&object),
-            database(state),
+            state.db(),
             user,
         )
         .await?;
@@ -67,11 +67,11 @@ pub async fn delete(
         };
         return page.render(
             "admin/delete_confirmation.html",
-            &format!("{title} {}", model.verbose_name),
+            &format!("{title} {}", model.options.verbose_name),
             way,
             context! {
                 plan => Serde(plan),
-                question => format!("the {} “{}”", model.verbose_name, object.label),
+                question => format!("the {} “{}”", model.options.verbose_name, object.label),
                 hidden => Serde(Vec::<(String, String)>::new()),
                 back,
             },
@@ -94,7 +94,7 @@ pub async fn delete(
         now: state.core.now(),
     };
     if !delete_objects(tx, model, &objects, log).await? {
-        let what = format!("the {} “{}”", model.verbose_name, objects[0].label);
+        let what = format!("the {} “{}”", model.options.verbose_name, objects[0].label);
         page.messages.add(Level::Warning, &still_referenced(&what));
         let url = model.object_url(object.id, "change");
         return Ok(redirect(
@@ -102,12 +102,12 @@ pub async fn delete(
             &format!("{url}{}", preserved(request)),
         ));
     }
-    state.page_maps.forget(model.table);
+    state.page_maps.forget(model.table());
     page.messages.add(
         Level::Success,
         &format!(
             "The {} “{}” was deleted successfully.",
-            model.verbose_name, objects[0].label
+            model.options.verbose_name, objects[0].label
         ),
     );
     let back = if page.staff.may_view(model) {

@@ -7,7 +7,10 @@ use poem::{Request, Response, handler, web::Data};
 use sea_orm::{EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 
-use super::{database, missing, model_and_id, preserved};
+use super::{
+    filters::preserved,
+    target::{missing, model_and_id},
+};
 use crate::{
     admin::{AdminPage, AdminState, Crumb, log},
     entities::{log_entry, user},
@@ -36,13 +39,13 @@ pub async fn history(
     let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
     let found = match id {
-        Some(id) => model.find(database(state), id, state.core.now()).await?,
+        Some(id) => model.find(state.db(), id, state.core.now()).await?,
         None => None,
     };
     let Some(object) = found else {
         return Ok(missing(&page, model, request));
     };
-    let type_id = log::find_content_type(database(state), model).await?;
+    let type_id = log::find_content_type(state.db(), model).await?;
     let entries = log_entry::Entity::find()
         .filter(log_entry::COLUMN.object_id.eq(object.id.to_string()))
         .filter(
@@ -95,7 +98,7 @@ pub async fn history(
         "admin/object_history.html",
         &format!("Change history: {}", object.label),
         way,
-        context! { entries => Serde(entries), count, number, pages, kind => model.verbose_name },
+        context! { entries => Serde(entries), count, number, pages, kind => model.options.verbose_name },
     )
 }
 

@@ -7,7 +7,6 @@ use poem::{Request, Response, handler, http::StatusCode, web::Data};
 use sea_orm::{DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde::Serialize;
 
-use super::database;
 use crate::{
     admin::{AdminPage, AdminState, Crumb},
     entities::{content_type, log_entry},
@@ -70,10 +69,10 @@ pub async fn view_on_site(
         .await?;
     let model = found.and_then(|found| state.site.find(&found.app_label, &found.model));
     let (model, url) = model
-        .and_then(|model| Some((model, model.view_on_site?)))
+        .and_then(|model| Some((model, model.options.view_on_site?)))
         .ok_or(AppError::NotFound)?;
     let object = model
-        .find(database(state), id, state.core.now())
+        .find(state.db(), id, state.core.now())
         .await?
         .ok_or(AppError::NotFound)?;
     Ok(redirect(StatusCode::FOUND, &url(object.id)))
@@ -119,7 +118,7 @@ async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<Rece
             label: entry.object_repr,
             url: url.map(|(model, id)| model.object_url(id, "change")),
             kind: match (model, found) {
-                (Some(model), _) => crate::contenttypes::capitalized(model.verbose_name),
+                (Some(model), _) => crate::contenttypes::capitalized(model.options.verbose_name),
                 (None, Some(found)) => crate::contenttypes::capitalized(&found.model),
                 (None, None) => "Unknown content".to_owned(),
             },

@@ -13,8 +13,9 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     admin::{
         AdminState,
-        staff::{INDEX, LOGIN, Visitor},
+        staff::Visitor,
         unsaved::{self, UnsavedForm},
+        urls::{INDEX, LOGIN},
     },
     auth::{
         login::{Outcome, log_in, user_id},

@@ -26,7 +26,7 @@ use crate::{
 
 /// Shows users and groups.
 pub fn register(site: &mut AdminSite) {
-    site.register(ModelAdmin::<group::Entity> {
+    site.register(ModelAdmin {
         many_to_many: vec![ManyToMany {
             name: "permissions",
             verbose_name: "permissions",
@@ -48,11 +48,11 @@ pub fn register(site: &mut AdminSite) {
         search_fields: &["name"],
         ordering: &["name"],
         rules: Box::new(GroupRules),
-        ..ModelAdmin::new("auth", ("group", "groups"), |group: &group::Model| {
+        ..ModelAdmin::new::<group::Entity>("auth", ("group", "groups"), |group: &group::Model| {
             group.name.clone()
         })
     });
-    site.register(ModelAdmin::<user::Entity> {
+    site.register(ModelAdmin {
         fields: user_fields(),
         many_to_many: vec![
             ManyToMany {
@@ -99,7 +99,7 @@ pub fn register(site: &mut AdminSite) {
             ..Fieldset::new(None, &["username", "usable_password", "password1", "password2"])
         }]),
         rules: Box::new(UserRules),
-        ..ModelAdmin::new("auth", ("user", "users"), |user: &user::Model| user.username.clone())
+        ..ModelAdmin::new::<user::Entity>("auth", ("user", "users"), |user| user.username.clone())
     });
 }
 

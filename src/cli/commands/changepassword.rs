@@ -4,8 +4,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     auth::{
-        hashers::{self, ITERATIONS},
-        users,
+        hashers, users,
         validators::{KnownOfUser, password_errors},
     },
     cli::{context::Context, prompt},
@@ -34,8 +33,9 @@ impl Args {
             bail!("a password can only be typed on a terminal.");
         }
         context.tell(format_args!("Changing password for user '{username}'\n"));
-        let password =
-            hashers::make_password(&ask_password(&(&user).into(), &username).await?, ITERATIONS);
+        let password = ask_password(&(&user).into(), &username).await?;
+        let iterations = context.settings.security.password_iterations;
+        let password = hashers::make_password(&password, iterations);
         let tx = db.begin().await?;
         users::set_password(&tx, user.id, password).await?;
         tx.commit().await?;

@@ -6,8 +6,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     auth::{
-        hashers::{self, ITERATIONS},
-        users,
+        hashers, users,
         validators::{KnownOfUser, email_errors, password_errors, username_errors},
     },
     cli::{context::Context, prompt},
@@ -56,7 +55,10 @@ impl Args {
             self.asked(&db).await?
         };
         let password = match user.password {
-            Some(password) => hashers::make_password(&password, ITERATIONS),
+            Some(password) => {
+                let iterations = context.settings.security.password_iterations;
+                hashers::make_password(&password, iterations)
+            }
             None => hashers::unusable_password(),
         };
         let tx = db.begin().await?;

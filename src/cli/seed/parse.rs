@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_examples_are_the_original_ones() {
         let (polls, _) = parse(EXAMPLES, Syntax::Yaml).unwrap();
-        let questions: Vec<_> = polls.iter().map(|poll| poll.question.0.as_str()).collect();
+        let questions: Vec<_> = polls.iter().map(|poll| poll.question.as_str()).collect();
         let expected = [
             "What's new?",
             "Is Python3 better than Python2?",
@@ -222,7 +222,7 @@ mod tests {
         let choices: Vec<_> = polls[0]
             .choices
             .iter()
-            .map(|(text, _)| text.0.as_str())
+            .map(|(text, _)| text.as_str())
             .collect();
         assert_eq!(choices, ["Not much", "The sky", "Taxes"]);
     }
@@ -234,7 +234,7 @@ mod tests {
         let yaml = "- question: Who? 🎉\n  published: 2026-11-20 07:30\n  choices:\n    - I\n    - choice: You\n      votes: 3\n";
         let polls = parse(json, Syntax::Json).unwrap();
         assert_eq!(polls, parse(yaml, Syntax::Yaml).unwrap());
-        assert_eq!(polls.0[0].choices[1], (Text("You".to_owned()), 3));
+        assert_eq!(polls.0[0].choices[1], (Text::parse("You").unwrap(), 3));
         let escaped = r#"[{"question": "Who? \ud83c\udf89", "choices": ["I"]}]"#;
         assert_eq!(
             parse(escaped, Syntax::Json).unwrap().0[0].question,
@@ -320,7 +320,7 @@ mod tests {
         let choices: Vec<_> = polls[0]
             .choices
             .iter()
-            .map(|(text, _)| text.0.as_str())
+            .map(|(text, _)| text.as_str())
             .collect();
         assert_eq!(choices, ["Yes", "No", "42", "-1"]);
     }
@@ -351,7 +351,10 @@ mod tests {
         assert_eq!((polls.len(), skipped), (1, 1));
         assert_eq!(
             polls[0].choices,
-            [(Text("a".to_owned()), 0), (Text("b".to_owned()), 2)]
+            [
+                (Text::parse("a").unwrap(), 0),
+                (Text::parse("b").unwrap(), 2)
+            ]
         );
 
         let lost = fixture.replace(

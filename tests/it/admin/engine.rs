@@ -17,7 +17,7 @@ const CHOICES: &str = "/admin/polls_app/choice/";
 /// The site with choices and the log of their own, which the real one has not.
 fn site() -> AdminSite {
     let mut site = admin_site();
-    site.register(ModelAdmin::<choice::Entity> {
+    site.register(ModelAdmin {
         fields: vec![FieldOptions {
             default: Some(|_| Value::Int(Some(0))),
             ..FieldOptions::new("votes")
@@ -33,13 +33,11 @@ fn site() -> AdminSite {
         list_filter: &["question"],
         search_fields: &["choice_text", "question__question_text"],
         save_as: true,
-        ..ModelAdmin::new(
-            "polls_app",
-            ("choice", "choices"),
-            |choice: &choice::Model| format!("Choice {}", choice.choice_text),
-        )
+        ..ModelAdmin::new::<choice::Entity>("polls_app", ("choice", "choices"), |choice| {
+            format!("Choice {}", choice.choice_text)
+        })
     });
-    let entries = ModelAdmin::<log_entry::Entity> {
+    let entries = ModelAdmin {
         fields: vec![
             FieldOptions {
                 choices: &[("1", "Addition"), ("2", "Change"), ("3", "Deletion")],
@@ -54,11 +52,9 @@ fn site() -> AdminSite {
         list_display: &["object_repr", "action_flag", "user", "content_type"],
         list_filter: &["action_flag", "user", "action_time"],
         readonly_fields: &["action_time", "user", "content_type"],
-        ..ModelAdmin::new(
-            "admin",
-            ("logentry", "log entries"),
-            |entry: &log_entry::Model| entry.object_repr.clone(),
-        )
+        ..ModelAdmin::new::<log_entry::Entity>("admin", ("logentry", "log entries"), |entry| {
+            entry.object_repr.clone()
+        })
     };
     site.register(entries);
     site
@@ -140,13 +136,13 @@ on_both_databases! {
 
     async fn rows_may_stand_one_below_the_other(app: TestApp) {
         let mut site = AdminSite::default();
-        let rows = ModelAdmin::<choice::Entity> {
+        let rows = ModelAdmin {
             fields: vec![FieldOptions { default: Some(|_| Value::Int(Some(0))), ..FieldOptions::new("votes") }],
-            ..ModelAdmin::new("polls_app", ("choice", "choices"), |choice: &choice::Model| choice.choice_text.clone())
+            ..ModelAdmin::new::<choice::Entity>("polls_app", ("choice", "choices"), |choice| choice.choice_text.clone())
         };
-        site.register(ModelAdmin::<question::Entity> {
+        site.register(ModelAdmin {
             inlines: vec![Inline::stacked(rows, "question").extra(1)],
-            ..ModelAdmin::new("polls_app", ("question", "questions"), |question: &question::Model| question.question_text.clone())
+            ..ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |question| question.question_text.clone())
         });
         assert_eq!(mistakes(&site), []);
         let database = TestDatabase::migrated(app.database.backend).await;
@@ -184,20 +180,16 @@ on_both_databases! {
 fn every_mistake_in_a_declaration_is_found() {
     assert_eq!(mistakes(&admin_site()), []);
     let question = || {
-        ModelAdmin::<question::Entity>::new(
-            "polls_app",
-            ("question", "questions"),
-            |q: &question::Model| q.question_text.clone(),
-        )
+        ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |q| {
+            q.question_text.clone()
+        })
     };
     let choice = || {
-        ModelAdmin::<choice::Entity>::new(
-            "polls_app",
-            ("choice", "choices"),
-            |c: &choice::Model| c.choice_text.clone(),
-        )
+        ModelAdmin::new::<choice::Entity>("polls_app", ("choice", "choices"), |c| {
+            c.choice_text.clone()
+        })
     };
-    let wrong: Vec<(&str, ModelAdmin<question::Entity>)> = vec![
+    let wrong: Vec<(&str, ModelAdmin)> = vec![
         (
             "admin.E108",
             ModelAdmin {
@@ -228,7 +220,7 @@ fn every_mistake_in_a_declaration_is_found() {
                     name: "x",
                     heading: "X",
                     ordered_by: None,
-                    source: Source::Row(|_, _| Cell::Empty),
+                    source: Source::row(|_: &question::Model, _| Cell::Empty),
                 }],
                 ..question()
             },
@@ -275,7 +267,7 @@ fn every_mistake_in_a_declaration_is_found() {
                     name: "x",
                     heading: "X",
                     ordered_by: Some("nosuch"),
-                    source: Source::Row(|_, _| Cell::Empty),
+                    source: Source::row(|_: &question::Model, _| Cell::Empty),
                 }],
                 ..question()
             },
@@ -328,15 +320,15 @@ fn every_mistake_in_a_declaration_is_found() {
     let mut site = AdminSite::default();
     site.register(question());
     site.register(question());
-    site.register(ModelAdmin::<session::Entity>::new(
+    site.register(ModelAdmin::new::<session::Entity>(
         "sessions",
         ("session", "sessions"),
-        |row: &session::Model| row.session_key.clone(),
+        |row| row.session_key.clone(),
     ));
-    site.register(ModelAdmin::<user::Entity>::new(
+    site.register(ModelAdmin::new::<user::Entity>(
         "auth",
         ("user", "users"),
-        |row: &user::Model| row.username.clone(),
+        |row| row.username.clone(),
     ));
     let ids: Vec<&str> = mistakes(&site).into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids, ["polls.E004", "polls.E007"]);

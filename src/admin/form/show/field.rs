@@ -3,7 +3,7 @@
 use sea_orm::DbErr;
 use serde::Serialize;
 
-use super::super::{BoundField, ObjectForm, Surroundings};
+use super::super::{BoundField, FormContext, ObjectForm};
 use crate::{
     admin::{
         choices,
@@ -81,7 +81,7 @@ pub async fn show_field(
     form: &ObjectForm<'_>,
     bound: &BoundField<'_>,
     db: Connection<'_>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownField, DbErr> {
     let field = bound.field;
@@ -189,7 +189,11 @@ pub async fn show_field(
                         .position(|field| field.column == column)?;
                     object.values.get(position)
                 };
-                shown.description = form.model.rules.describe(field.name, &Values(&value));
+                shown.description = form
+                    .model
+                    .options
+                    .rules
+                    .describe(field.name, &Values(&value));
                 if !may_change {
                     shown.description.link = "";
                 }
@@ -233,7 +237,7 @@ fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool)
 }
 
 /// What a page shows of a value.
-pub fn show_cell(cell: &Cell, around: Surroundings<'_>) -> ShownCell {
+pub fn show_cell(cell: &Cell, around: FormContext<'_>) -> ShownCell {
     let (kind, text, iso) = match cell {
         Cell::Empty => ("empty", String::new(), String::new()),
         Cell::Boolean(true) => ("yes", "Yes".to_owned(), String::new()),

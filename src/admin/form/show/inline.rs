@@ -4,7 +4,7 @@ use sea_orm::DbErr;
 use serde::Serialize;
 
 use super::{
-    super::{ObjectForm, Surroundings, formset::Formset},
+    super::{FormContext, ObjectForm, formset::Formset},
     field::{ShownField, show_field},
 };
 use crate::{
@@ -56,7 +56,7 @@ struct ShownRow {
 pub async fn show_inline(
     formset: &Formset<'_>,
     db: Connection<'_>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownInline, DbErr> {
     let model = &formset.inline.model;
@@ -96,8 +96,8 @@ pub async fn show_inline(
         Some(show_row(&blank.forms[0].form, false, db, around, false).await?)
     };
     Ok(ShownInline {
-        title: capitalized(model.verbose_name_plural),
-        name: model.verbose_name,
+        title: capitalized(model.options.verbose_name_plural),
+        name: model.options.verbose_name,
         prefix: formset.inline.prefix(),
         is_tabular: formset.inline.layout == Layout::Tabular,
         headings,
@@ -116,7 +116,7 @@ async fn show_row(
     form: &ObjectForm<'_>,
     is_deleted: bool,
     db: Connection<'_>,
-    around: Surroundings<'_>,
+    around: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownRow, DbErr> {
     let mut fields = Vec::new();

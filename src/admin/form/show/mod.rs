@@ -11,7 +11,7 @@ use self::{
     field::{ShownField, id_of, show_field},
     inline::{ShownInline, show_inline},
 };
-use super::{Editor, ObjectForm, Surroundings, fieldsets};
+use super::{Editor, FormContext, ObjectForm, fieldsets};
 use crate::{admin::field::Kind, db::Connection};
 
 /// A whole form.
@@ -57,7 +57,7 @@ impl ShownEditor {
     pub async fn new(
         editor: &Editor<'_>,
         db: Connection<'_>,
-        around: Surroundings<'_>,
+        around: FormContext<'_>,
         is_readonly: bool,
     ) -> Result<Self, DbErr> {
         let main = &editor.main;

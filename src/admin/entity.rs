@@ -1,0 +1,79 @@
+//! A table as sea-orm's entity describes it, with the entity's type left behind.
+
+use sea_orm::{
+    ColumnTrait, ColumnType, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, ModelTrait,
+    PrimaryKeyToColumn, QueryResult, Value, sea_query::StringLen,
+};
+
+use super::{
+    field::{Field, Kind},
+    options::FieldOptions,
+};
+use crate::entities::references;
+
+/// The key that every registered model has.
+pub const KEY: &str = "id";
+
+/// The length of a text column that has none.
+const CHAR_LIMIT: u32 = 255;
+
+/// Reads the label and the values of an object from a row; the values are in the order of the columns.
+type Read = dyn Fn(&QueryResult) -> Result<(String, Vec<Value>), DbErr> + Send + Sync;
+
+/// The table of a model.
+pub struct Entity {
+    pub(super) table: &'static str,
+    /// Its columns, without the key.
+    pub(super) fields: Vec<Field>,
+    /// Whether the key is one integer named `id`.
+    pub(super) has_usual_key: bool,
+    pub(super) read: Box<Read>,
+}
+
+impl Entity {
+    /// The table of an entity, whose objects are labelled by `label`.
+    pub fn of<E: EntityTrait>(label: fn(&E::Model) -> String) -> Self {
+        let keys: Vec<_> = E::PrimaryKey::iter()
+            .map(|key| key.into_column().as_str().to_owned())
+            .collect();
+        let columns = || E::Column::iter().filter(|column| column.as_str() != KEY);
+        Self {
+            table: E::default().table_name(),
+            fields: columns().map(|column| field::<E>(&column)).collect(),
+            has_usual_key: keys == [KEY],
+            read: Box::new(move |row| {
+                let model = E::Model::from_query_result(row, "")?;
+                let values = columns().map(|column| model.get(column)).collect();
+                Ok((label(&model), values))
+            }),
+        }
+    }
+}
+
+fn field<E: EntityTrait>(column: &E::Column) -> Field {
+    let (definition, name) = (column.def(), column.as_str());
+    let references = references::<E>(name);
+    let kind = match (definition.get_column_type(), references) {
+        (_, Some(table)) => Kind::ForeignKey(table),
+        (ColumnType::String(StringLen::N(length)), _) => Kind::Char(*length),
+        (ColumnType::String(_), _) => Kind::Char(CHAR_LIMIT),
+        (ColumnType::SmallInteger, _) => Kind::SmallInteger,
+        (ColumnType::Integer, _) => Kind::Integer,
+        (ColumnType::Boolean, _) => Kind::Boolean,
+        (ColumnType::TimestampWithTimeZone, _) => Kind::DateTime,
+        _ => Kind::Text,
+    };
+    let short = match kind {
+        Kind::ForeignKey(_) => name.strip_suffix("_id").unwrap_or(name),
+        _ => name,
+    };
+    Field {
+        name: short,
+        column: name,
+        verbose_name: short.replace('_', " "),
+        kind,
+        null: definition.is_null(),
+        unique: definition.is_unique(),
+        options: FieldOptions::new(short),
+    }
+}

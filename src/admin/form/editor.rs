@@ -1,0 +1,62 @@
+//! The form of an object and those of its inlines.
+
+use sea_orm::DbErr;
+
+use super::{context::FormContext, formset::Formset, object::ObjectForm};
+use crate::{
+    admin::model::{Inline, Model, Object},
+    db::Connection,
+    error::Result,
+    web::form::Form,
+};
+
+/// An object's form and those of its inlines.
+#[derive(Debug)]
+pub struct Editor<'a> {
+    /// The object's form.
+    pub main: ObjectForm<'a>,
+    /// One set of forms per inline that the visitor may see.
+    pub formsets: Vec<Formset<'a>>,
+}
+
+impl<'a> Editor<'a> {
+    /// The forms of an object as it is, or empty ones.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load(
+        model: &'a Model,
+        object: Option<Object>,
+        db: Connection<'_>,
+        around: FormContext<'a>,
+    ) -> Result<Self, DbErr> {
+        let mut formsets = Vec::new();
+        let inlines: Vec<&'a Inline> = around.site.inlines(model, around.user);
+        for inline in inlines {
+            formsets.push(Formset::load(inline, object.as_ref(), db, around).await?);
+        }
+        let main = ObjectForm::load(model, object, db, around).await?;
+        Ok(Self { main, formsets })
+    }
+
+    /// Takes what was sent.
+    ///
+    /// # Errors
+    /// When what the page itself put into the form was tampered with.
+    pub fn bind(&mut self, form: &Form, around: FormContext<'_>) -> Result<()> {
+        self.main.bind(form);
+        self.formsets
+            .iter_mut()
+            .try_for_each(|formset| formset.bind(form, around))
+    }
+
+    /// How many things are wrong.
+    pub fn error_count(&self) -> usize {
+        self.main.error_count()
+            + self
+                .formsets
+                .iter()
+                .map(Formset::error_count)
+                .sum::<usize>()
+    }
+}

@@ -1,0 +1,226 @@
+//! The form of one object: text in, typed values out, or the same form with errors.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use sea_orm::{ConnectionTrait, DbErr, Value, sea_query::ExprTrait};
+
+use super::{bound::BoundField, context::FormContext};
+use crate::{
+    admin::{
+        changes::Changes,
+        choices,
+        entity::KEY,
+        field::{Field, Kind, NOT_AVAILABLE},
+        model::{Model, Object},
+        options::{Fieldset, VirtualKind},
+    },
+    contenttypes::capitalized,
+    db::Connection,
+    web::form::Form,
+};
+
+/// The form of one object.
+#[derive(Debug)]
+pub struct ObjectForm<'a> {
+    /// Of which model.
+    pub model: &'a Model,
+    /// The beginning of its names: nothing, or `choice_set-0-`.
+    pub prefix: String,
+    /// The object, unless it is to be a new one.
+    pub object: Option<Object>,
+    /// Its fields, in the order of the form.
+    pub fields: Vec<BoundField<'a>>,
+    /// What is wrong with it as a whole.
+    pub errors: Vec<String>,
+}
+
+/// A model's groups of fields; one group with all of them where none are declared.
+pub fn fieldsets(model: &Model, is_new: bool) -> Vec<(Option<Fieldset>, Vec<&'_ Field>)> {
+    let declared = match &model.options.add_fieldsets {
+        Some(fieldsets) if is_new => fieldsets,
+        _ => &model.options.fieldsets,
+    };
+    if declared.is_empty() {
+        let all = model
+            .fields
+            .iter()
+            .filter(|field| !matches!(field.kind, Kind::Virtual(_)));
+        return vec![(None, all.collect())];
+    }
+    let fields = |fieldset: &Fieldset| {
+        fieldset
+            .fields
+            .iter()
+            .filter_map(|name| model.field(name))
+            .collect()
+    };
+    declared
+        .iter()
+        .map(|fieldset| (Some(fieldset.clone()), fields(fieldset)))
+        .collect()
+}
+
+impl<'a> ObjectForm<'a> {
+    /// The form of an object as it is, or an empty one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load(
+        model: &'a Model,
+        object: Option<Object>,
+        db: Connection<'_>,
+        around: FormContext<'_>,
+    ) -> Result<Self, DbErr> {
+        let names = fieldsets(model, object.is_none())
+            .into_iter()
+            .flat_map(|(_, fields)| fields);
+        let mut fields = Vec::new();
+        for field in names {
+            let raw = match &object {
+                Some(object) if field.kind == Kind::ManyToMany => {
+                    let keys = model.chosen(db, field.name, object.id).await?;
+                    keys.iter().map(i32::to_string).collect()
+                }
+                Some(object) => model.raw(object, field, around.zone),
+                None => field.initial(around.now, around.zone),
+            };
+            fields.push(BoundField::new(
+                field,
+                raw,
+                model.options.readonly_fields.contains(&field.name),
+            ));
+        }
+        Ok(Self {
+            model,
+            prefix: String::new(),
+            object,
+            fields,
+            errors: Vec::new(),
+        })
+    }
+
+    /// Takes what was sent.
+    pub fn bind(&mut self, form: &Form) {
+        for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
+            bound.raw = bound.field.posted(form, &self.prefix);
+        }
+    }
+
+    /// Whether the visitor changed anything.
+    pub fn has_changed(&self, zone: Tz) -> bool {
+        self.fields.iter().any(|bound| bound.has_changed(zone))
+    }
+
+    /// The labels of the fields that the visitor changed.
+    pub fn changed_labels(&self, zone: Tz) -> Vec<String> {
+        let changed = self.fields.iter().filter(|bound| bound.has_changed(zone));
+        changed.map(|bound| bound.field.label()).collect()
+    }
+
+    /// The typed values, or errors with the fields.
+    pub fn clean(&mut self, zone: Tz) -> Changes {
+        let mut changes = Changes::default();
+        for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
+            let name = bound.field.name;
+            if bound.field.kind == Kind::ManyToMany {
+                let keys = bound
+                    .raw
+                    .iter()
+                    .map(|text| text.parse::<i32>().map_err(|_| text));
+                match keys.collect::<Result<Vec<i32>, _>>() {
+                    Ok(keys) => drop(changes.chosen.insert(name, keys)),
+                    Err(text) => changes.refuse(name, format!("“{text}” is not a valid value.")),
+                }
+                continue;
+            }
+            if bound.field.kind == Kind::Virtual(VirtualKind::Description) {
+                continue;
+            }
+            match bound.field.clean(&bound.raw, zone) {
+                Ok(value) => drop(changes.values.insert(name, value)),
+                Err(errors) => drop(changes.errors.insert(name, errors)),
+            }
+        }
+        changes
+    }
+
+    /// Shows errors at their fields; those of fields that are not in the form stand above it.
+    pub fn show_errors(&mut self, errors: BTreeMap<&'static str, Vec<String>>) {
+        for (name, errors) in errors {
+            match self
+                .fields
+                .iter_mut()
+                .find(|bound| bound.field.name == name)
+            {
+                Some(bound) => bound.errors.extend(errors),
+                None => self.errors.extend(errors),
+            }
+        }
+    }
+
+    /// How many things are wrong.
+    pub fn error_count(&self) -> usize {
+        self.errors.len()
+            + self
+                .fields
+                .iter()
+                .map(|bound| bound.errors.len())
+                .sum::<usize>()
+    }
+
+    /// Checks against the database what only it knows: that referred objects exist, and that nobody else has a value
+    /// that must be unique.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn check(&self, db: Connection<'_>, changes: &mut Changes) -> Result<(), DbErr> {
+        let own = self.object.as_ref().map_or(0, |object| object.id);
+        for bound in &self.fields {
+            let (field, name) = (bound.field, bound.field.name);
+            if let Some(keys) = changes.chosen.get(name) {
+                let all = choices::of_relation(self.model, name, db).await?;
+                let unknown = keys
+                    .iter()
+                    .find(|key| !all.iter().any(|(known, _)| known == *key));
+                if let Some(key) = unknown {
+                    let text = format!(
+                        "Select a valid choice. {key} is not one of the available choices."
+                    );
+                    changes.refuse(name, text);
+                }
+                continue;
+            }
+            match (&field.kind, changes.values.get(name)) {
+                (Kind::ForeignKey(table), Some(Value::Int(Some(id)))) => {
+                    let is_there = choices::exists(table, *id, db).await?;
+                    if !is_there {
+                        changes.refuse(name, NOT_AVAILABLE);
+                    }
+                }
+                (_, Some(value)) if field.unique => {
+                    let same = self
+                        .model
+                        .select()
+                        .and_where(self.model.column(field.column).eq(value.clone()))
+                        .take();
+                    let taken = db
+                        .query_all(&same)
+                        .await?
+                        .iter()
+                        .any(|row| row.try_get::<i32>("", KEY).is_ok_and(|id| id != own));
+                    if taken {
+                        let label = capitalized(self.model.options.verbose_name);
+                        let text = format!("{label} with this {} already exists.", field.label());
+                        changes.refuse(
+                            name,
+                            field.options.unique_message.map_or(text, str::to_owned),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! The objects of a model in the database.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, QueryResult,
+    sea_query::{Alias, Expr, ExprTrait, LockType, Order, Query, SelectStatement},
+};
+
+use super::{
+    entity::KEY,
+    model::{Model, Object},
+    options::{Cell, Computed, Source},
+};
+use crate::{
+    auth::login::User,
+    db::{Connection, Transaction},
+};
+
+impl Model {
+    /// Selects all that an object is made of.
+    pub fn select(&self) -> SelectStatement {
+        let table = Alias::new(self.table());
+        let mut query = Query::select();
+        query
+            .column((table.clone(), Alias::new(KEY)))
+            .from(table.clone());
+        for field in self.concrete() {
+            query.column((table.clone(), Alias::new(field.column)));
+        }
+        query
+    }
+
+    /// Adds the computed columns to a query.
+    pub fn select_computed(&self, query: &mut SelectStatement) {
+        for column in &self.options.computed {
+            if let Source::Sql(sql) = column.source {
+                query.expr_as(Expr::from(sql()), Alias::new(column.name));
+            }
+        }
+    }
+
+    /// The object of a row.
+    ///
+    /// # Errors
+    /// When a column is not there or of another type.
+    pub fn object(&self, row: &QueryResult, now: DateTime<Utc>) -> Result<Object, DbErr> {
+        let (label, values) = (self.options.entity.read)(row)?;
+        let cell = |column: &Computed| match &column.source {
+            Source::Row(compute) => compute(row, now),
+            Source::Sql(_) => {
+                let number = row.try_get::<Option<i64>>("", column.name)?;
+                Ok(Cell::Number(number.unwrap_or(0)))
+            }
+        };
+        let computed: Result<_, DbErr> = self.options.computed.iter().map(cell).collect();
+        Ok(Object {
+            id: row.try_get("", KEY)?,
+            label,
+            values,
+            computed: computed?,
+        })
+    }
+
+    /// The objects that a query chooses; the computed columns from the database are added to it.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn all(
+        &self,
+        db: Connection<'_>,
+        mut query: SelectStatement,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Object>, DbErr> {
+        self.select_computed(&mut query);
+        let rows = db.query_all(&query).await?;
+        rows.iter().map(|row| self.object(row, now)).collect()
+    }
+
+    /// The object of a key.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find(
+        &self,
+        db: Connection<'_>,
+        id: i32,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Object>, DbErr> {
+        let query = self.select().and_where(self.column(KEY).eq(id)).take();
+        Ok(self.all(db, query, now).await?.pop())
+    }
+
+    /// Lets a query's rows be changed by nobody else until the transaction ends; others may still refer to them. SQLite
+    /// has one writer anyway.
+    pub fn lock(query: &mut SelectStatement, db: Connection<'_>) {
+        if db.get_database_backend() == DbBackend::Postgres {
+            query.lock(LockType::NoKeyUpdate);
+        }
+    }
+
+    /// The objects of these keys, in the order of the keys, which nobody else can change, delete or refer to until the
+    /// transaction ends.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn seize(
+        &self,
+        tx: &Transaction,
+        keys: &[i32],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Object>, DbErr> {
+        let mut query = self.select();
+        query
+            .and_where(self.column(KEY).is_in(keys.iter().copied()))
+            .order_by_expr(self.column(KEY), Order::Asc);
+        if tx.get_database_backend() == DbBackend::Postgres {
+            query.lock(LockType::Update);
+        }
+        self.all(Connection::Transaction(tx), query, now).await
+    }
+
+    /// The keys that an object has in a many-to-many field, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
+        let Some(relation) = self
+            .options
+            .many_to_many
+            .iter()
+            .find(|relation| relation.name == name)
+        else {
+            return Ok(Vec::new());
+        };
+        let (table, near, far) = relation.through;
+        let query = Query::select()
+            .column(Alias::new(far))
+            .from(Alias::new(table))
+            .and_where(Expr::col(Alias::new(near)).eq(id))
+            .order_by(Alias::new(far), Order::Asc)
+            .take();
+        db.query_all(&query)
+            .await?
+            .iter()
+            .map(|row| row.try_get("", far))
+            .collect()
+    }
+
+    /// Whether `user`, who has the permission for the model, may change and delete all of these objects.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn may_change(
+        &self,
+        db: Connection<'_>,
+        user: &User,
+        ids: &[i32],
+    ) -> Result<bool, DbErr> {
+        Ok(self
+            .options
+            .rules
+            .not_changeable(db, user, ids)
+            .await?
+            .is_empty())
+    }
+}

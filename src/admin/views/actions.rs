@@ -1,0 +1,192 @@
+//! What is done with several objects of a list at once.
+
+use minijinja::{context, value::Serde};
+use poem::Response;
+use sea_orm::sea_query::ExprTrait;
+use sha2::{Digest, Sha256};
+
+use super::list_page::{ACTION_LIMIT, ListPage};
+use crate::{
+    admin::{
+        delete::{self, Plan},
+        entity::KEY,
+        log::Log,
+        model::Object,
+        page::Crumb,
+    },
+    db::Connection,
+    error::Result,
+    signing::hex,
+    web::{form::Form, format::counted_as, messages::Level},
+};
+
+/// The field with the keys of the chosen objects.
+const SELECTED: &str = "_selected_action";
+const DELETE: &str = "delete_selected";
+const NOTHING_SELECTED: &str =
+    "Items must be selected in order to perform actions on them. No items have been changed.";
+
+/// Does the chosen action with the chosen objects.
+///
+/// # Errors
+/// When the user may not do it, or the database refuses.
+pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
+    if form.get("action") == Some(DELETE) {
+        return delete_selected(list, form).await;
+    }
+    let text = if form.has(SELECTED) {
+        "No action selected."
+    } else {
+        NOTHING_SELECTED
+    };
+    list.page.messages.add(Level::Warning, text);
+    Ok(list.redirect())
+}
+
+async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
+    let (state, page, model) = (list.state, list.page, list.list.model);
+    page.staff.require(page.staff.may("delete", model))?;
+    let user = page.staff.user();
+    let counted = |objects: &[Object]| {
+        counted_as(
+            objects.len() as u64,
+            model.options.verbose_name,
+            model.options.verbose_name_plural,
+        )
+    };
+    let may_change_all = async |objects: &[Object], db: Connection<'_>| {
+        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+        page.staff.require(model.may_change(db, user, &keys).await?)
+    };
+    let db = Connection::Database(state.core.db.write());
+    let objects = match selected(list, form, db).await? {
+        Selected::These(objects) => objects,
+        Selected::TooMany => {
+            let limit = counted_as(
+                ACTION_LIMIT,
+                model.options.verbose_name,
+                model.options.verbose_name_plural,
+            );
+            let text =
+                format!("At most {limit} can be deleted at once. Narrow the list, then try again.");
+            page.messages.add(Level::Warning, &text);
+            return Ok(list.redirect());
+        }
+        Selected::Others => {
+            let text = "The list has changed since you looked at it. Nothing has been deleted: choose again.";
+            page.messages.add(Level::Warning, text);
+            return Ok(list.redirect());
+        }
+    };
+    if objects.is_empty() {
+        page.messages.add(Level::Warning, NOTHING_SELECTED);
+        return Ok(list.redirect());
+    }
+    if form.has("post") {
+        let tx = state.core.db.write().begin().await?;
+        let db = Connection::Transaction(&tx);
+        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+        let objects = model.seize(&tx, &keys, state.core.now()).await?;
+        may_change_all(&objects, db).await?;
+        let plan = Plan::new(&state.site, model, &objects, db, user).await?;
+        page.staff.require(plan.forbidden.is_empty())?;
+        let log = Log {
+            user_id: user.row.id,
+            model,
+            now: state.core.now(),
+        };
+        if !delete::delete(tx, model, &objects, log).await? {
+            page.messages.add(
+                Level::Warning,
+                &delete::still_referenced(&format!("the selected {}", counted(&objects))),
+            );
+            return Ok(list.redirect());
+        }
+        state.page_maps.forget(model.table());
+        let text = format!("Successfully deleted {}.", counted(&objects));
+        page.messages.add(Level::Success, &text);
+        return Ok(list.redirect());
+    }
+    may_change_all(&objects, db).await?;
+    let plan = Plan::new(&state.site, model, &objects, db, user).await?;
+    let counted = counted(&objects);
+    let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
+    if form.get("select_across") == Some("1") {
+        // All that the list has then, and no more than are named here.
+        hidden.push(("select_across".to_owned(), "1".to_owned()));
+        hidden.push(("expected".to_owned(), digest(&objects)));
+        hidden.push((SELECTED.to_owned(), objects[0].id.to_string()));
+    } else {
+        hidden.extend(
+            objects
+                .iter()
+                .map(|object| (SELECTED.to_owned(), object.id.to_string())),
+        );
+    }
+    let mut way = Crumb::to_changelist(model);
+    way.push(Crumb::here("Delete multiple objects"));
+    let title = if plan.forbidden.is_empty() {
+        "Delete multiple objects"
+    } else {
+        "Cannot delete the selected objects"
+    };
+    let filters = list.list.params.text();
+    let context = context! {
+        plan => Serde(plan),
+        question => format!("the selected {counted}"),
+        hidden => Serde(hidden),
+        back => format!("{}?{filters}", model.url()),
+    };
+    page.render("admin/delete_confirmation.html", title, way, context)
+}
+
+/// The objects that were chosen.
+enum Selected {
+    These(Vec<Object>),
+    /// More than can be done at once.
+    TooMany,
+    /// Others than were confirmed.
+    Others,
+}
+
+async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Result<Selected> {
+    let model = list.list.model;
+    let mut query = model.select();
+    if form.get("select_across") == Some("1") {
+        list.list.narrow(&mut query, list.oldest());
+    } else {
+        let keys: Vec<i32> = form
+            .all(SELECTED)
+            .filter_map(|key| key.parse().ok())
+            .collect();
+        if keys.is_empty() {
+            return Ok(Selected::These(Vec::new()));
+        }
+        query.and_where(model.column(KEY).is_in(keys));
+    }
+    query
+        .order_by_expr(model.column(KEY), sea_orm::sea_query::Order::Asc)
+        .limit(ACTION_LIMIT + 1);
+    let objects = model.all(db, query, list.list.now).await?;
+    if objects.len() as u64 > ACTION_LIMIT {
+        return Ok(Selected::TooMany);
+    }
+    let is_across = form.get("select_across") == Some("1");
+    // Nothing is done to all of a list without knowing which objects were confirmed.
+    let is_confirmed = match form.get("expected") {
+        Some(expected) => expected == digest(&objects),
+        None => !(is_across && form.has("post")),
+    };
+    if !is_confirmed {
+        return Ok(Selected::Others);
+    }
+    Ok(Selected::These(objects))
+}
+
+/// Which objects these are, in few letters.
+fn digest(objects: &[Object]) -> String {
+    let keys = objects.iter().fold(Sha256::new(), |hash, object| {
+        hash.chain_update(object.id.to_be_bytes())
+    });
+    hex(&keys.finalize())
+}

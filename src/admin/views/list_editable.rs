@@ -1,0 +1,183 @@
+//! Saving what was typed into a list itself (Django's `list_editable`).
+
+use std::collections::BTreeMap;
+
+use poem::Response;
+
+use super::list_page::{ListPage, Typed};
+use crate::{
+    admin::{
+        changes::Changes,
+        entity::KEY,
+        field::Field,
+        form::{BoundField, FormContext, ObjectForm, is_same, save::update},
+        log::{Action, ChangeMessage, Log},
+        model::{Model, Object},
+    },
+    db::{Connection, Transaction},
+    error::Result,
+    web::{form::Form, format::counted_as, messages::Level},
+};
+
+/// Stores what was typed into the list: all of it or, if something is wrong, nothing.
+pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
+    let (state, page, model) = (list.state, list.page, list.list.model);
+    let around = FormContext::new(state, page.staff.user());
+    let total = form
+        .get("form-TOTAL_FORMS")
+        .and_then(|text| text.parse::<usize>().ok())
+        .unwrap_or(0);
+    let most = std::cmp::max(model.options.list_max_show_all, model.options.list_per_page) as usize;
+    let posted = (0..std::cmp::min(total, most)).filter_map(|index| {
+        let key = form.get(&format!("form-{index}-{KEY}"))?;
+        Some((key.parse::<i32>().ok()?, index))
+    });
+    let indexes: BTreeMap<i32, usize> = posted.collect();
+    let tx = state.core.db.write().begin().await?;
+    let db = Connection::Transaction(&tx);
+    let keys: Vec<i32> = indexes.keys().copied().collect();
+    // An object that was deleted meanwhile is left out.
+    let objects = model.seize(&tx, &keys, around.now).await?;
+    let refused = model
+        .options
+        .rules
+        .not_changeable(db, around.user, &keys)
+        .await?;
+    let mut typed = Typed::new();
+    let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
+    for object in objects {
+        let id = object.id;
+        if refused.contains(&id) {
+            continue;
+        }
+        let mut row = row_form(model, object, indexes[&id], form, around);
+        let mut changes = row.clean(around.zone);
+        if !row.has_changed(around.zone) {
+            for bound in &row.fields {
+                typed.insert((id, bound.field.name), (bound.raw.clone(), Vec::new()));
+            }
+            continue;
+        }
+        row.check(db, &mut changes).await?;
+        model
+            .options
+            .rules
+            .validate(&tx, around.user, Some(id), &mut changes)
+            .await?;
+        for bound in row
+            .fields
+            .iter()
+            .filter(|bound| bound.has_changed(around.zone) && bound.field.options.counts.is_none())
+        {
+            if let Some(theirs) = &bound.theirs
+                && !is_same(bound.field, theirs, &bound.raw, around.zone)
+            {
+                changes.refuse(
+                    bound.field.name,
+                    format!(
+                        "Somebody else has changed this to “{}” meanwhile.",
+                        theirs.join(" ")
+                    ),
+                );
+            }
+        }
+        let errors = std::mem::take(&mut changes.errors);
+        for bound in &row.fields {
+            let errors = errors.get(bound.field.name).cloned().unwrap_or_default();
+            typed.insert((id, bound.field.name), (bound.raw.clone(), errors));
+        }
+        row.show_errors(errors);
+        changed.insert(id, (row, changes));
+    }
+    let mistakes: usize = changed.values().map(|(row, _)| row.error_count()).sum();
+    if mistakes > 0 {
+        drop(tx);
+        let text = if mistakes == 1 {
+            "Please correct the error below."
+        } else {
+            "Please correct the errors below."
+        };
+        return list.show(&typed, text).await;
+    }
+    let count = changed.len() as u64;
+    for (id, (row, changes)) in changed {
+        store_row(&tx, id, &row, &changes, around).await?;
+    }
+    tx.commit().await?;
+    if count > 0 {
+        let counted = counted_as(
+            count,
+            model.options.verbose_name,
+            model.options.verbose_name_plural,
+        );
+        page.messages.add(
+            Level::Success,
+            &format!(
+                "{counted} {} changed successfully.",
+                if count == 1 { "was" } else { "were" }
+            ),
+        );
+    }
+    Ok(list.redirect())
+}
+
+/// The form of a row: the fields that can be edited in the list. What they held at first comes with them.
+fn row_form<'a>(
+    model: &'a Model,
+    object: Object,
+    index: usize,
+    form: &Form,
+    around: FormContext<'_>,
+) -> ObjectForm<'a> {
+    let prefix = format!("form-{index}-");
+    let editable = model
+        .concrete()
+        .filter(|field: &&Field| model.options.list_editable.contains(&field.name));
+    let fields = editable.map(|field| {
+        let mut bound = BoundField::new(field, model.raw(&object, field, around.zone), false);
+        bound.raw = field.posted(form, &prefix);
+        // What it held when the visitor got the list, as Django names it; a list of Django's own has it not.
+        if form.has(&format!("initial-{prefix}{}", field.name)) {
+            let initial = field.posted(form, &format!("initial-{prefix}"));
+            if !is_same(field, &initial, &bound.initial, around.zone) {
+                bound.theirs = Some(std::mem::replace(&mut bound.initial, initial));
+            }
+        }
+        bound
+    });
+    ObjectForm {
+        model,
+        fields: fields.collect(),
+        object: Some(object),
+        prefix,
+        errors: Vec::new(),
+    }
+}
+
+async fn store_row(
+    tx: &Transaction,
+    id: i32,
+    row: &ObjectForm<'_>,
+    changes: &Changes,
+    around: FormContext<'_>,
+) -> Result<()> {
+    let Some(object) = &row.object else {
+        return Ok(());
+    };
+    update(tx, row, changes, object, around).await?;
+    let mut message = ChangeMessage::default();
+    message.changed(&row.changed_labels(around.zone));
+    let stored = row
+        .model
+        .find(Connection::Transaction(tx), id, around.now)
+        .await?;
+    let label = stored.map_or_else(|| object.label.clone(), |stored| stored.label);
+    let log = Log {
+        user_id: around.user.row.id,
+        model: row.model,
+        now: around.now,
+    };
+    Ok(log
+        .write(tx, Action::Change, &[(id, &label)], &message.stored())
+        .await?)
+}

@@ -1,0 +1,326 @@
+//! A changelist as a page.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use minijinja::{context, value::Serde};
+use poem::{Response, http::StatusCode};
+use sea_orm::{ConnectionTrait, sea_query::ExprTrait};
+use serde::Serialize;
+
+use super::filters::with_filters;
+use crate::{
+    admin::{
+        changelist::{
+            ChangeList,
+            columns::Sorting,
+            filters, hierarchy,
+            paging::{COUNT_LIMIT, PageMap, Paging, SEARCH_LIMIT},
+        },
+        entity::KEY,
+        field::Kind,
+        form::{
+            FormContext,
+            show::{ShownCell, show_cell},
+        },
+        model::{Model, Object},
+        page::{AdminPage, Crumb},
+        state::AdminState,
+    },
+    error::Result,
+    web::{
+        format::{counted_as, grouped},
+        routing::redirect,
+    },
+};
+
+/// Objects that an action takes at once.
+pub const ACTION_LIMIT: u64 = 2000;
+
+#[derive(Debug, Serialize)]
+struct Heading {
+    text: String,
+    kind: &'static str,
+    sorting: Option<Sorting>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    id: i32,
+    label: String,
+    url: String,
+    /// For rows that can be edited here: their number in the form.
+    index: usize,
+    cells: Vec<RowCell>,
+}
+
+#[derive(Debug, Serialize)]
+struct RowCell {
+    #[serde(flatten)]
+    shown: ShownCell,
+    /// The input in the place of the text.
+    input: Option<Input>,
+}
+
+/// An input in a row.
+#[derive(Debug, Serialize)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its label, for those who do not see the column's heading.
+    pub label: String,
+    /// `checkbox`, `number` or `text`.
+    pub kind: &'static str,
+    /// What it holds.
+    pub value: String,
+    /// What is in the database.
+    pub initial: String,
+    /// What is wrong with it.
+    pub errors: Vec<String>,
+}
+
+/// What was typed into a list, with what is wrong, by key and field.
+pub type Typed = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
+
+/// A list that is about to be shown, or acted upon.
+pub struct ListPage<'a> {
+    /// The state of the admin.
+    pub state: &'a Arc<AdminState>,
+    /// The page.
+    pub page: &'a AdminPage,
+    /// What the address says.
+    pub list: ChangeList<'a>,
+    /// The pages of a long table.
+    pub map: Option<PageMap>,
+}
+
+impl ListPage<'_> {
+    /// How far back a search looks; everywhere without one.
+    pub fn oldest(&self) -> Option<i32> {
+        let is_bounded =
+            !self.list.search.is_empty() && self.list.params.get("scope") != Some("all");
+        self.map
+            .as_ref()
+            .filter(|_| is_bounded)
+            .and_then(PageMap::oldest_searched)
+    }
+
+    /// A redirect to the list as it is.
+    pub fn redirect(&self) -> Response {
+        let (url, filters) = (self.list.model.url(), self.list.params.text());
+        let separator = if filters.is_empty() { "" } else { "?" };
+        redirect(StatusCode::FOUND, &format!("{url}{separator}{filters}"))
+    }
+
+    /// The page, with what was typed into it.
+    pub async fn show(&self, typed: &Typed, error: &str) -> Result<Response> {
+        let (state, list, model) = (self.state, &self.list, self.list.model);
+        let (db, oldest) = (state.db(), self.oldest());
+        let around = FormContext::new(state, self.page.staff.user());
+        let Some(paging) = Paging::find(list, db, self.map.as_ref(), oldest).await? else {
+            return Ok(redirect(StatusCode::FOUND, &format!("{}?e=1", model.url())));
+        };
+        let mut query = list.select();
+        model.select_computed(&mut query);
+        list.narrow(&mut query, oldest);
+        list.sort(&mut query);
+        let filters_text = list.params.text();
+        let may_change = self.page.staff.may("change", model);
+        let mut rows = Vec::new();
+        // What was counted and is not there need not be looked for again.
+        let found = match paging.count.number {
+            0 => Vec::new(),
+            _ => {
+                db.query_all_raw(paging.statement(db, model, &mut query))
+                    .await?
+            }
+        };
+        for row in found {
+            let object = model.object(&row, around.now)?;
+            let mut cells = Vec::new();
+            for column in &list.columns {
+                let shown = show_cell(&column.cell(model, &object, &row)?, around);
+                let is_editable = may_change && model.options.list_editable.contains(&column.name);
+                let input = is_editable
+                    .then(|| self.input(&object, column.name, rows.len(), typed))
+                    .flatten();
+                cells.push(RowCell { shown, input });
+            }
+            let url = with_filters(&model.object_url(object.id, "change"), &filters_text);
+            rows.push(Row {
+                id: object.id,
+                label: object.label,
+                url,
+                index: rows.len(),
+                cells,
+            });
+        }
+        self.name_keys(&mut rows).await?;
+        let headings: Vec<Heading> = list
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(position, column)| Heading {
+                text: column.heading.clone(),
+                kind: rows
+                    .first()
+                    .map_or("text", |row| row.cells[position].shown.kind),
+                sorting: column.sorting(position, model, &list.order, &list.params),
+            })
+            .collect();
+        let filters = filters::filters(list, db, oldest).await?;
+        let hierarchy = hierarchy::hierarchy(list, db).await?;
+        let count = counted_as(
+            paging.count.number,
+            model.options.verbose_name,
+            model.options.verbose_name_plural,
+        );
+        let count = if paging.count.has_more {
+            format!("more than {count}")
+        } else {
+            count
+        };
+        let links: Vec<(String, String)> = paging
+            .elided()
+            .into_iter()
+            .map(|number| match number {
+                Some(number) => (
+                    number.to_string(),
+                    list.params.with(&[("p", &number.to_string())], &["all"]),
+                ),
+                None => (String::new(), String::new()),
+            })
+            .collect();
+        let total = self.map.as_ref().map_or(0, |map| map.total);
+        let may = |action| self.page.staff.may(action, model);
+        let is_editable = may_change && !model.options.list_editable.is_empty();
+        let all_url = list.params.with(&[("all", "")], &[]);
+        let context = context! {
+            kind => model.options.verbose_name,
+            kinds => model.options.verbose_name_plural,
+            heading => format!("Select {} to {}", model.options.verbose_name, if may_change { "change" } else { "view" }),
+            add_url => may("add").then(|| with_filters(&format!("{}add/", model.url()), &filters_text)),
+            can_search => !model.options.search_fields.is_empty(),
+            search => &list.search,
+            kept => Serde(list.params.without(&["q", "p", "e", "all", "scope"]).collect::<Vec<_>>()),
+            is_narrowed => list.is_narrowed(),
+            clear_url => list.params.with(&[], &["q", "scope"]),
+            reset_url => model.url(),
+            filters_used => filters.iter().filter(|filter| filter.is_used).count(),
+            filters => Serde(filters),
+            facets_url => match list.params.get("_facets") {
+                Some(_) => list.params.with(&[], &["_facets"]),
+                None => list.params.with(&[("_facets", "True")], &[]),
+            },
+            has_facets => list.params.get("_facets").is_some(),
+            hierarchy => Serde(hierarchy),
+            headings => Serde(headings),
+            unsort_url => (list.order.len() > 1).then(|| list.params.with(&[], &["o"])),
+            rows => Serde(&rows),
+            can_delete => may("delete"),
+            is_editable,
+            error,
+            count,
+            number => paging.number,
+            pages => paging.pages,
+            previous_url => (paging.number > 1).then(|| list.params.with(&[("p", &(paging.number - 1).to_string())], &[])),
+            next_url => (paging.number < paging.pages).then(|| list.params.with(&[("p", &(paging.number + 1).to_string())], &[])),
+            links => Serde(links),
+            show_all_url => (paging.can_show_all && paging.pages > 1 && !paging.shows_all).then_some(all_url),
+            // Of a list that is cut off, only what is shown can be chosen.
+            across => (paging.count.number as usize > rows.len() && paging.count.number <= ACTION_LIMIT && !paging.count.has_more)
+                .then(|| format!("Select all {}", count_text(&paging, model))),
+            is_cut_off => paging.pages * model.options.list_per_page < paging.count.number || paging.count.has_more,
+            limit => grouped(COUNT_LIMIT as i64),
+            searched => oldest.map(|_| grouped(SEARCH_LIMIT as i64)),
+            total => grouped(total as i64),
+            search_all_url => list.params.with(&[("scope", "all")], &[]),
+            is_bad_lookup => list.params.get("e").is_some(),
+        };
+        let mut way = Crumb::to_changelist(model);
+        if let Some(last) = way.last_mut() {
+            last.url = String::new();
+        }
+        let title = format!(
+            "Select {} to {}",
+            model.options.verbose_name,
+            if may_change { "change" } else { "view" }
+        );
+        self.page
+            .render("admin/change_list.html", &title, way, context)
+    }
+
+    /// The input for a field of a row, with what was typed into it.
+    fn input(&self, object: &Object, name: &str, index: usize, typed: &Typed) -> Option<Input> {
+        let model = self.list.model;
+        let field = model.field(name)?;
+        let initial = model
+            .raw(object, field, self.list.zone)
+            .first()
+            .cloned()
+            .unwrap_or_default();
+        let (raw, errors) = match typed.get(&(object.id, field.name)) {
+            Some((raw, errors)) => (raw.clone(), errors.clone()),
+            None => (model.raw(object, field, self.list.zone), Vec::new()),
+        };
+        let kind = match field.kind {
+            Kind::Boolean => "checkbox",
+            Kind::Integer | Kind::SmallInteger => "number",
+            _ => "text",
+        };
+        let value = raw.first().cloned().unwrap_or_default();
+        let label = format!("{} of {}", field.label(), object.label);
+        Some(Input {
+            name: format!("form-{index}-{name}"),
+            label,
+            kind,
+            value,
+            initial,
+            errors,
+        })
+    }
+
+    /// Puts names in the place of keys of other objects.
+    async fn name_keys(&self, rows: &mut [Row]) -> Result<()> {
+        for (position, column) in self.list.columns.iter().enumerate() {
+            let Some(Kind::ForeignKey(table)) = column.field().map(|field| &field.kind) else {
+                continue;
+            };
+            let Some(other) = self.state.site.of_table(table) else {
+                continue;
+            };
+            let key = |row: &Row| {
+                row.cells[position]
+                    .shown
+                    .text
+                    .replace(',', "")
+                    .parse::<i32>()
+                    .ok()
+            };
+            let keys: Vec<i32> = rows.iter().filter_map(key).collect();
+            let query = other
+                .select()
+                .and_where(other.column(KEY).is_in(keys))
+                .take();
+            let objects = other.all(self.state.db(), query, self.list.now).await?;
+            for row in rows.iter_mut() {
+                let found = key(row).and_then(|key| objects.iter().find(|object| object.id == key));
+                if let Some(object) = found {
+                    row.cells[position].shown = ShownCell {
+                        kind: "text",
+                        text: object.label.clone(),
+                        iso: String::new(),
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count_text(paging: &Paging, model: &Model) -> String {
+    counted_as(
+        paging.count.number,
+        model.options.verbose_name,
+        model.options.verbose_name_plural,
+    )
+}

@@ -34,7 +34,7 @@ pub struct Cache {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// While there is none, nobody waits for one.
+    /// While there is none, no request waits for one.
     connection: Mutex<Option<MultiplexedConnection>>,
     lost: Notify,
     counters: CacheCounters,

@@ -46,7 +46,7 @@ pub fn forwarded_client(
         .collect();
     let mut client = peer;
     for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
-        // What stands before an entry that is no address could have been sent by anybody.
+        // What stands before an entry that is no address could have been sent by any client.
         let Some(hop) = parse_hop(hop.trim()) else {
             break;
         };

@@ -131,9 +131,17 @@ pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
     }
 }
 
+/// The trace that a request's headers name (<https://www.w3.org/TR/trace-context/>).
+pub fn sent_trace_id(headers: &HeaderMap) -> Option<String> {
+    valid_trace_id(&TraceContextPropagator::new().extract(&Headers(headers)))
+}
+
 /// The trace that a span belongs to, if traces are made.
 pub fn trace_id(span: &tracing::Span) -> Option<String> {
-    let context = span.context();
+    valid_trace_id(&span.context())
+}
+
+fn valid_trace_id(context: &opentelemetry::Context) -> Option<String> {
     let span = context.span();
     let context = span.span_context();
     context.is_valid().then(|| context.trace_id().to_string())

@@ -45,7 +45,7 @@ impl MigrationName for Migration {
     }
 }
 
-/// Runs on the transaction that the manager wraps; the caller commits it together with the row in the books.
+/// Runs on the transaction that the manager wraps; the caller commits it together with the row in the history.
 #[expect(
     elided_lifetimes_in_paths,
     reason = "the trait is declared so, and async_trait wants the same form"

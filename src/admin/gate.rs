@@ -40,7 +40,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'~');
 
-/// Finds out who asks, and lets staff pass. Nothing of the admin is kept by a cache.
+/// Finds the user of the session, and lets staff pass. Responses of the admin are never cached.
 pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let state: Arc<AdminState> = request
         .data::<Arc<AdminState>>()

@@ -90,7 +90,7 @@ impl Model {
         Ok(self.all(db, query, now).await?.pop())
     }
 
-    /// Lets a query's rows be changed by nobody else until the transaction ends; others may still refer to them. SQLite
+    /// Locks a query's rows against changes until the transaction ends; others may still refer to them. SQLite
     /// has one writer anyway.
     pub fn lock(query: &mut SelectStatement, db: Connection<'_>) {
         if db.get_database_backend() == DbBackend::Postgres {
@@ -98,7 +98,7 @@ impl Model {
         }
     }
 
-    /// The objects of these keys, in the order of the keys, which nobody else can change, delete or refer to until the
+    /// The objects of these keys, in the order of the keys, locked against changes, deletion and references until the
     /// transaction ends.
     ///
     /// # Errors

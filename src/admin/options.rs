@@ -36,7 +36,7 @@ pub struct FieldOptions {
     pub unique_message: Option<&'static str>,
     /// What it counts (singular, plural), if visitors increment it: that is no conflict between editors, and nothing is lost.
     pub counts: Option<(&'static str, &'static str)>,
-    /// Whether nobody may ask lists for it: counting what is found would spell it out.
+    /// Whether lists cannot filter or search by it: counting the results would reveal it.
     pub is_secret: bool,
     /// Whether it exists in the form only, and is typed unseen or chosen.
     pub virtual_kind: Option<VirtualKind>,
@@ -207,12 +207,12 @@ pub enum Layout {
 /// What holds for a model beyond its fields: an app implements what it needs.
 #[async_trait]
 pub trait Rules: Send + Sync {
-    /// Whether `user` may add one, who has the permission for it.
+    /// Whether `user` may add an object, given the permission for the model.
     fn may_add(&self, _: &User) -> bool {
         true
     }
 
-    /// Those of the objects `ids` that `user`, who has the permission for their model, may neither change nor delete.
+    /// Those of the objects `ids` that `user` may neither change nor delete, given the permissions for the model.
     async fn not_changeable(
         &self,
         _: Connection<'_>,

@@ -10,11 +10,11 @@ use crate::{
     error::{self, AppError},
 };
 
-/// Somebody who may be in the admin. A view that takes one cannot be reached by others.
+/// A logged-in member of staff. A view with such an argument cannot be reached by others.
 #[derive(Debug, Clone)]
 pub struct Staff(Arc<User>);
 
-/// Who asks for a page that all may see.
+/// The user of a request to a page that needs no login; none if not logged in.
 #[derive(Debug, Clone)]
 pub struct Visitor(pub Option<Arc<User>>);
 
@@ -29,12 +29,12 @@ impl Staff {
         self.0.has_perm(&model.permission(action))
     }
 
-    /// Whether they may look at a model's objects. Who may change them may look.
+    /// Whether they may view a model's objects: the permission to change includes it.
     pub fn may_view(&self, model: &Model) -> bool {
         self.may("view", model) || self.may("change", model)
     }
 
-    /// Refuses those who have not this permission.
+    /// Refuses a user without the permission.
     ///
     /// # Errors
     /// When they have not.

@@ -11,7 +11,7 @@ use crate::signing::hex;
 
 /// Characters of a salt: 128 bits of 62 letters, rounded up. A shorter one is renewed.
 const SALT_LENGTH: usize = 22;
-/// What marks a password that nobody can log in with.
+/// What marks an unusable password.
 const UNUSABLE_PREFIX: &str = "!";
 const UNUSABLE_LENGTH: usize = 40;
 

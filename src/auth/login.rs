@@ -1,4 +1,4 @@
-//! Who a visitor is, and how they become somebody (`django/contrib/auth/__init__.py`).
+//! The user of a session, and logging in (`django/contrib/auth/__init__.py`).
 
 use std::net::IpAddr;
 
@@ -31,7 +31,7 @@ const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
 /// What the session's hash is made with.
 const HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
-/// Somebody who has logged in, and what they may do.
+/// A user and their permissions.
 #[derive(Debug, Clone)]
 pub struct User {
     /// Their row.
@@ -173,7 +173,7 @@ pub async fn log_in(
         None => session.cycle_key(),
         Some(id)
             if id == own_id && session.get(HASH) == Some(session_hash(core, &user.password)) => {}
-        // Somebody else's, or of an older password.
+        // The session of another user, or of an older password.
         Some(_) => session.flush(),
     }
     session.set(USER_ID, own_id);

@@ -1,4 +1,4 @@
-//! Permissions: who may do what with which kind of object.
+//! Permissions of users, directly and by their groups.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::{
 /// What can be done with any kind of object, in Django's order.
 const ACTIONS: [&str; 4] = ["add", "change", "delete", "view"];
 
-/// What somebody may do.
+/// What a user may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permissions {
     /// Everything.

@@ -74,7 +74,7 @@ pub fn new_password_errors(new: &str, again: &str, user: &KnownOfUser<'_>) -> Ve
     password_errors(new, user)
 }
 
-/// What passwords must be like, for those who are to think of one.
+/// What a password has to be like, as help texts.
 pub fn help_texts() -> Vec<&'static str> {
     vec![
         "Your password can’t be too similar to your other personal information.",

@@ -125,7 +125,7 @@ fn check_django(settings: &Settings, messages: &mut Vec<Message>) {
     }
 }
 
-/// Who can reach the server, and whom it believes.
+/// Checks the listening addresses and the trusted proxies.
 fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
     let (server, security) = (&settings.server, &settings.security);
     let mut warn = |id, is_found: bool, text: &str, hint| {
@@ -137,20 +137,20 @@ fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
     warn(
         "polls.W012",
         settings.debug && is_public,
-        "DEBUG is on and the server listens on a public address: everybody can read its error pages.",
+        "DEBUG is on and the server listens on a public address: everyone can read its error pages.",
         "Set DEBUG to false, or BIND to 127.0.0.1:8000.",
     );
     warn(
         "polls.W013",
         is_public && server.tls.is_none() && security.trusted_proxies == loopback(),
-        "Nobody speaks HTTPS: the server has no certificate, and it believes no proxy that does.",
+        "Nothing speaks HTTPS: the server has no certificate and trusts no proxy that has one.",
         "Set CERTFILE and KEYFILE, or name the proxy in TRUSTED_PROXIES.",
     );
     warn(
         "polls.W014",
         server.metrics_bind.as_ref().is_some_and(self::is_public),
-        "METRICS_BIND is a public address: everybody can watch the server.",
-        "Set it to an address of this machine or of the network of those who watch.",
+        "METRICS_BIND is a public address: everyone can read its metrics.",
+        "Set it to an address of this machine or of the monitoring network.",
     );
     warn(
         "polls.W015",
@@ -165,7 +165,7 @@ fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
     warn(
         "polls.W018",
         believes_all,
-        "TRUSTED_PROXIES has everybody, or nearly: any visitor can claim any address, and guess passwords from a new one each time.",
+        "TRUSTED_PROXIES includes nearly every address: any client can claim any address, and guess passwords from a new one each time.",
         "Name the networks of your proxies.",
     );
 }
@@ -185,7 +185,7 @@ fn is_public(bind: &Bind) -> bool {
     }
 }
 
-/// Who could get into the databases and the cache, or listen on the way there.
+/// Checks passwords and encryption of the databases and the cache.
 fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
     let database = &settings.database;
     if database.backend == DbBackend::Postgres {
@@ -199,7 +199,8 @@ fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
         return;
     };
     if url.password().is_none() && !is_here(url.host_str().unwrap_or_default()) {
-        let text = "The cache takes everybody without a password: whoever reaches it can take failed logins back.";
+        let text =
+            "The cache has no password: anyone who can connect to it can reset failed logins.";
         let hint = "Give it one (requirepass), and set CACHE_PASSWORD_FILE.";
         messages.push(Message::warning("polls.W021", text.to_owned(), Some(hint)));
     }
@@ -239,8 +240,7 @@ fn check_database_address(url: &str, messages: &mut Vec<Message>) {
     let is_encrypted =
         mode.is_some_and(|(_, mode)| ["require", "verify-ca", "verify-full"].contains(&&*mode));
     if !is_here && !is_encrypted {
-        let text =
-            format!("Whoever listens between here and {host} can read what the database says.");
+        let text = format!("Anyone on the network path to {host} can read the database's traffic.");
         let hint =
             "Add ?sslmode=verify-full to its address, or see to it that the network is encrypted.";
         messages.push(Message::warning("polls.W016", text, Some(hint)));

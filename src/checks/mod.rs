@@ -104,7 +104,7 @@ pub fn report(
         }
     }
     let kind = if has_failed { "SystemCheckError: " } else { "" };
-    // Whether anybody reads it or not, the exit status has to be right.
+    // The exit status has to be right even when the output is closed.
     let _ = writeln!(io::stderr(), "{kind}{text}\n{summary}");
     Ok(!has_failed)
 }

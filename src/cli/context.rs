@@ -40,7 +40,7 @@ impl Context {
         self.verbosity > 0
     }
 
-    /// Says how work goes that goes on whether or not anybody listens.
+    /// Reports progress of work that goes on even when the output is closed.
     pub fn tell(&mut self, text: impl Display) {
         if self.is_talkative() {
             let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());

@@ -33,7 +33,7 @@ impl Log {
     /// When the filter cannot be read.
     pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
-        // Whoever reads a server's log and stops reading must not stop the server: a thread of its own writes it, and
+        // A reader of a server's log that stops reading must not stop the server: a thread of its own writes it, and
         // drops lines when it cannot keep up. What a command has to say is said before it goes on.
         let (writer, guard) = if is_server {
             let (writer, guard) = tracing_appender::non_blocking(io::stderr());

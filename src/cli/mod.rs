@@ -155,7 +155,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(traces) = &context.log.traces {
         traces.finish();
     }
-    // A prompt may still be waiting for a line that nobody wants any more.
+    // A prompt may still be waiting for a line.
     runtime.shutdown_background();
     let code = code?;
     context.out.flush()?;

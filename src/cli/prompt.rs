@@ -13,7 +13,7 @@ use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 #[error("Operation cancelled.")]
 pub struct Cancelled;
 
-/// Whether there is somebody to ask.
+/// Whether there is a terminal to ask on.
 pub fn is_possible() -> bool {
     io::stdin().is_terminal()
 }

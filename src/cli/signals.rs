@@ -8,7 +8,7 @@ pub struct Signals {
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
-    /// "Open the log again", which nobody has opened.
+    /// "Open the log again": there is no log file.
     user: Signal,
 }
 

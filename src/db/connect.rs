@@ -47,7 +47,7 @@ const SESSION: [(&str, &str); 7] = [
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that rested longer are tried before they are used.
 const TEST_IF_IDLE_FOR: Duration = Duration::from_secs(30);
-/// How long a connection of which nobody knows whether it still leads anywhere has for a sign of life.
+/// How long a suspect connection has to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> ConnectOptions {

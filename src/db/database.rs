@@ -72,7 +72,7 @@ impl Database {
     }
 
     /// Begins a transaction. On SQLite it takes the right to write at once (`BEGIN IMMEDIATE`), so that it cannot fail
-    /// half-way because somebody else wrote meanwhile.
+    /// half-way because another writer was first.
     ///
     /// # Errors
     /// When there is no connection to be had, the database is locked by another process for too long, or the file of an
@@ -151,7 +151,7 @@ impl Database {
     pub async fn close(self) {
         for pool in [self.reader, self.writer] {
             // A connection that cannot be closed is gone already.
-            let _ = pool.get().close().await;
+            let _ = pool.get().close_by_ref().await;
         }
     }
 

@@ -13,7 +13,7 @@ fn cause(error: &DbErr) -> Option<&sqlx::Error> {
 }
 
 /// Whether the code is PostgreSQL's for a connection that is of no use any more: class 08, or an administrator's, a crash's
-/// or a time limit's end of the session, or a transaction that failed and that nobody has ended.
+/// or a time limit's end of the session, or a transaction that failed and was not ended.
 fn is_end(code: &str) -> bool {
     code.starts_with("08") || ["25P02", "25P03", "57P01", "57P02"].contains(&code)
 }

@@ -15,7 +15,7 @@ use super::failure::{is_lost, is_refusal, is_storage};
 
 /// How long a statement of a request may be without an answer, whatever has become of PostgreSQL: longer than it works.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
-/// After so long without an answer to anybody, new connections are tried: longer than a statement waits for a lock.
+/// After so long without an answer to any statement, new connections are tried: longer than a statement waits for a lock.
 const SILENCE: Duration = Duration::from_secs(2);
 /// How long a doubt about connections is remembered: longer than any of them can have been without an answer.
 const DOUBT: Duration = Duration::from_secs(30);
@@ -120,7 +120,7 @@ impl Health {
         self.doubted.notified().await;
     }
 
-    /// Whether nobody hears anything, or somebody has waited in vain.
+    /// Whether no statement is answered, or one has timed out.
     pub(super) fn is_cut_off(&self) -> bool {
         let doubts = self.doubts();
         let is_silent = |answered: Instant| answered.elapsed() >= SILENCE;
@@ -145,7 +145,7 @@ impl Health {
         }
     }
 
-    /// Whether a connection of this age has to show that it lives; `is_given_back` if somebody has just used it.
+    /// Whether a connection of this age has to show that it lives; `is_given_back` if it has just been used.
     pub(super) fn is_doubtful(&self, age: Duration, is_given_back: bool) -> bool {
         let doubts = self.doubts();
         let is_within = |moment: Option<Instant>, time| {
@@ -161,8 +161,8 @@ impl Health {
         }
     }
 
-    /// Waits for an answer, but not for ever. Whoever stops waiting before it is there leaves a connection behind that
-    /// nobody knows about.
+    /// Waits for an answer, but not for ever. A caller that stops waiting before it is there leaves a connection behind whose
+    /// state is not known.
     pub(super) async fn watch<T>(
         &self,
         answer: impl Future<Output = Result<T, DbErr>>,

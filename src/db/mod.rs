@@ -70,7 +70,7 @@ impl Databases {
         }
     }
 
-    /// As [`Databases::read`], for who has to see what they have just changed.
+    /// As [`Databases::read`], for a client that has to see what it has just changed.
     pub fn read_latest(&self) -> Reader<'_> {
         Reader {
             primary: &self.primary,

@@ -4,12 +4,9 @@
 //! statement's time is up, and for connections that were just being given back for a quarter of an hour, they would count as
 //! in use although a new connection may long be answered.
 
-use std::{
-    mem,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement, Value,
     sea_query::ArrayType,
@@ -34,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The connections to one database.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    current: Arc<RwLock<DatabaseConnection>>,
+    current: Arc<ArcSwap<DatabaseConnection>>,
     /// Replaces them.
     _renewing: Option<Arc<AbortOnDropHandle<()>>>,
 }
@@ -43,7 +40,7 @@ impl Pool {
     /// Connections that stay.
     pub fn fixed(connections: DatabaseConnection) -> Self {
         Self {
-            current: Arc::new(RwLock::new(connections)),
+            current: Arc::new(ArcSwap::from_pointee(connections)),
             _renewing: None,
         }
     }
@@ -63,16 +60,15 @@ impl Pool {
     }
 
     /// Those for the next statement.
-    pub fn get(&self) -> DatabaseConnection {
-        let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn get(&self) -> Arc<DatabaseConnection> {
+        self.current.load_full()
     }
 }
 
 /// Whenever no statement has been answered for a while: tries new connections until one is answered, then leaves the old ones,
 /// unless PostgreSQL is still at work on what was asked on them.
 async fn renew(
-    current: Arc<RwLock<DatabaseConnection>>,
+    current: Arc<ArcSwap<DatabaseConnection>>,
     settings: DatabaseSettings,
     health: Health,
 ) {
@@ -83,16 +79,15 @@ async fn renew(
             let at_work = health.known_processes();
             match answering(&settings, &health, at_work).await {
                 Ok(Some(new)) => {
-                    let old = {
-                        let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
-                        mem::replace(&mut *current, new)
-                    };
+                    let old = current.swap(Arc::new(new));
                     health.renewed();
                     tracing::warn!(
                         "the database did not answer: its connections have been replaced"
                     );
                     // Waiting requests get an error at once and retry on the new pool; running statements may finish.
-                    tokio::spawn(tokio::time::timeout(CLOSE_TIMEOUT, old.close()));
+                    tokio::spawn(async move {
+                        tokio::time::timeout(CLOSE_TIMEOUT, old.close_by_ref()).await
+                    });
                     break;
                 }
                 // Slow, and not dead.

@@ -1,6 +1,6 @@
 //! A read-only copy of the primary (PostgreSQL's streaming replication), which is read from while it is fresh.
 //!
-//! How old the copy is nobody can ask it: cut off from the primary it believes itself up to date. So the primary is asked how
+//! The replica does not know its age: cut off from the primary it takes itself for up to date. So the primary is asked how
 //! far its write-ahead log goes, and the copy how much of it has been replayed
 //! (<https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP-TABLE> and
 //! `#FUNCTIONS-RECOVERY-INFO-TABLE`). What the log held at a moment that is known is what the copy shows at least.
@@ -266,7 +266,7 @@ impl Known {
                 return Standing::NoPrimary;
             }
         };
-        // Nobody can have replayed what had not been written.
+        // A replica cannot have replayed what had not been written.
         let is_copy =
             |replayed: &Position| replayed.system == written.system && replayed.log <= written.log;
         let Some(replayed) = replayed.filter(is_copy) else {

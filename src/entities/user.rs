@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-/// Somebody who can log in.
+/// A user account.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "auth_user")]

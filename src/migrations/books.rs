@@ -31,7 +31,7 @@ impl Applied {
     }
 }
 
-/// Reads the books; they are empty while the table is not there.
+/// Reads the history; it is empty while the table does not exist.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -27,7 +27,7 @@ const LOCK: i64 = 0x70_6f_6c_6c_73;
 pub enum Outcome {
     /// It was applied or unapplied.
     Done,
-    /// Only the books were changed.
+    /// Only the history was changed (`--fake`).
     Faked,
     /// Another process had done it in the meantime.
     DoneElsewhere,
@@ -79,7 +79,7 @@ pub async fn try_write(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Creates the books if they are not there.
+/// Creates the table of the history if it does not exist.
 ///
 /// # Errors
 /// When the database refuses.
@@ -92,7 +92,7 @@ pub async fn ensure_books(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Applies or unapplies one migration, in one transaction with its row in the books.
+/// Applies or unapplies one migration, in one transaction with its row in the history.
 ///
 /// # Errors
 /// When a statement fails; nothing of the migration is left then.

@@ -1,13 +1,13 @@
 //! What tells, on PostgreSQL, whether a transaction was committed whose commit was not answered.
 //!
-//! Whoever writes votes has a row of their own, in which each of their transactions leaves its number. PostgreSQL's own
+//! Each writer of votes has a row of its own, in which each of its transactions leaves its number. PostgreSQL's own
 //! numbers (`pg_xact_status`) would not do: those of transactions that a crash undid are given out again.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use crate::db::{Database, Transaction};
 
-/// How long a row is kept after the last transaction, in seconds: longer than anybody waits for an answer.
+/// How long a row is kept after the last transaction, in seconds: longer than a request lasts.
 const KEPT: i64 = 3600;
 
 /// One transaction's mark.
@@ -18,7 +18,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// That of nothing yet, by a writer who has never been.
+    /// The receipt of no transaction, of a new writer.
     pub fn new() -> Self {
         Self {
             writer: rand::random(),
@@ -59,7 +59,7 @@ impl Receipt {
             }
         }
         if self.batch == 1 {
-            // Somebody else may be doing the same.
+            // Another server may be doing the same.
             let sql = "DELETE FROM polls_vote_receipts WHERE writer IN (SELECT writer \
                        FROM polls_vote_receipts WHERE written < extract(epoch FROM now())::bigint - $1 \
                        FOR UPDATE SKIP LOCKED)";

@@ -63,7 +63,7 @@ pub async fn detail(
     Ok(preview_uncached(core, response, is_published))
 }
 
-/// A question with the votes its choices have. Who has just voted comes here.
+/// A question with the votes of its choices. A vote leads here.
 #[handler]
 pub async fn results(
     page: Page,

@@ -1,6 +1,6 @@
 //! Taking votes by group commit: while one transaction is on its way to the disk, the votes that come in are collected,
 //! and the next transaction writes them together, one `UPDATE` per choice. A busy question so costs one commit for many
-//! votes instead of one each, and nobody is answered before their vote is safe.
+//! votes instead of one each, and no client is answered before its vote is committed.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     error::{AppError, Result},
 };
 
-/// Votes that wait at most; whoever comes then waits for a place.
+/// Votes in a queue at most; further ones wait for a place in it.
 const QUEUE: usize = 4096;
 /// Transactions at once on PostgreSQL; a question's votes always go to the same task.
 const POSTGRES_TASKS: usize = 4;
@@ -54,7 +54,7 @@ pub struct VoteCounters {
     pub taken: Counter,
     /// Votes that could not be written.
     pub failed: Counter,
-    /// Votes of which nobody knows whether they were written.
+    /// Votes of which it is not known whether they were committed.
     pub unknown: Counter,
     /// Transactions that wrote votes.
     pub commits: Counter,
@@ -66,11 +66,11 @@ struct Vote {
     answer: Answer,
 }
 
-/// Where a visitor waits for what has become of their vote: false when there is no such choice.
+/// Receives the outcome of a client's vote: false when there is no such choice.
 type Answer = oneshot::Sender<std::result::Result<bool, Arc<DbErr>>>;
 
-/// Those who wait, by what they voted for. In the order of the keys, so that two servers that write the same choices do
-/// not wait for each other in a ring.
+/// The waiting clients, by the choice that they voted for. In the order of the keys, so that two servers that write the same
+/// choices do not deadlock.
 type Batch = BTreeMap<Ballot, Vec<Answer>>;
 
 /// What is voted for. The question's id is part of it so that a choice of another question is refused.
@@ -83,7 +83,7 @@ struct Ballot {
 impl VoteCounter {
     /// Starts the tasks that write to `db`. They end when the last clone of the counter is dropped.
     pub fn start(db: &Database) -> Self {
-        // SQLite has one writer at a time. On PostgreSQL a row that somebody else holds locked keeps its task waiting,
+        // SQLite has one writer at a time. On PostgreSQL a row that another transaction has locked keeps its task waiting,
         // and with it a part of the questions only.
         let tasks = if db.get_database_backend() == DbBackend::Sqlite {
             1
@@ -165,7 +165,7 @@ enum Failure {
     Locked(Ballot, DbErr),
     /// There was no transaction to be had, so trying again at once would not help; or it was not committed.
     Transaction(DbErr),
-    /// The commit was not answered: nobody knows whether it was made.
+    /// The commit was not answered: it is not known whether it was made.
     Commit(Written, Receipt, DbErr),
 }
 
@@ -316,7 +316,7 @@ impl Writer {
         };
         for answer in batch.into_values().flatten() {
             self.counters.failed.inc();
-            // Who has gone away meanwhile need not be answered, here and below.
+            // A client that has disconnected meanwhile gets no answer, here and below.
             let _ = answer.send(Err(error.clone()));
         }
     }
@@ -334,8 +334,8 @@ impl Writer {
         }
     }
 
-    /// Asks PostgreSQL what became of a transaction whose commit was not answered, as long as anybody waits: a visitor
-    /// who is told that a vote failed votes again, and it must not count twice.
+    /// Asks PostgreSQL what became of a transaction whose commit was not answered, as long as a client waits: one
+    /// that is told that a vote failed sends it again, and it must not count twice.
     async fn inquire(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
         while batch.values().flatten().any(|answer| !answer.is_closed()) {
             let turn = self.inquiries.lock().await;
@@ -355,7 +355,9 @@ impl Writer {
         }
         let votes = batch.values().flatten().count();
         self.counters.unknown.inc_by(votes as u64);
-        tracing::warn!("nobody waits any more to hear whether {votes} votes were counted");
+        tracing::warn!(
+            "gave up finding out whether {votes} votes were counted: their requests have ended"
+        );
     }
 }
 

@@ -114,7 +114,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                             return lingering_close(guard.stream(), Some(fault)).await;
                         }
                     };
-                    // Boxed, here and below: those who rest or are silent do not need the room.
+                    // Boxed, here and below: idle connections do not need its memory.
                     let rested = Box::pin(self.serve_http1(guard, scheme.clone(), first)).await;
                     let Some(rested) = rested else {
                         return;
@@ -162,7 +162,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // The guard sees to it, and knows a visitor who rests from one who is slow.
+            // The guard has the time limits, and tells an idle client from a slow one.
             .header_read_timeout(None)
             .max_headers(self.settings.limit_request_fields)
             .max_buf_size(MAX_HEADER_BYTES)

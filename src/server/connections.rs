@@ -1,4 +1,4 @@
-//! Who is connected, how many there may be, and who has to make room.
+//! The open connections: how many there may be, and which are closed when there are too many.
 
 use std::{
     collections::HashMap,
@@ -75,7 +75,7 @@ impl Connections {
     /// Takes a place. When all are taken, those make room that have waited for the longest without a request.
     ///
     /// # Errors
-    /// When everybody is being served.
+    /// [`Fault::Full`] when all connections have a request.
     pub fn acquire(&self, most: usize) -> Result<ConnectionSlot, Fault> {
         let mut open = self.open();
         let staying = open.slots.len() - open.leaving;

@@ -114,7 +114,7 @@ impl Fault {
         .body(body)
     }
 
-    /// Whether it is no fault of the client, who may try again.
+    /// Whether the client may try again without a change.
     fn is_passing(self) -> bool {
         matches!(self, Self::AddressBusy | Self::Full | Self::Busy)
     }

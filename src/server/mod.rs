@@ -40,7 +40,7 @@ use crate::network::client_network;
 
 /// When no connection can be accepted (no file descriptors are left, say), trying again at once would not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a visitor waits at the door while others make room: so often, for so long.
+/// How often, and for how long each time, a new connection waits for those that were told to close.
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
@@ -92,7 +92,7 @@ impl Server {
                 }
             }
         }
-        // Who is connected already has been promised an answer.
+        // Connections in the backlog count as accepted: their clients are connected already.
         for stream in listener.close() {
             self.take(stream, &site, max_files).await;
         }
@@ -167,7 +167,7 @@ impl Server {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 self.note(fault, peer);
-                // Who has not begun with TLS could not read it.
+                // A client that has not begun TLS could not read it.
                 if self.tls.is_none() {
                     lingering_close(&mut stream, Some(fault)).await;
                 }

@@ -43,7 +43,7 @@ impl Stream {
         }
     }
 
-    /// Who is at the other end; nobody who has an address, on a Unix socket.
+    /// The peer's address; none on a Unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
@@ -63,7 +63,7 @@ impl Stream {
     }
 }
 
-/// The address of those who have none.
+/// The address of a peer on a Unix socket.
 pub fn unix_address() -> Addr {
     Addr::custom("unix", "")
 }

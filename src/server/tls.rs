@@ -1,6 +1,6 @@
 //! TLS from files of certificate and key, which may be replaced while the server runs.
 
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,11 +14,11 @@ use tokio_rustls::{
     },
 };
 
-use crate::settings::TlsFiles;
+use crate::settings::{Live, TlsFiles};
 
 /// The certificate in force.
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+pub struct Tls(Live<ServerConfig>);
 
 impl Tls {
     /// Reads the files.
@@ -26,7 +26,7 @@ impl Tls {
     /// # Errors
     /// When they cannot be read, or do not belong together.
     pub fn load(files: &TlsFiles) -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(RwLock::new(read(files)?))))
+        Ok(Self(Live::new(read(files)?)))
     }
 
     /// Reads the files again, for the connections that come. Those that are open keep what they began with.
@@ -34,21 +34,13 @@ impl Tls {
     /// # Errors
     /// As [`Tls::load`]; what was in force remains so.
     pub fn reload(&self, files: &TlsFiles) -> anyhow::Result<()> {
-        let config = read(files)?;
-        *self
-            .0
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = config;
+        self.0.set(read(files)?);
         Ok(())
     }
 
     /// What a connection begins with.
     pub fn acceptor(&self) -> TlsAcceptor {
-        let config = self
-            .0
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        config.clone().into()
+        self.0.get().into()
     }
 }
 
@@ -74,7 +66,7 @@ fn certificates(files: &TlsFiles) -> anyhow::Result<Vec<CertificateDer<'static>>
     Ok(certificates)
 }
 
-fn read(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
+fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
     let key = PrivateKeyDer::from_pem_file(&files.key).with_context(|| {
         format!(
             "KEYFILE names {}, which holds no key that can be read without a password",
@@ -91,7 +83,7 @@ fn read(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
                 format!("{certificate} and {key} do not belong together")
             })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// Speaks TLS to ask a server how it is, whatever its certificate: nothing is said that others may not hear.

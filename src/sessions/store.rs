@@ -79,7 +79,7 @@ impl<'a> Store<'a> {
         self.cache.set(&self.name(key), MARK, MARK_TIME).await;
     }
 
-    /// What a copy is called, from which nobody can tell whose it is.
+    /// The key of a copy, which does not reveal the session's key.
     fn name(self, key: &str) -> String {
         let name = hex(&self.keys.salted_hmac("polls.sessions.name", key));
         format!("polls:session:{name}")

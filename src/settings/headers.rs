@@ -46,7 +46,7 @@ pub struct HeaderSettings {
     pub referrer_policy: Option<String>,
     /// What windows of other sites can do with ours.
     pub cross_origin_opener_policy: Option<String>,
-    /// Who may show our pages inside theirs: `DENY` or `SAMEORIGIN`.
+    /// Whether pages may be shown in frames: `DENY` or `SAMEORIGIN`.
     pub x_frame_options: &'static str,
 }
 

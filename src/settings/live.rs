@@ -1,28 +1,27 @@
 //! Settings that may change while the server runs.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-/// What is in force at present; clones share it.
+use arc_swap::ArcSwap;
+
+/// A value that all clones share and that can be replaced.
 #[derive(Debug)]
-pub struct Live<T>(Arc<RwLock<Arc<T>>>);
+pub struct Live<T>(Arc<ArcSwap<T>>);
 
 impl<T> Live<T> {
     /// Begins with `value`.
     pub fn new(value: T) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(value))))
+        Self(Arc::new(ArcSwap::from_pointee(value)))
     }
 
-    /// What is in force.
+    /// The value that is in force.
     pub fn get(&self) -> Arc<T> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.load_full()
     }
 
     /// Puts `value` in force.
     pub fn set(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        self.0.store(Arc::new(value));
     }
 }
 

@@ -238,7 +238,7 @@ impl FromStr for Network {
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         network
             .map(Self)
-            .map_err(|_| "it is no address and no network (everybody is 0.0.0.0/0 and ::/0)")
+            .map_err(|_| "it is no address and no network (every address is 0.0.0.0/0 and ::/0)")
     }
 }
 

@@ -1,5 +1,5 @@
 //! What an operator can watch, in the OpenMetrics text format (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
-//! Who counts something owns the counter; this is where they meet.
+//! Each counter belongs to the code that counts; here they are registered.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Ticks of a second in `/proc` (`USER_HZ`, 100 on all of Linux's platforms that Rust knows).
 const TICKS: f64 = 100.0;
 
-/// The site of those who ask for metrics.
+/// The endpoint of the metrics.
 pub fn router(site: Site, server: Server) -> impl Endpoint<Output = Response> {
     let exporter = Arc::new(Exporter::new(site, server));
     let route = Route::new().at("/metrics", poem::get(export).head(export));
@@ -41,7 +41,7 @@ fn export(Data(exporter): Data<&Arc<Exporter>>) -> Response {
     }
 }
 
-/// All metrics, and what has to be looked up when somebody asks.
+/// All metrics, and those that are looked up at each request.
 struct Exporter {
     site: Site,
     server: Server,
@@ -129,7 +129,7 @@ impl Exporter {
             ),
             (
                 "polls_votes_unknown",
-                "Votes of which nobody knows whether they were written",
+                "Votes of which it is not known whether they were committed",
                 &votes.unknown,
             ),
             (

@@ -238,10 +238,11 @@ impl Ids {
             .header(REQUEST_ID)
             .filter(|id| is_trusted && is_sound(id));
         let new = || format!("{:032x}", rand::rng().random::<u128>());
-        let traceparent = request.header("traceparent").filter(|_| is_trusted);
         Self {
             request: given.map_or_else(new, str::to_owned),
-            trace: traceparent.and_then(trace_id).map(str::to_owned),
+            trace: is_trusted
+                .then(|| telemetry::sent_trace_id(request.headers()))
+                .flatten(),
         }
     }
 
@@ -253,26 +254,4 @@ impl Ids {
 fn is_sound(id: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.:+/=".contains(c);
     (1..=MAX_ID_LENGTH).contains(&id.len()) && id.chars().all(is_letter)
-}
-
-/// The trace of a `traceparent` header: the second of four hexadecimal numbers, and not zero.
-fn trace_id(header: &str) -> Option<&str> {
-    let parts: Vec<&str> = header.split('-').collect();
-    let is_hex = |part: &str, length| {
-        part.len() == length
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    match parts[..] {
-        ["00", trace, parent, flags]
-            if is_hex(trace, 32)
-                && is_hex(parent, 16)
-                && is_hex(flags, 2)
-                && trace.bytes().any(|b| b != b'0') =>
-        {
-            Some(trace)
-        }
-        _ => None,
-    }
 }

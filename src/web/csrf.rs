@@ -199,7 +199,7 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     if !own.is_secure {
         return Ok(());
     }
-    // Old browsers send no Origin. Without a Referer, over HTTPS, the form may come from anybody between.
+    // Old browsers send no Origin. Without a Referer, over HTTPS, the form may come from anyone on the network path.
     let referer = request
         .header(header::REFERER)
         .ok_or(CsrfError::NoReferer)?;

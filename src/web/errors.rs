@@ -204,7 +204,7 @@ fn texts(error: &AppError) -> (&'static str, &'static str) {
         ),
         AppError::TooManyTries(_) => (
             "Too Many Requests",
-            "Too many tries to log in have failed. Wait a quarter of an hour, then try again; somebody who manages the \
+            "Too many tries to log in have failed. Wait a quarter of an hour, then try again; an administrator of the \
              users of this site can give you another password.",
         ),
         AppError::Busy => (

@@ -77,7 +77,7 @@ pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
     headers.insert(header::CACHE_CONTROL, never);
 }
 
-/// Leads who comes over plain HTTP to HTTPS, if that is set. Probes have no name to be led to and are left alone.
+/// Redirects plain HTTP to HTTPS if `SECURE_SSL_REDIRECT` is set. Health checks have no host to redirect to and pass.
 pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let settings = &Core::of(&request).settings.security.headers;
     let Some(origin) = request

@@ -23,7 +23,7 @@ const IN_SESSION: &str = "_messages";
 /// In bytes.
 const MAX_COOKIE: usize = 2048;
 
-/// More than anybody reads.
+/// The most messages that are kept.
 const MAX_MESSAGES: usize = 50;
 
 /// How good the news is, with Django's numbers.
@@ -93,7 +93,7 @@ impl Messages {
             self.stored(core, session)
         };
         kept.extend(added);
-        // Somebody who never looks at a page gets the newest.
+        // A client that never opens a page gets the newest.
         kept.drain(..kept.len().saturating_sub(MAX_MESSAGES));
         let settings = CookieSettings {
             name: Self::COOKIE.to_owned(),

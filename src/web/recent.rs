@@ -1,4 +1,5 @@
-//! Who has just changed something sees it: for a while their pages come from the primary database, whose copy may be behind.
+//! A client that has just changed something sees it: for a while its pages are read from the primary database, since the
+//! replica may be behind.
 
 use std::sync::Arc;
 

@@ -22,6 +22,6 @@ on_both_databases! {
         server.stop();
         let said = site.run(["healthcheck"]);
         assert_eq!(said.code, 1);
-        assert!(said.stderr.starts_with(&format!("CommandError: no answer from {address}: nobody listens: ")), "{}", said.stderr);
+        assert!(said.stderr.starts_with(&format!("CommandError: no answer from {address}: nothing listens there: ")), "{}", said.stderr);
     }
 }

@@ -1,4 +1,4 @@
-//! Who has never logged in has no last login.
+//! A user who has never logged in has no last login.
 
 use crate::{Field, Kind, Migration, Operation};
 

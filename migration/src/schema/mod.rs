@@ -95,7 +95,7 @@ pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction:
     }
 }
 
-/// The statement that creates the books, Django's table `django_migrations`, which no migration does.
+/// The statement that creates Django's table `django_migrations`, which no migration does.
 pub fn create_books(backend: DbBackend) -> String {
     let fields = [
         Field::id(),

@@ -113,7 +113,7 @@ impl PageMaps {
         }
     }
 
-    /// Says that objects of a table are gone: the next who asks takes a new map.
+    /// Forgets the map of a table whose objects were deleted: the next list makes a new one.
     pub fn forget(&self, table: &str) {
         self.maps().remove(table);
     }

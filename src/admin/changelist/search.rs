@@ -13,7 +13,7 @@ use crate::admin::{
     model::Model,
 };
 
-/// More words than anybody types.
+/// The most words of a search.
 const MAX_TERMS: usize = 20;
 
 /// Where a path of `search_fields` leads.

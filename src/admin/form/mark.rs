@@ -1,4 +1,4 @@
-//! What a form was made from, carried in the form: by it a save notices that somebody else has changed the object
+//! What a form was made from, carried in the form: by it a save notices that another user has changed the object
 //! meanwhile. A form that Django rendered has none, and is saved as Django would.
 
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub struct Mark {
     inlines: BTreeMap<String, BTreeMap<i32, BTreeMap<String, Raw>>>,
 }
 
-/// What somebody else has done meanwhile.
+/// What another user has done meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Foreign {
     /// Which field or object.

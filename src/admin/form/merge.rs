@@ -1,4 +1,4 @@
-//! When somebody else has changed an object while a visitor had its form: who, what, and what the form then shows.
+//! When another user has changed an object while its form was open: who, what, and what the form then shows.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -67,7 +67,7 @@ impl Meanwhile {
             .all(&db)
             .await?;
         let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
-            user: who.map_or_else(|| "Somebody".to_owned(), |user| user.username),
+            user: who.map_or_else(|| "Another user".to_owned(), |user| user.username),
             time: Moment::new(row.action_time, around.now, around.zone),
             text: match row.action_flag {
                 3 => "Deleted it.".to_owned(),

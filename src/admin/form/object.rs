@@ -169,7 +169,7 @@ impl<'a> ObjectForm<'a> {
                 .sum::<usize>()
     }
 
-    /// Checks against the database what only it knows: that referred objects exist, and that nobody else has a value
+    /// Checks against the database what only it knows: that referred objects exist, and that no other object has a value
     /// that must be unique.
     ///
     /// # Errors

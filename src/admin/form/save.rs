@@ -29,7 +29,7 @@ pub struct Cleaned {
 }
 
 impl Cleaned {
-    /// Cleans all forms. Empty forms that nobody has touched, and those that are to go, count for nothing.
+    /// Cleans all forms. Empty forms that were not changed, and those that are to be deleted, are left out.
     pub fn new(editor: &mut Editor<'_>, around: FormContext<'_>) -> Self {
         let main = editor.main.clean(around.zone);
         let clean = |formset: &mut Formset<'_>| {

@@ -98,7 +98,7 @@ pub async fn add(
     desk.show(editor, state.db(), None, None, false).await
 }
 
-/// The form of an object, and taking it. Who may only look gets no inputs.
+/// The form of an object, and taking it. A user who may only view gets no inputs.
 #[handler]
 pub async fn change(
     page: AdminPage,
@@ -328,7 +328,7 @@ impl Desk<'_> {
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
             meanwhile => Serde(meanwhile.as_ref()),
-            // After somebody else deleted the object, the form goes to where new ones are made.
+            // When another user has deleted the object, the form is posted to the page that adds one.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
             editor_field => unsaved::EDITOR,
             editor => unsaved::editor(self.state, self.page.staff.user()),
@@ -392,9 +392,10 @@ impl Desk<'_> {
 /// When it is none of those.
 fn explain(error: DbErr) -> Result<String> {
     match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => {
-            Ok("Somebody else stored something at the same moment that does not go with this. Try again.".to_owned())
-        }
+        Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => Ok(
+            "Another user stored something at the same moment that conflicts with this. Try again."
+                .to_owned(),
+        ),
         _ => Err(AppError::from(error)),
     }
 }

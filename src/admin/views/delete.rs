@@ -79,7 +79,7 @@ pub async fn delete(
     }
     let tx = state.core.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
-    // Somebody else may have been quicker, or have given the object rights beyond the user's.
+    // Another user may have deleted it already, or have given the object rights beyond the user's.
     let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));

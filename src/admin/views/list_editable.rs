@@ -75,7 +75,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
                 changes.refuse(
                     bound.field.name,
                     format!(
-                        "Somebody else has changed this to “{}” meanwhile.",
+                        "Another user has changed this to “{}” meanwhile.",
                         theirs.join(" ")
                     ),
                 );

@@ -66,7 +66,7 @@ struct RowCell {
 pub struct Input {
     /// Its name.
     pub name: String,
-    /// Its label, for those who do not see the column's heading.
+    /// Its label for screen readers.
     pub label: String,
     /// `checkbox`, `number` or `text`.
     pub kind: &'static str,

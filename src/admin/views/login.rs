@@ -184,7 +184,7 @@ fn show(
     let messages: Value = messages_of(request).take(&state.core, session_of(request));
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
-    // Somebody who is logged in and may not enter.
+    // A user who is logged in and is not staff.
     let outsider = visitor.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",

@@ -1,4 +1,4 @@
-//! Who manages users can give nobody more rights than they have themselves, and cannot change those who have more:
+//! A user who manages users cannot grant rights that they do not have, nor change users and groups that have more:
 //! Django allows both.
 
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use crate::{
 
 const RAISES: &str = "You cannot give a right that you do not have yourself: ";
 
-/// The names of permissions that somebody has not, of those with these keys.
+/// The names of those of these permissions that a user does not have.
 async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSet<String>, DbErr> {
     if keys.is_empty() {
         return Ok(BTreeSet::new());
@@ -145,7 +145,7 @@ impl Rules for UserRules {
         user.has_perm("auth.change_user")
     }
 
-    /// Whoever has no more rights than oneself; so much is everybody's own account.
+    /// Users who have no more rights than the user themselves, which includes their own account.
     /// An account that is not active counts too: it would have its rights again as soon as it is active.
     async fn not_changeable(
         &self,
@@ -216,7 +216,7 @@ impl Rules for UserRules {
         if changes.is_true("is_superuser") && !was_superuser {
             changes.refuse(
                 "is_superuser",
-                "Only a superuser can make somebody a superuser.",
+                "Only a superuser can make another user a superuser.",
             );
         }
         if let Some(keys) = changes.chosen.get("user_permissions") {

@@ -14,11 +14,11 @@ use crate::{
     settings::env,
 };
 
-/// Add a user who may do everything.
+/// Add a user with all permissions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
     With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD stand in for what is \
-    not given. Without a password, nobody can log in as the user until one is set.")]
+    not given. Without a password, the user cannot log in until one is set.")]
 pub struct Args {
     /// The name to log in with.
     #[arg(long)]
@@ -34,7 +34,7 @@ pub struct Args {
 struct Superuser {
     username: String,
     email: String,
-    /// `None` means that nobody can log in with one.
+    /// `None` means an unusable password.
     password: Option<String>,
 }
 

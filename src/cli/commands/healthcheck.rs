@@ -85,7 +85,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     is_tls: bool,
 ) -> Result<Answer, tokio::time::error::Elapsed> {
     let asking = async {
-        let mut stream = connecting.await.context("nobody listens")?;
+        let mut stream = connecting.await.context("nothing listens there")?;
         if is_proxy {
             stream.write_all(b"PROXY UNKNOWN\r\n").await?;
         }

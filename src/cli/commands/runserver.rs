@@ -96,7 +96,7 @@ impl Args {
         if self.check_config {
             return Ok(ExitCode::SUCCESS);
         }
-        // From here on, a signal finds somebody who listens; the first process of a container would not hear it else.
+        // From here on signals are handled; the first process of a container would ignore them otherwise.
         let mut signals = Signals::new()?;
         let site = Site::build(settings, admin_site(), Utc::now)
             .await
@@ -160,7 +160,7 @@ fn notify(state: sd_notify::NotifyState<'_>) {
     }
 }
 
-/// Lets those who ask for metrics have them, on a listener of their own that is not a visitors'.
+/// Serves the metrics on a listener of their own.
 async fn serve_metrics(site: &Site, server: &Server) -> anyhow::Result<()> {
     let settings = &site.core.settings.server;
     let Some(bind) = &settings.metrics_bind else {

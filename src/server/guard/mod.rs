@@ -1,5 +1,5 @@
 //! A connection between the socket and the HTTP parser: it lets through what is sound, one request at a time, and gives
-//! up on whoever takes too long.
+//! ends it when the client takes too long.
 
 mod write;
 
@@ -27,7 +27,7 @@ use super::{
 
 /// Read from the socket at once, in bytes.
 const PIECE: usize = 4096;
-/// What is kept of further requests while one is answered, in bytes. Who sends more has to wait.
+/// What is read ahead of further requests while one is answered, in bytes.
 const MAX_WAITING: usize = 16 * 1024;
 /// How long a request is answered after its client has closed its side of the connection: some close it when they have sent
 /// all, most when they have gone.
@@ -56,7 +56,7 @@ pub struct Guard<S> {
     /// Runs while a request is answered whose client has closed its side.
     disconnect_alarm: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
-    /// Whether the visitor waits for an answer that nobody else will give.
+    /// Whether the client waits for a response that hyper will not send.
     may_answer: bool,
     /// Whether further requests are kept back.
     takes_one: bool,
@@ -190,8 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         is_in_body || self.sound > 0 || self.write_alarm.is_some()
     }
 
-    /// What made the connection end, if it was the visitor's doing, and whether to say so: not to somebody who has had
-    /// an answer, which a proxy would take for that to somebody else's request.
+    /// What made the connection end, if it was the client, and whether to send it as a response: not after a response has
+    /// been sent, since a proxy would take it for the response to another client's request.
     pub fn take_fault(&mut self) -> Option<(Fault, bool)> {
         self.fault.take().map(|fault| (fault, self.may_answer))
     }
@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         ready!(self.alarm.as_mut().poll(context));
         match &self.protocol {
-            // Who has begun a request is told; a connection that only rests is closed without a word, as browsers expect.
+            // A begun request gets a response; an idle connection is closed without one, as browsers expect.
             Parser::Http1(_) if !self.waiting.is_empty() => {
                 self.fault = Some(Fault::HeadTooSlow);
                 self.may_answer = true;

@@ -19,7 +19,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Gives up on a visitor who takes nothing.
+    /// Ends the connection of a client that does not read.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,

@@ -77,7 +77,7 @@ pub struct ServerSettings {
     pub proxy_protocol: bool,
     /// What a line of the access log holds.
     pub access_log_format: AccessLogFormat,
-    /// Where to listen for those who ask for metrics.
+    /// The address of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_bind: Option<Bind>,
 }

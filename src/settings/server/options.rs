@@ -102,7 +102,7 @@ pub struct ServerOptions {
     #[arg(long = "access-logformat", value_name = "FORMAT")]
     #[serde(alias = "access_logformat")]
     pub access_log_format: Option<String>,
-    /// Where to listen for those who ask for metrics; never on a public address [METRICS_BIND; nowhere].
+    /// The address of the metrics; never a public one [METRICS_BIND; nowhere].
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_bind: Option<Bind>,
     /// What to log, instead of RUST_LOG.

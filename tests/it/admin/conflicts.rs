@@ -12,7 +12,7 @@ on_both_databases! {
         let (first, second) = (admin.form(&path, "object-form").await, editor.form(&path, "object-form").await);
         first.set("question_text", "Admin's?").set("choice_set-1-choice_text", "Admin's B").submit(&admin).await.assert_redirect(302, LIST);
         let page = second.clone().set("question_text", "Editor's?").set("pub_date_0", "2020-01-01").submit(&editor).await;
-        page.assert_status(200).assert_contains("Somebody else has changed this question while you were editing it.")
+        page.assert_status(200).assert_contains("Another user has changed this question while you were editing it.")
             .assert_contains("<strong>admin</strong>").assert_contains("Changed Question text. Changed Choice text for choice “Admin&#x27;s B”.")
             .assert_contains("First?").assert_contains("Now stored: ").assert_contains("Admin&#x27;s?");
         assert_eq!(text(&app, question.id).await, "Admin's?");

@@ -128,7 +128,7 @@ on_both_databases! {
         // Somebody else has counted since: the old list does not overwrite it.
         app.set_votes(question.choices[1], 9).await;
         let page = form.set(&format!("form-{blue}-votes"), "1").add("_save", "Save").submit(&admin).await;
-        page.assert_status(200).assert_contains("Somebody else has changed this to “9” meanwhile.");
+        page.assert_status(200).assert_contains("Another user has changed this to “9” meanwhile.");
         assert_eq!(choices(&app, question.id).await[1].1, 9);
         Form::find(&page, "changelist-form", CHOICES).add("_save", "Save").submit(&admin).await.assert_redirect(302, CHOICES);
         assert_eq!(choices(&app, question.id).await[1].1, 1);

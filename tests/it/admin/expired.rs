@@ -92,7 +92,7 @@ on_both_databases! {
         let page = admin.get(change(question.id)).await;
         page.assert_contains(RESUMED).assert_contains("value=\"Mine?\"");
         let conflict = Form::find(&page, "object-form", &change(question.id)).submit(&admin).await;
-        conflict.assert_status(200).assert_contains("Somebody else has changed this question");
+        conflict.assert_status(200).assert_contains("Another user has changed this question");
         assert_eq!(text(&app, question.id).await, "Theirs?");
         // The same, and it is gone.
         let form = admin.form(change(question.id), "object-form").await.set("question_text", "Again?");

@@ -127,7 +127,7 @@ on_both_databases! {
         let (has, lacks) = (app.permission("polls_app.view_question").await.to_string(), app.permission("polls_app.delete_question").await.to_string());
         let path = change(own);
         let form = editor.form(&path, "object-form").await;
-        form.clone().add("is_superuser", "on").submit(&editor).await.assert_status(200).assert_contains("Only a superuser can make somebody a superuser.");
+        form.clone().add("is_superuser", "on").submit(&editor).await.assert_status(200).assert_contains("Only a superuser can make another user a superuser.");
         form.clone().add("user_permissions", &lacks).submit(&editor).await.assert_status(200).assert_contains("You cannot give a right that you do not have yourself: polls_app.delete_question.");
         // Those who have more cannot be changed, nor their passwords set, nor can they be looked into by a forged form.
         for id in [boss, deleter] {
@@ -242,7 +242,7 @@ on_both_databases! {
         let (mine, theirs) = (admin.form(path, "object-form").await, other.form(path, "object-form").await);
         theirs.add("permissions", &add).submit(&other).await.assert_redirect(302, "/admin/auth/group/");
         let page = mine.without("permissions").add("permissions", &change).submit(&admin).await;
-        page.assert_contains("Somebody else has changed this group").assert_contains("Polls_App | question | Can add question, Polls_App | question | Can view question");
+        page.assert_contains("Another user has changed this group").assert_contains("Polls_App | question | Can add question, Polls_App | question | Can view question");
         Form::find(&page, "object-form", path).submit(&admin).await.assert_redirect(302, "/admin/auth/group/");
         let form = admin.form(path, "object-form").await;
         let mut chosen: Vec<&String> = form.fields.iter().filter(|(name, _)| name == "permissions").map(|(_, value)| value).collect();

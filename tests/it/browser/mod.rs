@@ -272,7 +272,7 @@ async fn who_edits_the_same_is_asked() {
     theirs.assert_text("was changed successfully.").await;
     mine.fill("#id_question_text", "Mine?").await;
     mine.press("Save").await;
-    mine.assert_text("Somebody else has changed this question while you were editing it.")
+    mine.assert_text("Another user has changed this question while you were editing it.")
         .await;
     mine.screenshot("conflict").await;
     mine.press("Save over it").await;

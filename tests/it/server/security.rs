@@ -361,7 +361,7 @@ async fn check_deploy_looks_at_the_database_role_and_its_password() {
         .run(["check", "--deploy", "--tag", "security"]);
     assert!(
         said.stderr
-            .contains("?: (polls.W016) Whoever listens between here and db.invalid"),
+            .contains("?: (polls.W016) Anyone on the network path to db.invalid"),
         "{}",
         said.stderr
     );

@@ -10,6 +10,7 @@ mod browser;
 mod captured;
 mod check;
 mod containers;
+mod corpus;
 mod csrf;
 mod django;
 mod healthcheck;

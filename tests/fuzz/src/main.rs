@@ -7,6 +7,7 @@
     reason = "the variables are those of scripts/fuzz"
 )]
 
+mod inputs;
 mod parsers;
 mod site;
 
@@ -26,9 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
             "framing" => parsers::framing,
             "proxy" => parsers::proxy,
             "sessions" => parsers::sessions,
-            "dates" => site::dates,
-            "filters" => site::filters,
-            "requests" => site::requests,
+            "dates" => |bytes| site::send(inputs::dates(bytes)),
+            "filters" => |bytes| site::send(inputs::filters(bytes)),
+            "requests" => |bytes| site::send(inputs::requests(bytes)),
             other => panic!("there is no target {other:?}"),
         }
     });

@@ -16,8 +16,9 @@ use polls::{
 };
 use tokio::runtime::Runtime;
 
+use crate::inputs::Input;
+
 const SECRET: &str = "ssssssssssssssssssssssssssssssss";
-const LIST: &str = "/admin/polls_app/question/";
 
 struct Site {
     runtime: Runtime,
@@ -80,43 +81,9 @@ impl Site {
     }
 }
 
-/// Bytes as a part of a query or of a form, with what is special in one written as such.
-fn encoded(bytes: &[u8]) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.&=;,".contains(byte);
-    bytes
-        .iter()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(*byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
-        .collect()
-}
-
-/// The list with any query: filters, search, order, dates, pages.
-pub fn filters(bytes: &[u8]) {
-    Site::get().ask(Method::GET, &format!("{LIST}?{}", encoded(bytes)), "");
-}
-
-/// The form of a question with any date and time; no text, and so nothing is stored.
-pub fn dates(bytes: &[u8]) {
-    let (date, time) = bytes.split_at(bytes.len() / 2);
-    let (date, time) = (
-        encoded(date).replace('&', "%26"),
-        encoded(time).replace('&', "%26"),
-    );
-    let form = format!(
-        "question_text=&pub_date_0={date}&pub_date_1={time}&choice_set-TOTAL_FORMS=0&choice_set-INITIAL_FORMS=0"
-    );
-    Site::get().ask(Method::POST, &format!("{LIST}add/"), &form);
-}
-
-/// Any target, and any form sent to a page of the polls.
-pub fn requests(bytes: &[u8]) {
-    if let Ok(target) = std::str::from_utf8(bytes) {
-        Site::get().ask(Method::GET, &format!("/{target}"), "");
+/// Sends the requests of an input.
+pub fn send(inputs: Vec<Input>) {
+    for (method, target, form) in inputs {
+        Site::get().ask(method, &target, &form);
     }
-    Site::get().ask(Method::POST, "/polls/1/vote/", &encoded(bytes));
 }

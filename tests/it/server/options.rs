@@ -82,7 +82,7 @@ async fn options_come_as_flags_variables_and_a_file() {
             "bind = \"127.0.0.1:1\"\nmetrics_bind = \"127.0.0.1:1\"",
             "METRICS_BIND is 127.0.0.1:1, where visitors come",
         ),
-        ("forwarded_allow_ips = \"*\"", "everybody is 0.0.0.0/0"),
+        ("forwarded_allow_ips = \"*\"", "every address is 0.0.0.0/0"),
         ("certfile = \"no.pem\"\nkeyfile = \"no.pem\"", "polls.E004"),
     ] {
         fs::write(&file, text).unwrap();

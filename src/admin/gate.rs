@@ -5,7 +5,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, Uri},
 };
 
 use super::{
@@ -17,16 +17,17 @@ use super::{
     views::login as login_page,
 };
 use crate::{
-    auth::login,
+    auth::login::{self, User},
     error::AppError,
     web::{
         admin_link,
         cookies::{self, Jar},
-        csrf,
+        csrf::{self, RejectedForm},
         form::Form,
         headers::never_cache,
+        messages::Level,
         routing::redirect,
-        visitor::session_of,
+        visitor::{messages_of, session_of},
     },
 };
 
@@ -58,8 +59,20 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     let (jar, has_link) = (Jar::of(&request), admin_link::is_shown(&request));
     let path = request.original_uri().path().to_owned();
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
+        let rejected = RejectedForm::default();
+        let uri = request.original_uri().clone();
         request.set_data(Visitor(user));
-        next.call(request).await?.into_response()
+        request.set_data(rejected.clone());
+        match next.call(request).await {
+            Ok(response) => response.into_response(),
+            Err(error) => {
+                let form = rejected.get().zip(staff.as_deref());
+                let kept = form.and_then(|(form, user)| keep_rejected(&state, &uri, form, user));
+                let unsaved = kept.ok_or(error)?;
+                unsaved.store(&session);
+                redirect(StatusCode::FOUND, &unsaved.target)
+            }
+        }
     } else if path == LOGOUT {
         let mut response = redirect(StatusCode::FOUND, INDEX);
         admin_link::hide(&mut response, &request);
@@ -103,6 +116,25 @@ fn answer_expired(request: &Request) -> Result<Response> {
     let unsaved = form.and_then(|form| UnsavedForm::new(state, request.original_uri(), form));
     match unsaved {
         Some(unsaved) => Ok(login_page::show_with_unsaved(state, request, unsaved)?),
-        None => Ok(redirect_to_login(request)),
+        None => {
+            messages_of(request).add(
+                Level::Warning,
+                "Your session has ended. What you sent has not been saved.",
+            );
+            Ok(redirect_to_login(request))
+        }
     }
+}
+
+/// What is to be shown again of a form whose token is that of an earlier login: another tab of the same browser has logged in
+/// since. Only for the user to whom the form was shown, which the form says under our signature; nothing is saved.
+fn keep_rejected(state: &AdminState, uri: &Uri, form: &Form, user: &User) -> Option<UnsavedForm> {
+    let unsaved = if uri.path() == LOGIN {
+        UnsavedForm::read(state, form.get(unsaved::FIELD)?)
+    } else if unsaved::can_keep(&state.site, uri.path()) {
+        UnsavedForm::new(state, uri, form)
+    } else {
+        None
+    };
+    unsaved.filter(|unsaved| unsaved.user == user.row.id)
 }

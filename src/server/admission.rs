@@ -14,7 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::fault::Fault;
+use super::{fault::Fault, memory::Reserved};
 
 /// How many requests may be in flight for each that is being answered.
 const QUEUE_FACTOR: usize = 32;
@@ -84,6 +84,8 @@ pub struct Admitted {
     queues: [Queue; 2],
     /// Whether it is a health check, which needs no slot.
     is_probe: bool,
+    /// The memory of its head.
+    pub head: Option<Reserved>,
 }
 
 /// The right to have a request answered.
@@ -141,6 +143,7 @@ impl Admission {
             network,
             queues: [queue, counted.queue.clone()],
             is_probe: false,
+            head: None,
         })
     }
 
@@ -163,6 +166,7 @@ impl Admission {
             network,
             queues: Default::default(),
             is_probe: true,
+            head: None,
         })
     }
 
@@ -191,6 +195,11 @@ impl Admitted {
             Ok(permit) => Ok(Slot(Some(permit))),
             Err(_) => Err(Fault::Busy),
         }
+    }
+
+    /// The client's network, if it is known.
+    pub fn network(&self) -> Option<IpAddr> {
+        self.network
     }
 
     /// What is counted until the response has been sent: a health check only until it has been made, so that a client that

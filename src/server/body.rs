@@ -14,6 +14,7 @@ use super::{
     admission::{Admitted, Parked, Slot},
     fault::Fault,
     in_flight::{InFlightGuard, Receiving},
+    memory::Reserved,
 };
 
 /// The slot of a request, which its body gives back while it waits for the client.
@@ -99,16 +100,26 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
 #[derive(Debug)]
 pub struct ResponseBody<B> {
     body: B,
-    _in_flight: InFlightGuard,
+    in_flight: InFlightGuard,
+    /// The memory of the whole, until it has been sent; none for a small response.
+    memory: Option<Reserved>,
+    is_ended: bool,
     _admitted: Option<Arc<Admitted>>,
 }
 
 impl<B> ResponseBody<B> {
     /// The body of the response to a request; none has been admitted that was refused.
-    pub fn new(body: B, in_flight: InFlightGuard, admitted: Option<Arc<Admitted>>) -> Self {
+    pub fn new(
+        body: B,
+        in_flight: InFlightGuard,
+        admitted: Option<Arc<Admitted>>,
+        memory: Option<Reserved>,
+    ) -> Self {
         Self {
             body,
-            _in_flight: in_flight,
+            in_flight,
+            memory,
+            is_ended: false,
             _admitted: admitted,
         }
     }
@@ -122,14 +133,26 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        self.is_ended = frame.is_none();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        // On HTTP/2 the end is asked for when the client's window has room behind the last byte: until then the memory of a
+        // large response is counted.
+        self.body.is_end_stream() && (self.memory.is_none() || self.is_ended)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl<B> Drop for ResponseBody<B> {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.in_flight.keep_until_written(memory);
+        }
     }
 }

@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::{
     Addr, Body, Endpoint, Request, Response,
-    http::{HeaderValue, Version, header, uri::Scheme},
+    http::{HeaderName, HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -90,7 +90,11 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             idle: self.settings.keepalive,
             answer: self.settings.timeout,
         };
-        let mut guard = Guard::new(stream, limits, timeouts);
+        let memory = (
+            self.server.memory.clone(),
+            self.server.network_of(&self.client),
+        );
+        let mut guard = Guard::new(stream, limits, timeouts, memory);
         self.slot.watch(guard.in_flight());
         let mut has_been_served = false;
         loop {
@@ -136,7 +140,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     /// Counts the first request of a connection of HTTP/1 in, and waits for a slot.
     async fn admit_first(&self, head: &[u8]) -> Result<(Admitted, Slot), Fault> {
         let (path, headers) = framing::path_and_forwarded(head);
-        let admitted = self.server.admit(&path, &headers, &self.client, 1)?;
+        let admitted = self
+            .server
+            .admit(&path, &headers, &self.client, head.len(), 1)?;
         let slot = admitted.slot().await?;
         Ok((admitted, slot))
     }
@@ -311,7 +317,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 None => check_head(&request, &limits)
                     .and_then(|()| {
                         let path = request.uri().path();
-                        server.admit(path, request.headers(), &client, in_flight.count())
+                        let size = head_size(&request);
+                        server.admit(path, request.headers(), &client, size, in_flight.count())
                     })
                     .map(|admitted| (admitted, None)),
             };
@@ -365,9 +372,18 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                         .headers_mut()
                         .insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                hyper::Response::from(response).map(|body: SiteBody| {
-                    ResponseBody::new(body, in_flight_guard, admitted.unless_probe())
-                })
+                let response: hyper::Response<SiteBody> = response.into();
+                let size = response.body().size_hint().exact().unwrap_or_default();
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                let memory = match server.memory.reserve(admitted.network(), size) {
+                    Ok(memory) => memory,
+                    Err(fault) => {
+                        server.note(fault, peer);
+                        return refuse(fault, in_flight_guard);
+                    }
+                };
+                let admitted = admitted.unless_probe();
+                response.map(|body| ResponseBody::new(body, in_flight_guard, admitted, memory))
             })
         }
     }
@@ -376,5 +392,13 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
 /// The answer to a request that is not admitted.
 fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
     hyper::Response::from(fault.response())
-        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))
+        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None, None))
+}
+
+/// About the memory that a head takes, in bytes.
+fn head_size(request: &hyper::Request<Incoming>) -> usize {
+    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let target = request.uri().path_and_query();
+    target.map_or(0, |target| target.as_str().len())
+        + request.headers().iter().map(field).sum::<usize>()
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Poll, Waker},
@@ -12,7 +12,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::{fault::Fault, memory::Reserved};
 
 /// How many requests of a connection are being answered. The connection's two ends share it.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub struct InFlight {
     receiving_since: AtomicU64,
     /// Whether a part of a request is still to be passed on, or of a response to be written.
     is_mid_request: AtomicBool,
+    /// The memory of responses that HTTP/1 has taken and not written.
+    unwritten: Mutex<Vec<Reserved>>,
+    /// Whether the connection speaks HTTP/2.
+    is_http2: AtomicBool,
     /// What made the connection end, on HTTP/2.
     fault: OnceLock<Fault>,
 }
@@ -45,6 +49,8 @@ impl Default for InFlight {
             receiving: AtomicUsize::new(0),
             receiving_since: AtomicU64::new(0),
             is_mid_request: AtomicBool::new(false),
+            unwritten: Mutex::default(),
+            is_http2: AtomicBool::new(false),
             fault: OnceLock::new(),
         }
     }
@@ -131,6 +137,22 @@ impl InFlight {
         Receiving(self.clone())
     }
 
+    /// Notes that the connection speaks HTTP/2, on which a response's memory is given back with its body.
+    pub fn set_http2(&self) {
+        self.is_http2.store(true, Ordering::Release);
+    }
+
+    /// Gives back the memory of all responses: the connection has written all that it was given.
+    pub fn all_written(&self) {
+        self.unwritten().clear();
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<Reserved>> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what makes the connection end.
     pub fn set_fault(&self, fault: Fault) {
         // The first is the cause.
@@ -173,6 +195,15 @@ impl InFlightGuard {
         // The reader has another time limit from here on.
         in_flight.reader.wake();
         Self(in_flight.clone())
+    }
+}
+
+impl InFlightGuard {
+    /// Keeps the memory of a response of HTTP/1, whose body has been taken over by the HTTP library, until it is written.
+    pub fn keep_until_written(&self, memory: Reserved) {
+        if !self.0.is_http2.load(Ordering::Acquire) {
+            self.0.unwritten().push(memory);
+        }
     }
 }
 

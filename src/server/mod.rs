@@ -14,6 +14,7 @@ mod guard;
 mod http2;
 mod in_flight;
 pub mod listen;
+mod memory;
 pub mod proxy;
 mod state;
 mod stream;

@@ -1,6 +1,9 @@
 //! What all connections of a server share.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use poem::http::HeaderMap;
@@ -15,6 +18,7 @@ use super::{
     admission::{Admission, Admitted, OfConnection, Queue},
     connections::Connections,
     fault::Fault,
+    memory::Memory,
     tls::Tls,
 };
 use crate::{
@@ -54,6 +58,7 @@ pub struct Server {
     pub(super) stopping: CancellationToken,
     pub(super) connections: Connections,
     pub(super) admission: Admission,
+    pub(super) memory: Memory,
     /// Connections of HTTP/1 that may keep their parser while they wait for the next request.
     pub(super) parsers: Arc<Semaphore>,
     /// Paths of health checks, which are answered however many requests there are.
@@ -77,6 +82,7 @@ impl Server {
         let max_parsers = max_slots.saturating_mul(PARSERS_FACTOR);
         Self {
             admission: Admission::new(max_slots),
+            memory: Memory::default(),
             parsers: Arc::new(Semaphore::new(max_parsers.min(Semaphore::MAX_PERMITS))),
             probes,
             settings,
@@ -120,12 +126,14 @@ impl Server {
         tracing::info!(target: "access", "{address} refused: {fault}");
     }
 
-    /// Counts a request in, given its path and fields, and how many the connection has, this one included.
+    /// Counts a request in, with the memory of its head, given its path and fields, the size of the head in bytes, and how many
+    /// requests the connection has, this one included.
     pub fn admit(
         &self,
         path: &str,
         headers: &HeaderMap,
         client: &Client,
+        head_size: usize,
         of_connection: usize,
     ) -> Result<Admitted, Fault> {
         let peer = client.peer.map(|peer| peer.ip().to_canonical());
@@ -141,11 +149,19 @@ impl Server {
         // A proxy that does not forward addresses sends the requests of many.
         let address = address.filter(|address| !is_trusted(*address, &self.trusted_proxies));
         let network = address.map(client_network);
-        if self.probes.contains(&path) {
-            self.admission.enter_probe(network)
+        let mut admitted = if self.probes.contains(&path) {
+            self.admission.enter_probe(network)?
         } else {
-            self.admission.enter(network, connection)
-        }
+            self.admission.enter(network, connection)?
+        };
+        admitted.head = self.memory.reserve(network, head_size)?;
+        Ok(admitted)
+    }
+
+    /// The network whose memory a connection counts for; none for a trusted proxy, whose clients are known by their requests.
+    pub fn network_of(&self, client: &Client) -> Option<IpAddr> {
+        let peer = client.peer.filter(|peer| !self.is_trusted(Some(*peer)));
+        peer.map(|peer| client_network(peer.ip()))
     }
 
     /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.

@@ -16,8 +16,10 @@ use crate::{core::Core, error::AppError};
 const MEMORY: usize = 64 * 1024;
 /// The first bytes of a body, which are not counted: most forms are no larger.
 const UNCOUNTED: usize = 16 * 1024;
+/// The buffer of a body grows by one part in so many.
+const GROWTH: usize = 8;
 
-/// The memory that is left for request bodies, in KiB, so that many large ones at the same time cannot use up the memory of
+/// The memory that is left for request bodies and the forms in them, in KiB, so that many large ones at the same time cannot use up the memory of
 /// the process.
 #[derive(Debug, Clone)]
 pub struct BodyMemory(Arc<Semaphore>);
@@ -28,25 +30,36 @@ impl Default for BodyMemory {
     }
 }
 
-/// A request body, whose memory is counted until it is dropped.
+/// The memory of a body, given back when dropped.
 #[derive(Debug)]
-pub struct RequestBytes {
+pub struct BodyPermit(OwnedSemaphorePermit);
+
+/// A request body, whose memory is counted.
+#[derive(Debug)]
+pub struct CountedBody {
     /// The content.
     pub bytes: Vec<u8>,
-    memory: Option<OwnedSemaphorePermit>,
+    /// What has been counted; none for a small body.
+    pub permit: Option<BodyPermit>,
+    memory: BodyMemory,
 }
 
-impl BodyMemory {
-    async fn read(&self, request: &mut Request, max_size: usize) -> Result<RequestBytes, AppError> {
+impl CountedBody {
+    async fn read(
+        memory: BodyMemory,
+        request: &mut Request,
+        max_size: usize,
+    ) -> Result<Self, AppError> {
         let length = request.header(header::CONTENT_LENGTH);
         let length: Option<u64> = length.and_then(|length| length.parse().ok());
         if length.is_some_and(|length| length > max_size as u64) {
             return Err(AppError::PayloadTooLarge);
         }
         let mut chunks = std::pin::pin!(request.take_body().into_bytes_stream());
-        let mut body = RequestBytes {
+        let mut body = Self {
             bytes: Vec::new(),
-            memory: None,
+            permit: None,
+            memory,
         };
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| match error.kind() {
@@ -54,30 +67,38 @@ impl BodyMemory {
                 ErrorKind::ResourceBusy => AppError::Busy,
                 _ => AppError::BadRequest("the body could not be read".into()),
             })?;
-            if body.bytes.len() + chunk.len() > max_size {
+            let size = body.bytes.len() + chunk.len();
+            if size > max_size {
                 return Err(AppError::PayloadTooLarge);
             }
+            if size > body.bytes.capacity() {
+                // Not doubled, so that no more is allocated than is counted.
+                let more = chunk.len() + size / GROWTH;
+                body.count(body.bytes.len() + more)?;
+                body.bytes.reserve_exact(more);
+            }
             body.bytes.extend_from_slice(&chunk);
-            self.count(&mut body)?;
         }
         Ok(body)
     }
 
-    /// Acquires the memory that a body has grown to.
-    fn count(&self, body: &mut RequestBytes) -> Result<(), AppError> {
-        let needed = body.bytes.len().saturating_sub(UNCOUNTED).div_ceil(1024);
-        let acquired = body
-            .memory
+    /// Counts `size` bytes for the body, unless as many have been counted.
+    ///
+    /// # Errors
+    /// [`AppError::Busy`] when other bodies have taken the memory.
+    pub fn count(&mut self, size: usize) -> Result<(), AppError> {
+        let needed = size.saturating_sub(UNCOUNTED).div_ceil(1024);
+        let counted = self
+            .permit
             .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = needed.saturating_sub(acquired);
+            .map_or(0, |permit| permit.0.num_permits());
+        let more = u32::try_from(needed.saturating_sub(counted)).unwrap_or(u32::MAX);
         if more > 0 {
-            let more = u32::try_from(more).unwrap_or(u32::MAX);
-            let more = self.0.clone().try_acquire_many_owned(more);
+            let more = self.memory.0.clone().try_acquire_many_owned(more);
             let more = more.map_err(|_| AppError::Busy)?;
-            match &mut body.memory {
-                Some(memory) => memory.merge(more),
-                None => body.memory = Some(more),
+            match &mut self.permit {
+                Some(permit) => permit.0.merge(more),
+                None => self.permit = Some(BodyPermit(more)),
             }
         }
         Ok(())
@@ -92,7 +113,7 @@ impl BodyMemory {
 ///
 /// # Panics
 /// When the router has not given the request a [`BodyMemory`].
-pub async fn read(request: &mut Request, max_size: usize) -> Result<RequestBytes, AppError> {
+pub async fn read(request: &mut Request, max_size: usize) -> Result<CountedBody, AppError> {
     let timeout = Core::of(request).live.get().body_timeout;
     let memory: BodyMemory = request
         .data()
@@ -101,7 +122,7 @@ pub async fn read(request: &mut Request, max_size: usize) -> Result<RequestBytes
     let time = request.data::<BodyTime>().cloned().unwrap_or_default();
     let start = Instant::now();
     *time.reading() = Some(Reading::Underway);
-    let body = tokio::time::timeout(timeout, memory.read(request, max_size)).await;
+    let body = tokio::time::timeout(timeout, CountedBody::read(memory, request, max_size)).await;
     *time.reading() = Some(Reading::Took(start.elapsed()));
     body.map_err(|_| AppError::BodyTooSlow)?
 }

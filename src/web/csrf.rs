@@ -136,6 +136,17 @@ impl Object for Token {
     }
 }
 
+/// Receives the form of a request that is refused for its token alone, for a middleware that has set one.
+#[derive(Debug, Clone, Default)]
+pub struct RejectedForm(Arc<OnceLock<Form>>);
+
+impl RejectedForm {
+    /// The form, if there was one.
+    pub fn get(&self) -> Option<&Form> {
+        self.0.get()
+    }
+}
+
 /// Reads the form of a request that may change something, and lets it pass only if it comes from a page of ours.
 pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
     if matches!(
@@ -153,6 +164,10 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
         .or_else(|| request.header(&*Core::of(&request).settings.security.csrf_header));
     let token = token.ok_or(AppError::Csrf(CsrfError::NoToken))?;
     if !Secret::parse(token).is_some_and(|token| token.matches(&secret)) {
+        if let Some(rejected) = request.data::<RejectedForm>() {
+            // A request is refused once.
+            let _ = rejected.0.set(form);
+        }
         return Err(AppError::Csrf(CsrfError::BadToken).into());
     }
     request.set_data(form);

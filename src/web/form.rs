@@ -1,16 +1,25 @@
 //! What a form sends.
 
+use std::sync::Arc;
+
 use poem::{FromRequest, Request, RequestBody, Result};
 
-use super::body;
+use super::body::{self, BodyPermit};
 use crate::{core::Core, error::AppError};
 
 /// What Django says of a field that must not be empty.
 pub const REQUIRED: &str = "This field is required.";
 
-/// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced.
+/// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced. Clones share the fields,
+/// and the memory that is counted for them.
 #[derive(Debug, Clone, Default)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form(Arc<Fields>);
+
+#[derive(Debug, Default)]
+struct Fields {
+    all: Vec<(String, String)>,
+    _memory: Option<BodyPermit>,
+}
 
 impl Form {
     /// Reads the body of a request; one that is not a form has no fields.
@@ -30,22 +39,30 @@ impl Form {
         }
         let core = Core::of(request).clone();
         let security = &core.settings.security;
-        let body = body::read(request, security.data_upload_max_memory_size).await?;
-        Self::parse(&body.bytes, security.data_upload_max_number_fields)
-            .ok_or(AppError::BadRequest("the form has too many fields".into()))
+        let mut body = body::read(request, security.data_upload_max_memory_size).await?;
+        let all = parse(&body.bytes, security.data_upload_max_number_fields)
+            .ok_or(AppError::BadRequest("the form has too many fields".into()))?;
+        // Replaced bytes take more room than they did.
+        let size = all
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        body.count(size)?;
+        Ok(Self(Arc::new(Fields {
+            all,
+            _memory: body.permit,
+        })))
     }
 
     /// The fields of a text, unless there are more than `most`.
     pub fn parse(text: &[u8], most: usize) -> Option<Self> {
-        let mut fields = form_urlencoded::parse(text)
-            .map(|(name, value)| (name.into_owned(), value.into_owned()));
-        let form = Self(fields.by_ref().take(most).collect());
-        fields.next().is_none().then_some(form)
+        parse(text, most).map(Self::from)
     }
 
     /// The value of a field; of several, the last, as Django has it.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
+            .all
             .iter()
             .rev()
             .find(|(field, _)| field == name)
@@ -57,6 +74,7 @@ impl Form {
     /// All values of a field, in the order in which they were sent.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
+            .all
             .iter()
             .filter(move |(field, _)| field == name)
             .map(|(_, value)| value.as_str())
@@ -75,26 +93,30 @@ impl Form {
             .data_upload_max_number_fields;
         let query = request.original_uri().query().unwrap_or_default();
         let fields = form_urlencoded::parse(query.as_bytes());
-        Self(
-            fields
-                .take(most)
-                .map(|(name, value)| (name.into_owned(), value.into_owned()))
-                .collect(),
-        )
+        let fields = fields.map(|(name, value)| (name.into_owned(), value.into_owned()));
+        Self::from(fields.take(most).collect::<Vec<_>>())
     }
 
     /// Names and values, in the order in which they were sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
+            .all
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 impl From<Vec<(String, String)>> for Form {
-    fn from(fields: Vec<(String, String)>) -> Self {
-        Self(fields)
+    fn from(all: Vec<(String, String)>) -> Self {
+        Self(Arc::new(Fields { all, _memory: None }))
     }
+}
+
+fn parse(text: &[u8], most: usize) -> Option<Vec<(String, String)>> {
+    let mut fields =
+        form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned()));
+    let all = fields.by_ref().take(most).collect();
+    fields.next().is_none().then_some(all)
 }
 
 /// Views get the form that `csrf::protect` has read and checked.

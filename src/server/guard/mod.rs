@@ -5,6 +5,7 @@ mod write;
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,6 +23,7 @@ use super::{
     framing::{Found, Framing, Limits},
     http2::Http2,
     in_flight::InFlight,
+    memory::{Memory, Reserved},
     timeouts::Timeouts,
 };
 
@@ -41,6 +43,9 @@ pub struct Guard<S> {
     stream: S,
     /// What has come and was not passed on.
     waiting: BytesMut,
+    /// Its memory.
+    reserved: Option<Reserved>,
+    memory: (Memory, Option<IpAddr>),
     /// How much of it may be passed on.
     sound: usize,
     protocol: Parser,
@@ -79,12 +84,19 @@ pub enum Protocol {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Guards a stream from its first byte on.
-    pub fn new(stream: S, limits: Limits, timeouts: Timeouts) -> Self {
+    /// Guards a stream from its first byte on. What it has to keep counts for a client network, if it is known.
+    pub fn new(
+        stream: S,
+        limits: Limits,
+        timeouts: Timeouts,
+        memory: (Memory, Option<IpAddr>),
+    ) -> Self {
         let deadline = Instant::now() + timeouts.head;
         Self {
             stream,
             waiting: BytesMut::new(),
+            reserved: None,
+            memory,
             sound: 0,
             protocol: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
@@ -145,6 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let mut http2 = Http2::new(self.timeouts);
         http2.received(&self.waiting)?;
         self.protocol = Parser::Http2(http2);
+        self.in_flight.set_http2();
         Ok(())
     }
 
@@ -254,11 +267,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 {
                     return Poll::Ready(Err(self.give_up(fault)));
                 }
-                self.waiting.extend_from_slice(piece);
-                self.is_closed |= piece.is_empty();
-                Poll::Ready(Ok(piece.len()))
+                let count = piece.len();
+                self.is_closed |= count == 0;
+                match self.keep(piece) {
+                    Ok(()) => Poll::Ready(Ok(count)),
+                    Err(fault) => Poll::Ready(Err(self.give_up(fault))),
+                }
             }
             Poll::Pending => self.poll_deadline(context),
+        }
+    }
+
+    /// Appends what has come to what waits.
+    fn keep(&mut self, piece: &[u8]) -> Result<(), Fault> {
+        let needed = self.waiting.len() + piece.len();
+        if needed > self.waiting.capacity() {
+            let (memory, network) = &self.memory;
+            // Growing doubles the buffer.
+            self.reserved = None;
+            match memory.reserve(*network, 2 * needed) {
+                Ok(reserved) => self.reserved = reserved,
+                Err(fault) => {
+                    self.may_answer = self.in_flight.count() == 0;
+                    self.waiting = BytesMut::new();
+                    return Err(fault);
+                }
+            }
+        }
+        self.waiting.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Gives back the memory of what has been passed on.
+    fn release(&mut self) {
+        if self.reserved.is_some() && self.waiting.is_empty() {
+            self.waiting = BytesMut::new();
+            self.reserved = None;
         }
     }
 
@@ -335,6 +379,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 buffer.put_slice(&self.waiting[..count]);
                 self.waiting.advance(count);
                 self.sound -= count;
+                self.release();
                 return Poll::Ready(Ok(()));
             }
             // Before the count is read: an answer that ends in between wakes this task again.

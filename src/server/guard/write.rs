@@ -69,6 +69,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = Pin::new(&mut self.stream).poll_flush(context);
+        if written.is_ready() {
+            // The HTTP library flushes when its buffer is empty.
+            self.in_flight.all_written();
+        }
         self.watch(context, written)
     }
 

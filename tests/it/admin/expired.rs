@@ -52,6 +52,43 @@ on_both_databases! {
         admin.get(&path).await.assert_lacks(RESUMED);
     }
 
+    async fn a_login_in_another_tab_loses_nothing(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Before?", &["A"]).await;
+        let path = change(question.id);
+        let first = admin.form(&path, "object-form").await.set("question_text", "After?");
+        let second = filled(admin.form(ADD, "object-form").await, "Added?", &["Yes"]);
+        end_session(&admin);
+        // Both tabs have the login; the first one's changes the token that the second one has.
+        let (first_login, second_login) = (first.submit(&admin).await, second.submit(&admin).await);
+        log_in_again(&admin, &first_login, "admin").await.assert_redirect(302, &path);
+        let page = admin.get(&path).await;
+        page.assert_contains(RESUMED).assert_contains("value=\"After?\"");
+        log_in_again(&admin, &second_login, "admin").await.assert_redirect(302, ADD);
+        admin.get(ADD).await.assert_contains(RESUMED).assert_contains("value=\"Added?\"");
+        // A form from before the login is saved after it.
+        let form = admin.form(&path, "object-form").await.set("question_text", "Third?");
+        let login = app.visitor();
+        login.log_in("admin", PASSWORD).await;
+        for name in ["sessionid", "csrftoken"] {
+            admin.set_cookie(name, &login.cookie(name).unwrap());
+        }
+        form.submit(&admin).await.assert_redirect(302, &path);
+        let page = admin.get(&path).await;
+        page.assert_contains(RESUMED).assert_contains("value=\"Third?\"");
+        assert_eq!(text(&app, question.id).await, "Before?");
+        Form::find(&page, "object-form", &path).submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(text(&app, question.id).await, "Third?");
+        // Not that of another user, nor one that does not say whose it is.
+        app.add_user("other", Kind::Superuser, &[]).await;
+        let form = admin.form(&path, "object-form").await.set("question_text", "Fourth?");
+        let other = app.logged_in("other").await;
+        form.clone().submit(&other).await.assert_status(403);
+        other.get(&path).await.assert_lacks("Fourth?");
+        admin.set_cookie("csrftoken", &other.cookie("csrftoken").unwrap());
+        form.set("_editor", "made-up").submit(&admin).await.assert_status(403);
+    }
+
     async fn a_new_object_comes_back_too_and_passwords_do_not(app: TestApp) {
         let admin = app.superuser().await;
         let form = filled(admin.form(ADD, "object-form").await, "Added?", &["Yes"]);

@@ -111,7 +111,7 @@ impl TestApp {
         }
     }
 
-    /// Somebody with an empty cookie jar.
+    /// A client without cookies.
     pub fn visitor(&self) -> Client {
         Client::new(self.router.clone())
     }

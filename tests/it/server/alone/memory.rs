@@ -180,6 +180,156 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
     }
 }
 
+/// Sends bytes on many connections at once, each from one of `networks` addresses, and keeps them open.
+fn send_from_many(address: &str, count: u16, networks: u16, bytes: &[u8]) -> Vec<TcpStream> {
+    let threads: Vec<_> = (0..16_u16)
+        .map(|thread| {
+            let (address, bytes) = (address.to_owned(), bytes.to_owned());
+            std::thread::spawn(move || {
+                let numbers = (0..count).filter(|number| number % 16 == thread);
+                let streams = numbers.map(|number| {
+                    let from = [127, 0, 3, (number % networks) as u8 + 1];
+                    let mut stream = connect_from(from, &address);
+                    let timeout = Some(Duration::from_secs(5));
+                    stream.set_write_timeout(timeout).unwrap();
+                    // The server may have refused it already.
+                    let _ = stream.write_all(&bytes);
+                    stream
+                });
+                streams.collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    threads
+        .into_iter()
+        .flat_map(|thread| thread.join().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_do_not_end_are_bounded() {
+    let site = site().await;
+    let server = site.serve();
+    let field = format!("x: {}\r\n", "y".repeat(6000));
+    let head = format!("GET /polls/ HTTP/1.1\r\nHost: a\r\n{}", field.repeat(10));
+    let crowd = send_from_many(&server.address, 8000, 64, head.as_bytes());
+    let (status, took) = visit(&server.address);
+    eprintln!("8000 unfinished heads: {} KiB", peak(&server));
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    assert!(
+        status == 200 && took < Duration::from_secs(5),
+        "{status} {took:?}"
+    );
+    drop(crowd);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forms_are_counted_as_long_as_they_are_held() {
+    let site = site().await;
+    let server = site.serve();
+    let secret = "s".repeat(32);
+    let junk = "j".repeat(700_000);
+    let body = format!("csrfmiddlewaretoken={secret}&username=a&password=b&junk={junk}");
+    let request = format!(
+        "POST /admin/login/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        body.len()
+    );
+    let crowd = send_from_many(&server.address, 400, 200, request.as_bytes());
+    std::thread::sleep(Duration::from_secs(2));
+    let (status, took) = visit(&server.address);
+    eprintln!("400 forms of 700 kB: {} KiB", peak(&server));
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    assert!(
+        status == 200 && took < Duration::from_secs(10),
+        "{status} {took:?}"
+    );
+    drop(crowd);
+}
+
+/// Opens connections of HTTP/2 from many addresses, each with `streams` requests for `path` that have so many fields of 7,000 bytes,
+/// and a window of `window` bytes for each response, which is not read; waits some seconds, and gives how many were refused.
+async fn flood_unread(
+    server: &str,
+    connections: u16,
+    streams: usize,
+    (path, fields, window): (&str, usize, u32),
+) -> usize {
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut senders = Vec::new();
+    for number in 0..connections {
+        let stream = connect_from([127, 0, 4, (number % 200) as u8 + 1], server);
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(window);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..streams {
+            let mut request = Request::get(format!("http://{server}{path}"));
+            for field in 0..fields {
+                request = request.header(format!("x-large-{field}"), "y".repeat(7000));
+            }
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
+            let response = sender.clone().send_request(request);
+            tasks.spawn(async move { response.await.ok() });
+        }
+        senders.push(sender);
+    }
+    let mut responses = Vec::new();
+    let end = tokio::time::Instant::now() + Duration::from_secs(8);
+    while let Ok(Some(response)) = tokio::time::timeout_at(end, tasks.join_next()).await {
+        responses.extend(response.unwrap());
+    }
+    let refused = responses.iter().filter(|response| response.status() == 503);
+    refused.count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_heads_of_http2_are_bounded() {
+    let site = site().await;
+    let server = site.serve();
+    let refused = flood_unread(&server.address, 300, 50, ("/polls/", 4, 65_535)).await;
+    let (status, took) = visit(&server.address);
+    eprintln!(
+        "15000 heads of 28 kB: {refused} refused, {} KiB",
+        peak(&server)
+    );
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    assert!(refused > 0);
+    assert!(
+        status == 200 && took < Duration::from_secs(10),
+        "{status} {took:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_that_are_not_read_are_bounded() {
+    let site = site().await;
+    let choices: Vec<String> = (0..100)
+        .map(|number| format!("    - {number} {}\n", "c".repeat(190)))
+        .collect();
+    let text = format!("- question: Long?\n  choices:\n{}", choices.concat());
+    let file = site.folder().join("long.yaml");
+    fs::write(&file, text).unwrap();
+    site.run(["seed", file.to_str().unwrap()]).success();
+    let server = site.serve();
+    assert_eq!(status(&get(&server.address, "/polls/4/", "")), 200);
+    let refused = flood_unread(&server.address, 300, 20, ("/polls/4/", 0, 1)).await;
+    let (status, took) = visit(&server.address);
+    eprintln!(
+        "6000 unread pages: {refused} refused, {} KiB",
+        peak(&server)
+    );
+    assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
+    assert!(refused > 0);
+    assert!(
+        status == 200 && took < Duration::from_secs(10),
+        "{status} {took:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_sent_is_not_multiplied_by_echoing_it() {
     let site = site().await;

@@ -10,7 +10,7 @@ use crate::{db::is_passing, sessions::SaveError};
 /// What a view returns.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
 
-/// Why there is no page. The texts are for the log; visitors see those of `web/errors.rs`.
+/// Why there is no page. The texts are for the log; clients see those of `web/errors.rs`.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The request makes no sense.
@@ -19,7 +19,7 @@ pub enum AppError {
     /// A form was not proven to come from our own page.
     #[error("CSRF verification failed: {0}")]
     Csrf(CsrfError),
-    /// The visitor may not do this.
+    /// The client may not do this.
     #[error("permission denied")]
     PermissionDenied,
     /// Too many passwords have been tried; so many seconds are to pass.
@@ -54,7 +54,7 @@ pub enum AppError {
     Internal(anyhow::Error),
 }
 
-/// Why a form was refused, worded as Django words it; some texts hold what the visitor sent.
+/// Why a form was refused, worded as Django words it; some texts hold what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrfError {
     /// The Origin header names another site.
@@ -107,7 +107,7 @@ impl From<DbErr> for AppError {
     }
 }
 
-/// For an error that several visitors share.
+/// For an error that several clients share.
 impl From<Arc<DbErr>> for AppError {
     fn from(error: Arc<DbErr>) -> Self {
         if is_passing(&error) {

@@ -41,16 +41,16 @@ pub async fn of_relation(
 pub async fn of_table(
     table: &str,
     db: Connection<'_>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<Option<Vec<(i32, String)>>, DbErr> {
-    let Some(model) = around.site.of_table(table) else {
+    let Some(model) = form_context.site.of_table(table) else {
         return Ok(None);
     };
     let mut query = model.select();
     query
         .order_by_expr(model.column(KEY), Order::Asc)
         .limit(MAX_LISTED + 1);
-    let objects = model.all(db, query, around.now).await?;
+    let objects = model.all(db, query, form_context.now).await?;
     let listed = objects.len() as u64 <= MAX_LISTED;
     Ok(listed.then(|| {
         objects

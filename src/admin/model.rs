@@ -13,7 +13,8 @@ use super::{
     },
 };
 
-/// How a model is shown and edited: Django's `ModelAdmin`. Names are those of fields: a column's, and a foreign key's without `_id`.
+/// How a model is shown and edited: Django's `ModelAdmin`. Names are those of fields: a column's, and a foreign key's without
+/// `_id`.
 pub struct ModelAdmin {
     /// Its table.
     pub entity: Entity,
@@ -59,7 +60,7 @@ pub struct ModelAdmin {
     pub inlines: Vec<Inline>,
     /// Whether "Save as new" is offered.
     pub save_as: bool,
-    /// Where visitors see an object.
+    /// The public page of an object, given its key.
     pub view_on_site: Option<fn(i32) -> String>,
     /// What holds beyond the above.
     pub rules: Box<dyn Rules>,

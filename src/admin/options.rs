@@ -34,7 +34,7 @@ pub struct FieldOptions {
     pub normalize: Option<fn(&str) -> String>,
     /// What to say of a value that another object has.
     pub unique_message: Option<&'static str>,
-    /// What it counts (singular, plural), if visitors increment it: that is no conflict between editors, and nothing is lost.
+    /// What it counts (singular, plural), if voters increment it: that is no conflict between editors, and nothing is lost.
     pub counts: Option<(&'static str, &'static str)>,
     /// Whether lists cannot filter or search by it: counting the results would reveal it.
     pub is_secret: bool,

@@ -66,7 +66,7 @@ pub enum Outcome {
     Throttled(TimeDelta),
 }
 
-/// Who the visitor is. A session whose user is gone, or has another password by now, ends here.
+/// The user of a session. A session whose user is gone, or has another password by now, ends here.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -112,7 +112,7 @@ pub fn user_id(session: &Session) -> Option<i32> {
     session.get(USER_ID)?.as_str()?.parse().ok()
 }
 
-/// Tries to log a visitor in to the admin: active staff only.
+/// Logs a user in to the admin: active staff only.
 ///
 /// # Errors
 /// When the database refuses, or too many others are having their passwords compared.
@@ -206,7 +206,7 @@ async fn compare(
     Ok((found, verdict))
 }
 
-/// Keeps the visitor's own session when their password changes; all others end.
+/// Keeps the session in which a user changes their password; all others end.
 pub fn keep_session(core: &Core, session: &Session, encoded: &str) {
     session.cycle_key();
     session.set(HASH, session_hash(core, encoded));

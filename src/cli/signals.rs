@@ -32,7 +32,7 @@ impl Signals {
 
     /// Calls `reload` at each SIGHUP and `stop` at the first SIGTERM or SIGINT; comes back when the process shall end at
     /// once: at the second, or at SIGQUIT.
-    pub async fn obey(&mut self, reload: impl Fn(), stop: impl Fn()) {
+    pub async fn run(&mut self, reload: impl Fn(), stop: impl Fn()) {
         let mut is_stopping = false;
         loop {
             tokio::select! {

@@ -125,7 +125,7 @@ pub(super) async fn postgres(
                 .statement_timeout(STATEMENT_TIMEOUT)
                 .map_sqlx_postgres_opts(|options| options.options(SESSION))
                 .connect_lazy(true);
-            check_doubtful(&mut options, health);
+            check_suspect(&mut options, health);
         }
         Purpose::Command | Purpose::Migrations => try_postgres(settings).await?,
     }
@@ -154,12 +154,12 @@ pub(super) async fn try_postgres(settings: &DatabaseSettings) -> Result<(), DbEr
     }
 }
 
-/// Lets the pool give out, and take back, connections that are in doubt only if they show that they live.
-fn check_doubtful(options: &mut ConnectOptions, health: &Health) {
-    let after = sign_of_life(health.clone(), true);
+/// Lets the pool give out, and take back, suspect connections only if they answer.
+fn check_suspect(options: &mut ConnectOptions, health: &Health) {
+    let after = check_alive(health.clone(), true);
     let health_of_new = health.clone();
     options
-        .map_sqlx_postgres_before_acquire(sign_of_life(health.clone(), false))
+        .map_sqlx_postgres_before_acquire(check_alive(health.clone(), false))
         .map_sqlx_postgres_pool_opts(move |pool| {
             let health = health_of_new.clone();
             pool.after_release(after.clone())
@@ -181,9 +181,9 @@ fn note_process(
     })
 }
 
-/// Asks a connection that is in doubt for a sign of life, and no other. One that is given back may have been left in the
+/// Pings a connection that is suspect, and no other. One that is given back may have been left in the
 /// middle of a `BEGIN`, of which the library then knows nothing: it is asked to roll back.
-fn sign_of_life(
+fn check_alive(
     health: Health,
     is_given_back: bool,
 ) -> impl for<'c> Fn(
@@ -196,7 +196,7 @@ fn sign_of_life(
 + 'static {
     use sqlx::{Connection as _, Executor as _};
     move |connection, metadata| {
-        if !health.is_doubtful(metadata.age, is_given_back) {
+        if !health.is_suspect(metadata.age, is_given_back) {
             return Box::pin(std::future::ready(Ok(true)));
         }
         Box::pin(async move {

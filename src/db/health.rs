@@ -17,17 +17,17 @@ use super::failure::{is_lost, is_refusal, is_storage};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 /// After so long without an answer to any statement, new connections are tried: longer than a statement waits for a lock.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long a doubt about connections is remembered: longer than any of them can have been without an answer.
-const DOUBT: Duration = Duration::from_secs(30);
+/// How long connections stay suspect: longer than any of them can have been without an answer.
+const SUSPECT_FOR: Duration = Duration::from_secs(30);
 /// How long it takes at most until a connection that was left in the middle of something is given back.
 const LEFT: Duration = Duration::from_secs(2);
 
 /// Processes that are remembered: more than a pool has connections.
 const MAX_PROCESSES: usize = 2000;
 
-/// What makes connections doubtful.
+/// Why connections may lead nowhere.
 #[derive(Debug, Default)]
-struct Doubts {
+struct Suspicion {
     /// When one was last lost: others may be, too.
     lost: Option<Instant>,
     /// When an answer last came.
@@ -36,7 +36,7 @@ struct Doubts {
     is_unanswered: bool,
     /// When all connections were last replaced.
     renewed: Option<Instant>,
-    /// When one was last left in the middle of something, by a visitor who went away, say: that one only.
+    /// When one was last left in the middle of something, by a client who went away, say: that one only.
     left: Option<Instant>,
     /// Whether the last change failed because the database could not store it.
     is_storage_failed: bool,
@@ -49,8 +49,8 @@ pub struct Health {
     pub retries: Counter,
     /// Statements that were not answered in time.
     pub timeouts: Counter,
-    doubts: Arc<Mutex<Doubts>>,
-    doubted: Arc<Notify>,
+    suspicion: Arc<Mutex<Suspicion>>,
+    suspected: Arc<Notify>,
     /// The processes of PostgreSQL that serve the connections, with those of some that have ended.
     processes: Arc<Mutex<VecDeque<i32>>>,
     /// The kind of database, as OpenTelemetry calls it.
@@ -71,28 +71,30 @@ impl Health {
         }
     }
 
-    fn doubts(&self) -> MutexGuard<'_, Doubts> {
-        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn suspicion(&self) -> MutexGuard<'_, Suspicion> {
+        self.suspicion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that connections as old as this moment may lead nowhere.
-    fn doubt(&self) {
-        self.doubts().lost = Some(Instant::now());
+    fn suspect(&self) {
+        self.suspicion().lost = Some(Instant::now());
     }
 
     /// Whether the last change failed because the database could not store it: see [`is_storage`].
     pub fn is_storage_failed(&self) -> bool {
-        self.doubts().is_storage_failed
+        self.suspicion().is_storage_failed
     }
 
     /// Notes that a change has been stored.
     pub fn storage_recovered(&self) {
-        self.doubts().is_storage_failed = false;
+        self.suspicion().is_storage_failed = false;
     }
 
     /// Lets no connection be used again that is given back within the next moments.
     pub(super) fn discard_next_released(&self) {
-        self.doubts().left = Some(Instant::now());
+        self.suspicion().left = Some(Instant::now());
     }
 
     /// Notes which process of PostgreSQL serves a new connection.
@@ -116,47 +118,47 @@ impl Health {
     }
 
     /// Comes when a statement has waited for long.
-    pub(super) async fn doubted(&self) {
-        self.doubted.notified().await;
+    pub(super) async fn suspected(&self) {
+        self.suspected.notified().await;
     }
 
     /// Whether no statement is answered, or one has timed out.
-    pub(super) fn is_cut_off(&self) -> bool {
-        let doubts = self.doubts();
+    pub(super) fn is_unreachable(&self) -> bool {
+        let suspicion = self.suspicion();
         let is_silent = |answered: Instant| answered.elapsed() >= SILENCE;
-        doubts.is_unanswered || doubts.answered.is_none_or(is_silent)
+        suspicion.is_unanswered || suspicion.answered.is_none_or(is_silent)
     }
 
     /// Says that all connections have been replaced, and the first of them has been answered.
     pub(super) fn renewed(&self) {
-        let (mut doubts, now) = (self.doubts(), Instant::now());
-        doubts.is_unanswered = false;
-        doubts.answered = Some(now);
-        doubts.renewed = Some(now);
+        let (mut suspicion, now) = (self.suspicion(), Instant::now());
+        suspicion.is_unanswered = false;
+        suspicion.answered = Some(now);
+        suspicion.renewed = Some(now);
     }
 
     /// Says that a statement which began then still has no answer. Of one on a connection that has been replaced nothing
     /// follows.
     fn wait_on(&self, began: Instant, is_given_up: bool) {
-        let mut doubts = self.doubts();
-        if doubts.renewed.is_none_or(|renewed| began > renewed) {
-            doubts.is_unanswered |= is_given_up;
-            self.doubted.notify_one();
+        let mut suspicion = self.suspicion();
+        if suspicion.renewed.is_none_or(|renewed| began > renewed) {
+            suspicion.is_unanswered |= is_given_up;
+            self.suspected.notify_one();
         }
     }
 
     /// Whether a connection of this age has to show that it lives; `is_given_back` if it has just been used.
-    pub(super) fn is_doubtful(&self, age: Duration, is_given_back: bool) -> bool {
-        let doubts = self.doubts();
+    pub(super) fn is_suspect(&self, age: Duration, is_given_back: bool) -> bool {
+        let suspicion = self.suspicion();
         let is_within = |moment: Option<Instant>, time| {
             moment.is_some_and(|moment| moment.elapsed() < time && age >= moment.elapsed())
         };
-        is_within(doubts.lost, DOUBT) || is_given_back && is_within(doubts.left, LEFT)
+        is_within(suspicion.lost, SUSPECT_FOR) || is_given_back && is_within(suspicion.left, LEFT)
     }
 
     fn note_storage(&self, error: &DbErr) {
         if is_storage(error) {
-            self.doubts().is_storage_failed = true;
+            self.suspicion().is_storage_failed = true;
             self.discard_next_released();
         }
     }
@@ -202,21 +204,21 @@ impl Health {
             self.note_storage(error);
         }
         match &result {
-            Err(error) if is_lost(error) => self.doubt(),
+            Err(error) if is_lost(error) => self.suspect(),
             Err(error) if !is_refusal(error) => {}
-            Ok(_) | Err(_) => self.doubts().answered = Some(Instant::now()),
+            Ok(_) | Err(_) => self.suspicion().answered = Some(Instant::now()),
         }
         result
     }
 }
 
-/// Doubts a connection when it is dropped, unless the answer has come.
+/// Suspects a connection when it is dropped, unless the answer has come.
 struct Unanswered<'a>(Option<&'a Health>);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(health) = self.0 {
-            health.doubts().left = Some(Instant::now());
+            health.suspicion().left = Some(Instant::now());
         }
     }
 }

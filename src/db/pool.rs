@@ -73,9 +73,9 @@ async fn renew(
     health: Health,
 ) {
     loop {
-        health.doubted().await;
+        health.suspected().await;
         let mut told = None;
-        while health.is_cut_off() {
+        while health.is_unreachable() {
             let at_work = health.known_processes();
             match answering(&settings, &health, at_work).await {
                 Ok(Some(new)) => {

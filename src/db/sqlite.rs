@@ -70,7 +70,7 @@ fn is_reusable(
     metadata: PoolConnectionMetadata,
     health: Health,
 ) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-    if health.is_doubtful(metadata.age, true) {
+    if health.is_suspect(metadata.age, true) {
         return Box::pin(std::future::ready(Ok(false)));
     }
     Box::pin(async move {

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use super::Timestamp;
 
-/// A question that visitors vote on.
+/// A question with choices to vote for.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "polls_app_question")]

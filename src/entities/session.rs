@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-/// What is remembered of a visitor.
+/// The data of a client's session.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "django_session")]

@@ -1,17 +1,18 @@
-//! Applying migrations, with Django's books and Django's order, safely when many processes do it at once.
+//! Applying migrations, with Django's history table and Django's order, safely when many processes do it at once.
 
-mod books;
 pub mod drift;
 mod plan;
+mod recorder;
 
 use migration::{
-    DbBackend, Direction, Graph, Kind, Migration, MigrationTrait, Operation, State, create_books,
+    DbBackend, Direction, Graph, Kind, Migration, MigrationTrait, Operation, State,
+    create_history_table,
 };
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 pub use self::{
-    books::{Applied, applied},
     plan::{Plan, Target, inconsistency, plan},
+    recorder::{Applied, applied},
 };
 use crate::{
     auth::permissions,
@@ -36,7 +37,7 @@ pub enum Outcome {
 /// How far to run a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Statements and books.
+    /// Statements and history.
     Run,
     /// Books only.
     Fake,
@@ -83,10 +84,10 @@ pub async fn try_write(db: &Database) -> Result<(), DbErr> {
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn ensure_books(db: &Database) -> Result<(), DbErr> {
+pub async fn ensure_history_table(db: &Database) -> Result<(), DbErr> {
     let tx = begin_alone(db).await?;
-    if !books::exist(&tx).await? {
-        tx.execute_unprepared(&create_books(tx.get_database_backend()))
+    if !recorder::exist(&tx).await? {
+        tx.execute_unprepared(&create_history_table(tx.get_database_backend()))
             .await?;
     }
     tx.commit().await
@@ -121,8 +122,8 @@ pub async fn run(
         check_foreign_keys(&tx).await?;
     }
     match direction {
-        Direction::Forwards => books::record_applied(&tx, migration).await?,
-        Direction::Backwards => books::record_unapplied(&tx, migration).await?,
+        Direction::Forwards => recorder::record_applied(&tx, migration).await?,
+        Direction::Backwards => recorder::record_unapplied(&tx, migration).await?,
     }
     tx.commit().await?;
     Ok(if fake { Outcome::Faked } else { Outcome::Done })

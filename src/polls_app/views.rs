@@ -56,7 +56,7 @@ pub async fn detail(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(core, &recent::reader(core, request), request).await?;
+    let shown = QuestionContext::find(core, &recent::reader(core, request), request).await?;
     let is_published = shown.is_published;
     let context = context! { question => Serde(shown), error_message => "" };
     let response = page.render("polls_app/detail.html", context)?;
@@ -70,7 +70,7 @@ pub async fn results(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(core, &recent::reader(core, request), request).await?;
+    let shown = QuestionContext::find(core, &recent::reader(core, request), request).await?;
     let is_published = shown.is_published;
     let context = context! { question => Serde(shown) };
     let response = page.render("polls_app/results.html", context)?;
@@ -111,7 +111,7 @@ pub async fn vote(
     {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
-    let shown = Shown::find(core, core.db.write(), request).await?;
+    let shown = QuestionContext::find(core, core.db.write(), request).await?;
     // A choice of this question that took no vote has as many as can be counted.
     let is_full = shown.choices.iter().any(|choice| Some(choice.id) == chosen);
     let error_message = if is_full {
@@ -157,13 +157,13 @@ impl Row {
 
 /// A question on its own page.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct QuestionContext {
     text: String,
     url: String,
     url_results: String,
     url_vote: String,
     published: Moment,
-    /// Whether visitors see it too.
+    /// Whether it is published; otherwise only staff see it.
     is_published: bool,
     votes: String,
     choices: Vec<ShownChoice>,
@@ -182,7 +182,7 @@ struct ShownChoice {
     leads: bool,
 }
 
-impl Shown {
+impl QuestionContext {
     /// The question that an address names. One that is not published yet is there for staff only, to look at.
     async fn find(core: &Core, db: &impl ConnectionTrait, request: &Request) -> Result<Self> {
         let found = queries::with_choices(db, question_id(request)?).await?;

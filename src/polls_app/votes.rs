@@ -116,7 +116,7 @@ impl VoteCounter {
         &self.counters
     }
 
-    /// Adds one vote; false when the question has no such choice. A vote whose visitor goes away before it is being
+    /// Adds one vote; false when the question has no such choice. A vote whose client goes away before it is being
     /// written is not counted.
     ///
     /// # Errors

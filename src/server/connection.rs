@@ -1,4 +1,4 @@
-//! One visitor's connection: the site's answers to its requests, over HTTP/1 or HTTP/2, until it ends.
+//! One client's connection: the site's answers to its requests, over HTTP/1 or HTTP/2, until it ends.
 
 use std::{
     convert::Infallible,
@@ -46,7 +46,7 @@ use crate::{
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 100;
-/// Streams that a visitor has begun and taken back, at most, before the connection ends (CVE-2023-44487).
+/// Streams that a client has begun and taken back, at most, before the connection ends (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
 /// The largest head on HTTP/2, in bytes.
 const MAX_HTTP2_HEAD: u32 = 32 * 1024;
@@ -62,7 +62,7 @@ type SiteBody = BoxBody<Bytes, std::io::Error>;
 /// An answer that is being made.
 type Answering = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
 
-/// One visitor's connection.
+/// One client's connection.
 pub struct Connection<E> {
     pub server: Server,
     pub settings: Arc<ServerSettings>,
@@ -288,7 +288,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         }
     }
 
-    /// Visitors hang up and send nonsense all the time; what could be answered has been.
+    /// Ends by the client and malformed requests are usual: what could be answered has been.
     fn log_end(&self, result: hyper::Result<()>) {
         if let Err(error) = result {
             tracing::debug!(peer = ?self.client.peer, error = %error.to_string().escape_debug(), "a connection ended early");

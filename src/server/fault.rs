@@ -49,7 +49,7 @@ impl Fault {
         }
     }
 
-    /// The status, and what to tell the visitor.
+    /// The status and the text of the response.
     fn words(self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(_) => (

@@ -12,7 +12,7 @@ use super::fault::Fault;
 /// The largest header that is read, in bytes: version 2's may carry more than addresses.
 const MAX_HEADER: usize = 4096;
 
-/// Reads the header, and what came behind it into `waiting`. Gives the visitor's address, if the proxy speaks for one
+/// Reads the header, and what came behind it into `waiting`. Gives the client's address, if the proxy speaks for one
 /// and not for itself.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! The app `sessions`: what is remembered of a visitor between requests, in Django's rows and under Django's signature
+//! The app `sessions`: the data of a client's session, in Django's rows and under Django's signature
 //! (`django/contrib/sessions/backends/db.py`), so that a login with one is a login with the other.
 
 mod store;
@@ -57,7 +57,7 @@ pub enum CookieChange {
 /// Why a session was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// Its row is gone: the visitor logged out elsewhere meanwhile.
+    /// Its row is gone: the user has logged out in another request meanwhile.
     #[error("The request's session was deleted before the request completed.")]
     Vanished,
     /// The database refuses.

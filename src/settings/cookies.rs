@@ -39,7 +39,7 @@ pub struct CookieSettings {
 pub enum SameSite {
     /// Never.
     Strict,
-    /// When the visitor follows a link.
+    /// When the client follows a link.
     Lax,
     /// Always.
     None,

@@ -17,7 +17,7 @@ const REFERRER_POLICIES: [&str; 8] = [
 ];
 const OPENER_POLICIES: [&str; 3] = ["same-origin", "same-origin-allow-popups", "unsafe-none"];
 
-/// - `SECURE_SSL_REDIRECT`: whether visitors over plain HTTP are sent to HTTPS; default no.
+/// - `SECURE_SSL_REDIRECT`: whether clients over plain HTTP are sent to HTTPS; default no.
 /// - `SECURE_SSL_HOST`: to which name; default the one they came to.
 /// - `SECURE_REDIRECT_EXEMPT`: regular expressions, separated by commas, of paths (without the first slash) that are not.
 /// - `SECURE_HSTS_SECONDS`: how long browsers shall use HTTPS only; default 0, not at all.
@@ -28,7 +28,7 @@ const OPENER_POLICIES: [&str; 3] = ["same-origin", "same-origin-allow-popups", "
 /// - `X_FRAME_OPTIONS`: `DENY` or `SAMEORIGIN`; default `DENY`.
 #[derive(Debug, Clone)]
 pub struct HeaderSettings {
-    /// Whether visitors over plain HTTP are sent to HTTPS.
+    /// Whether clients over plain HTTP are sent to HTTPS.
     pub ssl_redirect: bool,
     /// To which name.
     pub ssl_host: Option<String>,
@@ -42,7 +42,7 @@ pub struct HeaderSettings {
     pub hsts_preload: bool,
     /// Whether browsers have to believe the type of a file.
     pub content_type_nosniff: bool,
-    /// What other sites hear of where a visitor comes from.
+    /// What other sites hear of where a client comes from.
     pub referrer_policy: Option<String>,
     /// What windows of other sites can do with ours.
     pub cross_origin_opener_policy: Option<String>,

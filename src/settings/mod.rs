@@ -60,7 +60,7 @@ impl Settings {
     /// # Errors
     /// A sentence that names the variable at fault.
     pub fn from_env() -> anyhow::Result<Self> {
-        Self::with_options(&ServerOptions::default().settle(None)?)
+        Self::with_options(&ServerOptions::default().resolve(None)?)
     }
 
     /// Reads the environment except for the server's options, which are given.

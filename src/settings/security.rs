@@ -18,7 +18,7 @@ const DEBUG_KEY: &str = "django-insecure-polls-debug-mode-only";
 const MIN_KEY_LENGTH: usize = 16;
 const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 
-/// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what visitors carry; required unless `DEBUG` is on, 16 characters at
+/// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what clients carry; required unless `DEBUG` is on, 16 characters at
 ///   least.
 /// - `SECRET_KEY_FALLBACKS`: older keys, separated by commas, whose signatures are still believed.
 /// - `ALLOWED_HOSTS`: the names the site answers to, separated by commas: exact, `.suffix` with all below it, or `*`;
@@ -32,7 +32,7 @@ const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 /// - `DATA_UPLOAD_MAX_NUMBER_FIELDS`: the most fields of a form; default 1000.
 #[derive(Debug, Clone)]
 pub struct SecuritySettings {
-    /// Sign what visitors carry.
+    /// The keys that sign sessions, messages and tokens.
     pub keys: Keys,
     /// Rounds of PBKDF2 for new hashes. Tests lower them; no variable does.
     pub password_iterations: u32,

@@ -1,4 +1,4 @@
-//! What an orchestrator asks: is the process alive, and may it get visitors?
+//! Health checks: whether the process is alive, and whether it is ready for requests.
 
 use std::{
     sync::Arc,

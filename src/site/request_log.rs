@@ -151,7 +151,7 @@ fn visible(text: &str) -> String {
     shown
 }
 
-/// The line as the format has it. What visitors sent may hold quotes, and bytes that a terminal would obey.
+/// The line as the format has it. What clients sent may hold quotes, and bytes that a terminal would obey.
 fn line(
     format: &AccessLogFormat,
     info: &RequestInfo,

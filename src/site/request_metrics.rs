@@ -12,7 +12,7 @@ use prometheus_client::{
 const BUCKETS: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
-/// What tells requests apart: few values each, whatever visitors send.
+/// What tells requests apart: few values each, whatever clients send.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     method: &'static str,
@@ -81,7 +81,7 @@ impl Drop for RequestInFlight {
     }
 }
 
-/// A method, if it is one of the usual: visitors may make up any number.
+/// A method, if it is one of the usual: clients may make up any number.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -19,8 +19,8 @@ const UNCOUNTED: usize = 16 * 1024;
 /// The buffer of a body grows by one part in so many.
 const GROWTH: usize = 8;
 
-/// The memory that is left for request bodies and the forms in them, in KiB, so that many large ones at the same time cannot use up the memory of
-/// the process.
+/// The memory that is left for request bodies and the forms in them, in KiB, so that many large ones at the same time cannot
+/// use up the memory of the process.
 #[derive(Debug, Clone)]
 pub struct BodyMemory(Arc<Semaphore>);
 

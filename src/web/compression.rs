@@ -1,4 +1,4 @@
-//! Pages travel compressed. What the page repeats of a visitor's input stands beside tokens that are masked anew for
+//! Pages travel compressed. What the page repeats of a client's input stands beside tokens that are masked anew for
 //! each page; and the length of an answer tells nothing exactly, since a random piece is added (as Django's
 //! `GZipMiddleware` does, against BREACH).
 

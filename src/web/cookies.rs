@@ -115,7 +115,7 @@ fn append(
     response.headers_mut().append(header::SET_COOKIE, cookie);
 }
 
-/// Says that the answer differs with the visitor's cookies.
+/// Says that the answer differs with the client's cookies.
 pub fn vary(response: &mut Response) {
     let headers = response.headers_mut();
     if !headers

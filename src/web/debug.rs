@@ -32,7 +32,7 @@ struct Line {
     is_at_fault: bool,
 }
 
-/// The page for a failure of ours; `None` for what is the visitor's, and when the page itself fails.
+/// The page for a failure of ours; `None` for what is the client's, and when the page itself fails.
 pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> Option<Response> {
     let causes = match error {
         AppError::Internal(cause) => cause.chain().map(ToString::to_string).collect(),

@@ -1,4 +1,4 @@
-//! What visitors see when something goes wrong: a page of ours that says what to do next and nothing internal.
+//! Error pages: they say what to do next, and nothing internal.
 
 use std::{
     any::Any,
@@ -26,7 +26,7 @@ use crate::{
     error::{self, AppError, CsrfError},
 };
 
-/// How long a visitor should wait while the database is away, in seconds.
+/// How long a client should wait while the database is away, in seconds.
 const RETRY_AFTER: &str = "2";
 
 /// Renders an error page from a context with `status`, `title`, `advice` and `request_id`.
@@ -83,7 +83,7 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
             tracing::error!("database unavailable: {}", cause.to_string().escape_debug());
         }
         AppError::Timeout => tracing::error!("{error}"),
-        // What the visitor sent is part of these texts.
+        // What the client sent is part of these texts.
         AppError::Csrf(reason) => {
             tracing::warn!("Forbidden ({})", reason.to_string().escape_debug())
         }
@@ -181,7 +181,7 @@ fn add_headers(response: &mut Response, error: &AppError) {
     }
 }
 
-/// A page's heading, and what the visitor can do.
+/// The heading of the page, and what to do next.
 fn texts(error: &AppError) -> (&'static str, &'static str) {
     match error {
         AppError::BadRequest(_) => (

@@ -14,7 +14,7 @@ use crate::{
     settings::SecuritySettings,
 };
 
-/// How the visitor reached us. Every request that gets to a view has one.
+/// The scheme and the host of a request. Every request that gets to a view has one.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// Whether over HTTPS, to us or to a proxy that we trust.
@@ -46,7 +46,7 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     next.call(request).await
 }
 
-/// The name that a visitor asks for: in the Host header, in the target itself (all of HTTP/2's have it there), or where a
+/// The name that a client asks for: in the Host header, in the target itself (all of HTTP/2's have it there), or where a
 /// proxy that we trust has put it. What is said twice has to be the same.
 fn asked_host<'a>(
     request: &'a Request,
@@ -126,7 +126,7 @@ pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
         .header("x-forwarded-proto")
         .filter(|_| is_from_proxy(request, security));
     match forwarded {
-        // Each proxy adds what it was asked with; the first was asked by the visitor.
+        // Each proxy adds what it was asked with; the first was asked by the client.
         Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
         None => *request.scheme() == Scheme::HTTPS,
     }

@@ -1,9 +1,9 @@
-//! What a visitor is told on the next page they see, kept as Django keeps it (`django/contrib/messages/storage`): in a
+//! Messages for the next page that a client opens, kept as Django keeps them (`django/contrib/messages/storage`): in a
 //! signed cookie, and in the session when it is too much for that.
 
 use std::sync::{Mutex, MutexGuard};
 
-use minijinja::Value as Shown;
+use minijinja::Value as TemplateValue;
 use poem::Response;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ const MAX_COOKIE: usize = 2048;
 /// The most messages that are kept.
 const MAX_MESSAGES: usize = 50;
 
-/// How good the news is, with Django's numbers.
+/// The level of a message: Django's constants (`django/contrib/messages/constants.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// It was done.
@@ -70,7 +70,7 @@ impl Messages {
     }
 
     /// What is to be shown, as a page shows it; it is not shown again.
-    pub fn take(&self, core: &Core, session: &Session) -> Shown {
+    pub fn take(&self, core: &Core, session: &Session) -> TemplateValue {
         let mut messages = self.stored(core, session);
         let mut state = self.state();
         messages.append(&mut state.added);
@@ -154,7 +154,7 @@ impl Messages {
 }
 
 /// A message for a template; `None` for what is none.
-fn shown(message: &Value) -> Option<Shown> {
+fn shown(message: &Value) -> Option<TemplateValue> {
     let text = message.get(3)?.as_str()?;
     let is_html = message.get(1)? == 1 || message.get(1)? == true;
     let level = match message.get(2)?.as_u64()? {
@@ -165,7 +165,7 @@ fn shown(message: &Value) -> Option<Shown> {
         _ => "error",
     };
     let text = if is_html {
-        Shown::from_safe_string(text.to_owned())
+        TemplateValue::from_safe_string(text.to_owned())
     } else {
         text.into()
     };

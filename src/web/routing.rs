@@ -40,7 +40,7 @@ pub fn redirect(status: StatusCode, location: &str) -> Response {
     let mut response = status
         .with_header(header::CONTENT_LENGTH, 0)
         .into_response();
-    // Our own addresses are plain ASCII, but one may end in what a visitor sent.
+    // Our own addresses are plain ASCII, but one may end in what a client sent.
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }

@@ -1,4 +1,4 @@
-//! Light or dark: as the visitor chose, else as their system has it. Kept in a cookie, so that it is right from the
+//! The light or dark theme: as chosen, else as the client's system has it. Kept in a cookie, so that it is right from the
 //! first moment and without script.
 
 use poem::{Request, Response, handler, http::StatusCode};
@@ -18,7 +18,7 @@ const COOKIE_AGE: i64 = 31_536_000;
 /// What the pages look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// As the visitor's system has it.
+    /// As the client's system has it.
     Auto,
     /// Dark on light.
     Light,
@@ -27,7 +27,7 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// What the visitor chose.
+    /// The chosen theme.
     pub fn of(request: &Request) -> Self {
         Self::parse(cookies::get(request, COOKIE).unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! What is known of a visitor during one request: their session and the messages for them.
+//! The session and the messages of a request.
 
 use std::sync::Arc;
 

@@ -65,7 +65,7 @@ on_both_databases! {
         for label in RUNS {
             // Django looks at migrations at the start of its server only; our check counts them.
             if *label == "check_unmigrated" {
-                // On SQLite the file comes with the first look at the books.
+                // On SQLite the file comes with the first look at the history.
                 site.run(["showmigrations"]).success();
                 let said = site.run(["check"]).success();
                 assert!(said.stderr.contains("?: (polls.W001) 23 migration(s) have not been applied."), "{}", said.stderr);

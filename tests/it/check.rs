@@ -6,7 +6,7 @@ use crate::support::{Backend, Site};
 
 on_both_databases! {
     async fn findings_have_ids_and_hints(site: Site) {
-        // On SQLite the file comes with the first look at the books.
+        // On SQLite the file comes with the first look at the history.
         site.run(["showmigrations"]).success();
         let said = site.run(["check"]).success();
         let expected = "System check identified some issues:\n\nWARNINGS:\n\

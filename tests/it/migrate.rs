@@ -58,7 +58,7 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM polls_app_choice").await, 0);
     }
 
-    async fn fake_changes_the_books_only(site: Site) {
+    async fn fake_changes_the_history_only(site: Site) {
         let said = site.run(["migrate", "polls_app", "--fake"]).success();
         assert!(said.stdout.ends_with("  Applying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
         let said = site.run(["migrate", "polls_app", "zero", "--fake"]).success();

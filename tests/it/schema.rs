@@ -226,7 +226,7 @@ on_both_databases! {
         }
     }
 
-    async fn unapplying_everything_leaves_the_books_alone(site: Site) {
+    async fn unapplying_everything_leaves_the_history_alone(site: Site) {
         site.run(["migrate"]).success();
         for app in ["polls", "sessions", "polls_app", "admin", "auth", "contenttypes"] {
             site.run(["migrate", app, "zero"]).success();

@@ -96,7 +96,7 @@ pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction:
 }
 
 /// The statement that creates Django's table `django_migrations`, which no migration does.
-pub fn create_books(backend: DbBackend) -> String {
+pub fn create_history_table(backend: DbBackend) -> String {
     let fields = [
         Field::id(),
         Field::char("app", 255),

@@ -1,4 +1,4 @@
-//! What is remembered of visitors.
+//! The table of sessions.
 
 use crate::{Field, Kind, Migration, ModelOptions, Operation};
 

@@ -11,7 +11,7 @@ pub struct BoundField<'a> {
     pub field: &'a Field,
     /// What it holds.
     pub raw: Raw,
-    /// What it held when the visitor got it.
+    /// What it held when the user got it.
     pub initial: Raw,
     /// What is in the database now, where that is something else.
     pub theirs: Option<Raw>,
@@ -34,7 +34,7 @@ impl<'a> BoundField<'a> {
         }
     }
 
-    /// Whether the visitor changed it.
+    /// Whether the user changed it.
     pub fn has_changed(&self, zone: Tz) -> bool {
         !self.is_readonly && !is_same(self.field, &self.raw, &self.initial, zone)
     }

@@ -15,7 +15,7 @@ use crate::{
 pub struct Editor<'a> {
     /// The object's form.
     pub main: ObjectForm<'a>,
-    /// One set of forms per inline that the visitor may see.
+    /// One set of forms per inline that the user may see.
     pub formsets: Vec<Formset<'a>>,
 }
 
@@ -28,14 +28,14 @@ impl<'a> Editor<'a> {
         model: &'a Model,
         object: Option<Object>,
         db: Connection<'_>,
-        around: FormContext<'a>,
+        form_context: FormContext<'a>,
     ) -> Result<Self, DbErr> {
         let mut formsets = Vec::new();
-        let inlines: Vec<&'a Inline> = around.site.inlines(model, around.user);
+        let inlines: Vec<&'a Inline> = form_context.site.inlines(model, form_context.user);
         for inline in inlines {
-            formsets.push(Formset::load(inline, object.as_ref(), db, around).await?);
+            formsets.push(Formset::load(inline, object.as_ref(), db, form_context).await?);
         }
-        let main = ObjectForm::load(model, object, db, around).await?;
+        let main = ObjectForm::load(model, object, db, form_context).await?;
         Ok(Self { main, formsets })
     }
 
@@ -43,11 +43,11 @@ impl<'a> Editor<'a> {
     ///
     /// # Errors
     /// When what the page itself put into the form was tampered with.
-    pub fn bind(&mut self, form: &Form, around: FormContext<'_>) -> Result<()> {
+    pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         self.main.bind(form);
         self.formsets
             .iter_mut()
-            .try_for_each(|formset| formset.bind(form, around))
+            .try_for_each(|formset| formset.bind(form, form_context))
     }
 
     /// How many things are wrong.

@@ -24,7 +24,7 @@ pub struct Formset<'a> {
     pub inline: &'a Inline,
     /// The forms, those of present objects first.
     pub forms: Vec<InlineForm<'a>>,
-    /// Whether the visitor may add, change and delete.
+    /// Whether the user may add, change and delete.
     pub may: Rights,
     /// What is wrong with the set.
     pub errors: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Formset<'a> {
     pub(in crate::admin) owner: Option<i32>,
 }
 
-/// What a visitor may do with the objects of an inline.
+/// What a user may do with the objects of an inline.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
     /// Add further ones.
@@ -71,14 +71,14 @@ impl<'a> Formset<'a> {
         inline: &'a Inline,
         owner: Option<&Object>,
         db: Connection<'_>,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let model = &inline.model;
         let present = match owner {
-            Some(owner) => rows(inline, owner.id, db, around).await?,
+            Some(owner) => rows(inline, owner.id, db, form_context).await?,
             None => Vec::new(),
         };
-        let may = |action| around.user.has_perm(&model.permission(action));
+        let may = |action| form_context.user.has_perm(&model.permission(action));
         let may = Rights {
             add: may("add"),
             change: may("change"),
@@ -93,14 +93,14 @@ impl<'a> Formset<'a> {
             owner: owner.map(|owner| owner.id),
         };
         for object in present {
-            formset.push(Some(object), around);
+            formset.push(Some(object), form_context);
         }
         if may.add {
             for _ in 0..inline
                 .extra
                 .min(inline.max.saturating_sub(formset.forms.len()))
             {
-                formset.push(None, around);
+                formset.push(None, form_context);
             }
         }
         Ok(formset)
@@ -110,7 +110,7 @@ impl<'a> Formset<'a> {
     ///
     /// # Errors
     /// When the numbers are not there or make no sense.
-    pub fn bind(&mut self, form: &Form, around: FormContext<'_>) -> Result<()> {
+    pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         let prefix = self.inline.prefix();
         let number = |name: &str| {
             form.get(&format!("{prefix}-{name}"))
@@ -140,7 +140,7 @@ impl<'a> Formset<'a> {
             };
             match loaded.iter().position(is_of) {
                 Some(position) => self.forms.push(loaded.remove(position)),
-                None => self.push(None, around),
+                None => self.push(None, form_context),
             }
             let owner = form
                 .get(&format!("{start}{}", self.inline.key))
@@ -167,7 +167,7 @@ impl<'a> Formset<'a> {
     }
 
     /// Adds the form of an object, or an empty one.
-    pub fn push(&mut self, object: Option<Object>, around: FormContext<'_>) {
+    pub fn push(&mut self, object: Option<Object>, form_context: FormContext<'_>) {
         let model = &self.inline.model;
         let is_readonly = if object.is_some() {
             !self.may.change
@@ -179,8 +179,8 @@ impl<'a> Formset<'a> {
             .filter(|field| field.name != self.inline.key)
             .map(|field| {
                 let raw = match &object {
-                    Some(object) => model.raw(object, field, around.zone),
-                    None => field.initial(around.now, around.zone),
+                    Some(object) => model.raw(object, field, form_context.zone),
+                    None => field.initial(form_context.now, form_context.zone),
                 };
                 BoundField::new(
                     field,
@@ -238,7 +238,7 @@ async fn rows(
     inline: &Inline,
     owner: i32,
     db: Connection<'_>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<Vec<Object>, DbErr> {
     let model = &inline.model;
     let key = model
@@ -258,6 +258,6 @@ async fn rows(
     }
     let rows = db.query_all(&query).await?;
     rows.iter()
-        .map(|row| model.object(row, around.now))
+        .map(|row| model.object(row, form_context.now))
         .collect()
 }

@@ -34,10 +34,10 @@ pub struct Mark {
 
 /// What another user has done meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Foreign {
+pub struct ForeignChange {
     /// Which field or object.
     pub what: String,
-    /// What it was when the visitor got the form.
+    /// What it was when the user got the form.
     pub before: String,
     /// What it is now.
     pub now: String,
@@ -46,7 +46,7 @@ pub struct Foreign {
     relation: Option<&'static str>,
 }
 
-impl Foreign {
+impl ForeignChange {
     fn text(what: String, before: &str, now: &str) -> Self {
         Self {
             what,
@@ -62,11 +62,11 @@ impl Foreign {
 /// # Errors
 /// When the database does not answer.
 pub async fn name_keys(
-    news: &mut [Foreign],
+    changes: &mut [ForeignChange],
     model: &Model,
     db: Connection<'_>,
 ) -> Result<(), DbErr> {
-    for item in news {
+    for item in changes {
         let Some(relation) = item.relation.take() else {
             continue;
         };
@@ -122,10 +122,20 @@ impl Mark {
     }
 
     /// Compares with a form that was just loaded and has not been bound: what has been changed since, by others or by
-    /// visitors. The form's fields learn what they held at the time of the mark. Counters are no news.
-    pub fn compare(&self, editor: &mut Editor<'_>, around: FormContext<'_>) -> Vec<Foreign> {
-        let mut news = Vec::new();
-        compare_object(&mut editor.main, &self.object, "", around, &mut news);
+    /// voters. The form's fields get the values of the time of the mark. Counters are not compared.
+    pub fn compare(
+        &self,
+        editor: &mut Editor<'_>,
+        form_context: FormContext<'_>,
+    ) -> Vec<ForeignChange> {
+        let mut changes = Vec::new();
+        compare_object(
+            &mut editor.main,
+            &self.object,
+            "",
+            form_context,
+            &mut changes,
+        );
         for formset in &mut editor.formsets {
             let empty = BTreeMap::new();
             let known = self.inlines.get(&formset.inline.prefix()).unwrap_or(&empty);
@@ -137,20 +147,20 @@ impl Mark {
                 let title = format!("{name} “{}”", object.label);
                 match known.get(&object.id) {
                     Some(before) => {
-                        compare_object(&mut row.form, before, &title, around, &mut news)
+                        compare_object(&mut row.form, before, &title, form_context, &mut changes)
                     }
-                    None => news.push(Foreign::text(title, "not there", "added")),
+                    None => changes.push(ForeignChange::text(title, "not there", "added")),
                 }
             }
             for (id, before) in known {
                 if !formset.present.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
                     let what = format!("{name} “{}”", first.map_or("", String::as_str));
-                    news.push(Foreign::text(what, "there", "deleted"));
+                    changes.push(ForeignChange::text(what, "there", "deleted"));
                 }
             }
         }
-        news
+        changes
     }
 
     /// What the form held of an object of an inline, if it was in it.
@@ -170,14 +180,14 @@ fn compare_object(
     form: &mut ObjectForm<'_>,
     before: &BTreeMap<String, Raw>,
     title: &str,
-    around: FormContext<'_>,
-    news: &mut Vec<Foreign>,
+    form_context: FormContext<'_>,
+    changes: &mut Vec<ForeignChange>,
 ) {
     for bound in &mut form.fields {
         let Some(known) = before.get(bound.field.name) else {
             continue;
         };
-        if is_same(bound.field, known, &bound.initial, around.zone) {
+        if is_same(bound.field, known, &bound.initial, form_context.zone) {
             continue;
         }
         bound.theirs = Some(std::mem::replace(&mut bound.initial, known.clone()));
@@ -193,9 +203,9 @@ fn compare_object(
             };
             let now = bound.theirs.as_ref().map(text).unwrap_or_default();
             let is_relation = bound.field.kind == Kind::ManyToMany;
-            news.push(Foreign {
+            changes.push(ForeignChange {
                 relation: is_relation.then_some(bound.field.name),
-                ..Foreign::text(what, &text(known), &now)
+                ..ForeignChange::text(what, &text(known), &now)
             });
         }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     BoundField, Editor, FormContext, is_same,
-    mark::{Foreign, Mark},
+    mark::{ForeignChange, Mark},
 };
 use crate::{
     admin::{field::Kind, log, model::Model},
@@ -21,11 +21,11 @@ const MAX_ENTRIES: u64 = 5;
 
 /// What happened meanwhile.
 #[derive(Debug, Serialize)]
-pub struct Meanwhile {
+pub struct ConcurrentChange {
     /// Who did something, when, and what.
     pub entries: Vec<Entry>,
     /// What is different.
-    pub news: Vec<Foreign>,
+    pub changes: Vec<ForeignChange>,
     /// Whether the object is gone.
     pub is_deleted: bool,
 }
@@ -38,7 +38,7 @@ pub struct Entry {
     text: String,
 }
 
-impl Meanwhile {
+impl ConcurrentChange {
     /// Asks the log.
     ///
     /// # Errors
@@ -47,9 +47,9 @@ impl Meanwhile {
         model: &Model,
         id: i32,
         mark: &Mark,
-        news: Vec<Foreign>,
+        changes: Vec<ForeignChange>,
         db: Connection<'_>,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let type_id = log::find_content_type(db, model).await?;
         let rows = log_entry::Entity::find()
@@ -68,7 +68,7 @@ impl Meanwhile {
             .await?;
         let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
             user: who.map_or_else(|| "Another user".to_owned(), |user| user.username),
-            time: Moment::new(row.action_time, around.now, around.zone),
+            time: Moment::new(row.action_time, form_context.now, form_context.zone),
             text: match row.action_flag {
                 3 => "Deleted it.".to_owned(),
                 _ => log::shown(&row.change_message),
@@ -76,15 +76,15 @@ impl Meanwhile {
         };
         Ok(Self {
             entries: rows.into_iter().map(entry).collect(),
-            news,
+            changes,
             is_deleted: false,
         })
     }
 }
 
-/// Lets a form show what others have stored, wherever its visitor has not typed something else. Rows that others have
-/// deleted stay as new ones if the visitor has changed them; rows that others have added come to those that there are.
-pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>) {
+/// Lets a form show what others have stored, wherever its user has not typed something else. Rows that others have
+/// deleted stay as new ones if the user has changed them; rows that others have added come to those that there are.
+pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, form_context: FormContext<'_>) {
     let take = |fields: &mut Vec<BoundField<'_>>| {
         for bound in fields {
             let Some(theirs) = bound.theirs.clone() else {
@@ -100,7 +100,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>
                 let kept = all.into_iter().filter(keeps).filter(|key| !drops(key));
                 bound.raw = kept.cloned().collect();
                 bound.theirs = None;
-            } else if is_same(bound.field, &bound.raw, &bound.initial, around.zone) {
+            } else if is_same(bound.field, &bound.raw, &bound.initial, form_context.zone) {
                 bound.raw = theirs;
                 bound.theirs = None;
             }
@@ -112,7 +112,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>
         for row in &mut formset.forms {
             take(&mut row.form.fields);
         }
-        // A row whose object is gone goes too, unless the visitor has changed it: then it becomes a new one.
+        // A row whose object is gone goes too, unless the user has changed it: then it becomes a new one.
         formset.forms.retain_mut(|row| {
             let Some(before) = row.lost.and_then(|id| mark.contents(&prefix, id)) else {
                 return true;
@@ -121,7 +121,9 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>
             row.form.errors.clear();
             let was_touched = row.form.fields.iter().any(|bound| {
                 let known = before.get(bound.field.name);
-                known.is_some_and(|known| !is_same(bound.field, known, &bound.raw, around.zone))
+                known.is_some_and(|known| {
+                    !is_same(bound.field, known, &bound.raw, form_context.zone)
+                })
             });
             was_touched && !row.is_deleted
         });
@@ -132,7 +134,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, around: FormContext<'_>
             .collect();
         for object in formset.present.clone() {
             if !shown.contains(&object.id) && mark.contents(&prefix, object.id).is_none() {
-                formset.push(Some(object), around);
+                formset.push(Some(object), form_context);
             }
         }
         formset.renumber();

@@ -70,7 +70,7 @@ impl<'a> ObjectForm<'a> {
         model: &'a Model,
         object: Option<Object>,
         db: Connection<'_>,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let names = fieldsets(model, object.is_none())
             .into_iter()
@@ -82,8 +82,8 @@ impl<'a> ObjectForm<'a> {
                     let keys = model.chosen(db, field.name, object.id).await?;
                     keys.iter().map(i32::to_string).collect()
                 }
-                Some(object) => model.raw(object, field, around.zone),
-                None => field.initial(around.now, around.zone),
+                Some(object) => model.raw(object, field, form_context.zone),
+                None => field.initial(form_context.now, form_context.zone),
             };
             fields.push(BoundField::new(
                 field,
@@ -107,12 +107,12 @@ impl<'a> ObjectForm<'a> {
         }
     }
 
-    /// Whether the visitor changed anything.
+    /// Whether the user changed anything.
     pub fn has_changed(&self, zone: Tz) -> bool {
         self.fields.iter().any(|bound| bound.has_changed(zone))
     }
 
-    /// The labels of the fields that the visitor changed.
+    /// The labels of the fields that the user changed.
     pub fn changed_labels(&self, zone: Tz) -> Vec<String> {
         let changed = self.fields.iter().filter(|bound| bound.has_changed(zone));
         changed.map(|bound| bound.field.label()).collect()

@@ -30,13 +30,13 @@ pub struct Cleaned {
 
 impl Cleaned {
     /// Cleans all forms. Empty forms that were not changed, and those that are to be deleted, are left out.
-    pub fn new(editor: &mut Editor<'_>, around: FormContext<'_>) -> Self {
-        let main = editor.main.clean(around.zone);
+    pub fn new(editor: &mut Editor<'_>, form_context: FormContext<'_>) -> Self {
+        let main = editor.main.clean(form_context.zone);
         let clean = |formset: &mut Formset<'_>| {
             let mut cleaned = BTreeMap::new();
             for (index, row) in formset.forms.iter_mut().enumerate() {
-                if !row.is_deleted && row.form.has_changed(around.zone) {
-                    cleaned.insert(index, row.form.clean(around.zone));
+                if !row.is_deleted && row.form.has_changed(form_context.zone) {
+                    cleaned.insert(index, row.form.clean(form_context.zone));
                 }
             }
             cleaned
@@ -55,7 +55,7 @@ impl Cleaned {
         &mut self,
         editor: &mut Editor<'_>,
         tx: &Transaction,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
     ) -> Result<(), DbErr> {
         let db = Connection::Transaction(tx);
         editor.main.check(db, &mut self.main).await?;
@@ -65,7 +65,7 @@ impl Cleaned {
             .model
             .options
             .rules
-            .validate(tx, around.user, id, &mut self.main)
+            .validate(tx, form_context.user, id, &mut self.main)
             .await?;
         editor
             .main
@@ -88,18 +88,18 @@ impl Cleaned {
         self,
         editor: &Editor<'_>,
         tx: &Transaction,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
     ) -> Result<Object, DbErr> {
         let (main, model) = (&editor.main, editor.main.model);
         let mut message = ChangeMessage::default();
         let (id, action) = match &main.object {
             Some(object) => {
-                update(tx, main, &self.main, object, around).await?;
-                message.changed(&main.changed_labels(around.zone));
+                update(tx, main, &self.main, object, form_context).await?;
+                message.changed(&main.changed_labels(form_context.zone));
                 (object.id, Action::Change)
             }
             None => {
-                let id = insert(tx, model, &self.main, None, around).await?;
+                let id = insert(tx, model, &self.main, None, form_context).await?;
                 message.added();
                 (id, Action::Addition)
             }
@@ -108,17 +108,17 @@ impl Cleaned {
             choose(tx, model, name, id, keys).await?;
         }
         for (formset, cleaned) in editor.formsets.iter().zip(self.sets) {
-            store_set(tx, formset, cleaned, id, &mut message, around).await?;
+            store_set(tx, formset, cleaned, id, &mut message, form_context).await?;
         }
         let stored = model
-            .find(Connection::Transaction(tx), id, around.now)
+            .find(Connection::Transaction(tx), id, form_context.now)
             .await?;
         let stored =
             stored.ok_or_else(|| DbErr::RecordNotFound(format!("{} {id}", model.options.name)))?;
         let log = Log {
-            user_id: around.user.row.id,
+            user_id: form_context.user.row.id,
             model,
-            now: around.now,
+            now: form_context.now,
         };
         log.write(tx, action, &[(id, &stored.label)], &message.stored())
             .await?;
@@ -132,7 +132,7 @@ async fn store_set(
     cleaned: BTreeMap<usize, Changes>,
     owner: i32,
     message: &mut ChangeMessage,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<(), DbErr> {
     let model = &formset.inline.model;
     let db = Connection::Transaction(tx);
@@ -142,16 +142,16 @@ async fn store_set(
         let form = &formset.forms[*index].form;
         match &form.object {
             Some(object) if formset.may.change => {
-                update(tx, form, changes, object, around).await?;
-                changed.push((object.id, form.changed_labels(around.zone)));
+                update(tx, form, changes, object, form_context).await?;
+                changed.push((object.id, form.changed_labels(form_context.zone)));
             }
             None if formset.may.add => {
                 let key = model
                     .field(formset.inline.key)
                     .map(|field| (field.column, owner));
-                let id = insert(tx, model, changes, key, around).await?;
+                let id = insert(tx, model, changes, key, form_context).await?;
                 let label = model
-                    .find(db, id, around.now)
+                    .find(db, id, form_context.now)
                     .await?
                     .map(|object| object.label);
                 message.inline_added(model.options.verbose_name, &label.unwrap_or_default());
@@ -161,7 +161,7 @@ async fn store_set(
     }
     for (id, labels) in changed {
         let label = model
-            .find(db, id, around.now)
+            .find(db, id, form_context.now)
             .await?
             .map(|object| object.label);
         message.inline_changed(
@@ -187,13 +187,13 @@ async fn store_set(
     Ok(())
 }
 
-/// Changes the columns of the fields that the visitor has changed, and no others.
+/// Changes the columns of the fields that the user has changed, and no others.
 pub async fn update(
     tx: &Transaction,
     form: &ObjectForm<'_>,
     changes: &Changes,
     object: &Object,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<(), DbErr> {
     let mut update = Query::update();
     update
@@ -203,7 +203,7 @@ pub async fn update(
     for bound in form
         .fields
         .iter()
-        .filter(|bound| bound.has_changed(around.zone))
+        .filter(|bound| bound.has_changed(form_context.zone))
     {
         let Some(value) = changes
             .values
@@ -215,7 +215,7 @@ pub async fn update(
         has_changes = true;
         update.value(
             Alias::new(bound.field.column),
-            counted(form.model, object, bound, value, around),
+            counted(form.model, object, bound, value, form_context),
         );
     }
     if has_changes {
@@ -224,18 +224,18 @@ pub async fn update(
     Ok(())
 }
 
-/// What a field shall hold. To a counter the visitor's change is added, so that what was counted since is not lost.
+/// What a field shall hold. To a counter the user's change is added, so that what was counted since is not lost.
 fn counted(
     model: &Model,
     object: &Object,
     bound: &BoundField<'_>,
     value: &Value,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Value {
     if bound.field.options.counts.is_none() {
         return value.clone();
     }
-    let before = bound.field.clean(&bound.initial, around.zone);
+    let before = bound.field.clean(&bound.initial, form_context.zone);
     match (value, before, model.value(object, bound.field.name)) {
         (Value::Int(Some(wanted)), Ok(Value::Int(Some(before))), Some(Value::Int(Some(now)))) => {
             let sum = i64::from(*now) + i64::from(*wanted) - i64::from(before);
@@ -252,7 +252,7 @@ async fn insert(
     model: &Model,
     changes: &Changes,
     key: Option<(&str, i32)>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<i32, DbErr> {
     let mut columns = Vec::new();
     let mut values: Vec<Expr> = Vec::new();
@@ -260,7 +260,7 @@ async fn insert(
         let value = match (key, changes.values.get(field.name), field.options.default) {
             (Some((column, owner)), ..) if column == field.column => Value::Int(Some(owner)),
             (_, Some(value), _) => value.clone(),
-            (_, None, Some(default)) => default(around.now),
+            (_, None, Some(default)) => default(form_context.now),
             (_, None, None) => absent(field),
         };
         columns.push(Alias::new(field.column));

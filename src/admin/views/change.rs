@@ -20,7 +20,7 @@ use crate::{
         form::{
             Editor, FormContext,
             mark::{self, Mark},
-            merge::{self, Meanwhile},
+            merge::{self, ConcurrentChange},
             save::Cleaned,
             show::ShownEditor,
         },
@@ -64,25 +64,25 @@ pub async fn add(
     page.staff.require(page.staff.may("add", model))?;
     page.staff
         .require(model.options.rules.may_add(page.staff.user()))?;
-    let mut desk = Desk {
+    let mut view = ChangeView {
         state,
         page: &page,
         model,
         request,
-        around: FormContext::new(state, page.staff.user()),
+        form_context: FormContext::new(state, page.staff.user()),
         resumed: None,
     };
     if *request.method() == Method::POST {
-        return desk.save_new(&form).await;
+        return view.save_new(&form).await;
     }
-    let mut editor = Editor::load(model, None, state.db(), desk.around).await?;
+    let mut editor = Editor::load(model, None, state.db(), view.form_context).await?;
     if let Some(unsaved) = UnsavedForm::take(&page.session, request) {
-        if editor.bind(&unsaved.form(), desk.around).is_ok() {
-            desk.resumed = Some(unsaved);
-            return desk.show(editor, state.db(), None, None, false).await;
+        if editor.bind(&unsaved.form(), view.form_context).is_ok() {
+            view.resumed = Some(unsaved);
+            return view.show(editor, state.db(), None, None, false).await;
         }
         // It came from another version of the form.
-        editor = Editor::load(model, None, state.db(), desk.around).await?;
+        editor = Editor::load(model, None, state.db(), view.form_context).await?;
     }
     // A link may bring values along.
     let query = Form::of_query(request);
@@ -95,7 +95,7 @@ pub async fn add(
             bound.raw = bound.field.posted(&query, "");
         }
     }
-    desk.show(editor, state.db(), None, None, false).await
+    view.show(editor, state.db(), None, None, false).await
 }
 
 /// The form of an object, and taking it. A user who may only view gets no inputs.
@@ -108,12 +108,12 @@ pub async fn change(
 ) -> Result<Response> {
     let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
-    let mut desk = Desk {
+    let mut view = ChangeView {
         state,
         page: &page,
         model,
         request,
-        around: FormContext::new(state, page.staff.user()),
+        form_context: FormContext::new(state, page.staff.user()),
         resumed: None,
     };
     let Some(id) = id else {
@@ -128,66 +128,66 @@ pub async fn change(
         page.staff
             .require(!saves_as_new || page.staff.may("add", model))?;
         return if saves_as_new {
-            desk.save_new(&form).await
+            view.save_new(&form).await
         } else {
-            desk.save(id, &form).await
+            view.save(id, &form).await
         };
     }
     let unsaved = UnsavedForm::take(&page.session, request).filter(|_| may_change);
     let form = unsaved.as_ref().map(UnsavedForm::form);
     let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
-    desk.resumed = unsaved;
+    view.resumed = unsaved;
     let Some(object) = model.find(db, id, state.core.now()).await? else {
         return match &form {
-            Some(form) => match desk.gone(id, mark.as_ref(), form).await {
+            Some(form) => match view.gone(id, mark.as_ref(), form).await {
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
                 answer => answer,
             },
             None => Ok(missing(&page, model, request)),
         };
     };
-    let mut editor = Editor::load(model, Some(object), db, desk.around).await?;
+    let mut editor = Editor::load(model, Some(object), db, view.form_context).await?;
     if let Some(form) = &form
-        && editor.bind(form, desk.around).is_err()
+        && editor.bind(form, view.form_context).is_err()
     {
         // It came from another version of the form.
         let object = editor.main.object;
-        editor = Editor::load(model, object, db, desk.around).await?;
-        (desk.resumed, mark) = (None, None);
+        editor = Editor::load(model, object, db, view.form_context).await?;
+        (view.resumed, mark) = (None, None);
     }
-    desk.show(editor, db, mark, None, !may_change).await
+    view.show(editor, db, mark, None, !may_change).await
 }
 
 /// What the steps of a view share.
-struct Desk<'a> {
+struct ChangeView<'a> {
     state: &'a Arc<AdminState>,
     page: &'a AdminPage,
     model: &'a Model,
     request: &'a Request,
-    around: FormContext<'a>,
+    form_context: FormContext<'a>,
     /// The form of an ended session that is shown again.
     resumed: Option<UnsavedForm>,
 }
 
-impl Desk<'_> {
+impl ChangeView<'_> {
     /// Stores a new object, or shows what is wrong with it.
     async fn save_new(&self, form: &Form) -> Result<Response> {
-        let mut editor = Editor::load(self.model, None, self.state.db(), self.around).await?;
-        editor.bind(form, self.around)?;
+        let mut editor = Editor::load(self.model, None, self.state.db(), self.form_context).await?;
+        editor.bind(form, self.form_context)?;
         for formset in &mut editor.formsets {
             // Rows of another object that are saved as new become rows of this one.
             if form.has(SAVED_AS_NEW) {
                 formset.adopt();
             }
         }
-        let mut cleaned = Cleaned::new(&mut editor, self.around);
+        let mut cleaned = Cleaned::new(&mut editor, self.form_context);
         self.model
             .options
             .rules
             .prepare(&self.state.auth, &mut cleaned.main)
             .await?;
         let tx = self.state.core.db.write().begin().await?;
-        cleaned.check(&mut editor, &tx, self.around).await?;
+        cleaned.check(&mut editor, &tx, self.form_context).await?;
         if editor.error_count() > 0 {
             // A page is rendered while nothing is locked, here and below.
             drop(tx);
@@ -211,26 +211,33 @@ impl Desk<'_> {
             id,
         ));
         Model::lock(&mut query, db);
-        let Some(object) = self.model.all(db, query, self.around.now).await?.pop() else {
+        let Some(object) = self
+            .model
+            .all(db, query, self.form_context.now)
+            .await?
+            .pop()
+        else {
             drop(tx);
             return self.gone(id, mark.as_ref(), form).await;
         };
-        let mut editor = Editor::load(self.model, Some(object), db, self.around).await?;
-        let mut news = mark
+        let mut editor = Editor::load(self.model, Some(object), db, self.form_context).await?;
+        let mut changes = mark
             .as_ref()
-            .map(|mark| mark.compare(&mut editor, self.around))
+            .map(|mark| mark.compare(&mut editor, self.form_context))
             .unwrap_or_default();
-        mark::name_keys(&mut news, self.model, db).await?;
-        editor.bind(form, self.around)?;
-        if let (Some(mark), false) = (&mark, news.is_empty()) {
-            let meanwhile = Meanwhile::find(self.model, id, mark, news, db, self.around).await?;
-            merge::take_theirs(&mut editor, mark, self.around);
+        mark::name_keys(&mut changes, self.model, db).await?;
+        editor.bind(form, self.form_context)?;
+        if let (Some(mark), false) = (&mark, changes.is_empty()) {
+            let meanwhile =
+                ConcurrentChange::find(self.model, id, mark, changes, db, self.form_context)
+                    .await?;
+            merge::take_theirs(&mut editor, mark, self.form_context);
             drop(tx);
             let db = self.state.db();
             return self.show(editor, db, None, Some(meanwhile), false).await;
         }
-        let mut cleaned = Cleaned::new(&mut editor, self.around);
-        cleaned.check(&mut editor, &tx, self.around).await?;
+        let mut cleaned = Cleaned::new(&mut editor, self.form_context);
+        cleaned.check(&mut editor, &tx, self.form_context).await?;
         if editor.error_count() > 0 {
             drop(tx);
             let db = self.state.db();
@@ -250,7 +257,7 @@ impl Desk<'_> {
         cleaned: Cleaned,
         editor: &Editor<'_>,
     ) -> Result<Object, DbErr> {
-        let object = cleaned.store(editor, &tx, self.around).await?;
+        let object = cleaned.store(editor, &tx, self.form_context).await?;
         tx.commit().await?;
         Ok(object)
     }
@@ -272,14 +279,14 @@ impl Desk<'_> {
             return Ok(missing(self.page, self.model, self.request));
         };
         let db = self.state.db();
-        let mut editor = Editor::load(self.model, None, db, self.around).await?;
-        editor.bind(form, self.around)?;
+        let mut editor = Editor::load(self.model, None, db, self.form_context).await?;
+        editor.bind(form, self.form_context)?;
         editor
             .formsets
             .iter_mut()
             .for_each(super::super::form::formset::Formset::adopt);
         let mut meanwhile =
-            Meanwhile::find(self.model, id, mark, Vec::new(), db, self.around).await?;
+            ConcurrentChange::find(self.model, id, mark, Vec::new(), db, self.form_context).await?;
         meanwhile.is_deleted = true;
         self.show(editor, db, None, Some(meanwhile), false).await
     }
@@ -290,17 +297,18 @@ impl Desk<'_> {
         editor: Editor<'_>,
         db: Connection<'_>,
         mark: Option<Mark>,
-        meanwhile: Option<Meanwhile>,
+        meanwhile: Option<ConcurrentChange>,
         is_readonly: bool,
     ) -> Result<Response> {
         let (model, object) = (self.model, editor.main.object.clone());
-        let shown = ShownEditor::new(&editor, db, self.around, is_readonly).await?;
+        let shown = ShownEditor::new(&editor, db, self.form_context, is_readonly).await?;
         let mark = match (&object, mark) {
             (None, _) => None,
             (Some(_), Some(mark)) => Some(mark),
             (Some(object), None) => {
-                let fresh = Editor::load(model, Some(object.clone()), db, self.around).await?;
-                Some(Mark::new(&fresh, self.around.now))
+                let fresh =
+                    Editor::load(model, Some(object.clone()), db, self.form_context).await?;
+                Some(Mark::new(&fresh, self.form_context.now))
             }
         };
         let may = |action| self.page.staff.may(action, model);
@@ -343,7 +351,7 @@ impl Desk<'_> {
             may_view => self.page.staff.may_view(model),
             may_add => may("add"),
             save_as => model.options.save_as && object.is_some() && may("add"),
-            zone => self.around.zone.name(),
+            zone => self.form_context.zone.name(),
         };
         let title = match &object {
             Some(object) => format!("{} | {verb} {}", object.label, model.options.verbose_name),

@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{
     actions, list_editable,
-    list_page::{ListPage, Typed},
+    list_page::{ListPage, TypedValues},
     target::model_of,
 };
 use crate::{
@@ -56,7 +56,7 @@ pub async fn changelist(
         }
         return actions::run(&list, &form).await;
     }
-    list.show(&Typed::new(), "").await
+    list.show(&TypedValues::new(), "").await
 }
 
 /// Django leads from what makes no sense to the list with a mark, and says so when that makes none either.

@@ -49,7 +49,7 @@ pub async fn app_index(
     page.render("admin/index.html", &title, vec![Crumb::here(name)], context)
 }
 
-/// Leads to where visitors see an object, given by its content type.
+/// Redirects to the public page of an object, given by its content type.
 #[handler]
 pub async fn view_on_site(
     _: AdminPage,

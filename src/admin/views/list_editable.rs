@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use poem::Response;
 
-use super::list_page::{ListPage, Typed};
+use super::list_page::{ListPage, TypedValues};
 use crate::{
     admin::{
         changes::Changes,
@@ -22,7 +22,7 @@ use crate::{
 /// Stores what was typed into the list: all of it or, if something is wrong, nothing.
 pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
-    let around = FormContext::new(state, page.staff.user());
+    let form_context = FormContext::new(state, page.staff.user());
     let total = form
         .get("form-TOTAL_FORMS")
         .and_then(|text| text.parse::<usize>().ok())
@@ -37,22 +37,22 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
     // An object that was deleted meanwhile is left out.
-    let objects = model.seize(&tx, &keys, around.now).await?;
+    let objects = model.seize(&tx, &keys, form_context.now).await?;
     let refused = model
         .options
         .rules
-        .not_changeable(db, around.user, &keys)
+        .not_changeable(db, form_context.user, &keys)
         .await?;
-    let mut typed = Typed::new();
+    let mut typed = TypedValues::new();
     let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
     for object in objects {
         let id = object.id;
         if refused.contains(&id) {
             continue;
         }
-        let mut row = row_form(model, object, indexes[&id], form, around);
-        let mut changes = row.clean(around.zone);
-        if !row.has_changed(around.zone) {
+        let mut row = row_form(model, object, indexes[&id], form, form_context);
+        let mut changes = row.clean(form_context.zone);
+        if !row.has_changed(form_context.zone) {
             for bound in &row.fields {
                 typed.insert((id, bound.field.name), (bound.raw.clone(), Vec::new()));
             }
@@ -62,15 +62,13 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         model
             .options
             .rules
-            .validate(&tx, around.user, Some(id), &mut changes)
+            .validate(&tx, form_context.user, Some(id), &mut changes)
             .await?;
-        for bound in row
-            .fields
-            .iter()
-            .filter(|bound| bound.has_changed(around.zone) && bound.field.options.counts.is_none())
-        {
+        for bound in row.fields.iter().filter(|bound| {
+            bound.has_changed(form_context.zone) && bound.field.options.counts.is_none()
+        }) {
             if let Some(theirs) = &bound.theirs
-                && !is_same(bound.field, theirs, &bound.raw, around.zone)
+                && !is_same(bound.field, theirs, &bound.raw, form_context.zone)
             {
                 changes.refuse(
                     bound.field.name,
@@ -101,7 +99,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     let count = changed.len() as u64;
     for (id, (row, changes)) in changed {
-        store_row(&tx, id, &row, &changes, around).await?;
+        store_row(&tx, id, &row, &changes, form_context).await?;
     }
     tx.commit().await?;
     if count > 0 {
@@ -127,19 +125,19 @@ fn row_form<'a>(
     object: Object,
     index: usize,
     form: &Form,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> ObjectForm<'a> {
     let prefix = format!("form-{index}-");
     let editable = model
         .concrete()
         .filter(|field: &&Field| model.options.list_editable.contains(&field.name));
     let fields = editable.map(|field| {
-        let mut bound = BoundField::new(field, model.raw(&object, field, around.zone), false);
+        let mut bound = BoundField::new(field, model.raw(&object, field, form_context.zone), false);
         bound.raw = field.posted(form, &prefix);
-        // What it held when the visitor got the list, as Django names it; a list of Django's own has it not.
+        // What it held when the user got the list, as Django names it; a list of Django's own has it not.
         if form.has(&format!("initial-{prefix}{}", field.name)) {
             let initial = field.posted(form, &format!("initial-{prefix}"));
-            if !is_same(field, &initial, &bound.initial, around.zone) {
+            if !is_same(field, &initial, &bound.initial, form_context.zone) {
                 bound.theirs = Some(std::mem::replace(&mut bound.initial, initial));
             }
         }
@@ -159,23 +157,23 @@ async fn store_row(
     id: i32,
     row: &ObjectForm<'_>,
     changes: &Changes,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
 ) -> Result<()> {
     let Some(object) = &row.object else {
         return Ok(());
     };
-    update(tx, row, changes, object, around).await?;
+    update(tx, row, changes, object, form_context).await?;
     let mut message = ChangeMessage::default();
-    message.changed(&row.changed_labels(around.zone));
+    message.changed(&row.changed_labels(form_context.zone));
     let stored = row
         .model
-        .find(Connection::Transaction(tx), id, around.now)
+        .find(Connection::Transaction(tx), id, form_context.now)
         .await?;
     let label = stored.map_or_else(|| object.label.clone(), |stored| stored.label);
     let log = Log {
-        user_id: around.user.row.id,
+        user_id: form_context.user.row.id,
         model: row.model,
-        now: around.now,
+        now: form_context.now,
     };
     Ok(log
         .write(tx, Action::Change, &[(id, &label)], &message.stored())

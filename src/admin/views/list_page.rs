@@ -79,7 +79,7 @@ pub struct Input {
 }
 
 /// What was typed into a list, with what is wrong, by key and field.
-pub type Typed = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
+pub type TypedValues = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
 
 /// A list that is about to be shown, or acted upon.
 pub struct ListPage<'a> {
@@ -112,10 +112,10 @@ impl ListPage<'_> {
     }
 
     /// The page, with what was typed into it.
-    pub async fn show(&self, typed: &Typed, error: &str) -> Result<Response> {
+    pub async fn show(&self, typed: &TypedValues, error: &str) -> Result<Response> {
         let (state, list, model) = (self.state, &self.list, self.list.model);
         let (db, oldest) = (state.db(), self.oldest());
-        let around = FormContext::new(state, self.page.staff.user());
+        let form_context = FormContext::new(state, self.page.staff.user());
         let Some(paging) = Paging::find(list, db, self.map.as_ref(), oldest).await? else {
             return Ok(redirect(StatusCode::FOUND, &format!("{}?e=1", model.url())));
         };
@@ -135,10 +135,10 @@ impl ListPage<'_> {
             }
         };
         for row in found {
-            let object = model.object(&row, around.now)?;
+            let object = model.object(&row, form_context.now)?;
             let mut cells = Vec::new();
             for column in &list.columns {
-                let shown = show_cell(&column.cell(model, &object, &row)?, around);
+                let shown = show_cell(&column.cell(model, &object, &row)?, form_context);
                 let is_editable = may_change && model.options.list_editable.contains(&column.name);
                 let input = is_editable
                     .then(|| self.input(&object, column.name, rows.len(), typed))
@@ -250,7 +250,13 @@ impl ListPage<'_> {
     }
 
     /// The input for a field of a row, with what was typed into it.
-    fn input(&self, object: &Object, name: &str, index: usize, typed: &Typed) -> Option<Input> {
+    fn input(
+        &self,
+        object: &Object,
+        name: &str,
+        index: usize,
+        typed: &TypedValues,
+    ) -> Option<Input> {
         let model = self.list.model;
         let field = model.field(name)?;
         let initial = model

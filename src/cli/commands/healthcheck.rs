@@ -33,7 +33,7 @@ pub struct Args {
 impl Args {
     /// Needs the server's settings only: neither `SECRET_KEY` nor a database.
     pub async fn run(self, out: &mut dyn Write, is_talkative: bool) -> anyhow::Result<ExitCode> {
-        let options = ServerOptions::default().settle(None)?;
+        let options = ServerOptions::default().resolve(None)?;
         let settings = ServerSettings::new(&options)?;
         let proxies = trusted_proxies(&options.forwarded_allow_ips);
         let is_tls = settings.tls.is_some();

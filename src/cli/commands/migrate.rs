@@ -73,7 +73,7 @@ impl Args {
         ));
         let heading = context.styled("Running migrations:", MIGRATE_HEADING);
         context.tell(format_args!("{heading}\n"));
-        migrations::ensure_books(&db).await?;
+        migrations::ensure_history_table(&db).await?;
         if plan.is_empty() {
             context.tell("  No migrations to apply.\n");
             context.tell(drift_notice());

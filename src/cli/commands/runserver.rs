@@ -51,19 +51,19 @@ pub struct Args {
 
 impl Args {
     /// The options that are in force.
-    fn settle(&self) -> anyhow::Result<ServerOptions> {
+    fn resolve(&self) -> anyhow::Result<ServerOptions> {
         let mut flags = self.options.clone();
         if let Some(address) = &self.address {
             // Django's words are an error of the command, not of the command line.
             let bind: anyhow::Result<Bind> = address.parse();
             flags.bind.push(bind.map_err(|error| anyhow!("{error}."))?);
         }
-        flags.settle(self.config.as_deref())
+        flags.resolve(self.config.as_deref())
     }
 
     /// The settings with the options that are in force.
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        Settings::with_options(&self.settle()?)
+        Settings::with_options(&self.resolve()?)
     }
 
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
@@ -135,7 +135,7 @@ impl Args {
         };
         tokio::select! {
             () = server.serve(listeners, site.router()) => Ok(ExitCode::SUCCESS),
-            () = signals.obey(reload, stop) => bail!("stopped at once, without waiting for what was in flight."),
+            () = signals.run(reload, stop) => bail!("stopped at once, without waiting for what was in flight."),
         }
     }
 

@@ -51,12 +51,12 @@ pub struct Guard<S> {
     protocol: Parser,
     in_flight: Arc<InFlight>,
     timeouts: Timeouts,
-    /// When the visitor has been waited for long enough. Set while nothing is being answered.
+    /// When the wait for the client ends. Set while no request is being answered.
     deadline: Option<Instant>,
     is_closed: bool,
     is_idle: bool,
     alarm: Pin<Box<Sleep>>,
-    /// Runs while the visitor takes nothing of an answer.
+    /// Runs while the client reads nothing of a response.
     write_alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while a request is answered whose client has closed its side.
     disconnect_alarm: Option<Pin<Box<Sleep>>>,
@@ -74,7 +74,7 @@ enum Parser {
     Http2(Http2),
 }
 
-/// What a visitor speaks.
+/// The version of HTTP of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.0 or HTTP/1.1.
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     /// Waits for the first request: until then a connection needs no parser, which would cost more than the connection
-    /// itself. `None` when the visitor leaves without a word.
+    /// itself. `None` when the client leaves without a word.
     ///
     /// # Errors
     /// What is wrong with the request.

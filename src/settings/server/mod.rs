@@ -52,7 +52,7 @@ pub struct ServerSettings {
     /// Time to wait for the next request on an open connection.
     #[serde(serialize_with = "seconds")]
     pub keepalive: Duration,
-    /// Time in which the server still takes visitors after it was told to stop.
+    /// Time in which the server still takes connections after it was told to stop.
     #[serde(serialize_with = "seconds")]
     pub shutdown_delay: Duration,
     /// Time for what is in flight after that.

@@ -31,7 +31,7 @@ pub struct ServerOptions {
     /// The mode of a Unix socket, octal [SOCKET_MODE; 660].
     #[arg(long, value_name = "MODE")]
     pub socket_mode: Option<Mode>,
-    /// Let several servers listen at one address, between which the system shares the visitors [REUSE_PORT; false].
+    /// Let several servers listen at one address, between which the system shares the clients [REUSE_PORT; false].
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub reuse_port: Option<bool>,
     /// Connections that wait to be accepted, at most [BACKLOG; 2048].
@@ -54,7 +54,7 @@ pub struct ServerOptions {
     #[arg(long = "keep-alive", value_name = "SECONDS")]
     #[serde(alias = "keep_alive")]
     pub keepalive: Option<NonZeroU32>,
-    /// Seconds, when told to stop, in which the server still takes visitors but says that it is not ready
+    /// Seconds, when told to stop, in which the server still takes connections but says that it is not ready
     /// [SHUTDOWN_DELAY; 0].
     #[arg(long, value_name = "SECONDS")]
     pub shutdown_delay: Option<u32>,
@@ -162,7 +162,7 @@ impl ServerOptions {
     ///
     /// # Errors
     /// As [`ServerOptions::from_env`] and [`ServerOptions::from_file`].
-    pub fn settle(self, path: Option<&Path>) -> anyhow::Result<Self> {
+    pub fn resolve(self, path: Option<&Path>) -> anyhow::Result<Self> {
         let named = env::var("POLLS_CONFIG")?.map(PathBuf::from);
         let options = self.or(Self::from_env()?);
         Ok(match path.or(named.as_deref()) {

@@ -96,7 +96,7 @@ pub async fn migrate(settings: &DatabaseSettings) {
     let db = Database::connect(settings, Purpose::Migrations)
         .await
         .unwrap();
-    migrations::ensure_books(&db).await.unwrap();
+    migrations::ensure_history_table(&db).await.unwrap();
     for migration in Graph::new().full_plan() {
         migrations::run(&db, migration, Direction::Forwards, Mode::Run)
             .await

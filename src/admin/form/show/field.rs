@@ -39,7 +39,7 @@ pub struct ShownField {
     /// What is shown in the place of an input.
     cells: Vec<ShownCell>,
     description: Description,
-    /// What is in the database now, where the visitor typed something else.
+    /// What is in the database now, where the user typed something else.
     theirs: Option<String>,
     /// Where the objects are listed that a typed key may mean.
     lookup_url: Option<String>,
@@ -81,7 +81,7 @@ pub async fn show_field(
     form: &ObjectForm<'_>,
     bound: &BoundField<'_>,
     db: Connection<'_>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownField, DbErr> {
     let field = bound.field;
@@ -158,13 +158,13 @@ pub async fn show_field(
             "checkbox"
         }
         Kind::DateTime => "moment",
-        Kind::ForeignKey(table) => match choices::of_table(table, db, around).await? {
+        Kind::ForeignKey(table) => match choices::of_table(table, db, form_context).await? {
             Some(all) => {
                 shown.options = choose(all, &bound.raw);
                 "select"
             }
             None => {
-                shown.lookup_url = around.site.of_table(table).map(Model::url);
+                shown.lookup_url = form_context.site.of_table(table).map(Model::url);
                 "number"
             }
         },
@@ -217,7 +217,7 @@ pub async fn show_field(
                 let cell = form
                     .model
                     .value(object, field.name)
-                    .map(|value| show_cell(&field.cell(value), around));
+                    .map(|value| show_cell(&field.cell(value), form_context));
                 cell.into_iter().collect()
             }
             None => Vec::new(),
@@ -237,7 +237,7 @@ fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool)
 }
 
 /// What a page shows of a value.
-pub fn show_cell(cell: &Cell, around: FormContext<'_>) -> ShownCell {
+pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> ShownCell {
     let (kind, text, iso) = match cell {
         Cell::Empty => ("empty", String::new(), String::new()),
         Cell::Boolean(true) => ("yes", "Yes".to_owned(), String::new()),
@@ -246,7 +246,7 @@ pub fn show_cell(cell: &Cell, around: FormContext<'_>) -> ShownCell {
         Cell::Text(text) => ("text", text.clone(), String::new()),
         Cell::Moment(time) => (
             "moment",
-            date_time(*time, around.zone),
+            date_time(*time, form_context.zone),
             time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ),
     };

@@ -56,7 +56,7 @@ struct ShownRow {
 pub async fn show_inline(
     formset: &Formset<'_>,
     db: Connection<'_>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownInline, DbErr> {
     let model = &formset.inline.model;
@@ -65,7 +65,7 @@ pub async fn show_inline(
         if is_readonly && row.form.object.is_none() {
             continue;
         }
-        rows.push(show_row(&row.form, row.is_deleted, db, around, is_readonly).await?);
+        rows.push(show_row(&row.form, row.is_deleted, db, form_context, is_readonly).await?);
     }
     let mut blank = Formset {
         inline: formset.inline,
@@ -75,7 +75,7 @@ pub async fn show_inline(
         present: Vec::new(),
         owner: None,
     };
-    blank.push(None, around);
+    blank.push(None, form_context);
     let mut headings = Vec::new();
     for bound in &blank.forms[0].form.fields {
         let kind = if matches!(bound.field.kind, Kind::Integer | Kind::SmallInteger) {
@@ -93,7 +93,7 @@ pub async fn show_inline(
         None
     } else {
         blank.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
-        Some(show_row(&blank.forms[0].form, false, db, around, false).await?)
+        Some(show_row(&blank.forms[0].form, false, db, form_context, false).await?)
     };
     Ok(ShownInline {
         title: capitalized(model.options.verbose_name_plural),
@@ -116,12 +116,12 @@ async fn show_row(
     form: &ObjectForm<'_>,
     is_deleted: bool,
     db: Connection<'_>,
-    around: FormContext<'_>,
+    form_context: FormContext<'_>,
     is_readonly: bool,
 ) -> Result<ShownRow, DbErr> {
     let mut fields = Vec::new();
     for bound in &form.fields {
-        let mut field = show_field(form, bound, db, around, is_readonly).await?;
+        let mut field = show_field(form, bound, db, form_context, is_readonly).await?;
         // A blank row may stay blank.
         field.is_required &= form.object.is_some();
         fields.push(field);

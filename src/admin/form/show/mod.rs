@@ -57,7 +57,7 @@ impl ShownEditor {
     pub async fn new(
         editor: &Editor<'_>,
         db: Connection<'_>,
-        around: FormContext<'_>,
+        form_context: FormContext<'_>,
         is_readonly: bool,
     ) -> Result<Self, DbErr> {
         let main = &editor.main;
@@ -69,7 +69,7 @@ impl ShownEditor {
                 .iter()
                 .filter(|bound| fields.iter().any(|field| field.name == bound.field.name))
             {
-                shown_fields.push(show_field(main, bound, db, around, is_readonly).await?);
+                shown_fields.push(show_field(main, bound, db, form_context, is_readonly).await?);
             }
             let has_errors = shown_fields.iter().any(|field| !field.errors.is_empty());
             let is_collapsible = fieldset
@@ -86,7 +86,7 @@ impl ShownEditor {
         }
         let mut inlines = Vec::new();
         for formset in &editor.formsets {
-            inlines.push(show_inline(formset, db, around, is_readonly).await?);
+            inlines.push(show_inline(formset, db, form_context, is_readonly).await?);
         }
         let forms = std::iter::once(main).chain(
             editor

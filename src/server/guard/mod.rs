@@ -283,9 +283,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let needed = self.waiting.len() + piece.len();
         if needed > self.waiting.capacity() {
             let (memory, network) = &self.memory;
-            // Growing doubles the buffer.
+            // The buffer grows at least to twice its size.
+            let grown = needed.max(2 * self.waiting.capacity());
             self.reserved = None;
-            match memory.reserve(*network, 2 * needed) {
+            match memory.reserve(*network, grown) {
                 Ok(reserved) => self.reserved = reserved,
                 Err(fault) => {
                     self.may_answer = self.in_flight.count() == 0;

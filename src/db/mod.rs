@@ -1,6 +1,6 @@
 //! The databases: the one place that connects, and the one way in for every statement.
 //!
-//! What reads takes any [`ConnectionTrait`]; what writes takes a [`Transaction`], and a [`Database`] itself refuses to
+//! What reads takes any [`sea_orm::ConnectionTrait`]; what writes takes a [`Transaction`], and a [`Database`] itself refuses to
 //! write. On SQLite that is more than order: a row inserted outside a transaction with RETURNING is reported as stored
 //! even when a deferred foreign key takes it back at once.
 

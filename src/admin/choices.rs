@@ -20,12 +20,7 @@ pub async fn of_relation(
     name: &str,
     db: Connection<'_>,
 ) -> Result<Vec<(i32, String)>, DbErr> {
-    let Some(relation) = model
-        .options
-        .many_to_many
-        .iter()
-        .find(|relation| relation.name == name)
-    else {
+    let Some(relation) = model.relation(name) else {
         return Ok(Vec::new());
     };
     let rows = db.query_all(&(relation.choices.query)()).await?;

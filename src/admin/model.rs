@@ -127,7 +127,7 @@ impl Inline {
         Self::new(Layout::Stacked, admin, key)
     }
 
-    /// With so many empty forms to begin with.
+    /// Sets the number of empty forms (Django's `extra`).
     pub fn extra(self, extra: usize) -> Self {
         Self { extra, ..self }
     }
@@ -205,6 +205,12 @@ impl Model {
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The many-to-many field of that name.
+    pub fn relation(&self, name: &str) -> Option<&ManyToMany> {
+        let mut relations = self.options.many_to_many.iter();
+        relations.find(|relation| relation.name == name)
     }
 
     /// The fields that have a column.

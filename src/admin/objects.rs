@@ -124,12 +124,7 @@ impl Model {
     /// # Errors
     /// When the database does not answer.
     pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
-        let Some(relation) = self
-            .options
-            .many_to_many
-            .iter()
-            .find(|relation| relation.name == name)
-        else {
+        let Some(relation) = self.relation(name) else {
             return Ok(Vec::new());
         };
         let (table, near, far) = relation.through;

@@ -1,4 +1,4 @@
-//! How it goes with the connections to a database, and which of them may lead nowhere.
+//! The state of the connections to a database: which of them are suspect, because the server may not answer on them.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ const LEFT: Duration = Duration::from_secs(2);
 /// Processes that are remembered: more than a pool has connections.
 const MAX_PROCESSES: usize = 2000;
 
-/// Why connections may lead nowhere.
+/// What makes connections suspect.
 #[derive(Debug, Default)]
 struct Suspicion {
     /// When one was last lost: others may be, too.
@@ -36,13 +36,13 @@ struct Suspicion {
     is_unanswered: bool,
     /// When all connections were last replaced.
     renewed: Option<Instant>,
-    /// When one was last left in the middle of something, by a client who went away, say: that one only.
+    /// When one was last left in the middle of something, for example by a client that disconnected: that one only.
     left: Option<Instant>,
     /// Whether the last change failed because the database could not store it.
     is_storage_failed: bool,
 }
 
-/// How it goes with the connections to a database.
+/// The state of the connections to a database.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     /// Statements that were tried once more after a lost connection.
@@ -77,7 +77,7 @@ impl Health {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that connections as old as this moment may lead nowhere.
+    /// Makes the connections that exist now suspect.
     fn suspect(&self) {
         self.suspicion().lost = Some(Instant::now());
     }

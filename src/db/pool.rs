@@ -1,4 +1,4 @@
-//! Connections that are kept for the next statement, and replaced, all of them, when they lead nowhere.
+//! The connection pool of a database, which is replaced as a whole when the server does not answer on it.
 //!
 //! The library's pool waits for an answer or an error. Behind a network that swallows everything neither comes: until each
 //! statement's time is up, and for connections that were just being given back for a quarter of an hour, they would count as

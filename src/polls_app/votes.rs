@@ -334,7 +334,7 @@ impl Writer {
         }
     }
 
-    /// Asks PostgreSQL what became of a transaction whose commit was not answered, as long as a client waits: one
+    /// Asks PostgreSQL whether a transaction was committed whose commit was not answered, while a client waits: one
     /// that is told that a vote failed sends it again, and it must not count twice.
     async fn inquire(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
         while batch.values().flatten().any(|answer| !answer.is_closed()) {

@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures_util::{Stream, future::BoxFuture};
-use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::{
+    Version,
+    body::{Body, Bytes, Frame, SizeHint},
+};
 
 use super::{
     admission::{Admitted, Parked, Slot},
@@ -103,25 +106,29 @@ pub struct ResponseBody<B> {
     in_flight: InFlightGuard,
     /// The memory of the whole, until it has been sent; none for a small response.
     memory: Option<Reserved>,
+    is_http1: bool,
     is_ended: bool,
     _admitted: Option<Arc<Admitted>>,
 }
 
 impl<B> ResponseBody<B> {
     /// The body of the response to a request; none has been admitted that was refused.
-    pub fn new(
-        body: B,
-        in_flight: InFlightGuard,
-        admitted: Option<Arc<Admitted>>,
-        memory: Option<Reserved>,
-    ) -> Self {
+    pub fn new(body: B, in_flight: InFlightGuard, admitted: Option<Arc<Admitted>>) -> Self {
         Self {
             body,
             in_flight,
-            memory,
+            memory: None,
+            is_http1: false,
             is_ended: false,
             _admitted: admitted,
         }
+    }
+
+    /// The same with the memory that is reserved for it, on a connection of this version of HTTP.
+    pub fn with_memory(mut self, memory: Option<Reserved>, version: Version) -> Self {
+        self.memory = memory;
+        self.is_http1 = version < Version::HTTP_2;
+        self
     }
 }
 
@@ -151,7 +158,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
 
 impl<B> Drop for ResponseBody<B> {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
+        if let Some(memory) = self.memory.take().filter(|_| self.is_http1) {
+            // The HTTP library has taken it into its own buffer, which is written later.
             self.in_flight.keep_until_written(memory);
         }
     }

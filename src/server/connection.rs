@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use poem::{
     Addr, Body, Endpoint, Request, Response,
-    http::{HeaderName, HeaderValue, Version, header, uri::Scheme},
+    http::{HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -315,9 +315,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             let admission = match first {
                 Some((admitted, slot)) => Ok((admitted, Some(slot))),
                 None => check_head(&request, &limits)
-                    .and_then(|()| {
+                    .and_then(|size| {
                         let path = request.uri().path();
-                        let size = head_size(&request);
                         server.admit(path, request.headers(), &client, size, in_flight.count())
                     })
                     .map(|admitted| (admitted, None)),
@@ -383,7 +382,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     }
                 };
                 let admitted = admitted.unless_probe();
-                response.map(|body| ResponseBody::new(body, in_flight_guard, admitted, memory))
+                response.map(|body| {
+                    ResponseBody::new(body, in_flight_guard, admitted).with_memory(memory, version)
+                })
             })
         }
     }
@@ -392,13 +393,5 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
 /// The answer to a request that is not admitted.
 fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
     hyper::Response::from(fault.response())
-        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None, None))
-}
-
-/// About the memory that a head takes, in bytes.
-fn head_size(request: &hyper::Request<Incoming>) -> usize {
-    let field = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    let target = request.uri().path_and_query();
-    target.map_or(0, |target| target.as_str().len())
-        + request.headers().iter().map(field).sum::<usize>()
+        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))
 }

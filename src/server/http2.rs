@@ -213,32 +213,33 @@ impl Frames {
     }
 }
 
-/// Checks the limits on a head, on HTTP/2, whose heads come in frames; on HTTP/1 the framing has done so.
+/// The size of a head, in bytes. Checks its limits on HTTP/2, whose heads come in frames; on HTTP/1 the framing has done so.
 ///
 /// # Errors
-/// What is too large.
+/// [`Fault::LineTooLong`], [`Fault::TooManyFields`] or [`Fault::FieldTooLarge`].
 pub fn check_head(
     request: &hyper::Request<Incoming>,
     limits: &ServerSettings,
-) -> Result<(), Fault> {
-    if request.version() != Version::HTTP_2 {
-        return Ok(());
-    }
+) -> Result<usize, Fault> {
     let target = request.uri().path_and_query();
-    if target.is_some_and(|target| target.as_str().len() > limits.limit_request_line) {
-        return Err(Fault::LineTooLong);
+    let target = target.map_or(0, |target| target.as_str().len());
+    let (mut size, mut largest) = (target, 0);
+    for (name, value) in request.headers() {
+        let field = name.as_str().len() + value.len() + 2;
+        size += field;
+        largest = largest.max(field);
     }
-    if request.headers().len() > limits.limit_request_fields {
-        return Err(Fault::TooManyFields);
+    if request.version() != Version::HTTP_2 {
+        Ok(size)
+    } else if target > limits.limit_request_line {
+        Err(Fault::LineTooLong)
+    } else if request.headers().len() > limits.limit_request_fields {
+        Err(Fault::TooManyFields)
+    } else if largest > limits.limit_request_field_size {
+        Err(Fault::FieldTooLarge)
+    } else {
+        Ok(size)
     }
-    let mut sizes = request
-        .headers()
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 2);
-    if sizes.any(|size| size > limits.limit_request_field_size) {
-        return Err(Fault::FieldTooLarge);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -32,8 +32,6 @@ pub struct InFlight {
     is_mid_request: AtomicBool,
     /// The memory of responses that HTTP/1 has taken and not written.
     unwritten: Mutex<Vec<Reserved>>,
-    /// Whether the connection speaks HTTP/2.
-    is_http2: AtomicBool,
     /// What made the connection end, on HTTP/2.
     fault: OnceLock<Fault>,
 }
@@ -50,7 +48,6 @@ impl Default for InFlight {
             receiving_since: AtomicU64::new(0),
             is_mid_request: AtomicBool::new(false),
             unwritten: Mutex::default(),
-            is_http2: AtomicBool::new(false),
             fault: OnceLock::new(),
         }
     }
@@ -137,11 +134,6 @@ impl InFlight {
         Receiving(self.clone())
     }
 
-    /// Notes that the connection speaks HTTP/2, on which a response's memory is given back with its body.
-    pub fn set_http2(&self) {
-        self.is_http2.store(true, Ordering::Release);
-    }
-
     /// Gives back the memory of all responses: the connection has written all that it was given.
     pub fn all_written(&self) {
         self.unwritten().clear();
@@ -199,11 +191,9 @@ impl InFlightGuard {
 }
 
 impl InFlightGuard {
-    /// Keeps the memory of a response of HTTP/1, whose body has been taken over by the HTTP library, until it is written.
+    /// Keeps the memory of a response of HTTP/1 until the connection has written it.
     pub fn keep_until_written(&self, memory: Reserved) {
-        if !self.0.is_http2.load(Ordering::Acquire) {
-            self.0.unwritten().push(memory);
-        }
+        self.0.unwritten().push(memory);
     }
 }
 

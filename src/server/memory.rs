@@ -9,9 +9,9 @@ use std::{
 
 use super::fault::Fault;
 
-/// For all together, in bytes.
+/// The memory for all heads and responses together, in bytes.
 const LIMIT: usize = 48 * 1024 * 1024;
-/// A head or a response of at most so many bytes is not counted: most are no larger, and their number is limited.
+/// The size in bytes up to which a head or a response is not counted: most are no larger, and their number is limited.
 const UNCOUNTED: usize = 4 * 1024;
 
 /// What has been reserved.

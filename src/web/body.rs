@@ -16,7 +16,7 @@ use crate::{core::Core, error::AppError};
 const MEMORY: usize = 64 * 1024;
 /// The first bytes of a body, which are not counted: most forms are no larger.
 const UNCOUNTED: usize = 16 * 1024;
-/// The buffer of a body grows by one part in so many.
+/// The buffer of a body grows by `1 / GROWTH` of its size.
 const GROWTH: usize = 8;
 
 /// The memory that is left for request bodies and the forms in them, in KiB, so that many large ones at the same time cannot

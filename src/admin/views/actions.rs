@@ -5,12 +5,14 @@ use poem::Response;
 use sea_orm::sea_query::ExprTrait;
 use sha2::{Digest, Sha256};
 
-use super::list_page::{ACTION_LIMIT, ListPage};
+use super::{
+    delete::delete_locked,
+    list_page::{ACTION_LIMIT, ListPage},
+};
 use crate::{
     admin::{
-        delete::{self, Plan},
+        delete::{Plan, still_referenced},
         entity::KEY,
-        log::Log,
         model::Object,
         page::Crumb,
     },
@@ -54,11 +56,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
             model.options.verbose_name_plural,
         )
     };
-    let may_change_all = async |objects: &[Object], db: Connection<'_>| {
-        let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
-        page.staff.require(model.may_change(db, user, &keys).await?)
-    };
-    let db = Connection::Database(state.core.db.write());
+    let db = state.db();
     let objects = match selected(list, form, db).await? {
         Selected::These(objects) => objects,
         Selected::TooMany => {
@@ -84,30 +82,22 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     if form.has("post") {
         let tx = state.core.db.write().begin().await?;
-        let db = Connection::Transaction(&tx);
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
         let objects = model.seize(&tx, &keys, state.core.now()).await?;
-        may_change_all(&objects, db).await?;
-        let plan = Plan::new(&state.site, model, &objects, db, user).await?;
-        page.staff.require(plan.forbidden.is_empty())?;
-        let log = Log {
-            user_id: user.row.id,
-            model,
-            now: state.core.now(),
-        };
-        if !delete::delete(tx, model, &objects, log).await? {
+        if !delete_locked(page, state, model, tx, &objects).await? {
             page.messages.add(
                 Level::Warning,
-                &delete::still_referenced(&format!("the selected {}", counted(&objects))),
+                &still_referenced(&format!("the selected {}", counted(&objects))),
             );
             return Ok(list.redirect());
         }
-        state.page_maps.forget(model.table());
         let text = format!("Successfully deleted {}.", counted(&objects));
         page.messages.add(Level::Success, &text);
         return Ok(list.redirect());
     }
-    may_change_all(&objects, db).await?;
+    let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+    page.staff
+        .require(model.may_change(db, user, &keys).await?)?;
     let plan = Plan::new(&state.site, model, &objects, db, user).await?;
     let counted = counted(&objects);
     let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];

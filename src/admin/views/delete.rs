@@ -17,9 +17,10 @@ use crate::{
     admin::{
         AdminPage, AdminState, Crumb, Log,
         delete::{Plan, delete as delete_objects, still_referenced},
+        model::{Model, Object},
         urls::INDEX,
     },
-    db::Connection,
+    db::{Connection, Transaction},
     error::Result,
     web::{messages::Level, routing::redirect},
 };
@@ -78,22 +79,12 @@ pub async fn delete(
         );
     }
     let tx = state.core.db.write().begin().await?;
-    let db = Connection::Transaction(&tx);
     // Another user may have deleted it already, or have given the object rights beyond the user's.
     let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));
     }
-    page.staff
-        .require(model.may_change(db, user, &[object.id]).await?)?;
-    let plan = Plan::new(&state.site, model, &objects, db, user).await?;
-    page.staff.require(plan.forbidden.is_empty())?;
-    let log = Log {
-        user_id: user.row.id,
-        model,
-        now: state.core.now(),
-    };
-    if !delete_objects(tx, model, &objects, log).await? {
+    if !delete_locked(&page, state, model, tx, &objects).await? {
         let what = format!("the {} “{}”", model.options.verbose_name, objects[0].label);
         page.messages.add(Level::Warning, &still_referenced(&what));
         let url = model.object_url(object.id, "change");
@@ -102,7 +93,6 @@ pub async fn delete(
             &format!("{url}{}", preserved(request)),
         ));
     }
-    state.page_maps.forget(model.table());
     page.messages.add(
         Level::Success,
         &format!(
@@ -116,4 +106,35 @@ pub async fn delete(
         INDEX.to_owned()
     };
     Ok(redirect(StatusCode::FOUND, &back))
+}
+
+/// Deletes objects that `tx` has locked, with what goes with them, and commits. False when other rows still refer to one.
+///
+/// # Errors
+/// [`AppError::PermissionDenied`] when the user may not delete all of it, and what the database refuses.
+///
+/// [`AppError::PermissionDenied`]: crate::error::AppError::PermissionDenied
+pub async fn delete_locked(
+    page: &AdminPage,
+    state: &AdminState,
+    model: &Model,
+    tx: Transaction,
+    objects: &[Object],
+) -> Result<bool> {
+    let (db, user) = (Connection::Transaction(&tx), page.staff.user());
+    let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+    page.staff
+        .require(model.may_change(db, user, &keys).await?)?;
+    let plan = Plan::new(&state.site, model, objects, db, user).await?;
+    page.staff.require(plan.forbidden.is_empty())?;
+    let log = Log {
+        user_id: user.row.id,
+        model,
+        now: state.core.now(),
+    };
+    let is_deleted = delete_objects(tx, model, objects, log).await?;
+    if is_deleted {
+        state.page_maps.forget(model.table());
+    }
+    Ok(is_deleted)
 }

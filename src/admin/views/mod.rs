@@ -2,6 +2,7 @@
 
 mod actions;
 pub mod change;
+mod change_view;
 pub mod changelist;
 pub mod delete;
 mod filters;

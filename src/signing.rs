@@ -15,7 +15,7 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// What a signed text may unpack to, in bytes: far more than we ever write.
 const MAX_UNPACKED: u64 = 16 << 20;
 
-/// `SECRET_KEY`, and the older keys whose signatures are still believed.
+/// `SECRET_KEY`, and the older keys whose signatures are still accepted.
 #[derive(Debug, Clone)]
 pub struct Keys {
     /// Signs what is new.

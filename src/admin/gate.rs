@@ -10,7 +10,7 @@ use poem::{
 
 use super::{
     page::{address_of, set_error_layout},
-    staff::Visitor,
+    staff::CurrentUser,
     state::AdminState,
     unsaved::{self, UnsavedForm},
     urls::{INDEX, LOGIN, LOGOUT},
@@ -27,7 +27,7 @@ use crate::{
         headers::never_cache,
         messages::Level,
         routing::redirect,
-        visitor::{messages_of, session_of},
+        session::{messages_of, session_of},
     },
 };
 
@@ -61,7 +61,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
         let rejected = RejectedForm::default();
         let uri = request.original_uri().clone();
-        request.set_data(Visitor(user));
+        request.set_data(CurrentUser(user));
         request.set_data(rejected.clone());
         match next.call(request).await {
             Ok(response) => response.into_response(),

@@ -16,7 +16,7 @@ use crate::{
         headers::never_cache,
         messages::Messages,
         page::Page,
-        visitor::{messages_of, session_of},
+        session::{messages_of, session_of},
     },
 };
 

@@ -16,7 +16,7 @@ pub struct Staff(Arc<User>);
 
 /// The user of a request to a page that needs no login; none if not logged in.
 #[derive(Debug, Clone)]
-pub struct Visitor(pub Option<Arc<User>>);
+pub struct CurrentUser(pub Option<Arc<User>>);
 
 impl Staff {
     /// The user.
@@ -50,8 +50,8 @@ impl Staff {
 impl<'a> FromRequest<'a> for Staff {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let user = request
-            .data::<Visitor>()
-            .and_then(|visitor| visitor.0.clone());
+            .data::<CurrentUser>()
+            .and_then(|current| current.0.clone());
         let staff = user.filter(|user| user.row.is_staff);
         Ok(Self(staff.ok_or(AppError::PermissionDenied)?))
     }

@@ -117,7 +117,7 @@ fn check_django(settings: &Settings, messages: &mut Vec<Message>) {
     }
     if has_hsts && headers.hsts_seconds < SHORT_HSTS {
         let text = format!(
-            "SECURE_HSTS_SECONDS is {}: browsers forget that before most visitors come back.",
+            "SECURE_HSTS_SECONDS is {}: most browsers forget it before their next visit.",
             headers.hsts_seconds
         );
         let hint = "Raise it step by step, to 31536000 (a year) when all works.";

@@ -1,4 +1,4 @@
-//! Opening connections, each with what its purpose asks for.
+//! Opening connections, each with the settings of its purpose.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -21,7 +21,7 @@ pub enum Purpose {
     /// A management command: one connection, statements of any length.
     Command,
     /// Changing the schema: as a command, and on SQLite with foreign keys unchecked until the end, since tables are
-    /// dropped and made anew.
+    /// dropped and created again.
     Migrations,
 }
 
@@ -29,23 +29,23 @@ pub enum Purpose {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long PostgreSQL works on a statement of a request.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What else PostgreSQL is asked for by a connection that serves requests.
+/// The other settings of PostgreSQL for a connection that serves requests.
 const SESSION: [(&str, &str); 7] = [
     // How long a statement waits for a row that another transaction has locked.
     ("lock_timeout", "1s"),
-    // A server whose machine or network is gone without a word must not keep rows locked.
+    // A server whose machine or network has failed must not keep rows locked.
     ("idle_in_transaction_session_timeout", "10s"),
-    // Nor may its connections count until the system gives them up, which takes hours.
+    // Nor may its connections stay until the system's own timeout, which takes hours.
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60s"),
-    // A ROLLBACK to make sure is no reason for a warning.
+    // A ROLLBACK outside a transaction is no reason for a warning.
     ("client_min_messages", "error"),
 ];
 /// How long SQLite waits for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that rested longer are tried before they are used.
+/// Connections that were idle for longer are pinged before they are used.
 const TEST_IF_IDLE_FOR: Duration = Duration::from_secs(30);
 /// How long a suspect connection has to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> C
         .sqlx_logging_level(log::LevelFilter::Debug)
         .sqlx_slow_statements_logging_settings(log::LevelFilter::Warn, Duration::from_secs(1));
     if purpose != Purpose::Requests {
-        // A command may think for long between two statements; its one connection must stay the same.
+        // A command may take long between two statements; its connection must stay the same.
         options
             .max_lifetime(None::<Duration>)
             .idle_timeout(None::<Duration>);
@@ -94,12 +94,12 @@ async fn sqlite_with(
 ) -> Result<DatabaseConnection, DbErr> {
     options.map_sqlx_sqlite_opts(move |options| {
         let options = options
-            // An acknowledged vote survives a power cut.
+            // A committed vote survives a power failure.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(purpose != Purpose::Migrations);
         match purpose {
-            // Lasts beyond the connection. A command that only looks must not change the file.
+            // Is stored in the file, which a command that only reads must not change.
             Purpose::Requests | Purpose::Migrations => options.journal_mode(SqliteJournalMode::Wal),
             Purpose::Command => options,
         }
@@ -132,8 +132,7 @@ pub(super) async fn postgres(
     sea_orm::Database::connect(options).await
 }
 
-/// Connects once, for the reason why that is not possible: the pool would try until its time is up and then tell of the time
-/// only.
+/// Connects once, to get the error: the pool retries until its timeout, and then reports only the timeout.
 ///
 /// # Errors
 /// The reason.
@@ -154,7 +153,7 @@ pub(super) async fn try_postgres(settings: &DatabaseSettings) -> Result<(), DbEr
     }
 }
 
-/// Lets the pool give out, and take back, suspect connections only if they answer.
+/// Makes the pool ping suspect connections before it uses them, and when they are released.
 fn check_suspect(options: &mut ConnectOptions, health: &Health) {
     let after = check_alive(health.clone(), true);
     let health_of_new = health.clone();
@@ -167,7 +166,7 @@ fn check_suspect(options: &mut ConnectOptions, health: &Health) {
         });
 }
 
-/// Notes which process of PostgreSQL serves a new connection, so that another connection can ask whether it is at work.
+/// Records the backend process of a new connection, so that another connection can query whether it is active.
 fn note_process(
     connection: &mut sqlx::PgConnection,
     health: Health,
@@ -181,8 +180,8 @@ fn note_process(
     })
 }
 
-/// Pings a connection that is suspect, and no other. One that is given back may have been left in the
-/// middle of a `BEGIN`, of which the library then knows nothing: it is asked to roll back.
+/// Pings a connection that is suspect, and no other. A released one may have been dropped during
+/// a `BEGIN`, of which sqlx then has no record: it gets a ROLLBACK.
 fn check_alive(
     health: Health,
     is_given_back: bool,

@@ -1,4 +1,4 @@
-//! One database: its connections for reading and for writing, and the way to a transaction.
+//! One database: its connections for reading and for writing, and transactions.
 
 use async_trait::async_trait;
 use sea_orm::{
@@ -22,7 +22,7 @@ use crate::settings::DatabaseSettings;
 pub struct Database {
     backend: DbBackend,
     reader: Pool,
-    /// On SQLite a pool of one, so that writers of this process wait in line instead of trying again and again.
+    /// On SQLite a pool of one, so that the writers of this process queue instead of retrying.
     writer: Pool,
     health: Health,
     /// On SQLite, when serving requests.
@@ -71,11 +71,11 @@ impl Database {
         })
     }
 
-    /// Begins a transaction. On SQLite it takes the right to write at once (`BEGIN IMMEDIATE`), so that it cannot fail
-    /// half-way because another writer was first.
+    /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`), so that it cannot fail
+    /// later because of another writer.
     ///
     /// # Errors
-    /// When there is no connection to be had, the database is locked by another process for too long, or the file of an
+    /// When there is no free connection in time, the database is locked by another process for too long, or the file of an
     /// SQLite database has been deleted or replaced.
     pub async fn begin(&self) -> Result<Transaction, DbErr> {
         self.check_file()?;
@@ -87,13 +87,12 @@ impl Database {
             self.health
                 .watch(async { self.writer.get().begin_with_options(options).await })
         };
-        // Nothing has been done that could be done twice.
+        // Nothing has been written that could be written twice.
         let transaction = self.once_more(begin).await?;
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 
-    /// Does something that changes nothing, and once more if it failed because the connection was lost: the pool gives
-    /// another one then, and makes sure of it first.
+    /// Executes a read, and retries it once if the connection was lost: the pool then pings the next connection first.
     async fn once_more<T, F: Future<Output = Result<T, DbErr>>>(
         &self,
         action: impl Fn() -> F,
@@ -112,7 +111,7 @@ impl Database {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
     }
 
-    /// Connects to PostgreSQL once, for the reason why that is not possible.
+    /// Connects to PostgreSQL once, to get the error.
     ///
     /// # Errors
     /// The reason.
@@ -123,12 +122,12 @@ impl Database {
         }
     }
 
-    /// How it goes with the connections.
+    /// The state of the connections.
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// How many connections are open, and how many of them are not in use.
+    /// The number of open connections, and of the idle ones among them.
     pub fn pool_size(&self) -> (usize, usize) {
         if self.get_database_backend() == DbBackend::Postgres {
             let pool = self.reader.get();
@@ -147,10 +146,10 @@ impl Database {
         }
     }
 
-    /// Ends the connections; SQLite then writes its journal into its file.
+    /// Closes the connections; SQLite then checkpoints its WAL into the file.
     pub async fn close(self) {
         for pool in [self.reader, self.writer] {
-            // A connection that cannot be closed is gone already.
+            // A connection that cannot be closed is closed already.
             let _ = pool.get().close_by_ref().await;
         }
     }

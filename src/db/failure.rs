@@ -1,8 +1,8 @@
-//! What an error of a database means for what is to be done next.
+//! Classification of database errors: whether to retry, to answer 503, or to report a fault.
 
 use sea_orm::{DbErr, RuntimeErr};
 
-/// What the driver said, if it was the driver.
+/// The driver's error, if it is one.
 fn cause(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(cause))
@@ -12,13 +12,13 @@ fn cause(error: &DbErr) -> Option<&sqlx::Error> {
     }
 }
 
-/// Whether the code is PostgreSQL's for a connection that is of no use any more: class 08, or an administrator's, a crash's
-/// or a time limit's end of the session, or a transaction that failed and was not ended.
+/// Whether the code is PostgreSQL's for a connection that is not usable any more: class 08, a session that was terminated by
+/// an administrator, a crash or a timeout, or a failed transaction that was not ended.
 fn is_end(code: &str) -> bool {
     code.starts_with("08") || ["25P02", "25P03", "57P01", "57P02"].contains(&code)
 }
 
-/// Whether an error says that the connection is gone, or was never there.
+/// Whether an error says that the connection was lost, or could not be opened.
 pub fn is_lost(error: &DbErr) -> bool {
     match cause(error) {
         Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed) => true,
@@ -27,8 +27,7 @@ pub fn is_lost(error: &DbErr) -> bool {
     }
 }
 
-/// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) for a database that is there but cannot be used
-/// now: `SQLITE_BUSY` and `SQLITE_LOCKED`.
+/// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) for a database that is locked: `SQLITE_BUSY` and `SQLITE_LOCKED`.
 const SQLITE_BUSY: [i32; 2] = [5, 6];
 /// For storage that fails: `SQLITE_READONLY`, `SQLITE_IOERR`, `SQLITE_FULL`, `SQLITE_CANTOPEN` and `SQLITE_PROTOCOL`.
 const SQLITE_STORAGE: [i32; 5] = [8, 10, 13, 14, 15];
@@ -40,8 +39,7 @@ fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
     Some(extended & 0xff)
 }
 
-/// Whether an error says that the database cannot store anything: its disk is full, it is read-only, or input and output
-/// fail.
+/// Whether an error says that the database cannot store anything: full disk, read-only, or I/O error.
 pub fn is_storage(error: &DbErr) -> bool {
     let Some(sqlx::Error::Database(error)) = cause(error) else {
         return false;
@@ -55,7 +53,7 @@ pub fn is_storage(error: &DbErr) -> bool {
     }
 }
 
-/// Whether an error comes from the state that the database is in, and may be gone the next time.
+/// Whether an error is transient: it comes from the state of the database, and a retry may succeed.
 pub fn is_passing(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) {
         return true;
@@ -67,7 +65,7 @@ pub fn is_passing(error: &DbErr) -> bool {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
-            // SQLite's connection was left inside a transaction, and is about to be discarded.
+            // SQLite's connection was left inside a transaction, and is discarded.
             | sqlx::Error::BeginFailed
             | sqlx::Error::InvalidSavePointStatement,
         ) => true,
@@ -88,12 +86,12 @@ pub fn is_passing(error: &DbErr) -> bool {
     }
 }
 
-/// Whether the database refused a statement, and not the way to it failed: what it refused may be about one row.
+/// Whether the database refused a statement, for example because of one row, and the connection is usable.
 pub fn is_refusal(error: &DbErr) -> bool {
     matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error) && !is_storage(error)
 }
 
-/// Whether a statement named a table that the database does not have: no migration has made it yet.
+/// Whether a statement named a table that does not exist: its migration is not applied.
 pub fn is_missing_table(error: &DbErr) -> bool {
     let Some(sqlx::Error::Database(error)) = cause(error) else {
         return false;

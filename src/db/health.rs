@@ -13,31 +13,31 @@ use tracing::Instrument;
 
 use super::failure::{is_lost, is_refusal, is_storage};
 
-/// How long a statement of a request may be without an answer, whatever has become of PostgreSQL: longer than it works.
+/// The timeout of a request's statement without a response, longer than PostgreSQL's `statement_timeout`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
-/// After so long without an answer to any statement, new connections are tried: longer than a statement waits for a lock.
+/// After so long without a response to any statement, new connections are tried: longer than PostgreSQL's `lock_timeout`.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long connections stay suspect: longer than any of them can have been without an answer.
+/// How long connections stay suspect: longer than [`ANSWER_TIMEOUT`].
 const SUSPECT_FOR: Duration = Duration::from_secs(30);
-/// How long it takes at most until a connection that was left in the middle of something is given back.
-const LEFT: Duration = Duration::from_secs(2);
+/// The longest time until a connection whose statement was cancelled is released.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Processes that are remembered: more than a pool has connections.
+/// Backend processes that are recorded: more than a pool has connections.
 const MAX_PROCESSES: usize = 2000;
 
-/// What makes connections suspect.
+/// The events that make connections suspect.
 #[derive(Debug, Default)]
 struct Suspicion {
-    /// When one was last lost: others may be, too.
+    /// When a connection was last lost: others may be, too.
     lost: Option<Instant>,
-    /// When an answer last came.
+    /// When the last response was received.
     answered: Option<Instant>,
-    /// Whether a statement was not answered at all.
+    /// Whether a statement timed out.
     is_unanswered: bool,
     /// When all connections were last replaced.
     renewed: Option<Instant>,
-    /// When one was last left in the middle of something, for example by a client that disconnected: that one only.
-    left: Option<Instant>,
+    /// When a statement was last cancelled, for example by a client that disconnected: only its connection is suspect.
+    cancelled: Option<Instant>,
     /// Whether the last change failed because the database could not store it.
     is_storage_failed: bool,
 }
@@ -45,17 +45,17 @@ struct Suspicion {
 /// The state of the connections to a database.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    /// Statements that were tried once more after a lost connection.
+    /// Statements that were retried after a lost connection.
     pub retries: Counter,
-    /// Statements that were not answered in time.
+    /// Statements that timed out.
     pub timeouts: Counter,
     suspicion: Arc<Mutex<Suspicion>>,
     suspected: Arc<Notify>,
-    /// The processes of PostgreSQL that serve the connections, with those of some that have ended.
+    /// The backend processes of the connections, with those of some closed ones.
     processes: Arc<Mutex<VecDeque<i32>>>,
-    /// The kind of database, as OpenTelemetry calls it.
+    /// The value of OpenTelemetry's `db.system.name`.
     system: &'static str,
-    /// Whether statements have a time limit of ours: those of commands have none.
+    /// Whether statements have [`ANSWER_TIMEOUT`]: those of commands have none.
     is_limited: bool,
 }
 
@@ -77,7 +77,7 @@ impl Health {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the connections that exist now suspect.
+    /// Makes all present connections suspect.
     fn suspect(&self) {
         self.suspicion().lost = Some(Instant::now());
     }
@@ -87,17 +87,17 @@ impl Health {
         self.suspicion().is_storage_failed
     }
 
-    /// Notes that a change has been stored.
+    /// Records that a change has been stored.
     pub fn storage_recovered(&self) {
         self.suspicion().is_storage_failed = false;
     }
 
-    /// Lets no connection be used again that is given back within the next moments.
+    /// Makes the connections suspect that are released within [`RELEASE_TIMEOUT`].
     pub(super) fn discard_next_released(&self) {
-        self.suspicion().left = Some(Instant::now());
+        self.suspicion().cancelled = Some(Instant::now());
     }
 
-    /// Notes which process of PostgreSQL serves a new connection.
+    /// Records the backend process of a new connection.
     pub(super) fn note_process(&self, process: i32) {
         let mut processes = self.processes();
         if processes.len() == MAX_PROCESSES {
@@ -106,7 +106,7 @@ impl Health {
         processes.push_back(process);
     }
 
-    /// The processes of PostgreSQL that serve the connections, with those of some that have ended.
+    /// The backend processes of the connections, with those of some closed ones.
     pub(super) fn known_processes(&self) -> Vec<i32> {
         self.processes().iter().copied().collect()
     }
@@ -117,19 +117,19 @@ impl Health {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes when a statement has waited for long.
+    /// Completes when a statement has waited for [`SILENCE`].
     pub(super) async fn suspected(&self) {
         self.suspected.notified().await;
     }
 
-    /// Whether no statement is answered, or one has timed out.
+    /// Whether no statement gets a response, or one has timed out.
     pub(super) fn is_unreachable(&self) -> bool {
         let suspicion = self.suspicion();
         let is_silent = |answered: Instant| answered.elapsed() >= SILENCE;
         suspicion.is_unanswered || suspicion.answered.is_none_or(is_silent)
     }
 
-    /// Says that all connections have been replaced, and the first of them has been answered.
+    /// Records that all connections have been replaced, and a statement on a new one has succeeded.
     pub(super) fn renewed(&self) {
         let (mut suspicion, now) = (self.suspicion(), Instant::now());
         suspicion.is_unanswered = false;
@@ -137,23 +137,23 @@ impl Health {
         suspicion.renewed = Some(now);
     }
 
-    /// Says that a statement which began then still has no answer. Of one on a connection that has been replaced nothing
-    /// follows.
-    fn wait_on(&self, began: Instant, is_given_up: bool) {
+    /// Records that a statement which started then still has no response. Ignored for connections that have been replaced.
+    fn note_waiting(&self, start: Instant, is_timed_out: bool) {
         let mut suspicion = self.suspicion();
-        if suspicion.renewed.is_none_or(|renewed| began > renewed) {
-            suspicion.is_unanswered |= is_given_up;
+        if suspicion.renewed.is_none_or(|renewed| start > renewed) {
+            suspicion.is_unanswered |= is_timed_out;
             self.suspected.notify_one();
         }
     }
 
-    /// Whether a connection of this age has to show that it lives; `is_given_back` if it has just been used.
-    pub(super) fn is_suspect(&self, age: Duration, is_given_back: bool) -> bool {
+    /// Whether a connection of this age has to be pinged; `is_released` if it has just been used.
+    pub(super) fn is_suspect(&self, age: Duration, is_released: bool) -> bool {
         let suspicion = self.suspicion();
         let is_within = |moment: Option<Instant>, time| {
             moment.is_some_and(|moment| moment.elapsed() < time && age >= moment.elapsed())
         };
-        is_within(suspicion.lost, SUSPECT_FOR) || is_given_back && is_within(suspicion.left, LEFT)
+        is_within(suspicion.lost, SUSPECT_FOR)
+            || is_released && is_within(suspicion.cancelled, RELEASE_TIMEOUT)
     }
 
     fn note_storage(&self, error: &DbErr) {
@@ -163,8 +163,8 @@ impl Health {
         }
     }
 
-    /// Waits for an answer, but not for ever. A caller that stops waiting before it is there leaves a connection behind whose
-    /// state is not known.
+    /// Waits for the response to a statement, for [`ANSWER_TIMEOUT`] at most. A caller that is cancelled before leaves a
+    /// connection whose state is not known.
     pub(super) async fn watch<T>(
         &self,
         answer: impl Future<Output = Result<T, DbErr>>,
@@ -181,20 +181,20 @@ impl Health {
             }
             return result;
         }
-        let began = Instant::now();
+        let start = Instant::now();
         let mut answer = std::pin::pin!(answer);
-        // Dropped before the answer is.
-        let mut unanswered = Unanswered(Some(self));
+        // Dropped before `answer`.
+        let mut unanswered = CancelGuard(Some(self));
         let result = match tokio::time::timeout(SILENCE, answer.as_mut()).await {
             Ok(result) => Ok(result),
             Err(_) => {
-                self.wait_on(began, false);
+                self.note_waiting(start, false);
                 tokio::time::timeout(ANSWER_TIMEOUT - SILENCE, answer).await
             }
         };
         let Ok(result) = result else {
             self.timeouts.inc();
-            self.wait_on(began, true);
+            self.note_waiting(start, true);
             let seconds = ANSWER_TIMEOUT.as_secs();
             let text = format!("no answer in {seconds} s");
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
@@ -212,13 +212,13 @@ impl Health {
     }
 }
 
-/// Suspects a connection when it is dropped, unless the answer has come.
-struct Unanswered<'a>(Option<&'a Health>);
+/// Makes the connection suspect when dropped before the response.
+struct CancelGuard<'a>(Option<&'a Health>);
 
-impl Drop for Unanswered<'_> {
+impl Drop for CancelGuard<'_> {
     fn drop(&mut self) {
         if let Some(health) = self.0 {
-            health.suspicion().left = Some(Instant::now());
+            health.suspicion().cancelled = Some(Instant::now());
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The databases: the one place that connects, and the one way in for every statement.
+//! The databases: connections, transactions, and errors.
 //!
 //! What reads takes any [`sea_orm::ConnectionTrait`]; what writes takes a [`Transaction`], and a [`Database`] itself refuses to
-//! write. On SQLite that is more than order: a row inserted outside a transaction with RETURNING is reported as stored
-//! even when a deferred foreign key takes it back at once.
+//! write. On SQLite that prevents a loss of data: a row inserted outside a transaction with RETURNING is reported as stored
+//! even when a deferred foreign key rolls it back at once.
 
 mod connect;
 mod connection;
@@ -39,7 +39,7 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Connects for serving requests. PostgreSQL is called when the first query comes, so that a server can start
+    /// Connects for serving requests. PostgreSQL is connected to with the first query, so that a server can start
     /// before its database.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Databases {
         })
     }
 
-    /// For what may be a moment old, [`MAX_LAG`] at most.
+    /// For reads that may be stale, by [`MAX_LAG`] at most.
     pub fn read(&self) -> Reader<'_> {
         Reader {
             primary: &self.primary,
@@ -78,7 +78,7 @@ impl Databases {
         }
     }
 
-    /// For changes, and for reading what has just been changed.
+    /// For writes, and for reading one's own writes.
     pub fn write(&self) -> &Database {
         &self.primary
     }
@@ -88,7 +88,7 @@ impl Databases {
         &self.probe
     }
 
-    /// How it goes with the copy, if there is one.
+    /// The state of the replica, if there is one.
     pub fn replica(&self) -> Option<&ReplicaCounters> {
         self.replica.as_ref().map(Replica::counters)
     }

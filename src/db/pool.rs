@@ -1,8 +1,8 @@
-//! The connection pool of a database, which is replaced as a whole when the server does not answer on it.
+//! The connection pool of a database, which is replaced as a whole when the server does not respond.
 //!
-//! The library's pool waits for an answer or an error. Behind a network that swallows everything neither comes: until each
-//! statement's time is up, and for connections that were just being given back for a quarter of an hour, they would count as
-//! in use although a new connection may long be answered.
+//! sqlx's pool waits for a response or an error. Behind a network that drops packets neither comes: the connections would
+//! count as in use until each statement's timeout, and those that were just being released for 15 minutes, although new
+//! connections may work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,25 +19,25 @@ use super::{
 };
 use crate::settings::DatabaseSettings;
 
-/// How long a new connection has to show that there are answers again.
+/// The timeout of a new connection and its first statement.
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long after a failure the next is tried.
+/// The pause after a failed attempt.
 const TRY_PAUSE: Duration = Duration::from_millis(500);
-/// How long PostgreSQL is left to a statement before it is asked again whether it is still at work on it.
+/// The pause before PostgreSQL is queried again for an active statement.
 const WORK_PAUSE: Duration = Duration::from_secs(2);
-/// How long connections that are no longer used may take to end.
+/// The timeout for closing the old connections.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The connections to one database.
 #[derive(Debug, Clone)]
 pub struct Pool {
     current: Arc<ArcSwap<DatabaseConnection>>,
-    /// Replaces them.
+    /// The task that replaces them.
     _renewing: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 impl Pool {
-    /// Connections that stay.
+    /// Connections that are not replaced.
     pub fn fixed(connections: DatabaseConnection) -> Self {
         Self {
             current: Arc::new(ArcSwap::from_pointee(connections)),
@@ -48,7 +48,7 @@ impl Pool {
     /// Connections to PostgreSQL for serving requests.
     ///
     /// # Errors
-    /// When the settings name no database; whether it is there shows with the first statement.
+    /// When the settings are invalid; whether the server is reachable shows with the first statement.
     pub async fn renewable(settings: &DatabaseSettings, health: &Health) -> Result<Self, DbErr> {
         let fixed = Self::fixed(connect::postgres(settings, Purpose::Requests, health).await?);
         let renewing = renew(fixed.current.clone(), settings.clone(), health.clone());
@@ -59,14 +59,14 @@ impl Pool {
         })
     }
 
-    /// Those for the next statement.
+    /// The connections for the next statement.
     pub fn get(&self) -> Arc<DatabaseConnection> {
         self.current.load_full()
     }
 }
 
-/// Whenever no statement has been answered for a while: tries new connections until one is answered, then leaves the old ones,
-/// unless PostgreSQL is still at work on what was asked on them.
+/// Whenever no statement has got a response for a while: tries new connections until one works, then replaces the old ones,
+/// unless PostgreSQL is still executing a statement of theirs.
 async fn renew(
     current: Arc<ArcSwap<DatabaseConnection>>,
     settings: DatabaseSettings,
@@ -74,33 +74,33 @@ async fn renew(
 ) {
     loop {
         health.suspected().await;
-        let mut told = None;
+        let mut logged = None;
         while health.is_unreachable() {
-            let at_work = health.known_processes();
-            match answering(&settings, &health, at_work).await {
+            let processes = health.known_processes();
+            match reconnect(&settings, &health, processes).await {
                 Ok(Some(new)) => {
                     let old = current.swap(Arc::new(new));
                     health.renewed();
                     tracing::warn!(
                         "the database did not answer: its connections have been replaced"
                     );
-                    // Waiting requests get an error at once and retry on the new pool; running statements may finish.
+                    // Waiting requests get an error at once and retry on the new pool; active statements may finish.
                     tokio::spawn(async move {
                         tokio::time::timeout(CLOSE_TIMEOUT, old.close_by_ref()).await
                     });
                     break;
                 }
-                // Slow, and not dead.
+                // A slow statement, and a working connection.
                 Ok(None) => tokio::time::sleep(WORK_PAUSE).await,
                 Err(error) => {
                     let reason = error.to_string();
-                    if told.as_ref() != Some(&reason) {
+                    if logged.as_ref() != Some(&reason) {
                         let database = settings.display();
                         tracing::warn!(
                             "the database at {database} cannot be reached: {}",
                             reason.escape_debug()
                         );
-                        told = Some(reason);
+                        logged = Some(reason);
                     }
                     tokio::time::sleep(TRY_PAUSE).await;
                 }
@@ -109,8 +109,8 @@ async fn renew(
     }
 }
 
-/// New connections, the first of which has been answered; none if one of the processes is at work.
-async fn answering(
+/// New connections, on which a statement has succeeded; none if one of the processes is executing a statement.
+async fn reconnect(
     settings: &DatabaseSettings,
     health: &Health,
     processes: Vec<i32>,
@@ -130,6 +130,6 @@ async fn answering(
         )],
     );
     let asked = tokio::time::timeout(TRY_TIMEOUT, new.query_one_raw(ask));
-    let is_at_work = asked.await.map_err(late)??.is_some();
-    Ok((!is_at_work).then_some(new))
+    let is_active = asked.await.map_err(late)??.is_some();
+    Ok((!is_active).then_some(new))
 }

@@ -1,9 +1,10 @@
-//! A read-only copy of the primary (PostgreSQL's streaming replication), which is read from while it is fresh.
+//! A replica of the primary (PostgreSQL's streaming replication), which is read from while its lag is small.
 //!
-//! The replica does not know its age: cut off from the primary it takes itself for up to date. So the primary is asked how
-//! far its write-ahead log goes, and the copy how much of it has been replayed
+//! The replica cannot measure its lag: disconnected from the primary it appears up to date. So the primary is queried for
+//! its position in the write-ahead log, and the replica for the position that it has replayed
 //! (<https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-BACKUP-TABLE> and
-//! `#FUNCTIONS-RECOVERY-INFO-TABLE`). What the log held at a moment that is known is what the copy shows at least.
+//! `#FUNCTIONS-RECOVERY-INFO-TABLE`). When the replica has replayed a position, its
+//! data is at least as new as the moment at which the primary reported it.
 
 use std::{
     collections::VecDeque,
@@ -25,14 +26,14 @@ use super::{
 };
 use crate::settings::DatabaseSettings;
 
-/// How old the copy may be.
+/// The lag up to which the replica is used.
 pub const MAX_LAG: Duration = Duration::from_secs(5);
-/// How often it is asked.
+/// The interval of the measurements.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How long it may take to answer, and the primary.
+/// The timeout of the replica's and the primary's positions.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the copy is, or is not, read from.
+/// Whether the replica is used, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Fresh,
@@ -56,20 +57,20 @@ impl fmt::Display for Standing {
     }
 }
 
-/// How it goes with the copy.
+/// The replica's metrics.
 #[derive(Debug, Clone, Default)]
 pub struct ReplicaCounters {
-    /// Statements that it answered.
+    /// Statements executed on it.
     pub reads: Counter,
-    /// Statements that the primary answered in its place.
+    /// Statements executed on the primary because it was not usable.
     pub fallbacks: Counter,
-    /// 1 while it is read from.
+    /// 1 while it is used.
     pub in_use: Gauge,
-    /// Seconds that it was behind when it was last asked.
+    /// Upper bound of its lag at the last measurement, in seconds.
     pub lag: Gauge<f64, AtomicU64>,
 }
 
-/// The copy.
+/// The replica.
 #[derive(Debug, Clone)]
 pub(super) struct Replica {
     database: Database,
@@ -79,7 +80,7 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// Connects when the first statement comes, and watches it from now on; `primary` is asked how far it is.
+    /// Connects with the first statement, and measures the lag from now on, against `primary`.
     ///
     /// # Errors
     /// When the settings name no database.
@@ -108,7 +109,7 @@ impl Replica {
         &self.counters
     }
 
-    /// The answer of the copy, unless it is left out, or is before it has answered.
+    /// Reads from the replica, unless it is not usable, or ceases to be while it responds.
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Option<T> {
         let mut standing = self.standing.subscribe();
         if *standing.borrow() != Standing::Fresh {
@@ -134,7 +135,7 @@ impl Replica {
     }
 }
 
-/// What may be a moment old: the copy where there is one that is fresh, the primary otherwise.
+/// For reads that may be stale: the replica if it is usable, otherwise the primary.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     pub(super) primary: &'a Database,
@@ -187,7 +188,7 @@ impl ConnectionTrait for Reader<'_> {
     }
 }
 
-/// Takes over what has been found, and says so when the copy begins or ceases to be read from.
+/// Sets the state, and logs when the replica becomes usable or unusable.
 fn change(
     standing: &watch::Sender<Standing>,
     now: Standing,
@@ -229,19 +230,19 @@ async fn watch_over(
     }
 }
 
-/// What is known of both.
+/// The measurements.
 #[derive(Debug, Default)]
 struct Known {
-    /// Moments, and how far the primary's log went at least.
+    /// Moments, and the primary's position at least.
     log: VecDeque<(Instant, i64)>,
-    /// The last of those moments whose log the copy has replayed.
+    /// The last of those moments whose position the replica has replayed.
     fresh: Option<Instant>,
-    /// What the last one said who did not answer.
+    /// The last error.
     error: String,
 }
 
 impl Known {
-    /// How old the copy is at most.
+    /// Upper bound of the lag.
     fn lag(&self) -> Option<Duration> {
         self.fresh.map(|moment| moment.elapsed())
     }
@@ -258,7 +259,7 @@ impl Known {
         let asked = Instant::now();
         let written = match position(primary, WRITTEN).await {
             Ok(Some(written)) => written,
-            // How old the copy is at most is known all the same, for a while.
+            // The upper bound of the lag is known all the same, for a while.
             Ok(None) | Err(_) if replayed.is_some() && self.is_fresh() => return Standing::Fresh,
             Ok(None) => return Standing::NoPrimary,
             Err(error) => {
@@ -295,21 +296,21 @@ impl Known {
     }
 }
 
-/// A place in the log of a server that was once set up with this identifier.
+/// A position in the log, with the system identifier of the server.
 #[derive(Debug, Clone, Copy)]
 struct Position {
     system: i64,
     log: i64,
 }
 
-/// How much a standby has replayed, in bytes.
+/// The position that a standby has replayed, in bytes.
 const REPLAYED: &str = "SELECT system_identifier, CASE WHEN pg_is_in_recovery() \
                         THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint END FROM pg_control_system()";
-/// How much a primary has written, in bytes.
+/// The position that a primary has written, in bytes.
 const WRITTEN: &str = "SELECT system_identifier, CASE WHEN NOT pg_is_in_recovery() \
                        THEN pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint END FROM pg_control_system()";
 
-/// Where a server is in its log, if it is what is asked for; an error in words.
+/// The position of a server with the expected role; otherwise an error message.
 async fn position(database: &Database, query: &str) -> Result<Option<Position>, String> {
     let statement = Statement::from_string(DbBackend::Postgres, query);
     let read = async {

@@ -1,5 +1,4 @@
-//! What SQLite needs beyond a pool: connections that are known to be outside any transaction, and a file that is still the
-//! one that was opened.
+//! Checks for SQLite's connections: in autocommit mode when they are released, and on the file that was opened.
 
 use std::{io, os::unix::fs::MetadataExt, path::PathBuf};
 
@@ -14,8 +13,8 @@ const SQLITE_ERROR: &str = "1";
 
 /// The file of a database, as it was when it was opened.
 ///
-/// SQLite itself does not notice in WAL mode that its file has been deleted: it goes on writing to a file that has no name
-/// any more, and what it stores there is lost when the process ends.
+/// SQLite itself does not notice in WAL mode that its file has been deleted: it goes on writing to the
+/// unlinked file, which is lost when the process ends.
 #[derive(Debug, Clone)]
 pub(super) struct DatabaseFile {
     path: PathBuf,
@@ -30,10 +29,10 @@ impl DatabaseFile {
         Some(Self { path, identity })
     }
 
-    /// Checks that the path still leads to the file.
+    /// Checks that the path is still that of the file.
     ///
     /// # Errors
-    /// When it leads to none, or to another one.
+    /// When there is no file, or another one.
     pub(super) fn check(&self) -> Result<(), DbErr> {
         let reason = match identity(&self.path) {
             Ok(found) if found == self.identity => return Ok(()),

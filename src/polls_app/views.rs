@@ -26,7 +26,7 @@ use crate::{
         page::Page,
         recent,
         routing::redirect,
-        visitor::session_of,
+        session::session_of,
     },
 };
 

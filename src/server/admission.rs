@@ -1,9 +1,9 @@
 //! Limits on the requests that are in flight, so that neither one client nor many can use up the memory or keep all others
 //! waiting.
 //!
-//! A request is first counted in, which takes no more memory than its head, and is refused when there are too many. It is
-//! then answered as soon as it gets a slot. It does not hold the slot while its body is being received or its response is
-//! being sent: how long that takes is up to the client.
+//! A request is first admitted, which takes no more memory than its head, or refused when there are too many. It is handled
+//! as soon as it gets a slot. It does not hold the slot while its body is being received or its response is being sent: how
+//! long that takes depends on the client.
 
 use std::{
     collections::HashMap,
@@ -16,13 +16,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{fault::Fault, memory::Reserved};
 
-/// How many requests may be in flight for each that is being answered.
+/// Requests that may be in flight for each slot.
 const QUEUE_FACTOR: usize = 32;
-/// How many may be receiving a body, for each that is being answered, without the slot that they had.
+/// Requests that may be receiving a body without their slot, for each slot.
 const PARKED_FACTOR: usize = 4;
 /// How long a request waits for a slot.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Health checks that are answered at once, beside all other requests.
+/// Concurrent health checks, beside all other requests.
 const MAX_PROBES: usize = 64;
 const OPEN: &str = "the semaphore is never closed";
 
@@ -55,8 +55,8 @@ struct Network {
     queue: Queue,
 }
 
-/// The requests of a connection or a network that wait for a slot. One at a time waits with those of the others, so that slots
-/// are given out round-robin, however many requests each connection and network has.
+/// The requests of a connection or a network that wait for a slot. One at a time waits with those of the others, so that
+/// slots are given out round-robin by connection and network.
 #[derive(Debug, Clone)]
 pub struct Queue(Arc<Semaphore>);
 
@@ -69,18 +69,18 @@ impl Default for Queue {
 /// A connection that belongs to one client.
 #[derive(Debug, Clone, Copy)]
 pub struct OfConnection<'a> {
-    /// Its requests in flight, the one that is counted in included.
+    /// Its requests in flight, the one to be admitted included.
     pub in_flight: usize,
     /// Its requests that wait for a slot.
     pub queue: &'a Queue,
 }
 
-/// A request that has been counted in; counted out when dropped.
+/// An admitted request, in flight until it is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     admission: Admission,
     network: Option<IpAddr>,
-    /// Of the connection, and of the network.
+    /// The queues of the connection and of the network.
     queues: [Queue; 2],
     /// Whether it is a health check, which needs no slot.
     is_probe: bool,
@@ -88,7 +88,7 @@ pub struct Admitted {
     pub head: Option<Reserved>,
 }
 
-/// The right to have a request answered.
+/// The right to handle a request.
 #[derive(Debug)]
 pub struct Slot(Option<OwnedSemaphorePermit>);
 
@@ -100,7 +100,7 @@ pub struct Parked {
 }
 
 impl Admission {
-    /// Lets so many requests be answered at once.
+    /// Admission with so many slots.
     pub fn new(max_slots: usize) -> Self {
         let most = |factor| max_slots.saturating_mul(factor).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {
@@ -111,9 +111,9 @@ impl Admission {
         }))
     }
 
-    /// Counts a request in. A client may always have one while there is room at all. With more, its connection and its network
-    /// may each have as many in flight as there is room left (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
-    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that there is room for
+    /// Admits a request. A client may always have one while fewer than the limit are in flight. With more, its connection and
+    /// its network may each have as many in flight as are left to the limit (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
+    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that some are left for
     /// another. `network` is none for requests that cannot be told apart, as those of a proxy that does not forward
     /// addresses; `connection` is none for a forwarded client, whose proxy sends the requests of others on it as well.
     ///
@@ -147,10 +147,10 @@ impl Admission {
         })
     }
 
-    /// Counts a health check in. A network may have as many as there are places left for others.
+    /// Admits a health check. A network may have as many as are left for others.
     ///
     /// # Errors
-    /// [`Fault::Busy`] when too many are being answered.
+    /// [`Fault::Busy`] when too many are in flight.
     pub fn enter_probe(&self, network: Option<IpAddr>) -> Result<Admitted, Fault> {
         let mut state = self.state();
         let left = MAX_PROBES.saturating_sub(state.probes);
@@ -202,17 +202,17 @@ impl Admitted {
         self.network
     }
 
-    /// What is counted until the response has been sent: a health check only until it has been made, so that a client that
-    /// does not read cannot keep the places of others.
+    /// What stays in flight until the response has been sent: a health check only until its response is complete, so that
+    /// clients that do not read cannot block those of others.
     pub fn unless_probe(self: Arc<Self>) -> Option<Arc<Self>> {
         (!self.is_probe).then_some(self)
     }
 
-    /// Gives a slot back while the client is waited for, unless that has been done. A network may have as many requests
-    /// waiting so as there are places left for others.
+    /// Gives a slot back while the request waits for its client, unless that has been done. A network may have as many such
+    /// requests as are left for others.
     ///
     /// # Errors
-    /// [`Fault::Busy`]: a slot is never kept for a client that has to be waited for.
+    /// [`Fault::Busy`] when there are too many: a slot is never held while waiting for a client.
     pub fn park(&self, slot: &mut Option<Slot>) -> Result<Option<Parked>, Fault> {
         if slot.as_ref().is_none_or(|slot| slot.0.is_none()) {
             return Ok(None);
@@ -274,7 +274,7 @@ mod tests {
         Some([203, 0, 113, number].into())
     }
 
-    /// As many requests as a client may begin, all on one connection.
+    /// As many requests as a client may send, all on one connection.
     fn fill(admission: &Admission, network: Option<IpAddr>) -> Vec<Admitted> {
         let (queue, mut admitted) = (Queue::default(), Vec::new());
         loop {
@@ -299,7 +299,7 @@ mod tests {
         let admission = Admission::new(100);
         let first = fill(&admission, network(1));
         assert_eq!(first.len(), 1600);
-        // Another connection of the same network still gets a request in.
+        // A request on another connection of the same network is still admitted.
         let more = fill(&admission, network(1));
         assert_eq!(more.len(), 1);
         let others: Vec<_> = (2..8)
@@ -309,7 +309,7 @@ mod tests {
         assert!(others.iter().all(|other| !other.is_empty()));
         drop((first, more, others));
         assert_eq!(fill(&admission, network(1)).len(), 1600);
-        // Of connections that cannot be told apart, each has its share.
+        // Connections without a known network are limited each.
         let unknown: Vec<_> = (0..8).map(|_| fill(&admission, None)).collect();
         assert!(unknown.iter().all(|one| !one.is_empty()));
         assert!(admission.enter_probe(network(1)).is_ok());

@@ -1,4 +1,4 @@
-//! The bodies of requests and responses, through which the server learns when it waits for a client.
+//! The bodies of requests and responses, which show when the server waits for a client.
 
 use std::{
     io::ErrorKind,
@@ -26,7 +26,7 @@ pub type SharedSlot = Arc<Mutex<Option<Slot>>>;
 /// The body of a request. It gives the slot back when it has to wait, and ends when it has one again;
 /// it ends with [`ErrorKind::ResourceBusy`] when too many wait, or when it gets no slot.
 pub struct RequestBody<S> {
-    /// While the client is waited for. Dropped before the request is counted out.
+    /// Set while it waits for the client. Dropped before the request leaves [`InFlight`](super::in_flight::InFlight).
     parked: Option<Parked>,
     body: S,
     admitted: Arc<Admitted>,
@@ -104,7 +104,7 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
 pub struct ResponseBody<B> {
     body: B,
     in_flight: InFlightGuard,
-    /// The memory of the whole, until it has been sent; none for a small response.
+    /// The memory of the response until it has been sent; none for a small one.
     memory: Option<Reserved>,
     is_http1: bool,
     is_ended: bool,
@@ -112,7 +112,7 @@ pub struct ResponseBody<B> {
 }
 
 impl<B> ResponseBody<B> {
-    /// The body of the response to a request; none has been admitted that was refused.
+    /// The body of a response; `admitted` is none when the request was refused.
     pub fn new(body: B, in_flight: InFlightGuard, admitted: Option<Arc<Admitted>>) -> Self {
         Self {
             body,
@@ -146,7 +146,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        // On HTTP/2 the end is asked for when the client's window has room behind the last byte: until then the memory of a
+        // On HTTP/2 the end is polled for when the client's window has room after the last byte: until then the memory of a
         // large response is counted.
         self.body.is_end_stream() && (self.memory.is_none() || self.is_ended)
     }
@@ -159,7 +159,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
 impl<B> Drop for ResponseBody<B> {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take().filter(|_| self.is_http1) {
-            // The HTTP library has taken it into its own buffer, which is written later.
+            // hyper has copied it into its own buffer, which is written later.
             self.in_flight.keep_until_written(memory);
         }
     }

@@ -33,6 +33,6 @@ pub async fn lingering_close(
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // A client that has gone needs no response.
+    // A client that has disconnected needs no response.
     let _ = tokio::time::timeout(LINGER, closing).await;
 }

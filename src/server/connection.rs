@@ -1,4 +1,4 @@
-//! One client's connection: the site's answers to its requests, over HTTP/1 or HTTP/2, until it ends.
+//! One client's connection: its requests over HTTP/1 or HTTP/2 and the site's responses, until it ends.
 
 use std::{
     convert::Infallible,
@@ -42,16 +42,16 @@ use crate::{
     settings::{MAX_HEAD, ServerSettings},
 };
 
-/// What hyper may keep of a request's head, which the framing has measured before.
+/// The most that hyper may buffer of a request's head, whose size the framing has checked before.
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
-/// Requests at once on one connection of HTTP/2.
+/// Concurrent streams on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 100;
-/// Streams that a client has begun and taken back, at most, before the connection ends (CVE-2023-44487).
+/// Streams that a client has opened and reset, at most, before the connection ends (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
 /// The largest head on HTTP/2, in bytes.
 const MAX_HTTP2_HEAD: u32 = 32 * 1024;
-/// After so long without a request a connection rests.
-const REST: Duration = Duration::from_secs(1);
+/// How long a connection is without a request until it gives its buffers back.
+const IDLE: Duration = Duration::from_secs(1);
 /// When the server stops, how long it waits for the first request of a client that has just connected, ...
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
 /// ... and for one that a client has sent on a connection that rested, before it could know.
@@ -110,7 +110,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             match first {
                 Ok(None) => return,
                 Ok(Some(Protocol::Http1)) => {
-                    // Before there is a parser, whose buffers are larger than all else that a connection needs.
+                    // Before hyper allocates its buffers, which are larger than all else of a connection.
                     let first = match self.admit_first(guard.first_head()).await {
                         Ok(first) => first,
                         Err(fault) => {
@@ -119,11 +119,11 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                         }
                     };
                     // Boxed, here and below: idle connections do not need its memory.
-                    let rested = Box::pin(self.serve_http1(guard, scheme.clone(), first)).await;
-                    let Some(rested) = rested else {
+                    let idle = Box::pin(self.serve_http1(guard, scheme.clone(), first)).await;
+                    let Some(idle) = idle else {
                         return;
                     };
-                    guard = rested;
+                    guard = idle;
                     has_been_served = true;
                 }
                 Ok(Some(Protocol::Http2)) => {
@@ -137,7 +137,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         }
     }
 
-    /// Counts the first request of a connection of HTTP/1 in, and waits for a slot.
+    /// Admits the first request of a connection of HTTP/1, and waits for a slot.
     async fn admit_first(&self, head: &[u8]) -> Result<(Admitted, Slot), Fault> {
         let (path, headers) = framing::path_and_forwarded(head);
         let admitted = self
@@ -147,9 +147,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         Ok((admitted, slot))
     }
 
-    /// Answers requests until the connection ends. When it only rests, the stream is given back: the parser's buffers are
-    /// larger than all else that a connection needs. When many connections have a parser, it is given back after the first
-    /// response, so that the next request waits for its slot without one. The first request has been admitted already.
+    /// Serves requests until the connection ends or is idle. An idle one is returned without hyper's buffers, which are
+    /// larger than all else of a connection. When many connections have buffers, it is returned after the first response,
+    /// so that the next request waits for its slot without them. The first request has been admitted already.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         mut guard: Guard<S>,
@@ -158,8 +158,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     ) -> Option<Guard<S>> {
         let in_flight = guard.in_flight().clone();
         let counter = in_flight.clone();
-        let keeps_parser = self.server.parsers.clone().try_acquire_owned().ok();
-        if keeps_parser.is_none() {
+        let keeps_buffers = self.server.buffers.clone().try_acquire_owned().ok();
+        if keeps_buffers.is_none() {
             guard.take_one_request();
         }
         let answer = self.answers(scheme, Some(first), &in_flight);
@@ -168,34 +168,34 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // The guard has the time limits, and tells an idle client from a slow one.
+            // The guard has the timeouts, and distinguishes idle clients from slow ones.
             .header_read_timeout(None)
             .max_headers(self.settings.limit_request_fields)
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(guard), service);
         let mut ended = std::pin::pin!(async {
-            self.told_to_end().await;
-            // Requests that are on their way are told that they are the last.
+            self.closing().await;
+            // Requests that are being sent get a response with `Connection: close`.
             if !self.slot.closing().is_cancelled() {
                 tokio::time::sleep(STOP_GRACE).await;
             }
         });
-        let (mut is_ending, mut rested_after) = (false, None);
+        let (mut is_ending, mut idle_after) = (false, None);
         let result = loop {
             tokio::select! {
-                // What has come already is heard before the end.
+                // Requests that were received are served before the end.
                 biased;
                 // The guard leaves the stream open when all has been written.
                 result = Pin::new(&mut connection) => break result,
                 () = &mut ended, if !is_ending => {
-                    // A body that does not come must not keep the place that another connection needs.
+                    // An incomplete body must not keep the slot that another connection needs.
                     if self.slot.closing().is_cancelled() && in_flight.is_receiving() {
                         self.server.note(Fault::Full, self.client.peer);
                         let mut guard = connection.into_parts().io.into_inner();
                         write_at_once(guard.stream(), Fault::Full);
                         return None;
                     }
-                    // Nor must a response that its client does not take.
+                    // Nor must a response that its client does not read.
                     let is_written = in_flight.count() > 0 || in_flight.is_between_requests();
                     if self.slot.closing().is_cancelled() && !is_written {
                         return None;
@@ -203,28 +203,28 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     is_ending = true;
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                // Looked at after each time that the connection was polled, in which the last byte of a response is written.
-                () = poll_fn(|_| in_flight.poll_between_requests()), if !is_ending && keeps_parser.is_none() => {
+                // Checked whenever the connection has been polled, which writes the last byte of a response.
+                () = poll_fn(|_| in_flight.poll_between_requests()), if !is_ending && keeps_buffers.is_none() => {
                     is_ending = true;
-                    rested_after = Some(in_flight.total());
+                    idle_after = Some(in_flight.total());
                     Pin::new(&mut connection).graceful_shutdown();
                 }
-                () = tokio::time::sleep(REST), if !is_ending => {
-                    if in_flight.rests_since().is_some_and(|since| since.elapsed() >= REST) {
+                () = tokio::time::sleep(IDLE), if !is_ending => {
+                    if in_flight.between_requests_since().is_some_and(|since| since.elapsed() >= IDLE) {
                         is_ending = true;
-                        rested_after = Some(in_flight.total());
+                        idle_after = Some(in_flight.total());
                         Pin::new(&mut connection).graceful_shutdown();
                     }
                 }
             }
         };
-        let is_sound = result.is_ok();
+        let is_ok = result.is_ok();
         self.log_end(result);
         let parts = connection.into_parts();
         let mut guard = parts.io.into_inner();
-        // Unless a request has come in at that moment, whose answer has said that it is the last.
-        let has_rested = is_sound && rested_after == Some(in_flight.total());
-        if has_rested && parts.read_buf.is_empty() && guard.is_between_requests() {
+        // Unless a request was received at that moment, whose response had `Connection: close`.
+        let is_idle = is_ok && idle_after == Some(in_flight.total());
+        if is_idle && parts.read_buf.is_empty() && guard.is_between_requests() {
             guard.expect_request();
             return Some(guard);
         }
@@ -232,8 +232,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         if let Some((fault, _)) = fault {
             self.server.note(fault, self.client.peer);
         }
-        let said = fault.and_then(|(fault, may_answer)| may_answer.then_some(fault));
-        lingering_close(guard.stream(), said).await;
+        let response = fault.and_then(|(fault, is_sent)| is_sent.then_some(fault));
+        lingering_close(guard.stream(), response).await;
         None
     }
 
@@ -255,7 +255,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .serve_connection(TokioIo::new(guard), service);
         let mut connection = std::pin::pin!(connection);
-        let mut ended = std::pin::pin!(self.told_to_end());
+        let mut ended = std::pin::pin!(self.closing());
         let mut is_ending = false;
         let result = loop {
             tokio::select! {
@@ -265,7 +265,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // The library waits for the client to agree, and for bodies.
+                // hyper waits for the client's GOAWAY, and for bodies.
                 () = tokio::time::sleep(STOP_GRACE_NEW), if is_ending => {
                     let is_evicted = self.slot.closing().is_cancelled();
                     if in_flight.count() == 0 || is_evicted && in_flight.is_receiving() {
@@ -280,15 +280,15 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         self.log_end(result);
     }
 
-    /// Comes when the connection shall take no more requests.
-    async fn told_to_end(&self) {
+    /// Completes when the connection shall take no more requests.
+    async fn closing(&self) {
         tokio::select! {
             () = self.server.stopping.cancelled() => {}
             () = self.slot.closing().cancelled() => {}
         }
     }
 
-    /// Ends by the client and malformed requests are usual: what could be answered has been.
+    /// At level debug: clients that disconnect and malformed requests are usual.
     fn log_end(&self, result: hyper::Result<()>) {
         if let Err(error) = result {
             tracing::debug!(peer = ?self.client.peer, error = %error.to_string().escape_debug(), "a connection ended early");
@@ -338,7 +338,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 RemoteAddr(peer.map_or_else(unix_address, Addr::from)),
             );
             let (scheme, in_flight) = (scheme.clone(), in_flight.clone());
-            // While it waits for a slot, a request takes no more than this.
+            // While a request waits for a slot, this is all its memory.
             Box::pin(async move {
                 let slot = match slot {
                     Some(slot) => Ok(slot),
@@ -365,7 +365,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 // Boxed: the future of the whole site is large, and is not needed before.
                 let mut response = Box::pin(site.get_response(request)).await;
                 drop(slot);
-                // A connection that ends with an answer cannot end in the middle of the next request.
+                // A connection that ends with this response cannot end in the middle of the next request.
                 if server.draining.is_cancelled() && version < Version::HTTP_2 {
                     response
                         .headers_mut()
@@ -390,7 +390,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     }
 }
 
-/// The answer to a request that is not admitted.
+/// The response to a request that is not admitted.
 fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
     hyper::Response::from(fault.response())
         .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))

@@ -1,4 +1,4 @@
-//! The open connections: how many there may be, and which are closed when there are too many.
+//! The open connections, their limits, and which are closed when the limit is reached.
 
 use std::{
     collections::HashMap,
@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{fault::Fault, in_flight::InFlight};
 
-/// The part of the connections that makes room at once when there is none: looking for them costs a look at all.
+/// The part of the connections that is closed at a time when the limit is reached: finding them takes a scan of all.
 const SHARE_TO_CLOSE: usize = 100;
-/// How many more than are allowed there may be while others go: this part of them, and so many.
+/// Connections beyond the limit while others are being closed: this part of it, and at least so many.
 const SHARE_BEYOND: usize = 8;
 const MIN_BEYOND: usize = 64;
 
@@ -26,7 +26,7 @@ struct Open {
     next: u64,
     slots: HashMap<u64, Entry>,
     by_address: HashMap<IpAddr, usize>,
-    /// Those that have been told to go and are still there.
+    /// Connections that are being closed.
     leaving: usize,
 }
 
@@ -34,12 +34,12 @@ struct Open {
 struct Entry {
     came: Instant,
     address: Option<IpAddr>,
-    /// Known as soon as HTTP is spoken.
+    /// Set when the connection is past TLS and PROXY header.
     in_flight: Option<Arc<InFlight>>,
     closing: CancellationToken,
 }
 
-/// A connection's place, given back when it ends.
+/// A connection's part of the limit, given back when it ends.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     connections: Connections,
@@ -48,7 +48,7 @@ pub struct ConnectionSlot {
 }
 
 impl Open {
-    /// Tells so many to go, of those that wait for a request or the rest of one the ones that have waited for the longest.
+    /// Closes so many of those that wait for a request or the rest of a body, the longest waiting first.
     fn close_idle(&mut self, count: usize) {
         let waits_since = |entry: &Entry| match &entry.in_flight {
             Some(in_flight) => in_flight.waits_since(),
@@ -67,12 +67,12 @@ impl Open {
 }
 
 impl Connections {
-    /// How many there are.
+    /// The number of open connections.
     pub fn count(&self) -> usize {
         self.open().slots.len()
     }
 
-    /// Takes a place. When all are taken, those make room that have waited for the longest without a request.
+    /// Counts a new connection. At the limit, those are closed that have waited for the longest without a request.
     ///
     /// # Errors
     /// [`Fault::Full`] when all connections have a request.
@@ -82,7 +82,7 @@ impl Connections {
         if staying >= most {
             open.close_idle(staying - most + most / SHARE_TO_CLOSE + 1);
         }
-        // Those that were told to go still have their slots for a moment, in which others come.
+        // Those that are being closed still count for a moment, in which others are accepted.
         if open.slots.len() >= most + open.leaving.min(most / SHARE_BEYOND + MIN_BEYOND) {
             return Err(Fault::Full);
         }
@@ -103,7 +103,7 @@ impl Connections {
         })
     }
 
-    /// Whether some have been told to go and are still there.
+    /// Whether some are being closed.
     pub fn has_leavers(&self) -> bool {
         self.open().leaving > 0
     }
@@ -114,7 +114,7 @@ impl Connections {
 }
 
 impl ConnectionSlot {
-    /// Notes whose connection it is: the client's network.
+    /// Counts the connection for its client's network.
     ///
     /// # Errors
     /// When it has too many.
@@ -131,14 +131,14 @@ impl ConnectionSlot {
         Ok(())
     }
 
-    /// Notes where to see whether the connection is busy.
+    /// Sets the requests in flight, which show whether the connection is idle.
     pub fn watch(&self, in_flight: &Arc<InFlight>) {
         if let Some(entry) = self.connections.open().slots.get_mut(&self.number) {
             entry.in_flight = Some(in_flight.clone());
         }
     }
 
-    /// Comes when the connection has to make room.
+    /// Cancelled when the connection has to be closed for others.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }

@@ -1,16 +1,16 @@
-//! Why a connection is refused before there is a request to answer, and the answer that says so.
+//! Why a connection or request is refused before routing, and the response.
 
 use std::fmt;
 
 use poem::http::{StatusCode, header};
 
-/// After how many seconds to try again.
+/// Seconds until the client may try again.
 const RETRY_AFTER: &str = "2";
 
-/// What went wrong.
+/// Why a connection or request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The request is none, or could be read in two ways; the text is for the log.
+    /// The request is malformed or ambiguous; the text is for the log.
     Malformed(&'static str),
     /// The request line is too long.
     LineTooLong,
@@ -28,12 +28,12 @@ pub enum Fault {
     Full,
     /// There are too many requests in flight.
     Busy,
-    /// Too many frames of HTTP/2 that carry nothing.
+    /// Too many HTTP/2 frames without content.
     TooManyFrames,
 }
 
 impl Fault {
-    /// Its name among the metrics.
+    /// The value of the metrics' label `reason`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
@@ -80,12 +80,12 @@ impl Fault {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The site is very busy just now. Try again in a moment.\n",
             ),
-            // On HTTP/2 the connection ends without an answer.
+            // On HTTP/2 the connection ends without a response.
             Self::TooManyFrames => (StatusCode::BAD_REQUEST, "There are too many frames.\n"),
         }
     }
 
-    /// The whole answer, for a connection of HTTP/1 that has no other.
+    /// The response as bytes, for a connection of HTTP/1.
     pub fn answer(self) -> String {
         let (status, body) = self.words();
         let retry = if self.is_passing() {
@@ -100,7 +100,7 @@ impl Fault {
         )
     }
 
-    /// The answer to a request that the HTTP library has read.
+    /// The response to a request that hyper has read.
     pub fn response(self) -> poem::Response {
         let (status, body) = self.words();
         let response = poem::Response::builder()

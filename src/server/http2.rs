@@ -1,5 +1,5 @@
-//! Limits on what a client sends on an HTTP/2 connection beside requests. The library answers every frame; this counts those
-//! that cost work and carry nothing, and says since when a frame or a head is incomplete (RFC 9113, 4.1, 6 and 10.5).
+//! Limits on what a client sends on an HTTP/2 connection beside requests. hyper answers every frame; this counts
+//! control frames, and measures how long a frame or a head is incomplete (RFC 9113, 4.1, 6 and 10.5).
 
 use hyper::body::Incoming;
 use poem::http::Version;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::settings::ServerSettings;
 
-/// What a client sends first (RFC 9113, 3.4), in bytes.
+/// The length of the connection preface (RFC 9113, 3.4), in bytes.
 const PREFACE_LENGTH: usize = 24;
 const HEADER_LENGTH: usize = 9;
 
@@ -29,39 +29,39 @@ const PER_SECOND: u64 = 100;
 /// ... and with each request, for windows of its response and a reset.
 const PER_REQUEST: u64 = 16;
 
-/// What a client has to take of its responses within the time that it has, in bytes: about as much as other servers ask for
+/// What a client has to read of its responses within the timeout, in bytes: about as much as other servers require
 /// (Kestrel's `MinResponseDataRate` is 240 bytes a second).
 const MIN_PROGRESS: usize = 16 * 1024;
 
-/// An HTTP/2 connection, as far as its timeouts and limits need it.
+/// The state of an HTTP/2 connection for its timeouts and limits.
 #[derive(Debug)]
 pub struct Http2 {
     frames: Frames,
     timeouts: Timeouts,
-    begun: Instant,
-    /// When the client last took enough of its responses, or had none to take.
+    start: Instant,
+    /// When the client last had read enough of its responses, or had none to read.
     last_progress: Instant,
     /// Bytes sent since then.
     sent: usize,
-    /// How many requests were in flight when it was last looked at.
+    /// Requests in flight at the last check.
     in_flight: usize,
 }
 
 impl Http2 {
-    /// A connection that begins now.
+    /// A connection that starts now.
     pub fn new(timeouts: Timeouts) -> Self {
-        let begun = Instant::now();
+        let start = Instant::now();
         Self {
             frames: Frames::new(),
             timeouts,
-            begun,
-            last_progress: begun,
+            start,
+            last_progress: start,
             sent: 0,
             in_flight: 0,
         }
     }
 
-    /// Follows what the client sends.
+    /// Parses bytes from the client.
     ///
     /// # Errors
     /// [`Fault::TooManyFrames`].
@@ -82,10 +82,10 @@ impl Http2 {
         self.frames.unfinished_since.is_some()
     }
 
-    /// When the client has been waited for long enough.
+    /// When the wait for the client ends.
     pub fn deadline(&mut self, requests: &InFlight) -> Instant {
         let in_flight = requests.count();
-        // A response has been taken, there is one to take again, or there are bodies to come, which have a timeout of their own.
+        // A response has been read, a new one is ready, or bodies are being received, which have their own timeout.
         if in_flight < self.in_flight
             || self.in_flight == 0 && in_flight > 0
             || requests.is_receiving()
@@ -93,14 +93,14 @@ impl Http2 {
             self.note_progress();
         }
         self.in_flight = in_flight;
-        // Responses can wait for a client that never says that there is room for them.
+        // Responses can wait for a client that never opens the window.
         let progress = self.last_progress
             + if in_flight > 0 {
                 self.timeouts.answer + WRITE_TIMEOUT
             } else {
                 self.timeouts.idle
             };
-        let first_request = (requests.total() == 0).then_some(self.begun);
+        let first_request = (requests.total() == 0).then_some(self.start);
         let unfinished = self.frames.unfinished_since;
         let head = unfinished.into_iter().chain(first_request).min();
         let head = head.map(|since| since + self.timeouts.head);
@@ -116,10 +116,10 @@ impl Http2 {
 /// The frames that a client sends.
 #[derive(Debug)]
 struct Frames {
-    /// What has come of the header of a frame.
+    /// The received part of a frame header.
     header: [u8; HEADER_LENGTH],
     header_length: usize,
-    /// Bytes of the preface or of a payload that are to come.
+    /// Bytes of the preface or of a payload that are still to be received.
     left: usize,
     is_data: bool,
     is_in_head: bool,
@@ -127,7 +127,7 @@ struct Frames {
     unfinished_since: Option<Instant>,
     control_frames: u64,
     requests: u64,
-    begun: Instant,
+    start: Instant,
 }
 
 impl Frames {
@@ -143,11 +143,11 @@ impl Frames {
             unfinished_since: Some(now),
             control_frames: 0,
             requests: 0,
-            begun: now,
+            start: now,
         }
     }
 
-    /// Follows what has come.
+    /// Parses received bytes.
     ///
     /// # Errors
     /// [`Fault::TooManyFrames`].
@@ -204,7 +204,7 @@ impl Frames {
         }
         self.control_frames += 1;
         let allowed = BURST
-            + PER_SECOND * self.begun.elapsed().as_secs()
+            + PER_SECOND * self.start.elapsed().as_secs()
             + PER_REQUEST.saturating_mul(self.requests);
         if self.control_frames > allowed {
             return Err(Fault::TooManyFrames);

@@ -1,4 +1,4 @@
-//! The requests of one connection that are being answered.
+//! The requests in flight on one connection.
 
 use std::{
     sync::{
@@ -14,19 +14,19 @@ use tokio::time::Instant;
 
 use super::{fault::Fault, memory::Reserved};
 
-/// How many requests of a connection are being answered. The connection's two ends share it.
+/// The requests in flight on a connection, shared by its reader, its writer and its requests.
 #[derive(Debug)]
 pub struct InFlight {
     requests: AtomicUsize,
-    /// How many there have been.
+    /// Requests so far.
     total: AtomicUsize,
     reader: AtomicWaker,
-    begun: Instant,
-    /// When the last of them ended, in milliseconds since the beginning.
-    rests_since: AtomicU64,
-    /// How many of them wait for the rest of their bodies.
+    start: Instant,
+    /// When the last of them ended, in milliseconds since `start`.
+    idle_since: AtomicU64,
+    /// Requests in flight that wait for the rest of their bodies.
     receiving: AtomicUsize,
-    /// When the first of these began to, in milliseconds since the beginning.
+    /// When the first of these began to, in milliseconds since `start`.
     receiving_since: AtomicU64,
     /// Whether a part of a request is still to be passed on, or of a response to be written.
     is_mid_request: AtomicBool,
@@ -42,8 +42,8 @@ impl Default for InFlight {
             requests: AtomicUsize::new(0),
             total: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
-            begun: Instant::now(),
-            rests_since: AtomicU64::new(0),
+            start: Instant::now(),
+            idle_since: AtomicU64::new(0),
             receiving: AtomicUsize::new(0),
             receiving_since: AtomicU64::new(0),
             is_mid_request: AtomicBool::new(false),
@@ -54,12 +54,12 @@ impl Default for InFlight {
 }
 
 impl InFlight {
-    /// How many there are.
+    /// Requests in flight.
     pub fn count(&self) -> usize {
         self.requests.load(Ordering::Acquire)
     }
 
-    /// How many there have been.
+    /// Requests so far.
     pub fn total(&self) -> usize {
         self.total.load(Ordering::Acquire)
     }
@@ -70,7 +70,7 @@ impl InFlight {
         self.requests.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Wakes the connection's reader when one begins or ends elsewhere.
+    /// Wakes the connection's reader when a request begins or ends.
     pub fn wake_on_change(&self, reader: &Waker) {
         self.reader.register(reader);
     }
@@ -99,15 +99,15 @@ impl InFlight {
         self.reader.wake();
     }
 
-    /// Since when the connection is between requests, if so.
-    pub fn rests_since(&self) -> Option<Instant> {
+    /// Since when the connection is between requests; `None` if it is not.
+    pub fn between_requests_since(&self) -> Option<Instant> {
         self.idle_since().filter(|_| self.is_between_requests())
     }
 
-    /// Since when there are none, if so.
+    /// Since when no request has been in flight; `None` while one is.
     fn idle_since(&self) -> Option<Instant> {
-        let since = Duration::from_millis(self.rests_since.load(Ordering::Relaxed));
-        (self.count() == 0).then(|| self.begun + since)
+        let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
+        (self.count() == 0).then(|| self.start + since)
     }
 
     /// Whether there are requests, and all of them wait for the rest of their bodies.
@@ -120,7 +120,7 @@ impl InFlight {
     pub fn waits_since(&self) -> Option<Instant> {
         let receiving_since = || {
             let since = Duration::from_millis(self.receiving_since.load(Ordering::Relaxed));
-            self.is_receiving().then(|| self.begun + since)
+            self.is_receiving().then(|| self.start + since)
         };
         self.idle_since().or_else(receiving_since)
     }
@@ -157,7 +157,7 @@ impl InFlight {
     }
 
     fn elapsed_millis(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -171,7 +171,7 @@ impl Drop for Receiving {
     }
 }
 
-/// One of the requests that are being answered. Ends with the answer's last byte.
+/// A request in flight, until the last byte of its response.
 #[derive(Debug)]
 pub struct InFlightGuard(Arc<InFlight>);
 
@@ -200,7 +200,7 @@ impl InFlightGuard {
 impl Drop for InFlightGuard {
     fn drop(&mut self) {
         self.0
-            .rests_since
+            .idle_since
             .store(self.0.elapsed_millis(), Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
         self.0.reader.wake();

@@ -1,4 +1,4 @@
-//! Sockets: those that the settings name, or those that systemd hands over.
+//! Listening sockets: those of the settings, or those that systemd passes.
 
 use std::{
     io,
@@ -13,12 +13,12 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use super::stream::Stream;
 use crate::settings::{Bind, Mode, ServerSettings};
 
-/// A socket that takes connections.
+/// A listening socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// On an address of the network.
+    /// On a TCP address.
     Tcp(TcpListener),
-    /// On a path. The file goes with the listener, unless it came from systemd.
+    /// On a path. The file is removed with the listener, unless systemd passed it.
     Unix(UnixListener, Option<SocketFile>),
 }
 
@@ -26,7 +26,7 @@ pub enum Listener {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode: another server may have put another file in its place.
+    /// Device and inode: another server may have replaced the file.
     identity: (u64, u64),
 }
 
@@ -52,10 +52,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Opens what the settings name; what systemd hands over (`LISTEN_FDS`) takes its place.
+/// Opens the sockets of the settings; those that systemd passes (`LISTEN_FDS`) replace them.
 ///
 /// # Errors
-/// When an address is not known or cannot be listened on; the sentence names it.
+/// When an address cannot be resolved or bound; the message names it.
 pub async fn open(settings: &ServerSettings) -> anyhow::Result<Vec<Listener>> {
     let handed_over = handed_over().context("the sockets that were handed over are of no use")?;
     if !handed_over.is_empty() {
@@ -68,7 +68,7 @@ pub async fn open(settings: &ServerSettings) -> anyhow::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-/// Opens all that one address means: a name may have several.
+/// Opens all addresses of one setting: a host name may have several.
 ///
 /// # Errors
 /// As [`open`].
@@ -97,7 +97,7 @@ fn listen_tcp(address: SocketAddr, settings: &ServerSettings) -> io::Result<TcpL
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Connections of a server that has just ended must not keep the next from starting.
+    // Connections in TIME_WAIT must not keep the next server from starting.
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(settings.reuse_port)?;
     socket.bind(address)?;
@@ -108,7 +108,7 @@ fn listen_unix(path: &Path, mode: Mode) -> io::Result<Listener> {
     let is_socket = path
         .symlink_metadata()
         .is_ok_and(|file| file.file_type().is_socket());
-    // A server that was killed leaves its socket behind; one that runs answers.
+    // A killed server leaves its socket file; a running one accepts connections.
     let asked = std::os::unix::net::UnixStream::connect(path);
     let is_dead = asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     if is_socket && is_dead {
@@ -120,12 +120,12 @@ fn listen_unix(path: &Path, mode: Mode) -> io::Result<Listener> {
     Ok(Listener::Unix(listener, Some(file)))
 }
 
-/// The sockets that systemd, or another supervisor with its manners, has opened for this process.
+/// The sockets that systemd, or a compatible supervisor, has opened for this process.
 fn handed_over() -> io::Result<Vec<Listener>> {
     let mut sockets = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..sockets.len() {
-        // One that is not of the first kind is left for the next question.
+        // A socket of another kind stays for the next call.
         let tcp: io::Result<Option<StdTcpListener>> = sockets.take_tcp_listener(index);
         if let Ok(Some(listener)) = tcp {
             listener.set_nonblocking(true)?;
@@ -157,7 +157,7 @@ impl Listener {
     /// Waits for a connection.
     ///
     /// # Errors
-    /// When there is no file descriptor left for it, say.
+    /// When it cannot be accepted, for example because no file descriptors are left.
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(Stream::tcp),
@@ -165,8 +165,8 @@ impl Listener {
         }
     }
 
-    /// Closes the socket, after taking the connections that wait. Asked is the system itself: tokio may not have heard of
-    /// all of them yet.
+    /// Closes the socket, after accepting the connections of its backlog. Uses the system call: tokio may not have been
+    /// notified of all of them.
     pub fn close(self) -> Vec<Stream> {
         fn all<T>(accept: impl Fn() -> io::Result<T>) -> impl Iterator<Item = T> {
             std::iter::from_fn(move || accept().ok())

@@ -14,7 +14,7 @@ const LIMIT: usize = 48 * 1024 * 1024;
 /// The size in bytes up to which a head or a response is not counted: most are no larger, and their number is limited.
 const UNCOUNTED: usize = 4 * 1024;
 
-/// What has been reserved.
+/// The reserved memory, in bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
@@ -34,10 +34,10 @@ pub struct Reserved {
 
 impl Memory {
     /// Reserves memory for a client network, which may have as much as is left for others; `network` is none for requests
-    /// that cannot be told apart, as those of a proxy that does not forward addresses. None for what is not counted.
+    /// without a known client, as those of a proxy that does not forward addresses. `None` when the size is not counted.
     ///
     /// # Errors
-    /// [`Fault::Busy`] when there is not so much left.
+    /// [`Fault::Busy`] when too little is left.
     pub fn reserve(
         &self,
         network: Option<IpAddr>,

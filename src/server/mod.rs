@@ -1,4 +1,4 @@
-//! The listening side: connections, their limits, and the end.
+//! The HTTP server: listeners, connections, limits, shutdown.
 //!
 //! Poem's endpoint is served from this loop and not by poem's own server, which has no time limit for request headers,
 //! no limit on connections, and spins when it runs out of file descriptors.
@@ -39,15 +39,15 @@ use self::{
 };
 use crate::network::client_network;
 
-/// When no connection can be accepted (no file descriptors are left, say), trying again at once would not help.
+/// The pause when no connection can be accepted, for example because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How often, and for how long each time, a new connection waits for those that were told to close.
+/// How often, and for how long each time, a new connection waits for others that are being closed.
 const ROOM_TRIES: usize = 20;
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 impl Server {
-    /// Serves `site` until the server is told to end and has done so: it goes on for `shutdown_delay`, takes those who
-    /// have connected by then, and finishes what is in flight, for `graceful_timeout` at most.
+    /// Serves `site` until the server has shut down: it accepts connections for `shutdown_delay`, then those of the backlog,
+    /// and finishes the requests in flight, for `graceful_timeout` at most.
     pub async fn serve(
         &self,
         listeners: Vec<Listener>,
@@ -107,7 +107,7 @@ impl Server {
     ) {
         let most = self.settings.get().max_connections.min(max_files);
         let mut acquired = self.connections.acquire(most);
-        // Those who make room need a moment.
+        // The connections that are being closed need a moment.
         for _ in 0..ROOM_TRIES {
             if acquired.is_ok() || !self.connections.has_leavers() {
                 break;
@@ -123,9 +123,9 @@ impl Server {
                     .spawn(async move { server.connection(stream, slot, site).await });
             }
             Err(fault) => {
-                // Not even a task can be spared.
+                // Without a task: there are too many.
                 self.note(fault, stream.peer());
-                // A client of TLS could not read it.
+                // A TLS client could not read it.
                 if self.tls.is_none() {
                     write_at_once(&mut stream, fault);
                 }
@@ -168,7 +168,7 @@ impl Server {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 self.note(fault, peer);
-                // A client that has not begun TLS could not read it.
+                // Before the TLS handshake a client could not read it.
                 if self.tls.is_none() {
                     lingering_close(&mut stream, Some(fault)).await;
                 }
@@ -212,10 +212,10 @@ impl Server {
     }
 }
 
-/// Lets this process open as many files as it may, for connections; gives how many connections that allows.
+/// Raises the process's soft limit of open files to the hard limit; gives the number of connections that it allows.
 fn raise_file_limit() -> usize {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    /// For the database, the log and all else.
+    /// File descriptors for the database, the log and all else.
     const OTHERS: u64 = 256;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return usize::MAX;

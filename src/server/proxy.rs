@@ -1,4 +1,4 @@
-//! The PROXY protocol, with which a proxy says whose connection it passes on
+//! The PROXY protocol, with which a proxy announces the client's address
 //! (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>), versions 1 and 2.
 
 use std::net::SocketAddr;
@@ -9,25 +9,25 @@ use tokio_util::bytes::{Buf, BytesMut};
 
 use super::fault::Fault;
 
-/// The largest header that is read, in bytes: version 2's may carry more than addresses.
+/// The largest header that is read, in bytes: version 2 may have fields beside the addresses.
 const MAX_HEADER: usize = 4096;
 
-/// Reads the header, and what came behind it into `waiting`. Gives the client's address, if the proxy speaks for one
-/// and not for itself.
+/// Reads the header, and what came behind it into `waiting`. Gives the client's address; none for a connection of the
+/// proxy's own.
 ///
 /// # Errors
-/// When it is none, or the proxy leaves.
+/// When it is no valid header, or the connection ends.
 pub async fn read_header(
     stream: &mut (impl AsyncRead + Unpin),
     waiting: &mut BytesMut,
 ) -> Result<Option<SocketAddr>, Fault> {
-    const BAD: Fault = Fault::Malformed("the PROXY protocol is not spoken");
+    const BAD: Fault = Fault::Malformed("there is no header of the PROXY protocol");
     loop {
         let header = HeaderResult::parse(waiting);
         if header.is_complete() {
-            let (length, visitor) = match header {
+            let (length, client) = match header {
                 HeaderResult::V1(Ok(header)) => (header.header.len(), from_v1(header.addresses)),
-                // The proxy speaks for itself: to see whether we are there, say.
+                // The proxy's own connection, for example a health check.
                 HeaderResult::V2(Ok(header)) if header.command == v2::Command::Local => {
                     (header.len(), None)
                 }
@@ -35,7 +35,7 @@ pub async fn read_header(
                 _ => return Err(BAD),
             };
             waiting.advance(length);
-            return Ok(visitor);
+            return Ok(client);
         }
         if waiting.len() >= MAX_HEADER {
             return Err(BAD);

@@ -1,4 +1,4 @@
-//! What all connections of a server share.
+//! The state that all connections of a server share.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -26,21 +26,21 @@ use crate::{
     settings::{Live, ServerSettings},
 };
 
-/// How many connections of HTTP/1 may keep their parser between requests, for each request that is being answered.
-const PARSERS_FACTOR: usize = 4;
+/// Connections of HTTP/1 that may keep hyper's buffers between requests, for each slot.
+const BUFFERS_FACTOR: usize = 4;
 
-/// The client at the other end of a connection.
+/// The client of a connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The address at the other end, or the one that a PROXY header announces; none on a Unix socket.
+    /// The peer's address, or the one that a PROXY header announces; none on a Unix socket.
     pub peer: Option<SocketAddr>,
     /// Whether a PROXY header announced none.
     pub is_unannounced: bool,
-    /// Those of its requests that wait for a slot.
+    /// The queue of its requests that wait for a slot.
     pub queue: Queue,
 }
 
-/// What was refused, by reason.
+/// The metrics' label of refusals.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusedLabels {
     reason: &'static str,
@@ -52,25 +52,25 @@ pub struct Server {
     pub(super) settings: Live<ServerSettings>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) tls: Option<Tls>,
-    /// Whether proxies stand before it.
+    /// Whether trusted proxies send a PROXY header.
     pub(super) has_proxies: bool,
     pub(super) draining: CancellationToken,
     pub(super) stopping: CancellationToken,
     pub(super) connections: Connections,
     pub(super) admission: Admission,
     pub(super) memory: Memory,
-    /// Connections of HTTP/1 that may keep their parser while they wait for the next request.
-    pub(super) parsers: Arc<Semaphore>,
-    /// Paths of health checks, which are answered however many requests there are.
+    /// Connections of HTTP/1 that may keep hyper's buffers while they wait for the next request.
+    pub(super) buffers: Arc<Semaphore>,
+    /// Paths of health checks, which have their own limit.
     pub(super) probes: &'static [&'static str],
     pub(super) tasks: TaskTracker,
-    /// How many connections and requests were refused before there was anything to answer.
+    /// Connections and requests refused before routing.
     pub refused: Family<RefusedLabels, Counter>,
 }
 
 impl Server {
-    /// A server whose settings may change while it runs. `probes` are the paths of health checks; `draining` says when it
-    /// begins to end.
+    /// A server whose settings may be reloaded. `probes` are the paths of health checks; `draining` is cancelled when the
+    /// shutdown begins.
     pub fn new(
         settings: Live<ServerSettings>,
         trusted_proxies: Vec<IpNet>,
@@ -79,11 +79,11 @@ impl Server {
         draining: CancellationToken,
     ) -> Self {
         let max_slots = settings.get().max_requests_in_flight;
-        let max_parsers = max_slots.saturating_mul(PARSERS_FACTOR);
+        let max_buffers = max_slots.saturating_mul(BUFFERS_FACTOR);
         Self {
             admission: Admission::new(max_slots),
             memory: Memory::default(),
-            parsers: Arc::new(Semaphore::new(max_parsers.min(Semaphore::MAX_PERMITS))),
+            buffers: Arc::new(Semaphore::new(max_buffers.min(Semaphore::MAX_PERMITS))),
             probes,
             settings,
             trusted_proxies,
@@ -97,7 +97,7 @@ impl Server {
         }
     }
 
-    /// A server of its own with the same settings, for the metrics: without TLS, and not stopped before the process ends.
+    /// Another server with the same settings, for the metrics: without TLS, and not stopped before the process ends.
     #[must_use]
     pub fn for_metrics(&self) -> Self {
         let (settings, proxies) = (self.settings.clone(), self.trusted_proxies.clone());
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// How many are connected.
+    /// The number of open connections.
     pub fn connection_count(&self) -> usize {
         self.connections.count()
     }
@@ -126,8 +126,8 @@ impl Server {
         tracing::info!(target: "access", "{address} refused: {fault}");
     }
 
-    /// Counts a request in, with the memory of its head, given its path and fields, the size of the head in bytes, and how many
-    /// requests the connection has, this one included.
+    /// Admits a request with the memory of its head, given its path and fields, the size of the head in bytes, and the number
+    /// of requests on the connection, this one included.
     pub fn admit(
         &self,
         path: &str,
@@ -146,7 +146,7 @@ impl Server {
             in_flight: of_connection,
             queue: &client.queue,
         });
-        // A proxy that does not forward addresses sends the requests of many.
+        // Requests of a proxy that does not forward addresses come from many clients.
         let address = address.filter(|address| !is_trusted(*address, &self.trusted_proxies));
         let network = address.map(client_network);
         let mut admitted = if self.probes.contains(&path) {
@@ -164,7 +164,7 @@ impl Server {
         peer.map(|peer| client_network(peer.ip()))
     }
 
-    /// Whether an address is a proxy's that we trust. A Unix socket is open to this machine only.
+    /// Whether an address is a trusted proxy's. A Unix socket is reachable from this machine only.
     pub fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
         peer.is_none_or(|peer| is_trusted(peer.ip(), &self.trusted_proxies))
     }

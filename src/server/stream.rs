@@ -1,4 +1,4 @@
-//! A connection as it was accepted.
+//! An accepted connection.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::{bytes::BytesMut, either::Either};
 
-/// A connection, of which a part may have been read and given back.
+/// A connection with bytes that were read before and are to be read again.
 #[derive(Debug)]
 pub struct Stream {
     socket: Either<TcpStream, UnixStream>,
@@ -23,9 +23,9 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// One from the network. The address is asked for while the connection is there for sure.
+    /// A TCP connection. Its addresses are read at once, while it is open.
     pub fn tcp((stream, peer): (TcpStream, SocketAddr)) -> Self {
-        // An answer is written whole: waiting for more to send with it would only delay it.
+        // A response is written at once: Nagle's algorithm would only delay it.
         let _ = stream.set_nodelay(true);
         Self {
             socket: Either::Left(stream),
@@ -34,7 +34,7 @@ impl Stream {
         }
     }
 
-    /// One from this machine.
+    /// A connection on a Unix socket.
     pub fn unix(stream: UnixStream) -> Self {
         Self {
             socket: Either::Right(stream),
@@ -48,7 +48,7 @@ impl Stream {
         self.peer
     }
 
-    /// Our end.
+    /// The local address.
     pub fn local(&self) -> Addr {
         match &self.socket {
             Either::Left(stream) => stream.local_addr().ok().map(Addr::from),
@@ -57,7 +57,7 @@ impl Stream {
         .unwrap_or_else(unix_address)
     }
 
-    /// Gives back what was read, to be read again.
+    /// Puts bytes back, to be read again.
     pub fn unread(&mut self, bytes: BytesMut) {
         self.unread = bytes;
     }

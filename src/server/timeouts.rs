@@ -1,17 +1,17 @@
-//! How long a connection waits for its client, and for a response to be made.
+//! The timeouts of a connection.
 
 use std::time::Duration;
 
-/// How long a response waits for the client to take any of it.
+/// How long the client may read nothing of a response.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The timeouts that the settings give.
+/// The timeouts of the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// For a head.
+    /// For the head of a request.
     pub head: Duration,
     /// Between a response and the next request.
     pub idle: Duration,
-    /// For a response to be made.
+    /// For the handling of a request.
     pub answer: Duration,
 }

@@ -1,4 +1,4 @@
-//! TLS from files of certificate and key, which may be replaced while the server runs.
+//! TLS with certificate and key from files, which can be reloaded.
 
 use std::sync::Arc;
 
@@ -24,21 +24,21 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// When they cannot be read, or do not belong together.
+    /// When they cannot be read, or the key is not the certificate's.
     pub fn load(files: &TlsFiles) -> anyhow::Result<Self> {
         Ok(Self(Live::new(read(files)?)))
     }
 
-    /// Reads the files again, for the connections that come. Those that are open keep what they began with.
+    /// Reads the files again, for new connections. Open ones keep their configuration.
     ///
     /// # Errors
-    /// As [`Tls::load`]; what was in force remains so.
+    /// As [`Tls::load`]; the certificate in force stays.
     pub fn reload(&self, files: &TlsFiles) -> anyhow::Result<()> {
         self.0.set(read(files)?);
         Ok(())
     }
 
-    /// What a connection begins with.
+    /// The configuration for a new connection.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.0.get().into()
     }
@@ -86,10 +86,10 @@ fn read(files: &TlsFiles) -> anyhow::Result<ServerConfig> {
     Ok(config)
 }
 
-/// Speaks TLS to ask a server how it is, whatever its certificate: nothing is said that others may not hear.
+/// Connects with TLS for a health check, without verifying the certificate: nothing secret is sent.
 ///
 /// # Errors
-/// When it does not speak TLS.
+/// When the handshake fails.
 pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
 ) -> anyhow::Result<client::TlsStream<S>> {
@@ -106,7 +106,7 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         .await?)
 }
 
-/// Takes every certificate.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct AnyCertificate(crypto::WebPkiSupportedAlgorithms);
 

@@ -40,7 +40,7 @@ pub struct HeaderSettings {
     pub hsts_include_subdomains: bool,
     /// Whether browsers' makers may know it in advance.
     pub hsts_preload: bool,
-    /// Whether browsers have to believe the type of a file.
+    /// Whether browsers must not sniff content types.
     pub content_type_nosniff: bool,
     /// What other sites hear of where a client comes from.
     pub referrer_policy: Option<String>,

@@ -44,7 +44,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// What replicas share besides.
     pub cache: Option<CacheSettings>,
-    /// The secret key, and whom to believe.
+    /// The secret key, and the proxies and hosts that are trusted.
     pub security: SecuritySettings,
     /// How the server listens.
     pub server: ServerSettings,

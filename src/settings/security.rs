@@ -1,4 +1,4 @@
-//! The secret key, and whom the server believes.
+//! The secret key, and the proxies and hosts that are trusted.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -20,12 +20,12 @@ const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 
 /// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what clients carry; required unless `DEBUG` is on, 16 characters at
 ///   least.
-/// - `SECRET_KEY_FALLBACKS`: older keys, separated by commas, whose signatures are still believed.
+/// - `SECRET_KEY_FALLBACKS`: older keys, separated by commas, whose signatures are still accepted.
 /// - `ALLOWED_HOSTS`: the names the site answers to, separated by commas: exact, `.suffix` with all below it, or `*`;
 ///   required unless `DEBUG` is on, which allows the names of this machine.
 /// - `CSRF_TRUSTED_ORIGINS`: other sites whose forms are taken, as `https://example.com` or `https://*.example.com`.
-/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are believed; default loopback.
-/// - `USE_X_FORWARDED_HOST`: whether their `X-Forwarded-Host` is believed too; default no.
+/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are trusted; default loopback.
+/// - `USE_X_FORWARDED_HOST`: whether their `X-Forwarded-Host` is trusted too; default no.
 /// - `CSRF_HEADER_NAME`: the header in which scripts send the token, as Django writes it; default `HTTP_X_CSRFTOKEN`.
 /// - `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `SESSION_SAVE_EVERY_REQUEST`: default no.
 /// - `DATA_UPLOAD_MAX_MEMORY_SIZE`: the largest body, in bytes; default 2621440.
@@ -40,7 +40,7 @@ pub struct SecuritySettings {
     pub allowed_hosts: Vec<String>,
     /// Other sites whose forms are taken.
     pub csrf_trusted_origins: Vec<String>,
-    /// Networks whose forwarding headers are believed.
+    /// Networks whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether their `X-Forwarded-Host` is.
     pub use_x_forwarded_host: bool,

@@ -1,4 +1,4 @@
-//! Health checks: whether the process is alive, and whether it is ready for requests.
+//! Health checks: liveness and readiness.
 
 use std::{
     sync::Arc,
@@ -11,9 +11,9 @@ use tokio::sync::Mutex;
 
 use crate::{core::Core, migrations, web::routing::named};
 
-/// How long the database may take to answer.
+/// The timeout of the database's check.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// For how long an answer of the database serves other probes.
+/// How long the result of a check is used for other probes.
 const KEPT: Duration = Duration::from_millis(100);
 
 /// The paths of the probes.
@@ -27,19 +27,18 @@ pub fn routes(readiness: Readiness) -> Route {
         .at("/readyz", named("/readyz", ready))
 }
 
-/// The process answers; nothing else is asked.
+/// Liveness: the process responds; nothing else is checked.
 #[handler]
 fn livez() -> &'static str {
     "ok\n"
 }
 
-/// What the last readiness check found: nothing, or a line that says what is wrong.
+/// The result of the last readiness check: none, or why the server is not ready.
 #[derive(Debug, Default)]
 pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
 
 impl Readiness {
-    /// Why the server is not ready; asks the database unless another probe has just done so. However many probes come, the
-    /// database is asked by one at a time.
+    /// Why the server is not ready. Checks the database unless another probe has just done so; one check runs at a time.
     async fn check(&self, core: &Core) -> Option<&'static str> {
         let mut last = self.0.lock().await;
         if let Some((checked, reason)) = *last
@@ -72,7 +71,7 @@ async fn check_database(core: &Core) -> Result<Option<&'static str>, DbErr> {
     Ok(None)
 }
 
-/// The database is reachable, has all migrations, stores what it is given, and the server is not about to stop.
+/// Readiness: the database is reachable, has all migrations and stores changes, and the server is not shutting down.
 #[handler]
 async fn readyz(Data(core): Data<&Arc<Core>>, Data(readiness): Data<&Arc<Readiness>>) -> Response {
     let reason = if core.draining.is_cancelled() {

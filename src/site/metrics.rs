@@ -1,4 +1,4 @@
-//! What an operator can watch, in the OpenMetrics text format (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
+//! The metrics, in the OpenMetrics text format (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //! Each counter belongs to the code that counts; here they are registered.
 
 use std::{
@@ -21,7 +21,7 @@ use super::Site;
 use crate::server::Server;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Ticks of a second in `/proc` (`USER_HZ`, 100 on all of Linux's platforms that Rust knows).
+/// Ticks per second in `/proc` (`USER_HZ`, 100 on all of Linux's platforms that Rust knows).
 const TICKS: f64 = 100.0;
 
 /// The endpoint of the metrics.
@@ -41,7 +41,7 @@ fn export(Data(exporter): Data<&Arc<Exporter>>) -> Response {
     }
 }
 
-/// All metrics, and those that are looked up at each request.
+/// All metrics, and those that are read at each scrape.
 struct Exporter {
     site: Site,
     server: Server,
@@ -58,103 +58,95 @@ impl Exporter {
     fn new(site: Site, server: Server) -> Self {
         let mut registry = Registry::default();
         let info = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("polls_build", "The program", info);
+        registry.register("polls_build", "The version of the program", info);
         let requests = &site.requests;
         registry.register(
             "polls_http_requests",
-            "Requests answered",
+            "HTTP requests by method, route and status",
             requests.total.clone(),
         );
         registry.register_with_unit(
             "polls_http_request_duration",
-            "Time from a request to its answer",
+            "Time from the head of a request to the end of its response",
             Unit::Seconds,
             requests.seconds.clone(),
         );
         registry.register(
             "polls_http_requests_in_flight",
-            "Requests being answered",
+            "HTTP requests in flight",
             requests.in_flight.clone(),
         );
         registry.register(
             "polls_connections_refused",
-            "Connections and requests refused before there was anything to answer",
+            "Connections and requests refused before routing, by reason",
             server.refused.clone(),
         );
         registry.register(
             "polls_page_maps",
-            "Looks at the kept maps of long lists, by what was found",
+            "Lookups in the page maps of long lists, by result",
             site.admin.page_maps.lookups().clone(),
         );
         let cache = site.core.cache.counters();
         registry.register(
             "polls_cache_in_use",
-            "Whether the cache is used",
+            "Whether the cache is used: 1 or 0",
             cache.in_use.clone(),
         );
         if let Some(replica) = site.core.db.replica() {
             registry.register(
                 "polls_replica_in_use",
-                "Whether the replica is read from",
+                "Whether the replica is used: 1 or 0",
                 replica.in_use.clone(),
             );
             registry.register_with_unit(
                 "polls_replica_lag",
-                "How old the replica was at most when it was last asked",
+                "Upper bound of the replication lag when it was last measured",
                 Unit::Seconds,
                 replica.lag.clone(),
             );
             registry.register(
                 "polls_replica_reads",
-                "Statements that the replica answered",
+                "Statements executed on the replica",
                 replica.reads.clone(),
             );
             registry.register(
                 "polls_replica_fallbacks",
-                "Statements that the primary answered in the replica's place",
+                "Statements executed on the primary because the replica was not usable",
                 replica.fallbacks.clone(),
             );
         }
         let (votes, database) = (site.votes.counters(), site.core.db.write().health());
         for (name, help, counter) in [
-            (
-                "polls_votes",
-                "Votes that are in the database",
-                &votes.taken,
-            ),
-            (
-                "polls_votes_failed",
-                "Votes that could not be written",
-                &votes.failed,
-            ),
+            ("polls_votes", "Votes committed", &votes.taken),
+            ("polls_votes_failed", "Votes that failed", &votes.failed),
             (
                 "polls_votes_unknown",
-                "Votes of which it is not known whether they were committed",
+                "Votes whose commit has an unknown result",
                 &votes.unknown,
             ),
             (
                 "polls_vote_commits",
-                "Transactions that wrote votes",
+                "Transactions with votes committed",
                 &votes.commits,
             ),
             (
                 "polls_login_failures",
-                "Logins with a wrong name or password",
+                "Logins with a wrong username or password",
                 &site.admin.auth.counters.failed,
             ),
             (
                 "polls_logins_throttled",
-                "Logins refused because too many had failed",
+                "Logins refused by the throttle",
                 &site.admin.auth.counters.throttled,
             ),
             (
                 "polls_database_retries",
-                "Statements tried once more after a lost connection",
+                "Statements retried after a lost connection",
                 &database.retries,
             ),
             (
                 "polls_database_timeouts",
-                "Statements that the database did not answer in time",
+                "Statements that timed out",
                 &database.timeouts,
             ),
             (
@@ -164,12 +156,12 @@ impl Exporter {
             ),
             (
                 "polls_cache_misses",
-                "Sessions that were read from the database",
+                "Sessions not found in the cache",
                 &cache.misses,
             ),
             (
                 "polls_cache_failures",
-                "Times that the cache was left out because it refused or did not answer",
+                "Cache operations that failed or timed out",
                 &cache.failures,
             ),
         ] {
@@ -180,19 +172,19 @@ impl Exporter {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let connections = gauge("polls_connections", "Open connections of visitors");
+        let connections = gauge("polls_connections", "Open client connections");
         let pool_open = gauge(
             "polls_database_connections",
             "Open connections to the database",
         );
         let pool_idle = gauge(
             "polls_database_connections_idle",
-            "Those that are not in use",
+            "Idle connections to the database",
         );
-        let memory = gauge("process_resident_memory_bytes", "Memory in use");
+        let memory = gauge("process_resident_memory_bytes", "Resident memory");
         let files = gauge("process_open_fds", "Open file descriptors");
         let cpu = Counter::default();
-        registry.register("process_cpu_seconds", "Processor time used", cpu.clone());
+        registry.register("process_cpu_seconds", "CPU time used", cpu.clone());
         Self {
             site,
             server,
@@ -224,7 +216,7 @@ impl Exporter {
     }
 }
 
-/// Processor time of this process (`man 5 proc_pid_stat`).
+/// CPU time of this process (`man 5 proc_pid_stat`).
 fn processor_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is a name and may hold anything, the last closing bracket ends it.
@@ -233,7 +225,7 @@ fn processor_seconds() -> Option<f64> {
     Some((ticks(14)? + ticks(15)?) / TICKS)
 }
 
-/// Memory of this process (`man 5 proc_pid_status`).
+/// Resident memory of this process (`man 5 proc_pid_status`).
 fn memory_bytes() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

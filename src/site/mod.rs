@@ -1,4 +1,4 @@
-//! The whole site: what its apps need, their routes, and the middleware that every request passes.
+//! The site: the state of its apps, their routes, and the middleware of every request.
 
 pub mod health;
 pub mod metrics;
@@ -22,8 +22,8 @@ use crate::{
     polls_app::{self, votes::VoteCounter},
     settings::Settings,
     web::{
-        body::BodyMemory, compression, debug, errors, headers, hosts, recent, routing, statics,
-        theme, visitor,
+        body::BodyMemory, compression, debug, errors, headers, hosts, recent, routing, session,
+        statics, theme,
     },
 };
 
@@ -68,7 +68,7 @@ impl Site {
         })
     }
 
-    /// The routes and the middleware. What a request passes on its way in is listed from the last to the first.
+    /// The routes and the middleware. The innermost middleware is listed first.
     pub fn router(&self) -> impl Endpoint<Output = Response> + use<> {
         let settings = &self.core.settings;
         let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
@@ -76,11 +76,11 @@ impl Site {
             .nest_no_strip("/polls/", polls_app::routes(self.votes.clone()))
             .at("/", make_sync(home))
             .nest_no_strip("/admin/", admin);
-        // A theme is no change that has to be read from the primary.
+        // Setting a theme changes nothing that has to be read from the primary.
         let pages = routing::post(Route::new(), "/theme/", theme::choose)
             .nest_no_strip("/", pages.around(recent::mark))
-            // Nothing before this needs to know who the client is.
-            .around(visitor::remember);
+            // Nothing outside of this needs the session.
+            .around(session::middleware);
         let site = Route::new()
             .at(
                 "/static/*path",
@@ -94,16 +94,16 @@ impl Site {
             site
         };
         let site = site
-            // Before anything else is done over plain HTTP.
+            // The redirect to HTTPS comes before all else.
             .around(headers::require_https)
-            // A host that is not ours is refused before it can get into a link or a check.
+            // An unknown host is refused before it can get into a link or a check.
             .around(hosts::validate);
         let security_headers = Arc::new(headers::SecurityHeaders::new(settings));
         let requests = self.requests.clone();
-        // Health checks come by address, whatever the name of the site.
+        // Health checks use the address as the host, not the site's name.
         health::routes(Readiness::default())
             .nest_no_strip("/", site)
-            // Every error becomes a page of ours.
+            // Every error becomes an error page.
             .around(errors::pages)
             .around(move |next, request| headers::secure(next, request, security_headers.clone()))
             .around(compression::pages)
@@ -114,13 +114,13 @@ impl Site {
     }
 }
 
-/// What browsers and others ask for without being told: leads to the icon.
+/// `/favicon.ico` and the like redirect to the icon.
 fn favicon(request: Request) -> Response {
     let icon = assets::url("icon.svg", Core::of(&request).settings.debug);
     routing::redirect(StatusCode::FOUND, &icon.expect("the icon is an asset"))
 }
 
-/// `/` leads to the polls.
+/// `/` redirects to the polls.
 fn home(_: Request) -> Response {
     routing::redirect(StatusCode::FOUND, polls_app::urls::INDEX)
 }

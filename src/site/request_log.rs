@@ -1,4 +1,4 @@
-//! One line per request, an id by which its other lines can be found, and its part in the metrics.
+//! The access log, request ids, and metrics of each request.
 
 use std::{
     fmt::Write as _,
@@ -27,13 +27,13 @@ use crate::{
     },
 };
 
-/// In requests and answers.
+/// In requests and responses.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
 
-/// Logs a request with its answer, counts both, and gives both an id.
+/// Logs a request with its response, counts it, and gives both an id.
 pub async fn log<E: Endpoint>(
     next: Arc<E>,
     mut request: Request,
@@ -151,7 +151,7 @@ fn visible(text: &str) -> String {
     shown
 }
 
-/// The line as the format has it. What clients sent may hold quotes, and bytes that a terminal would obey.
+/// The formatted line. Input may hold quotes and control characters of terminals.
 fn line(
     format: &AccessLogFormat,
     info: &RequestInfo,
@@ -219,20 +219,20 @@ fn write_atom(
         'D' => write!(line, "{}", took.as_micros()),
         'L' => write!(line, "{:.6}", took.as_secs_f64()),
         'p' => write!(line, "<{}>", std::process::id()),
-        // Who it was by the rules of RFC 1413, or by HTTP's own login: neither is known.
+        // The user by RFC 1413 and by HTTP authentication: neither is known.
         _ => line.write_str("-"),
     }
 }
 
-/// By what a request is known.
+/// The ids of a request.
 struct Ids {
     request: String,
-    /// Of the trace that it is a part of (<https://www.w3.org/TR/trace-context/>).
+    /// Of its trace (<https://www.w3.org/TR/trace-context/>).
     trace: Option<String>,
 }
 
 impl Ids {
-    /// What a proxy that we trust has given, or a new one.
+    /// The id that a trusted proxy has sent, or a new one.
     fn of(request: &Request, is_trusted: bool) -> Self {
         let given = request
             .header(REQUEST_ID)

@@ -1,4 +1,4 @@
-//! How many requests were answered, how, and in what time.
+//! The metrics of requests: counts, durations, requests in flight.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use prometheus_client::{
 const BUCKETS: [f64; 13] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
-/// What tells requests apart: few values each, whatever clients send.
+/// The labels of requests: few values each, whatever clients send.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
     method: &'static str,
@@ -20,7 +20,7 @@ pub struct RequestLabels {
     status: u16,
 }
 
-/// What tells times apart.
+/// The labels of durations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabels {
     route: Arc<str>,
@@ -29,11 +29,11 @@ pub struct RouteLabels {
 /// The requests' own metrics.
 #[derive(Debug, Clone)]
 pub struct RequestMetrics {
-    /// Answered requests.
+    /// Requests with a response.
     pub total: Family<RequestLabels, Counter>,
-    /// The time from a request to its answer, in seconds.
+    /// The time from a request to its response, in seconds.
     pub seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    /// Requests that are being answered.
+    /// Requests in flight.
     pub in_flight: Gauge,
 }
 
@@ -48,13 +48,13 @@ impl Default for RequestMetrics {
 }
 
 impl RequestMetrics {
-    /// Counts a request in; it is counted out when what is returned is dropped, answered or not.
+    /// Counts a request in flight until what is returned is dropped.
     pub fn begin(&self) -> RequestInFlight {
         self.in_flight.inc();
         RequestInFlight(self.in_flight.clone())
     }
 
-    /// Counts an answer.
+    /// Counts a response.
     pub fn answered(&self, method: &Method, route: &Arc<str>, status: StatusCode, took: Duration) {
         let labels = RequestLabels {
             method: known_method(method),
@@ -71,7 +71,7 @@ impl RequestMetrics {
     }
 }
 
-/// A request that is being answered.
+/// A request in flight.
 #[derive(Debug)]
 pub struct RequestInFlight(Gauge);
 
@@ -81,7 +81,7 @@ impl Drop for RequestInFlight {
     }
 }
 
-/// A method, if it is one of the usual: clients may make up any number.
+/// The label of a method: clients may send any number of others.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

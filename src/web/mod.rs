@@ -16,6 +16,6 @@ pub mod page;
 pub mod recent;
 pub mod request_info;
 pub mod routing;
+pub mod session;
 pub mod statics;
 pub mod theme;
-pub mod visitor;

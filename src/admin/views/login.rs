@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     admin::{
         AdminState,
-        staff::Visitor,
+        staff::CurrentUser,
         unsaved::{self, UnsavedForm},
         urls::{INDEX, LOGIN},
     },
@@ -29,7 +29,7 @@ use crate::{
         messages::Level,
         page::Page,
         routing::redirect,
-        visitor::{messages_of, session_of},
+        session::{messages_of, session_of},
     },
 };
 
@@ -41,11 +41,11 @@ const WRONG: &str = "Please enter the correct username and password for a staff 
 pub async fn login(
     page: Page,
     Data(state): Data<&Arc<AdminState>>,
-    Data(visitor): Data<&Visitor>,
+    Data(current): Data<&CurrentUser>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let is_staff = visitor.0.as_ref().is_some_and(|user| user.row.is_staff);
+    let is_staff = current.0.as_ref().is_some_and(|user| user.row.is_staff);
     let query = Form::of_query(request);
     let next = form
         .get("next")
@@ -60,7 +60,7 @@ pub async fn login(
             next,
             ..LoginForm::default()
         };
-        return show(&page, state, visitor, request, &blank);
+        return show(&page, state, current, request, &blank);
     }
     let (username, password) = (
         form.get("username").unwrap_or_default(),
@@ -113,7 +113,7 @@ pub async fn login(
         errors,
         unsaved,
     };
-    show(&page, state, visitor, request, &shown)
+    show(&page, state, current, request, &shown)
 }
 
 /// The form to log in again, for a user whose session has ended and who has posted a form.
@@ -131,7 +131,13 @@ pub fn show_with_unsaved(
         unsaved: Some(unsaved),
         ..LoginForm::default()
     };
-    show(&Page::new(request), state, &Visitor(None), request, &form)
+    show(
+        &Page::new(request),
+        state,
+        &CurrentUser(None),
+        request,
+        &form,
+    )
 }
 
 /// Puts an unsaved form into the session after the login of its user; gives the address to redirect to.
@@ -176,7 +182,7 @@ struct Errors {
 fn show(
     page: &Page,
     state: &AdminState,
-    visitor: &Visitor,
+    current: &CurrentUser,
     request: &Request,
     form: &LoginForm<'_>,
 ) -> Result<Response> {
@@ -185,7 +191,7 @@ fn show(
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
     // A user who is logged in and is not staff.
-    let outsider = visitor.0.as_ref().map(|user| user.row.username.clone());
+    let outsider = current.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",
         context! {

@@ -1,5 +1,5 @@
-//! Where an HTTP/1.1 request ends, read strictly (RFC 9112): what two servers could read in two ways is refused, so that
-//! no request can be smuggled past a proxy inside another one. The parser behind this one is more forgiving.
+//! The framing of HTTP/1.1 requests, parsed strictly (RFC 9112): ambiguous requests are refused, so that no request can be
+//! smuggled past a proxy inside another one. hyper, which parses them again, is more lenient.
 
 mod lines;
 
@@ -16,10 +16,10 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The longest line before a chunk, with its extensions, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
-/// Digits of a chunk's size: what is larger fits no limit.
+/// Digits of a chunk's size: a longer one exceeds every limit.
 const MAX_CHUNK_DIGITS: usize = 12;
 
-/// How large the parts of a head may be.
+/// Limits on the parts of a head.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Of the request line, in bytes.
@@ -30,38 +30,38 @@ pub struct Limits {
     pub field: usize,
 }
 
-/// Follows a connection from request to request.
+/// The framing of one connection.
 #[derive(Debug)]
 pub struct Framing {
     limits: Limits,
     place: Place,
 }
 
-/// Where in a request the next byte is.
+/// The position of the next byte in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the head, of which so many bytes have been seen to hold no end.
+    /// In the head, whose first bytes, so many, hold no end.
     Head { searched: usize },
-    /// In a body of a known length, of which so much is left.
+    /// In a body of a known length, with the number of bytes left.
     Body { left: u64 },
     /// In the line before a chunk.
     ChunkLine,
-    /// In a chunk; its line end is counted in.
+    /// In a chunk, with the number of bytes left, its line end included.
     Chunk { left: u64 },
-    /// In the lines behind the last chunk, of which so many bytes have been passed on.
+    /// In the trailer, with the number of its bytes that have been passed on.
     Trailers { passed: usize },
-    /// Behind the end.
+    /// After the end.
     End,
 }
 
-/// What a look at the bytes gave.
+/// The result of [`Framing::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// So many bytes are sound and belong to the request.
+    /// So many bytes are valid and belong to the request.
     Bytes(usize),
-    /// So many bytes at the beginning belong to nothing.
+    /// So many bytes at the front belong to no request.
     Nothing(usize),
-    /// More has to come before anything can be said.
+    /// More bytes are needed.
     More,
 }
 
@@ -74,7 +74,7 @@ impl Framing {
         }
     }
 
-    /// Whether the request has been seen to its end.
+    /// Whether the request is complete.
     pub fn is_at_end(&self) -> bool {
         self.place == Place::End
     }
@@ -84,16 +84,16 @@ impl Framing {
         matches!(self.place, Place::Head { .. })
     }
 
-    /// Goes on to the next request.
+    /// Starts the next request.
     pub fn next_request(&mut self) {
         self.place = Place::Head { searched: 0 };
     }
 
-    /// Looks at `bytes`, all that have come and have not been passed on. A head is passed on whole.
+    /// Parses `bytes`, all that have been received and not passed on. A head is passed on whole.
     ///
     /// # Errors
-    /// What is wrong with the request; the connection cannot go on.
-    pub fn look(&mut self, bytes: &[u8]) -> Result<Found, Fault> {
+    /// What is wrong with the request; the connection has to end.
+    pub fn parse(&mut self, bytes: &[u8]) -> Result<Found, Fault> {
         match self.place {
             Place::Head { searched } => self.look_at_head(bytes, searched),
             Place::Body { left } => Ok(self.pass(bytes, left, |left| {
@@ -129,7 +129,7 @@ impl Framing {
     }
 
     fn look_at_head(&mut self, bytes: &[u8], searched: usize) -> Result<Found, Fault> {
-        // Some clients send a line end behind the body of the request before (RFC 9112, 2.2).
+        // Some clients send a line end after the body of the previous request (RFC 9112, 2.2).
         if bytes.starts_with(b"\r\n") {
             return Ok(Found::Nothing(2));
         }
@@ -146,7 +146,7 @@ impl Framing {
             self.place = Place::Head {
                 searched: bytes.len(),
             };
-            // Without looking at all of it again with each byte that comes: a line that is too long, or ends badly.
+            // A line that is too long or ends invalidly is found without parsing all again with each byte.
             self.check_open_head(head, searched)?;
             return Ok(Found::More);
         };
@@ -154,7 +154,7 @@ impl Framing {
         Ok(Found::Bytes(end))
     }
 
-    /// What can be said of a head whose end has not come.
+    /// Checks a head that is incomplete.
     fn check_open_head(&self, head: &[u8], searched: usize) -> Result<(), Fault> {
         let new = &head[searched.saturating_sub(1)..];
         let is_bare = |pair: &[u8]| pair[1] == b'\n' && pair[0] != b'\r';
@@ -167,7 +167,7 @@ impl Framing {
         Ok(())
     }
 
-    /// Reads the lines of a head, each with its end, and says what comes behind it.
+    /// Parses the lines of a head, each with its end, and gives the state after it.
     fn read_head(&self, head: &[u8]) -> Result<Place, Fault> {
         let mut lines = head.split_inclusive(|byte| *byte == b'\n');
         let line = content(lines.next().unwrap_or_default())?;
@@ -257,8 +257,7 @@ impl Framing {
     }
 }
 
-/// The path of a request's target, without a query, and the fields that say for whom a proxy asks, of a head that has been
-/// found to be sound.
+/// The path of a request's target, without a query, and the `X-Forwarded-For` fields, of a valid head.
 pub fn path_and_forwarded(head: &[u8]) -> (String, HeaderMap) {
     let mut lines = head.split(|byte| *byte == b'\n');
     let line = lines.next().unwrap_or_default();
@@ -287,12 +286,12 @@ mod tests {
         field: 60,
     };
 
-    /// How many requests the bytes hold, sent in pieces of so many bytes.
+    /// The number of requests in the bytes, received in pieces of so many bytes.
     fn count(bytes: &[u8], piece: usize) -> Result<usize, Fault> {
         let (mut framing, mut requests, mut waiting) = (Framing::new(LIMITS), 0, Vec::new());
         for piece in bytes.chunks(piece) {
             waiting.extend_from_slice(piece);
-            while let Found::Bytes(count) | Found::Nothing(count) = framing.look(&waiting)? {
+            while let Found::Bytes(count) | Found::Nothing(count) = framing.parse(&waiting)? {
                 drop(waiting.drain(..count));
                 if framing.is_at_end() {
                     requests += 1;

@@ -1,5 +1,5 @@
-//! A connection between the socket and the HTTP parser: it lets through what is sound, one request at a time, and gives
-//! ends it when the client takes too long.
+//! A connection between the socket and hyper: it passes on requests whose framing is valid, on HTTP/1 one at a time, and
+//! enforces the timeouts.
 
 mod buffer;
 mod write;
@@ -28,44 +28,44 @@ use super::{
     timeouts::Timeouts,
 };
 
-/// Read from the socket at once, in bytes.
-const PIECE: usize = 4096;
-/// What is read ahead of further requests while one is answered, in bytes.
-const MAX_WAITING: usize = 16 * 1024;
-/// How long a request is answered after its client has closed its side of the connection: some close it when they have sent
-/// all, most when they have gone.
+/// The size of a read from the socket, in bytes.
+const READ_SIZE: usize = 4096;
+/// The most that is buffered of further requests while one is in flight, in bytes.
+const MAX_BUFFERED: usize = 16 * 1024;
+/// How long a request stays in flight after its client has closed its sending side: some clients half-close, most have
+/// disconnected.
 const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
-/// What a connection begins with that speaks HTTP/2 without TLS (RFC 9113, 3.4).
+/// The first line of HTTP/2's connection preface (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
-/// The connection.
+/// A connection.
 #[derive(Debug)]
 pub struct Guard<S> {
     stream: S,
-    /// What has come and was not passed on.
-    waiting: Buffer,
-    /// How much of it may be passed on.
-    sound: usize,
+    /// Received and not passed on.
+    received: Buffer,
+    /// The bytes at its front that may be passed on.
+    valid: usize,
     protocol: Parser,
     in_flight: Arc<InFlight>,
     timeouts: Timeouts,
-    /// When the wait for the client ends. Set while no request is being answered.
+    /// When the wait for the client ends. Set while no request is in flight.
     deadline: Option<Instant>,
     is_closed: bool,
     is_idle: bool,
     alarm: Pin<Box<Sleep>>,
-    /// Runs while the client reads nothing of a response.
+    /// Set while the client reads nothing of a response.
     write_alarm: Option<Pin<Box<Sleep>>>,
-    /// Runs while a request is answered whose client has closed its side.
+    /// Set while a request is in flight whose client has closed its sending side.
     disconnect_alarm: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
     /// Whether the client waits for a response that hyper will not send.
-    may_answer: bool,
-    /// Whether further requests are kept back.
+    sends_fault: bool,
+    /// Whether further requests are held back.
     takes_one: bool,
 }
 
-/// What follows the bytes that come.
+/// The state of the protocol.
 #[derive(Debug)]
 enum Parser {
     Http1(Framing),
@@ -82,7 +82,7 @@ pub enum Protocol {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Guards a stream from its first byte on. What it has to keep counts for a client network, if it is known.
+    /// A connection before its first byte. Its buffer counts for a client network, if it is known.
     pub fn new(
         stream: S,
         limits: Limits,
@@ -92,8 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let deadline = Instant::now() + timeouts.head;
         Self {
             stream,
-            waiting: Buffer::new(memory),
-            sound: 0,
+            received: Buffer::new(memory),
+            valid: 0,
             protocol: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
             timeouts,
@@ -104,21 +104,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             write_alarm: None,
             disconnect_alarm: None,
             fault: None,
-            may_answer: false,
+            sends_fault: false,
             takes_one: false,
         }
     }
 
-    /// The requests that are being answered.
+    /// The requests in flight.
     pub fn in_flight(&self) -> &Arc<InFlight> {
         &self.in_flight
     }
 
-    /// Waits for the first request: until then a connection needs no parser, which would cost more than the connection
-    /// itself. `None` when the client leaves without a word.
+    /// Waits for the first request: until then a connection needs none of hyper's buffers, which are larger than all else
+    /// of it. `None` when the client closes it before.
     ///
     /// # Errors
-    /// What is wrong with the request.
+    /// What is wrong with the request, or that its head did not come in time.
     pub async fn first_request(&mut self) -> Result<Option<Protocol>, Fault> {
         std::future::poll_fn(|context| self.poll_first_request(context)).await
     }
@@ -128,11 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Protocol>, Fault>> {
         loop {
-            let seen = self.waiting.len().min(HTTP2_PREFACE.len());
-            if seen > 0 && self.waiting[..seen] == HTTP2_PREFACE[..seen] {
+            let seen = self.received.len().min(HTTP2_PREFACE.len());
+            if seen > 0 && self.received[..seen] == HTTP2_PREFACE[..seen] {
                 if seen == HTTP2_PREFACE.len() {
-                    let begun = self.begin_http2();
-                    return Poll::Ready(begun.map(|()| Some(Protocol::Http2)));
+                    let result = self.begin_http2();
+                    return Poll::Ready(result.map(|()| Some(Protocol::Http2)));
                 }
             } else if seen > 0 {
                 match self.examine() {
@@ -151,28 +151,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     fn begin_http2(&mut self) -> Result<(), Fault> {
         let mut http2 = Http2::new(self.timeouts);
-        http2.received(&self.waiting)?;
+        http2.received(&self.received)?;
         self.protocol = Parser::Http2(http2);
         Ok(())
     }
 
-    /// The head of the first request of HTTP/1, whose end has been seen.
+    /// The complete head of the first request of HTTP/1.
     pub fn first_head(&self) -> &[u8] {
-        &self.waiting[..self.sound]
+        &self.received[..self.valid]
     }
 
-    /// Passes on the request that has begun and keeps all others back.
+    /// Passes on the current request and holds all further ones back.
     pub fn take_one_request(&mut self) {
         self.takes_one = true;
     }
 
-    /// Waits for the next request, which another parser gets.
+    /// Waits for the next request, for another connection of hyper's.
     pub fn expect_request(&mut self) {
         self.takes_one = false;
         self.next_request();
     }
 
-    /// Begins to wait for the next request, when the last one has been read.
+    /// Starts the wait for the next request when the last one has been read.
     fn next_request(&mut self) {
         if let Parser::Http1(framing) = &mut self.protocol
             && framing.is_at_end()
@@ -183,38 +183,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Whether HTTP/1 is between two requests, and there may be another.
+    /// Whether the last request and its response are complete, and another request may come.
     pub fn is_between_requests(&self) -> bool {
-        let may_follow = !self.is_closed || !self.waiting.is_empty();
+        let may_follow = !self.is_closed || !self.received.is_empty();
         may_follow && !self.is_mid_request()
     }
 
-    /// A head of which nothing has been passed on does not count.
+    /// Whether a request has been passed on in part, or a response written in part.
     fn is_mid_request(&self) -> bool {
         let is_in_body = match &self.protocol {
             Parser::Http1(framing) => !framing.is_at_end() && !framing.is_in_head(),
             Parser::Http2(_) => false,
         };
-        is_in_body || self.sound > 0 || self.write_alarm.is_some()
+        is_in_body || self.valid > 0 || self.write_alarm.is_some()
     }
 
-    /// What made the connection end, if it was the client, and whether to send it as a response: not after a response has
-    /// been sent, since a proxy would take it for the response to another client's request.
+    /// The client's fault that ended the connection, and whether to send it as a response: not after a response has been
+    /// sent, since a proxy would take it for the response to another client's request.
     pub fn take_fault(&mut self) -> Option<(Fault, bool)> {
-        self.fault.take().map(|fault| (fault, self.may_answer))
+        self.fault.take().map(|fault| (fault, self.sends_fault))
     }
 
-    /// The stream, to say good-bye.
+    /// The stream, for the last response and the closing.
     pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
-    /// Finds out how much of what has come may be passed on; whether there is any.
+    /// Parses what was received; whether any of it may be passed on.
     fn examine(&mut self) -> Result<bool, Fault> {
         loop {
             let Parser::Http1(framing) = &mut self.protocol else {
-                self.sound = self.waiting.len();
-                return Ok(self.sound > 0);
+                self.valid = self.received.len();
+                return Ok(self.valid > 0);
             };
             if framing.is_at_end() {
                 if self.in_flight.count() > 0 || self.write_alarm.is_some() || self.takes_one {
@@ -224,11 +224,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 continue;
             }
             let was_in_head = framing.is_in_head();
-            match framing.look(&self.waiting)? {
-                Found::Nothing(count) => self.waiting.advance(count),
+            match framing.parse(&self.received)? {
+                Found::Nothing(count) => self.received.advance(count),
                 Found::More => {
-                    // From its first byte on, a head has its own time.
-                    if was_in_head && self.is_idle && !self.waiting.is_empty() {
+                    // The head's timeout starts with its first byte.
+                    if was_in_head && self.is_idle && !self.received.is_empty() {
                         self.is_idle = false;
                         self.deadline = Some(Instant::now() + self.timeouts.head);
                     }
@@ -239,36 +239,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                         self.in_flight.begin();
                         self.deadline = None;
                     }
-                    self.sound = count;
+                    self.valid = count;
                     return Ok(true);
                 }
             }
         }
     }
 
-    /// Reads from the socket; gives how much has come, 0 at its end.
+    /// Reads from the socket; gives the number of bytes, 0 at its end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let is_at_end = matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end());
-        if self.waiting.len() >= MAX_WAITING && (is_at_end || self.in_flight.count() > 0) {
+        if self.received.len() >= MAX_BUFFERED && (is_at_end || self.in_flight.count() > 0) {
             return Poll::Pending;
         }
-        let mut piece = [0; PIECE];
-        let mut buffer = ReadBuf::new(&mut piece);
+        let mut bytes = [0; READ_SIZE];
+        let mut buffer = ReadBuf::new(&mut bytes);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
             Poll::Ready(()) => {
-                let piece = buffer.filled();
+                let bytes = buffer.filled();
                 if let Parser::Http2(http2) = &mut self.protocol
-                    && let Err(fault) = http2.received(piece)
+                    && let Err(fault) = http2.received(bytes)
                 {
-                    return Poll::Ready(Err(self.give_up(fault)));
+                    return Poll::Ready(Err(self.fail(fault)));
                 }
-                let count = piece.len();
+                let count = bytes.len();
                 self.is_closed |= count == 0;
-                match self.waiting.push(piece) {
+                match self.received.push(bytes) {
                     Ok(()) => Poll::Ready(Ok(count)),
                     Err(fault) => {
-                        self.may_answer = self.in_flight.count() == 0;
-                        Poll::Ready(Err(self.give_up(fault)))
+                        self.sends_fault = self.in_flight.count() == 0;
+                        Poll::Ready(Err(self.fail(fault)))
                     }
                 }
             }
@@ -276,8 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Notes why the connection ends.
-    fn give_up(&mut self, fault: Fault) -> io::Error {
+    /// Sets the fault that ends the connection.
+    fn fail(&mut self, fault: Fault) -> io::Error {
         self.fault = Some(fault);
         self.in_flight.set_fault(fault);
         io::ErrorKind::InvalidData.into()
@@ -297,10 +297,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
         ready!(self.alarm.as_mut().poll(context));
         match &self.protocol {
-            // A begun request gets a response; an idle connection is closed without one, as browsers expect.
-            Parser::Http1(_) if !self.waiting.is_empty() => {
+            // An incomplete request gets a 408; an idle connection is closed without a response, as browsers expect.
+            Parser::Http1(_) if !self.received.is_empty() => {
                 self.fault = Some(Fault::HeadTooSlow);
-                self.may_answer = true;
+                self.sends_fault = true;
             }
             Parser::Http2(http2) => {
                 if http2.is_unfinished() {
@@ -312,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Waits until the requests of a client that has closed its side are answered, but not for long.
+    /// Waits for the requests in flight of a client that has closed its sending side, for [`DISCONNECT_GRACE`] at most.
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.in_flight.count() == 0 && self.write_alarm.is_none() {
             return Poll::Ready(());
@@ -330,46 +330,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.poll_read_sound(context, buffer);
+        let read = self.poll_read_valid(context, buffer);
         self.in_flight.set_mid_request(self.is_mid_request());
         read
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Reads what may be passed on.
-    fn poll_read_sound(
+    /// Reads bytes that may be passed on.
+    fn poll_read_valid(
         &mut self,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.sound > 0 {
-                let count = self.sound.min(buffer.remaining());
-                buffer.put_slice(&self.waiting[..count]);
-                self.waiting.advance(count);
-                self.sound -= count;
+            if self.valid > 0 {
+                let count = self.valid.min(buffer.remaining());
+                buffer.put_slice(&self.received[..count]);
+                self.received.advance(count);
+                self.valid -= count;
                 return Poll::Ready(Ok(()));
             }
-            // Before the count is read: an answer that ends in between wakes this task again.
+            // Before the count is read: a response that ends in between wakes this task again.
             self.in_flight.wake_on_change(context.waker());
             match self.examine() {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(fault) => {
                     self.fault = Some(fault);
-                    self.may_answer = match &self.protocol {
+                    self.sends_fault = match &self.protocol {
                         Parser::Http1(framing) => framing.is_in_head(),
                         Parser::Http2(_) => false,
                     };
                     return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
                 }
             }
-            // While a request is answered, only to notice that the client has gone.
+            // While a request is in flight, only to notice that the client has disconnected.
             if ready!(self.poll_fill(context))? == 0 {
                 if matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end()) {
-                    if self.takes_one && !self.waiting.is_empty() {
-                        // For another parser.
+                    if self.takes_one && !self.received.is_empty() {
+                        // For another connection of hyper's.
                         return Poll::Pending;
                     }
                     ready!(self.poll_disconnect(context));

@@ -1,4 +1,4 @@
-//! The side of a connection that is written to.
+//! The writing side of a connection.
 
 use std::{
     io,
@@ -12,14 +12,14 @@ use super::{Guard, Parser};
 use crate::server::timeouts::WRITE_TIMEOUT;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    /// Notes what a client of HTTP/2 has taken of its responses.
+    /// Counts what a client of HTTP/2 has read of its responses.
     fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
         if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
             http2.sent(*count);
         }
     }
 
-    /// Ends the connection of a client that does not read.
+    /// Ends the connection when its client reads nothing for [`WRITE_TIMEOUT`].
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -27,7 +27,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             if self.write_alarm.take().is_some() {
-                // Further requests were kept back.
+                // Further requests were held back.
                 self.in_flight.wake_reader();
             }
             self.in_flight.set_mid_request(self.is_mid_request());
@@ -56,9 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
+        buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
         self.note_progress(&written);
         self.watch(context, written)
     }
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = Pin::new(&mut self.stream).poll_flush(context);
         if written.is_ready() {
-            // The HTTP library flushes when its buffer is empty.
+            // hyper flushes when its buffer is empty.
             self.in_flight.all_written();
         }
         self.watch(context, written)
@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         let this = &mut *self;
         let stream = Pin::new(&mut this.stream);
         let written = match &this.protocol {
-            // It may have further requests, or is closed with care.
+            // There may be further requests, or `lingering_close` shuts it down.
             Parser::Http1(_) => stream.poll_flush(context),
             Parser::Http2(_) => stream.poll_shutdown(context),
         };

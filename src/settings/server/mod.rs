@@ -1,4 +1,4 @@
-//! How the server listens, what it bears, and how it stops.
+//! The server's settings: listeners, limits, timeouts, shutdown.
 
 mod bind;
 mod options;
@@ -126,7 +126,7 @@ impl ServerSettings {
             .as_ref()
             .filter(|metrics| bind.contains(metrics) && !metrics.is_any_port())
         {
-            bail!("METRICS_BIND is {metrics}, where visitors come: give it an address of its own.");
+            bail!("METRICS_BIND is {metrics}, an address of BIND: it needs another one.");
         }
         let format = options
             .access_log_format

@@ -90,7 +90,7 @@ pub struct ServerOptions {
     /// Trusted proxies begin each connection with a line of the PROXY protocol [PROXY_PROTOCOL; false].
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub proxy_protocol: Option<bool>,
-    /// Addresses or networks of proxies that are believed, instead of TRUSTED_PROXIES; may be given several times.
+    /// Addresses or networks of trusted proxies, instead of TRUSTED_PROXIES; may be given several times.
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     #[serde(
         default,

@@ -14,8 +14,8 @@ use crate::{
     sessions::{CookieChange, Session, Store},
 };
 
-/// Gives each request its session and messages, and writes what became of them.
-pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
+/// Gives each request its session and messages, and saves them with the response.
+pub async fn middleware<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
     let jar = Jar::of(&request);
     let name = &core.settings.security.session_cookie.name;
@@ -24,7 +24,7 @@ pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     request.set_data(session.clone());
     request.set_data(messages.clone());
     let mut response = next.call(request).await?.into_response();
-    // An answer that says that nothing was done must not do anything.
+    // A 5xx says that nothing was saved.
     if !response.status().is_server_error() {
         messages.store(&core, &session, jar, &mut response);
         save(&core, &session, jar, &mut response).await?;
@@ -35,17 +35,17 @@ pub async fn remember<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
 /// The session of a request.
 ///
 /// # Panics
-/// When [`remember`] has not seen the request: a mistake in the router.
+/// When the router has no [`middleware`] around the endpoint.
 pub fn session_of(request: &Request) -> &Arc<Session> {
-    request.data().expect("visitor::remember comes first")
+    request.data().expect("session::middleware comes first")
 }
 
 /// The messages of a request.
 ///
 /// # Panics
-/// When [`remember`] has not seen the request: a mistake in the router.
+/// When the router has no [`middleware`] around the endpoint.
 pub fn messages_of(request: &Request) -> &Arc<Messages> {
-    request.data().expect("visitor::remember comes first")
+    request.data().expect("session::middleware comes first")
 }
 
 async fn save(

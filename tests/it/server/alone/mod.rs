@@ -1,4 +1,4 @@
-//! What needs the machine to itself: load, and times to keep. `scripts/test` runs these one after the other, before all
+//! Tests under load. `scripts/test` runs these before all
 //! others.
 
 mod faults;

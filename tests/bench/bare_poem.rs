@@ -1,4 +1,4 @@
-//! What `scripts/bench` measures against: a poem server that sends one fixed page to whoever asks, from memory.
+//! What `scripts/bench` measures against: a poem server that sends one fixed page from memory.
 //! Arguments: port, and the page's size in bytes (0 means an empty redirect, as after a vote).
 
 use poem::{EndpointExt, http::header};

@@ -16,7 +16,7 @@ async fn stylesheet(app: &TestApp) -> String {
 }
 
 #[tokio::test]
-async fn hashed_names_are_cached_for_good_and_plain_ones_are_asked_for_again() {
+async fn hashed_names_are_immutable_and_plain_ones_are_revalidated() {
     let app = TestApp::new(Backend::Sqlite).await;
     let path = stylesheet(&app).await;
     let hashed = app.visitor().get(&path).await;
@@ -46,7 +46,7 @@ async fn hashed_names_are_cached_for_good_and_plain_ones_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_the_browser_has_is_not_sent_again() {
+async fn a_matching_etag_is_a_304() {
     let app = TestApp::new(Backend::Sqlite).await;
     let visitor = app.visitor();
     let path = stylesheet(&app).await;
@@ -72,7 +72,7 @@ async fn what_the_browser_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_encoding_is_one_that_the_browser_takes() {
+async fn the_encoding_is_negotiated() {
     let app = TestApp::new(Backend::Sqlite).await;
     let visitor = app.visitor();
     let path = stylesheet(&app).await;
@@ -109,7 +109,7 @@ async fn the_encoding_is_one_that_the_browser_takes() {
 }
 
 #[tokio::test]
-async fn nothing_else_is_served() {
+async fn only_embedded_files_are_served() {
     let app = TestApp::new(Backend::Sqlite).await;
     for path in [
         "/static/",
@@ -124,7 +124,7 @@ async fn nothing_else_is_served() {
 }
 
 #[tokio::test]
-async fn a_page_needs_little_to_look_right() {
+async fn a_page_loads_few_bytes_of_assets() {
     let app = TestApp::new(Backend::Sqlite).await;
     let visitor = app.visitor();
     let page = visitor.get("/polls/").await;

@@ -60,7 +60,7 @@ fn ours(text: &str) -> String {
 }
 
 on_both_databases! {
-    async fn commands_say_what_django_says(site: Site) {
+    async fn commands_print_what_django_prints(site: Site) {
         let all: serde_json::Value = serde_json::from_str(&captured("commands.json")).unwrap();
         for label in RUNS {
             // Django looks at migrations at the start of its server only; our check counts them.

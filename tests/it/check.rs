@@ -1,4 +1,4 @@
-//! `check`, and what else the command line promises.
+//! `check`, and the command line's exit codes and streams.
 
 use std::process::Stdio;
 
@@ -22,7 +22,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn a_database_that_is_away_is_an_error() {
+async fn an_unreachable_database_is_an_error() {
     let site = Site::new(Backend::Sqlite)
         .await
         .with("DATABASE_URL", "postgres://polls:hidden@127.0.0.1:1/polls");
@@ -33,7 +33,7 @@ async fn a_database_that_is_away_is_an_error() {
 }
 
 #[tokio::test]
-async fn check_creates_no_database_and_fails_even_when_nobody_reads() {
+async fn check_creates_no_database_and_fails_with_a_closed_stdout() {
     let site = Site::new(Backend::Sqlite).await;
     let said = site.run(["check"]).success();
     assert!(
@@ -92,7 +92,7 @@ async fn a_closed_pipe_ends_a_command_quietly() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2_and_help_is_there() {
+async fn usage_errors_exit_with_2_and_help_is_printed() {
     let site = Site::new(Backend::Sqlite).await.with("SECRET_KEY", "");
     let said = site.run(["migrat"]);
     assert_eq!(said.code, 2);
@@ -134,7 +134,7 @@ async fn wrong_usage_is_2_and_help_is_there() {
 }
 
 #[tokio::test]
-async fn a_finished_command_leaves_the_sqlite_file_alone_and_whole() {
+async fn after_a_command_the_sqlite_file_is_complete_without_wal() {
     let site = Site::new(Backend::Sqlite).await;
     site.run(["migrate"]).success();
     site.run(["seed"]).success();

@@ -21,7 +21,7 @@ async fn vote(
 }
 
 on_both_databases! {
-    async fn a_form_needs_cookie_and_token(app: TestApp) {
+    async fn a_form_needs_the_cookie_and_the_token(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let visitor = app.visitor();
         let page = visitor.get(urls::detail(question.id)).await;
@@ -51,7 +51,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, 5);
     }
 
-    async fn each_page_has_another_token_under_the_same_secret(app: TestApp) {
+    async fn each_page_has_a_new_token_of_the_same_secret(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let visitor = app.visitor();
         let first = visitor.get(urls::detail(question.id)).await;
@@ -69,7 +69,7 @@ on_both_databases! {
         assert_eq!(stranger.cookie("csrftoken").unwrap().len(), 32);
     }
 
-    async fn the_origin_has_to_be_ours_or_trusted(app: TestApp) {
+    async fn the_origin_must_match_or_be_trusted(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let visitor = app.visitor();
         let token = visitor.get(urls::detail(question.id)).await.csrf_token();
@@ -83,7 +83,7 @@ on_both_databases! {
         }
     }
 
-    async fn over_https_the_referer_stands_in_for_the_origin(app: TestApp) {
+    async fn over_https_the_referer_is_checked_without_an_origin(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let visitor = app.visitor();
         let token = visitor.get(urls::detail(question.id)).await.csrf_token();
@@ -96,11 +96,11 @@ on_both_databases! {
             vote(&visitor, &question, Some(&token), &[https, ("referer", good)]).await.assert_status(302);
         }
         vote(&visitor, &question, Some(&token), &[https, ("origin", "https://testserver")]).await.assert_status(302);
-        // Over HTTP nobody asks.
+        // Over HTTP it is not checked.
         vote(&visitor, &question, Some(&token), &[("referer", "http://evil.example/")]).await.assert_status(302);
     }
 
-    async fn a_form_is_checked_before_its_method_and_after_its_address(app: TestApp) {
+    async fn csrf_is_checked_after_routing_and_before_the_method(app: TestApp) {
         let visitor = app.visitor();
         visitor.post("/polls/", &[("a", "b")], &[]).await.assert_status(403);
         visitor.request(Method::DELETE, "/polls/", &[], "").await.assert_status(403);
@@ -109,7 +109,7 @@ on_both_databases! {
         visitor.post("/polls/1/vote", &[("choice", "1")], &[]).await.assert_redirect(301, "/polls/1/vote/");
     }
 
-    async fn bodies_are_bounded(app: TestApp) {
+    async fn csrf_bodies_are_limited(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let visitor = app.visitor();
         let token = visitor.get(urls::detail(question.id)).await.csrf_token();

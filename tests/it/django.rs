@@ -1,4 +1,4 @@
-//! Beside the real Django, on the same database: each finds in order what the other has left.
+//! Beside the real Django, on the same database.
 
 use std::process::Command;
 
@@ -36,7 +36,7 @@ fn manage(site: &Site, args: &[&str]) -> Said {
 }
 
 on_both_databases! {
-    async fn a_database_of_django_s_is_taken_as_it_is(site: Site) {
+    async fn a_database_made_by_django_works_unchanged(site: Site) {
         manage(&site, &["migrate"]).success();
         let said = site.run(["migrate"]).success();
         assert!(as_django(&said.stdout).ends_with("Running migrations:\n"), "{}", said.stdout);
@@ -56,7 +56,7 @@ on_both_databases! {
         assert!(server.get("/polls/1/").contains("Yes"));
     }
 
-    async fn a_database_of_ours_is_taken_by_django_as_it_is(site: Site) {
+    async fn a_database_made_by_polls_works_in_django(site: Site) {
         site.run(["migrate"]).success();
         manage(&site, &["migrate", "--check"]).success();
         let said = manage(&site, &["migrate"]).success();
@@ -74,7 +74,7 @@ on_both_databases! {
         manage(&site, &["check"]).success();
     }
 
-    async fn the_statements_backwards_are_those_of_django(site: Site) {
+    async fn sqlmigrate_backwards_prints_django_s_statements(site: Site) {
         let plan = site.run(["migrate", "--plan"]).success().stdout;
         assert_eq!(as_django(&plan), manage(&site, &["migrate", "--plan"]).success().stdout);
         site.run(["migrate"]).success();
@@ -93,7 +93,7 @@ on_both_databases! {
         assert_eq!(as_django(&plan), manage(&site, &["showmigrations", "--plan", "-v", "2", "admin"]).success().stdout);
     }
 
-    async fn a_login_with_one_is_a_login_with_the_other(site: Site) {
+    async fn sessions_are_shared_with_django(site: Site) {
         site.run(["migrate"]).success();
         let database = TestDatabase { backend: site.database.backend, url: site.database.url.clone(), folder: tempfile::tempdir().unwrap() };
         let app = TestApp::on(database).await;

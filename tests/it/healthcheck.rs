@@ -3,7 +3,7 @@
 use crate::support::{Site, site::Said};
 
 on_both_databases! {
-    async fn it_tells_whether_a_server_is_ready(site: Site) {
+    async fn healthcheck_reports_readiness(site: Site) {
         let server = site.serve();
         let address = server.address.clone();
         let refused = format!("the server at {address} is not ready: migrations are missing: run `polls migrate`");

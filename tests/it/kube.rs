@@ -1,4 +1,4 @@
-//! What the check of the manifests refuses, and what the scripts around them do.
+//! The manifests' check and the scripts of `kube`.
 
 use std::{
     fs,
@@ -59,7 +59,7 @@ fn rendered() -> String {
 }
 
 #[test]
-fn every_broken_manifest_is_refused() {
+fn every_invalid_manifest_is_refused() {
     // What is replaced, by what, and the fault that has to be found.
     let broken = [
         // Kubernetes' own schemas.
@@ -169,7 +169,7 @@ fn every_broken_manifest_is_refused() {
             "image: polls:0.2.0",
             "does not end in the image's tag 0.2.0",
         ),
-        // An end, and a beginning, that nobody notices.
+        // Changes without effect at the end and the beginning.
         (
             "maxUnavailable: 0",
             "maxUnavailable: 1",
@@ -221,7 +221,7 @@ fn every_broken_manifest_is_refused() {
             "",
             "does not speak HTTPS",
         ),
-        // Rights that nobody needs, and what the API server refuses.
+        // Unnecessary privileges, and what the API server refuses.
         ("kind: PodDisruptionBudget", "kind: CronJob", "CronJob"),
         (
             "enableServiceLinks: false",
@@ -318,7 +318,7 @@ fn every_broken_manifest_is_refused() {
 }
 
 #[test]
-fn secrets_are_strong_and_stay_as_they_are() {
+fn secrets_are_random_and_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let kustomization = folder.path().join("kustomization.yaml");
     fs::write(&kustomization, "resources: [../minikube]").unwrap();
@@ -362,7 +362,7 @@ fn secrets_are_strong_and_stay_as_they_are() {
 }
 
 #[test]
-fn the_scripts_say_what_they_would_do() {
+fn dry_runs_print_the_commands() {
     for (name, words) in [
         (
             "minikube-up",

@@ -1,4 +1,4 @@
-//! Logging in and out, sessions, and what happens to those who guess.
+//! Logging in and out, sessions, and limits on failed logins.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ async fn set_password(app: &TestApp, username: &str, encoded: String) {
 }
 
 on_both_databases! {
-    async fn a_login_leads_to_where_one_wanted_to_go(app: TestApp) {
+    async fn a_login_redirects_to_next(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let visitor = app.visitor();
         visitor.get("/admin").await.assert_redirect(301, "/admin/");
@@ -61,7 +61,7 @@ on_both_databases! {
         assert_eq!(sessions(&app).await, std::slice::from_ref(row));
     }
 
-    async fn next_never_leads_to_another_site(app: TestApp) {
+    async fn next_never_redirects_to_another_site(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         for next in ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "https:evil.example", "\t//evil.example", ""] {
             let visitor = app.visitor();
@@ -74,7 +74,7 @@ on_both_databases! {
         form.set("username", "admin").set("password", PASSWORD).submit(&visitor).await.assert_redirect(302, "http://testserver/polls/");
     }
 
-    async fn nothing_longer_than_a_field_may_hold_is_echoed(app: TestApp) {
+    async fn over_long_input_is_not_echoed(app: TestApp) {
         let visitor = app.visitor();
         let form = visitor.form("/admin/login/", "login-form").await;
         let long = "\"".repeat(300_000);
@@ -87,7 +87,7 @@ on_both_databases! {
         reply.assert_redirect(302, "/");
     }
 
-    async fn guesses_of_the_old_password_are_limited(app: TestApp) {
+    async fn failed_old_passwords_are_limited(app: TestApp) {
         let admin = app.superuser().await;
         let guess = async |password: &str, address: &str| {
             let token = admin.get("/admin/password_change/").await.csrf_token();
@@ -102,7 +102,7 @@ on_both_databases! {
         app.logged_in("admin").await;
     }
 
-    async fn who_may_not_enter_is_told_the_same_as_who_does_not_exist(app: TestApp) {
+    async fn inactive_and_unknown_users_get_the_same_error(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         app.add_user("outsider", Kind::Outsider, &[]).await;
         let sleeper = app.add_user("sleeper", Kind::Superuser, &[]).await;
@@ -139,7 +139,7 @@ on_both_databases! {
         form.submit(&admin).await.assert_redirect(302, "/admin/");
     }
 
-    async fn a_session_that_was_there_gets_another_key(app: TestApp) {
+    async fn login_rotates_the_session_key(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         app.add_user("other", Kind::Superuser, &[]).await;
         let tx = app.site.core.db.write().begin().await.unwrap();
@@ -159,7 +159,7 @@ on_both_databases! {
         let data = app.site.core.settings.security.keys.loads(&row.session_data, Purpose::Sessions).unwrap();
         assert_eq!((data["basket"].as_i64(), data["_auth_user_backend"].as_str()), (Some(7), Some("django.contrib.auth.backends.ModelBackend")));
         assert!(data["_auth_user_id"].is_string() && data["_auth_user_hash"].as_str().unwrap().len() == 64);
-        // Somebody else's contents are not for the next.
+        // The contents of another user's session are not kept.
         let first = row.session_key.clone();
         let page = visitor.get("/polls/").await;
         assert_eq!(page.status.as_u16(), 200);
@@ -173,7 +173,7 @@ on_both_databases! {
         assert!(row.session_key != first && data.get("basket").is_none());
     }
 
-    async fn a_password_change_ends_all_sessions_but_ones_own(app: TestApp) {
+    async fn a_password_change_ends_all_other_sessions(app: TestApp) {
         let here = app.superuser().await;
         let elsewhere = app.logged_in("admin").await;
         let form = here.form("/admin/password_change/", "class=\"narrow\"").await;
@@ -202,7 +202,7 @@ on_both_databases! {
         app.visitor().log_in("admin", "Quite-new-91").await.assert_redirect(302, "/admin/");
     }
 
-    async fn sessions_of_an_older_key_go_on_under_the_present_one(app: TestApp) {
+    async fn sessions_signed_with_a_fallback_key_are_renewed(app: TestApp) {
         let old = { let mut settings = settings(&app.database); settings.security.keys = Keys { current: "older-key".into(), fallbacks: Vec::new() }; settings };
         app.add_user("admin", Kind::Superuser, &[]).await;
         let before = polls::site::Site::build(old, polls::site::admin_site(), now).await.unwrap().router();
@@ -235,7 +235,7 @@ on_both_databases! {
         admin.set_cookie("sessionid", &key);
         set(None, now() + TimeDelta::days(1)).await;
         admin.get("/admin/").await.assert_status(200);
-        // What somebody has written into the row without our key is an empty session.
+        // A session that is not signed with the key is an empty session.
         set(Some("eyJhIjoxfQ:1r31eq:forged"), now() + TimeDelta::days(1)).await;
         admin.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
         for cookie in ["short", "'; DROP TABLE django_session; --", &"x".repeat(500)] {
@@ -244,7 +244,7 @@ on_both_databases! {
         }
     }
 
-    async fn old_hashes_are_made_anew_at_a_login(app: TestApp) {
+    async fn old_password_hashes_are_upgraded_at_login(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         for old in [hashers::pbkdf2_sha256(PASSWORD, "seasalt", 1000), hashers::pbkdf2_sha256(PASSWORD, "saltsaltsaltsaltsaltsa", 10)] {
             set_password(&app, "admin", old.clone()).await;
@@ -262,7 +262,7 @@ on_both_databases! {
         }
     }
 
-    async fn cookies_of_others_do_not_matter(app: TestApp) {
+    async fn unknown_cookies_are_ignored(app: TestApp) {
         let admin = app.superuser().await;
         let session = admin.cookie("sessionid").unwrap();
         for cookies in [format!("x=é; sessionid={session}"), format!("sessionid=\"{session}\""), format!("sessionid=other; sessionid={session}; ;=;a")] {
@@ -270,7 +270,7 @@ on_both_databases! {
         }
     }
 
-    async fn somebody_without_staff_status_is_offered_another_account(app: TestApp) {
+    async fn users_without_staff_status_are_offered_another_login(app: TestApp) {
         let admin = app.superuser().await;
         let tx = app.site.core.db.write().begin().await.unwrap();
         user::Entity::update_many().col_expr(user::Column::IsStaff, Expr::value(false)).exec(&tx).await.unwrap();
@@ -279,7 +279,7 @@ on_both_databases! {
         admin.get("/admin/login/?next=/admin/").await.assert_contains("You are authenticated as").assert_contains("not authorized to access this page");
     }
 
-    async fn staff_may_look_at_what_is_not_published_yet(app: TestApp) {
+    async fn staff_can_preview_unpublished_questions(app: TestApp) {
         let question = app.question_at("Tomorrow?", now() + TimeDelta::days(1), &["A"]).await;
         let path = polls::polls_app::urls::detail(question.id);
         app.visitor().get(&path).await.assert_status(404);
@@ -296,7 +296,7 @@ on_both_databases! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_user_costs_the_same_time() {
+async fn an_unknown_user_takes_the_same_time() {
     let backend = crate::support::Backend::Sqlite;
     let database = crate::support::TestDatabase::migrated(backend).await;
     let mut settings = settings(&database);
@@ -307,7 +307,7 @@ async fn an_unknown_user_costs_the_same_time() {
     app.add_user("old", Kind::Superuser, &[]).await;
     let old = hashers::make_password(PASSWORD, 2_400);
     set_password(&app, "old", old).await;
-    // Whoever else uses the machine can spoil a measurement; what really differs does so each time.
+    // Another process can spoil one measurement; a real difference shows each time.
     for attempt in 1..=3 {
         let medians = medians(&app).await;
         let is_even = |median: &f64| (median / medians[0] - 1.0).abs() < 0.05;

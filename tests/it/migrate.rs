@@ -1,4 +1,4 @@
-//! `migrate` when things go wrong, and when many do it at once.
+//! `migrate`: errors, and concurrent runs.
 
 use std::process::Stdio;
 
@@ -30,7 +30,7 @@ async fn execute(site: &Site, sql: &str) {
 }
 
 on_both_databases! {
-    async fn ten_at_once_all_succeed_and_each_migration_is_recorded_once(site: Site) {
+    async fn ten_concurrent_migrate_commands_record_each_migration_once(site: Site) {
         let run = || site.command(["migrate"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let children: Vec<_> = (0..10).map(|_| run()).collect();
         for child in children {
@@ -43,7 +43,7 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM auth_permission").await, 32);
     }
 
-    async fn a_migration_that_fails_half_way_leaves_nothing(site: Site) {
+    async fn a_failed_migration_is_rolled_back(site: Site) {
         // The second of its three operations will find its table in the way.
         execute(&site, "CREATE TABLE polls_app_question (unrelated integer)").await;
         let said = site.run(["migrate", "polls_app"]);
@@ -58,7 +58,7 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM polls_app_choice").await, 0);
     }
 
-    async fn fake_changes_the_history_only(site: Site) {
+    async fn fake_changes_only_the_history(site: Site) {
         let said = site.run(["migrate", "polls_app", "--fake"]).success();
         assert!(said.stdout.ends_with("  Applying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
         let said = site.run(["migrate", "polls_app", "zero", "--fake"]).success();
@@ -66,7 +66,7 @@ on_both_databases! {
         site.run(["migrate", "polls_app"]).success();
     }
 
-    async fn fake_initial_takes_tables_that_are_there(site: Site) {
+    async fn fake_initial_accepts_existing_tables(site: Site) {
         site.run(["migrate", "polls_app"]).success();
         execute(&site, "DELETE FROM django_migrations").await;
         let said = site.run(["migrate", "--fake-initial"]).success();
@@ -74,7 +74,7 @@ on_both_databases! {
         assert!(said.stdout.contains("  Applying contenttypes.0001_initial... OK\n"), "{}", said.stdout);
     }
 
-    async fn a_history_with_a_hole_is_refused(site: Site) {
+    async fn an_inconsistent_history_is_refused(site: Site) {
         site.run(["migrate"]).success();
         execute(&site, "DELETE FROM django_migrations WHERE app = 'auth' AND name LIKE '0001%'").await;
         site.run(["migrate"]).refused(
@@ -82,7 +82,7 @@ on_both_databases! {
         );
     }
 
-    async fn going_back_and_forth_keeps_the_rows(site: Site) {
+    async fn migrating_backwards_and_forwards_keeps_rows(site: Site) {
         site.run(["migrate"]).success();
         site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "a@example.com"]).success();
         let said = site.run(["migrate", "auth", "0005"]).success();
@@ -91,7 +91,7 @@ on_both_databases! {
                         Unapplying auth.0012_alter_user_first_name_max_length... OK\n";
         assert!(said.stdout.starts_with(expected), "{}", said.stdout);
         assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
-        // Nobody has a last login: they get one when they must have one.
+        // Users without a last login get one when the column becomes NOT NULL.
         site.run(["migrate", "auth", "0004"]).success();
         assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE last_login IS NOT NULL").await, 1);
         site.run(["migrate"]).success();
@@ -111,7 +111,7 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM django_migrations WHERE app = 'other'").await, 1);
     }
 
-    async fn it_goes_on_when_nobody_listens(site: Site) {
+    async fn migrate_continues_with_a_closed_stdout(site: Site) {
         let mut child = site.command(["migrate"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
@@ -119,7 +119,7 @@ on_both_databases! {
         assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 23);
     }
 
-    async fn a_field_can_be_added_to_rows_that_are_there(site: Site) {
+    async fn a_field_can_be_added_to_a_table_with_rows(site: Site) {
         const OPERATIONS: &[Operation] = &[
             Operation::AddField { model: "question", field: Field::new("closed", Kind::Boolean).default(Default::Boolean(true)) },
             Operation::AddField { model: "question", field: Field::char("author", 30).default(Default::Text("nobody's")) },
@@ -147,7 +147,7 @@ on_both_databases! {
         assert_eq!(site.run(["migrate", "--check"]).code, 0);
     }
 
-    async fn verbosity_is_obeyed(site: Site) {
+    async fn verbosity_is_respected(site: Site) {
         assert_eq!(site.run(["migrate", "-v", "0"]).success().stdout, "");
         let said = site.run(["migrate", "sessions", "zero", "-v", "2"]).success();
         assert!(said.stdout.contains("Unapplying sessions.0001_initial... OK (0."), "{}", said.stdout);
@@ -155,7 +155,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn a_look_at_a_file_of_django_s_leaves_it_as_it_is() {
+async fn read_only_commands_do_not_change_django_s_file() {
     let site = Site::new(crate::support::Backend::Sqlite).await;
     let mode = || std::fs::read(site.folder().join("db.sqlite3")).unwrap()[18];
     // Made without write-ahead logging, as Django makes it: byte 18 of the file says so.
@@ -179,7 +179,7 @@ async fn a_look_at_a_file_of_django_s_leaves_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_row_that_refers_to_nothing_stops_a_migration_on_sqlite() {
+async fn a_dangling_reference_stops_a_migration_on_sqlite() {
     let site = Site::migrated(crate::support::Backend::Sqlite).await;
     // Foreign keys are not checked while tables are made anew: they have to be before the end.
     site.run(["migrate", "polls_app", "zero"]).success();

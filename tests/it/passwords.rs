@@ -30,7 +30,7 @@ fn vectors() -> Vec<(String, String, serde_json::Value)> {
 }
 
 #[test]
-fn hashes_are_django_s() {
+fn password_hashes_match_django_s() {
     let mut seen = 0;
     for (password, encoded, vector) in vectors() {
         let expected = match (
@@ -57,7 +57,7 @@ fn hashes_are_django_s() {
 }
 
 #[test]
-fn what_is_no_hash_fits_no_password() {
+fn an_invalid_hash_matches_no_password() {
     for encoded in [
         "",
         "!",
@@ -125,7 +125,7 @@ on_both_databases! {
 
 /// One network's many requests take turns with another's one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_waits_for_all_the_hashes_of_another_network() {
+async fn password_hashing_is_fair_between_networks() {
     let hashing = Arc::new(Hashing::new(5_000));
     let finished = Arc::new(AtomicUsize::new(0));
     let crowd: Vec<_> = (0..40)

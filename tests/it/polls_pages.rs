@@ -7,7 +7,7 @@ use polls::polls_app::urls;
 use crate::support::{TestApp, app::now};
 
 on_both_databases! {
-    async fn without_questions_the_index_says_so(app: TestApp) {
+    async fn an_empty_index_has_a_message(app: TestApp) {
         app.visitor().get("/polls/").await.assert_status(200).assert_contains("No polls are available.");
     }
 
@@ -29,14 +29,14 @@ on_both_databases! {
         page.assert_contains("Past?").assert_contains("2 choices").assert_lacks("Future?").assert_lacks("Mute?");
     }
 
-    async fn a_question_of_this_evening_is_not_listed_this_morning(app: TestApp) {
+    async fn a_question_published_later_today_is_not_listed(app: TestApp) {
         // On SQLite times are texts. In sea-orm's own form this one would sort behind every time of the same day.
         app.question_at("Tonight?", "2026-11-20T23:00:00Z".parse().unwrap(), &["a"]).await;
         app.question_at("This morning?", "2026-11-20T07:00:00Z".parse().unwrap(), &["a"]).await;
         app.visitor().get("/polls/").await.assert_contains("This morning?").assert_lacks("Tonight?");
     }
 
-    async fn the_future_is_not_found_on_all_four_pages(app: TestApp) {
+    async fn future_questions_are_404_on_all_pages(app: TestApp) {
         let past = app.question("Past?", &["a"]).await;
         let future = app.question_at("Future?", now() + TimeDelta::days(1), &["a"]).await;
         let visitor = app.visitor();
@@ -49,7 +49,7 @@ on_both_databases! {
         assert_eq!(app.votes(future.choices[0]).await, 0);
     }
 
-    async fn a_vote_is_counted_and_leads_to_the_results(app: TestApp) {
+    async fn a_vote_is_counted_and_redirects_to_the_results(app: TestApp) {
         let question = app.question("Best season?", &["Summer", "Winter"]).await;
         let visitor = app.visitor();
         let page = visitor.get(urls::detail(question.id)).await;
@@ -65,7 +65,7 @@ on_both_databases! {
         assert!(results.text().contains(&format!("href=\"{}\"", urls::detail(question.id))));
     }
 
-    async fn without_a_choice_the_form_is_shown_again(app: TestApp) {
+    async fn a_vote_without_a_choice_shows_the_form_again(app: TestApp) {
         let question = app.question("Which?", &["This", "That"]).await;
         let other = app.question("Another?", &["Elsewhere"]).await;
         let visitor = app.visitor();
@@ -88,7 +88,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[1]).await, 1);
     }
 
-    async fn unknown_questions_are_not_found(app: TestApp) {
+    async fn unknown_questions_are_404(app: TestApp) {
         let question = app.question("Known?", &["a"]).await;
         let visitor = app.visitor();
         for id in ["99", "0", "4294967297", "99999999999999999999", "abc", "-1", "1.5", "%31x"] {
@@ -110,7 +110,7 @@ on_both_databases! {
         visitor.get("/nowhere").await.assert_status(404);
     }
 
-    async fn methods_that_an_address_does_not_take_are_refused(app: TestApp) {
+    async fn unsupported_methods_are_405(app: TestApp) {
         let question = app.question("Known?", &["a"]).await;
         let visitor = app.visitor();
         let reply = visitor.get("/theme/").await;
@@ -125,7 +125,7 @@ on_both_databases! {
         assert_eq!((reply.assert_status(200).header("allow")), Some("GET, HEAD, OPTIONS"));
     }
 
-    async fn shares_never_add_up_to_more_than_there_is(app: TestApp) {
+    async fn percentages_never_add_up_to_more_than_100(app: TestApp) {
         let question = app.question("Clear?", &["a", "b", "c", "d"]).await;
         for (index, votes) in [(0, 100_000), (1, 1), (2, 1), (3, -26)] {
             app.set_votes(question.choices[index], votes).await;
@@ -134,13 +134,13 @@ on_both_databases! {
         page.assert_contains(">&gt;99%<").assert_contains(">&lt;1%<").assert_contains(">0%<").assert_lacks("-26").assert_contains("100,002 votes");
     }
 
-    async fn the_icon_is_found_where_browsers_look_for_it(app: TestApp) {
+    async fn favicon_ico_redirects_to_the_icon(app: TestApp) {
         let reply = app.visitor().get("/favicon.ico").await;
         let icon = reply.assert_status(302).header("location").unwrap().to_owned();
         app.visitor().get(icon).await.assert_status(200);
     }
 
-    async fn pages_tell_caches_that_they_depend_on_the_theme(app: TestApp) {
+    async fn pages_vary_by_the_theme_cookie(app: TestApp) {
         let question = app.question("Dark?", &["a"]).await;
         for path in ["/polls/".to_owned(), urls::detail(question.id), urls::results(question.id), "/nowhere".to_owned()] {
             let reply = app.visitor().get_with(&path, &[("cookie", "theme=dark")]).await;
@@ -150,7 +150,7 @@ on_both_databases! {
         }
     }
 
-    async fn types_of_forms_are_read_in_any_letters(app: TestApp) {
+    async fn content_types_are_case_insensitive(app: TestApp) {
         let question = app.question("Loud?", &["a"]).await;
         let visitor = app.visitor();
         let token = visitor.get(urls::detail(question.id)).await.csrf_token();
@@ -160,7 +160,7 @@ on_both_databases! {
         }
     }
 
-    async fn texts_are_shown_as_they_are(app: TestApp) {
+    async fn texts_are_escaped(app: TestApp) {
         let text = r#"What's <b>up</b>? & "so" {{ 7*7 }} ünï 🎉"#;
         let question = app.question(text, &["<script>alert(1)</script>"]).await;
         for path in ["/polls/".to_owned(), urls::detail(question.id), urls::results(question.id)] {
@@ -170,7 +170,7 @@ on_both_databases! {
         }
     }
 
-    async fn shares_are_rounded_and_the_leader_is_marked(app: TestApp) {
+    async fn percentages_are_rounded_and_the_leader_is_marked(app: TestApp) {
         let question = app.question("Shares?", &["many", "half", "one", "none"]).await;
         for (choice, votes) in question.choices.iter().zip([12_480, 6_240, 1, 0]) {
             app.set_votes(*choice, votes).await;
@@ -181,7 +181,7 @@ on_both_databases! {
         assert_eq!(page.text().matches("result-leads").count(), 1);
     }
 
-    async fn every_page_carries_the_headers_that_protect_it(app: TestApp) {
+    async fn every_page_has_the_security_headers(app: TestApp) {
         for path in ["/polls/", "/polls/99/", "/static/icon.svg", "/", "/livez"] {
             let reply = app.visitor().get(path).await;
             assert_eq!(reply.header("x-frame-options"), Some("DENY"), "{path}");
@@ -193,7 +193,7 @@ on_both_databases! {
         }
     }
 
-    async fn other_hosts_are_refused_but_not_for_probes(app: TestApp) {
+    async fn unknown_hosts_are_refused_except_for_probes(app: TestApp) {
         let visitor = app.visitor();
         for host in ["evil.example", "testserver.evil.example", "testserver@evil.example", ""] {
             let reply = visitor.get_with("/polls/", &[("host", host)]).await;
@@ -203,7 +203,7 @@ on_both_databases! {
         visitor.get_with("/readyz", &[("host", "10.0.0.7:8000")]).await.assert_status(200);
     }
 
-    async fn a_database_without_tables_is_our_fault_and_shows_nothing(app: TestApp) {
+    async fn a_database_without_tables_is_a_500_without_details(app: TestApp) {
         let bare = TestApp::on(crate::support::TestDatabase::empty(app.database.backend).await).await;
         let reply = bare.visitor().get("/polls/").await;
         reply.assert_status(500).assert_contains("Server Error").assert_lacks("polls_app_").assert_lacks("SELECT");
@@ -218,7 +218,7 @@ on_both_databases! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_away_is_a_503_that_says_when_to_come_back() {
+async fn an_unreachable_database_is_a_503_with_retry_after() {
     let database = crate::support::TestDatabase::empty(crate::support::Backend::Sqlite).await;
     let mut settings = crate::support::app::settings(&database);
     // Nothing listens on port 1.

@@ -3,21 +3,21 @@
 //!
 //! | release | here |
 //! |---|---|
-//! | CVE-2018-6188, CVE-2024-39329, CVE-2025-13473 | `a_login_does_not_tell_who_is_there` |
-//! | CVE-2018-14574, CVE-2021-32052, CVE-2025-27556 | `redirects_stay_on_the_site` |
-//! | CVE-2018-16984 | `a_hash_is_shown_to_nobody` |
-//! | CVE-2019-3498, CVE-2020-13596, CVE-2022-22818 | `what_was_sent_is_escaped_or_not_repeated` |
-//! | CVE-2019-6975, CVE-2019-14235, CVE-2023-41164, CVE-2024-56374 | `odd_addresses_and_numbers_cost_nothing` |
-//! | CVE-2019-12781 | `plain_http_behind_a_proxy_is_led_to_https` |
-//! | CVE-2019-14234, CVE-2021-35042, CVE-2022-28346, CVE-2022-34265, CVE-2025-57833, CVE-2025-64459 | `parameters_do_not_get_into_sql` |
-//! | CVE-2019-19118 | `who_may_only_view_cannot_save_rows_within` |
-//! | CVE-2021-23336 | `a_semicolon_separates_nothing` |
-//! | CVE-2021-33571 | `an_address_with_leading_zeros_is_none` |
-//! | CVE-2021-44420 | `a_line_end_is_part_of_an_address` |
+//! | CVE-2018-6188, CVE-2024-39329, CVE-2025-13473 | `the_login_does_not_reveal_usernames` |
+//! | CVE-2018-14574, CVE-2021-32052, CVE-2025-27556 | `redirects_stay_on_the_same_site` |
+//! | CVE-2018-16984 | `password_hashes_are_not_shown` |
+//! | CVE-2019-3498, CVE-2020-13596, CVE-2022-22818 | `input_is_escaped_or_not_echoed` |
+//! | CVE-2019-6975, CVE-2019-14235, CVE-2023-41164, CVE-2024-56374 | `odd_paths_and_numbers_are_handled_quickly` |
+//! | CVE-2019-12781 | `plain_http_behind_a_proxy_redirects_to_https` |
+//! | CVE-2019-14234, CVE-2021-35042, CVE-2022-28346, CVE-2022-34265, CVE-2025-57833, CVE-2025-64459 | `parameters_cannot_inject_sql` |
+//! | CVE-2019-19118 | `view_permission_does_not_save_inline_rows` |
+//! | CVE-2021-23336 | `a_semicolon_does_not_separate_parameters` |
+//! | CVE-2021-33571 | `an_ip_address_with_leading_zeros_is_invalid` |
+//! | CVE-2021-44420 | `a_newline_at_the_end_of_a_path_is_not_ignored` |
 //! | CVE-2021-45115, CVE-2023-46695 | `long_passwords_and_names_are_refused_quickly` |
 //! | CVE-2022-23833, CVE-2023-24580, CVE-2025-14550 | `uploads_and_repeated_headers_are_refused` |
-//! | CVE-2023-36053 | `long_addresses_of_e_mail_are_read_quickly` |
-//! | CVE-2025-48432 | `server::seeing::nothing_sent_gets_into_the_log_unescaped` |
+//! | CVE-2023-36053 | `long_email_addresses_are_validated_quickly` |
+//! | CVE-2025-48432 | `server::seeing::input_is_escaped_in_the_log` |
 //!
 //! Not here, because there is nothing of the kind: urlize, truncation and stripping of tags (CVE-2018-7536 and -7537, CVE-2019-14232
 //! and -14233, CVE-2023-43665, CVE-2024-27351, -38875, -41989, -41990, -45230, -53907, CVE-2025-26699, -32873), uploads and
@@ -42,7 +42,7 @@ async fn with_https() -> TestApp {
 }
 
 on_both_databases! {
-    async fn a_login_does_not_tell_who_is_there(app: TestApp) {
+    async fn the_login_does_not_reveal_usernames(app: TestApp) {
         app.add_user("editor", Kind::Staff, &[]).await;
         app.add_user("outsider", Kind::Outsider, &[]).await;
         let mut answers = Vec::new();
@@ -57,7 +57,7 @@ on_both_databases! {
         assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:#?}");
     }
 
-    async fn parameters_do_not_get_into_sql(app: TestApp) {
+    async fn parameters_cannot_inject_sql(app: TestApp) {
         let question = app.question("Best season?", &["Summer"]).await;
         let admin = app.superuser().await;
         for query in [
@@ -73,7 +73,7 @@ on_both_databases! {
         reply.assert_status(200);
     }
 
-    async fn who_may_only_view_cannot_save_rows_within(app: TestApp) {
+    async fn view_permission_does_not_save_inline_rows(app: TestApp) {
         let question = app.question("Best season?", &["Summer"]).await;
         let editor = app.staff(&["polls_app.view_question", "polls_app.change_choice", "polls_app.view_choice"]).await;
         let address = format!("/admin/polls_app/question/{}/change/", question.id);
@@ -90,7 +90,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, 0);
     }
 
-    async fn a_hash_is_shown_to_nobody(app: TestApp) {
+    async fn password_hashes_are_not_shown(app: TestApp) {
         let id = app.add_user("target", Kind::Staff, &[]).await;
         let viewer = app.staff(&["auth.view_user"]).await;
         let page = viewer.get(format!("/admin/auth/user/{id}/change/")).await;
@@ -103,7 +103,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn redirects_stay_on_the_site() {
+async fn redirects_stay_on_the_same_site() {
     let app = TestApp::new(Backend::Sqlite).await;
     let visitor = app.visitor();
     for path in [
@@ -150,7 +150,7 @@ async fn redirects_stay_on_the_site() {
 }
 
 #[tokio::test]
-async fn what_was_sent_is_escaped_or_not_repeated() {
+async fn input_is_escaped_or_not_echoed() {
     let app = TestApp::new(Backend::Sqlite).await;
     let visitor = app.visitor();
     visitor
@@ -174,7 +174,7 @@ async fn what_was_sent_is_escaped_or_not_repeated() {
 }
 
 #[tokio::test]
-async fn odd_addresses_and_numbers_cost_nothing() {
+async fn odd_paths_and_numbers_are_handled_quickly() {
     let app = TestApp::new(Backend::Sqlite).await;
     let admin = app.superuser().await;
     let start = Instant::now();
@@ -202,7 +202,7 @@ async fn odd_addresses_and_numbers_cost_nothing() {
 }
 
 #[tokio::test]
-async fn plain_http_behind_a_proxy_is_led_to_https() {
+async fn plain_http_behind_a_proxy_redirects_to_https() {
     let app = with_https().await;
     let visitor = app.visitor();
     visitor
@@ -222,7 +222,7 @@ async fn plain_http_behind_a_proxy_is_led_to_https() {
 }
 
 #[tokio::test]
-async fn a_semicolon_separates_nothing() {
+async fn a_semicolon_does_not_separate_parameters() {
     let app = TestApp::new(Backend::Sqlite).await;
     let question = app.question("Best season?", &["Summer"]).await;
     let visitor = app.visitor();
@@ -239,7 +239,7 @@ async fn a_semicolon_separates_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_with_leading_zeros_is_none() {
+async fn an_ip_address_with_leading_zeros_is_invalid() {
     let app = TestApp::new(Backend::Sqlite).await;
     app.add_user("editor", Kind::Staff, &[]).await;
     let visitor = app.visitor();
@@ -259,7 +259,7 @@ async fn an_address_with_leading_zeros_is_none() {
 }
 
 #[tokio::test]
-async fn a_line_end_is_part_of_an_address() {
+async fn a_newline_at_the_end_of_a_path_is_not_ignored() {
     let app = TestApp::new(Backend::Sqlite).await;
     let question = app.question("Best season?", &["Summer"]).await;
     for path in [
@@ -322,7 +322,7 @@ async fn uploads_and_repeated_headers_are_refused() {
 }
 
 #[tokio::test]
-async fn long_addresses_of_e_mail_are_read_quickly() {
+async fn long_email_addresses_are_validated_quickly() {
     let app = TestApp::new(Backend::Sqlite).await;
     let id = app.add_user("target", Kind::Staff, &[]).await;
     let admin = app.superuser().await;

@@ -45,7 +45,7 @@ async fn introspect(database: &TestDatabase) -> Vec<String> {
     lines
 }
 
-/// Whether a line is about something that Django does not know: what it names begins with `polls_`.
+/// Whether a line is about something that Django does not have: what it names begins with `polls_`.
 fn is_ours(line: &str) -> bool {
     let name = line.split(' ').nth(1).unwrap_or_default();
     let name = name.strip_prefix("sqlite_autoindex_").unwrap_or(name);
@@ -205,7 +205,7 @@ async fn assert_brought_forward(backend: Backend, version: &str) {
 }
 
 on_both_databases! {
-    async fn migrate_makes_the_schema_of_django(site: Site) {
+    async fn migrate_creates_django_s_schema(site: Site) {
         site.run(["migrate"]).success();
         let ours = introspect(&site.database).await;
         let expected = introspect(&django_schema(site.database.backend, "5.2.19").await).await;
@@ -213,7 +213,7 @@ on_both_databases! {
         assert_eq!(ours, expected);
     }
 
-    async fn migrate_makes_the_rows_of_django(site: Site) {
+    async fn migrate_creates_django_s_rows(site: Site) {
         site.run(["migrate"]).success();
         let mut expected = captured_rows(site.database.backend, "5.2.19");
         for row in expected["django_migrations"].as_array_mut().unwrap() {
@@ -226,7 +226,7 @@ on_both_databases! {
         }
     }
 
-    async fn unapplying_everything_leaves_the_history_alone(site: Site) {
+    async fn unapplying_all_migrations_leaves_only_the_history_table(site: Site) {
         site.run(["migrate"]).success();
         for app in ["polls", "sessions", "polls_app", "admin", "auth", "contenttypes"] {
             site.run(["migrate", app, "zero"]).success();
@@ -248,7 +248,7 @@ on_both_databases! {
         }
     }
 
-    async fn databases_of_older_versions_are_brought_forward_as_django_does_it(site: Site) {
+    async fn databases_of_older_django_versions_are_migrated(site: Site) {
         for version in ["1.11.29", "2.2.28", "3.2.25"] {
             assert_brought_forward(site.database.backend, version).await;
         }

@@ -1,4 +1,4 @@
-//! `seed`: what is good is added once, and of what is bad nothing.
+//! `seed`: valid files are added once, invalid ones not at all.
 
 use polls::entities::{choice, question};
 use sea_orm::{EntityTrait, PaginatorTrait};
@@ -27,7 +27,7 @@ on_both_databases! {
         assert_eq!(counts(&site).await, (3, 9));
     }
 
-    async fn files_add_what_is_missing_and_keep_what_is_there(site: Site) {
+    async fn seed_files_add_missing_rows_and_keep_existing_ones(site: Site) {
         site.run(["migrate"]).success();
         file(&site, "a.yaml", "- question: Which?\n  published: 2026-01-02 03:04\n  choices: [a, {choice: b, votes: 7}]\n");
         file(&site, "b.json", "\u{feff}[{\"question\": \"Which?\", \"choices\": [\"b\", \"c\"]}]");
@@ -52,7 +52,7 @@ on_both_databases! {
         assert_eq!(site.run(["seed", "long.yaml"]).success().stdout, "Everything is there already.\n");
     }
 
-    async fn fixtures_of_django_are_read(site: Site) {
+    async fn django_fixtures_are_read(site: Site) {
         site.run(["migrate"]).success();
         file(&site, "polls.json", &captured("polls-dumpdata.json"));
         let said = site.run(["seed", "polls.json"]).success();
@@ -61,7 +61,7 @@ on_both_databases! {
         assert_eq!(site.run(["seed", "polls.json"]).success().stdout, "Everything is there already.\n");
     }
 
-    async fn a_bad_file_is_refused_and_nothing_is_written(site: Site) {
+    async fn an_invalid_file_is_refused_and_nothing_is_written(site: Site) {
         site.run(["migrate"]).success();
         file(&site, "good.yaml", "- question: Good?\n  choices: [x]\n");
         file(&site, "bad.yaml", "- question: First?\n  choices: [x]\n- question: Second?\n  choices: []\n");
@@ -84,7 +84,7 @@ on_both_databases! {
         assert_eq!(counts(&site).await, (0, 0));
     }
 
-    async fn random_questions_can_be_had_in_any_number(site: Site) {
+    async fn seed_generates_any_number_of_random_questions(site: Site) {
         site.run(["migrate"]).success();
         let said = site.run(["seed", "--random", "2345"]).success();
         assert_eq!(said.stdout, "Added 2345 question(s) and 9380 choice(s).\n");
@@ -93,7 +93,7 @@ on_both_databases! {
         assert_eq!(site.run(["seed", "--random", "10000001"]).code, 2);
     }
 
-    async fn without_tables_the_way_on_is_shown(site: Site) {
+    async fn without_tables_the_error_suggests_migrate(site: Site) {
         let said = site.run(["seed"]);
         assert_eq!(said.code, 1);
         assert!(said.stderr.starts_with("CommandError: the questions could not be added: "), "{}", said.stderr);

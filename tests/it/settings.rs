@@ -1,4 +1,4 @@
-//! Settings: each bad value is one sentence that names its variable, and no secret is ever printed.
+//! Settings: each invalid value gives one sentence that names its variable, and no secret is printed.
 
 use crate::support::{Backend, Site, TestDatabase, site::SECRET_KEY};
 
@@ -7,7 +7,7 @@ async fn site() -> Site {
 }
 
 #[tokio::test]
-async fn bad_values_are_refused_with_a_sentence_that_names_them() {
+async fn invalid_values_are_refused_by_name() {
     let cases = [
         ("SECRET_KEY", "", "SECRET_KEY is not set: "),
         (
@@ -230,7 +230,7 @@ async fn a_weak_key_is_a_warning_and_debug_mode_needs_none() {
 }
 
 #[tokio::test]
-async fn a_bad_address_to_listen_on_names_its_variable() {
+async fn an_invalid_bind_address_names_its_variable() {
     for bad in ["nonsense", "99999"] {
         let sentence = format!(
             "BIND has the entry \"{bad}\": \"{bad}\" is not a valid port number or address:port pair."
@@ -249,7 +249,7 @@ async fn a_bad_address_to_listen_on_names_its_variable() {
 }
 
 #[tokio::test]
-async fn secrets_may_come_from_files() {
+async fn secrets_are_read_from_files() {
     let site = site().await.with("SECRET_KEY", "");
     std::fs::write(site.folder().join("key"), format!("{SECRET_KEY}\n")).unwrap();
     let site = site.with("SECRET_KEY_FILE", "key");
@@ -293,7 +293,7 @@ async fn the_env_file_is_read_and_the_environment_wins() {
 }
 
 #[tokio::test]
-async fn a_kubernetes_service_names_the_database() {
+async fn a_kubernetes_service_gives_the_database_address() {
     let database = TestDatabase::migrated(Backend::Postgres).await;
     let (port, name) = (
         database.url.rsplit([':', '/']).nth(1).unwrap().to_owned(),
@@ -319,7 +319,7 @@ async fn a_kubernetes_service_names_the_database() {
 }
 
 #[test]
-fn settings_do_not_show_their_secrets() {
+fn settings_do_not_print_secrets() {
     let settings =
         polls::settings::DatabaseSettings::from_url("DATABASE_URL", "postgres://u:hidden@h/d")
             .unwrap();

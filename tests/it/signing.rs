@@ -1,4 +1,4 @@
-//! Signed texts, with Django's own vectors.
+//! Signing, with Django's own test vectors.
 
 use polls::signing::{Keys, Purpose, ascii_json, hex};
 use serde_json::Value;
@@ -17,7 +17,7 @@ fn keys(current: &str, fallbacks: &[&str]) -> Keys {
 }
 
 #[test]
-fn keyed_hashes_are_django_s() {
+fn salted_hmacs_match_django_s() {
     let mut seen = 0;
     for vector in vectors()["salted_hmac"].as_array().unwrap() {
         if vector["algorithm"] != "sha256" {
@@ -39,7 +39,7 @@ fn keyed_hashes_are_django_s() {
 }
 
 #[test]
-fn sessions_are_read_and_written_as_django_does() {
+fn sessions_are_encoded_as_in_django() {
     for vector in vectors()["session_encode"].as_array().unwrap() {
         let keys = keys(vector["key"].as_str().unwrap(), &[]);
         let stored = vector["session_data"].as_str().unwrap();
@@ -65,7 +65,7 @@ fn sessions_are_read_and_written_as_django_does() {
 }
 
 #[test]
-fn what_is_not_signed_with_our_keys_is_nothing() {
+fn values_with_an_invalid_signature_are_rejected() {
     let all = vectors();
     let vectors = all["session_decode"].as_array().unwrap();
     let stored = vectors[0]["session_data"].as_str().unwrap();
@@ -94,7 +94,7 @@ fn what_is_not_signed_with_our_keys_is_nothing() {
 }
 
 #[test]
-fn messages_are_read_as_django_s() {
+fn messages_are_decoded_as_in_django() {
     let mut seen = 0;
     for vector in vectors()["messages"].as_array().unwrap() {
         let list: Value =

@@ -1,4 +1,4 @@
-//! `sqlmigrate`: the statements are Django's, they are those that `migrate` runs, and no database is asked.
+//! `sqlmigrate`: the statements are Django's and those that `migrate` runs; no database is needed.
 
 use std::collections::BTreeSet;
 
@@ -55,17 +55,17 @@ async fn assert_same_as_captured(backend: Backend, dialect: &str) {
 }
 
 #[tokio::test]
-async fn statements_for_sqlite_are_those_of_django() {
+async fn sqlmigrate_prints_django_s_statements_for_sqlite() {
     assert_same_as_captured(Backend::Sqlite, "sqlite").await;
 }
 
 #[tokio::test]
-async fn statements_for_postgres_are_those_of_django() {
+async fn sqlmigrate_prints_django_s_statements_for_postgres() {
     assert_same_as_captured(Backend::Postgres, "postgres").await;
 }
 
 #[tokio::test]
-async fn backwards_undoes_in_the_opposite_order() {
+async fn backwards_reverses_the_order() {
     let site = Site::new(Backend::Sqlite).await;
     let said = site
         .run([

@@ -1,4 +1,4 @@
-//! The data layer: what is written is there, in Django's form, or its writer is told.
+//! The data layer: writes are stored in Django's formats or give an error.
 
 use chrono::{DateTime, Utc};
 use polls::{
@@ -31,7 +31,7 @@ async fn text(database: &TestDatabase, query: &str) -> String {
 }
 
 on_both_databases! {
-    async fn a_row_that_refers_to_nothing_is_not_reported_as_stored(app: TestApp) {
+    async fn a_dangling_reference_is_not_reported_as_stored(app: TestApp) {
         let db = app.site.core.db.write();
         // Outside a transaction SQLite would report success and keep nothing.
         assert!(matches!(orphan().insert(db).await, Err(DbErr::Custom(_))));
@@ -44,7 +44,7 @@ on_both_databases! {
         assert!(choice::Entity::find().all(db).await.unwrap().is_empty());
     }
 
-    async fn every_kind_of_write_needs_a_transaction(app: TestApp) {
+    async fn every_write_needs_a_transaction(app: TestApp) {
         let db = app.site.core.db.write();
         let refused = |error: DbErr| assert!(error.to_string().contains("outside a transaction"), "{error}");
         refused(choice::Entity::insert(orphan()).exec(db).await.unwrap_err());
@@ -56,7 +56,7 @@ on_both_databases! {
         refused(db.query_one_raw(insert).await.unwrap_err());
     }
 
-    async fn a_transaction_that_is_dropped_leaves_nothing(app: TestApp) {
+    async fn a_dropped_transaction_is_rolled_back(app: TestApp) {
         let db = app.site.core.db.write();
         let question = app.question("Kept?", &["a"]).await;
         let tx = db.begin().await.unwrap();
@@ -65,7 +65,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, 0);
     }
 
-    async fn times_come_back_cut_to_microseconds(app: TestApp) {
+    async fn times_are_truncated_to_microseconds(app: TestApp) {
         let time: DateTime<Utc> = "2026-11-20T06:30:00.123456789Z".parse().unwrap();
         let id = app.question_at("When?", time, &[]).await.id;
         let db = app.site.core.db.write();
@@ -76,7 +76,7 @@ on_both_databases! {
         assert_eq!(found.len(), 1);
     }
 
-    async fn a_time_that_django_cannot_read_is_not_stored(app: TestApp) {
+    async fn a_time_that_django_cannot_parse_is_refused(app: TestApp) {
         let tx = app.site.core.db.write().begin().await.unwrap();
         for time in ["+10000-01-01T00:00:00Z", "0000-12-31T23:59:59Z"] {
             let pub_date = Set(time.parse::<DateTime<Utc>>().unwrap().into());
@@ -85,7 +85,7 @@ on_both_databases! {
         }
     }
 
-    async fn the_connection_is_set_up_for_its_work(app: TestApp) {
+    async fn connections_have_the_settings_of_their_purpose(app: TestApp) {
         // The writing side: on SQLite the reading connections are others.
         let db = app.site.core.db.write().begin().await.unwrap();
         let setting = async |query: &str| {
@@ -110,7 +110,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn on_sqlite_a_date_alone_is_a_midnight() {
+async fn on_sqlite_a_date_without_time_is_midnight() {
     let app = TestApp::new(Backend::Sqlite).await;
     let id = app.question("When?", &["a"]).await.id;
     let tx = app.site.core.db.write().begin().await.unwrap();
@@ -139,7 +139,7 @@ async fn on_sqlite_a_date_alone_is_a_midnight() {
 }
 
 #[tokio::test]
-async fn on_sqlite_times_have_django_s_text() {
+async fn on_sqlite_times_are_stored_as_django_stores_them() {
     let app = TestApp::new(Backend::Sqlite).await;
     let vectors: serde_json::Value = serde_json::from_str(&captured("vectors.json")).unwrap();
     let vectors = vectors["datetime"].as_array().unwrap();
@@ -170,7 +170,7 @@ async fn on_sqlite_times_have_django_s_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_finds_no_free_connection_is_not_kept_waiting() {
+async fn waiting_for_a_connection_times_out() {
     let database = TestDatabase::migrated(Backend::Postgres).await;
     let mut settings = crate::support::app::settings(&database);
     settings.database.pool_size = 1;
@@ -191,7 +191,7 @@ async fn who_finds_no_free_connection_is_not_kept_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_takes_too_long_is_given_up_after_the_time_that_is_set() {
+async fn a_slow_response_is_given_up_after_the_request_timeout() {
     let database = TestDatabase::migrated(Backend::Postgres).await;
     let mut settings = crate::support::app::settings(&database);
     settings.database.pool_size = 1;
@@ -221,7 +221,7 @@ async fn an_answer_that_takes_too_long_is_given_up_after_the_time_that_is_set() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_were_cut_are_never_the_visitor_s_fault_nor_ours() {
+async fn requests_on_closed_connections_are_retried_or_503() {
     let app = TestApp::new(Backend::Postgres).await;
     let visitor = app.visitor();
     futures_util::future::join_all((0..8).map(|_| visitor.get("/polls/"))).await;
@@ -241,7 +241,7 @@ async fn connections_that_were_cut_are_never_the_visitor_s_fault_nor_ours() {
 }
 
 on_both_databases! {
-    async fn indexes_that_were_lost_are_reported_and_restored(site: Site) {
+    async fn missing_indexes_are_reported_and_restored(site: Site) {
         site.run(["migrate"]).success();
         let db = site.database.connect().await;
         let tx = db.begin().await.unwrap();
@@ -258,7 +258,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn a_server_says_why_its_database_cannot_be_reached() {
+async fn the_server_logs_why_its_database_is_unreachable() {
     let site = Site::new(Backend::Sqlite)
         .await
         .with("DATABASE_URL", "postgres://polls@127.0.0.1:1/polls");
@@ -276,7 +276,7 @@ async fn a_server_says_why_its_database_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_says_why() {
+async fn commands_print_why_the_database_is_unreachable() {
     let settings = polls::settings::DatabaseSettings::from_url(
         "DATABASE_URL",
         "postgres://polls@127.0.0.1:1/polls",

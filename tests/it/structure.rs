@@ -244,7 +244,7 @@ fn layer(module: &Module) -> Option<usize> {
 }
 
 #[test]
-fn no_file_imports_another_that_imports_it() {
+fn files_have_no_circular_imports() {
     for root in ["src", "migration/src"] {
         let modules = Modules::read(root);
         let imports = modules.imports();
@@ -256,7 +256,7 @@ fn no_file_imports_another_that_imports_it() {
 }
 
 #[test]
-fn no_layer_imports_one_above_it() {
+fn layers_import_only_lower_layers() {
     let modules = Modules::read("src");
     let mut found = Vec::new();
     for (module, others) in modules.imports() {

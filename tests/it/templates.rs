@@ -19,7 +19,7 @@ fn files(folder: &Path, found: &mut Vec<(String, String)>) {
 }
 
 #[test]
-fn every_class_has_a_rule() {
+fn every_css_class_has_a_rule() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut templates = Vec::new();
     files(&root.join("templates"), &mut templates);
@@ -77,7 +77,7 @@ fn every_class_has_a_rule() {
 }
 
 #[test]
-fn no_page_has_script_or_style_of_its_own() {
+fn no_template_has_inline_script_or_style() {
     let mut templates = Vec::new();
     files(
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("templates"),

@@ -57,7 +57,7 @@ fn play(mut terminal: PtySession, transcript: &str, label: &str) -> i32 {
 }
 
 on_both_databases! {
-    async fn commands_ask_as_django_asks(site: Site) {
+    async fn commands_prompt_as_in_django(site: Site) {
         site.run(["migrate"]).success();
         site.run(["createsuperuser", "--noinput", "--username", "admin", "--email", "admin@example.com"]).success();
         let all: serde_json::Value = serde_json::from_str(&captured("commands.json")).unwrap();
@@ -82,7 +82,7 @@ on_both_databases! {
 }
 
 #[tokio::test]
-async fn control_c_at_a_password_leaves_the_terminal_as_it_was() {
+async fn control_c_at_a_password_restores_the_terminal() {
     let site = Site::migrated(Backend::Sqlite).await;
     // The shell holds the terminal after the command has gone, and says whether it still echoes.
     let script =
@@ -98,7 +98,7 @@ async fn control_c_at_a_password_leaves_the_terminal_as_it_was() {
 }
 
 #[tokio::test]
-async fn seed_asks_for_questions_and_choices() {
+async fn seed_prompts_for_questions_and_choices() {
     let site = Site::migrated(Backend::Sqlite).await;
     let transcript = "An empty line ends the choices of a question, and the questions.\n\
         Question: <<Tea or coffee?>>Tea or coffee?\n  Choice 1: <<Tea>>Tea\n  Choice 2: << >> \nError: the text is blank.\n  \

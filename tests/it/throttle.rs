@@ -1,4 +1,4 @@
-//! What happens to those who guess passwords.
+//! Limits on failed logins.
 
 use chrono::TimeDelta;
 use polls::auth::throttle::{Admission, Throttle};
@@ -20,7 +20,7 @@ async fn try_from(client: &Client, password: &str, headers: &[(&str, &str)]) -> 
 }
 
 on_both_databases! {
-    async fn the_sixth_failed_try_is_refused_without_a_hash(app: TestApp) {
+    async fn the_sixth_failed_attempt_is_refused_without_a_hash(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let visitor = app.visitor();
         for _ in 0..5 {
@@ -37,7 +37,7 @@ on_both_databases! {
         try_from(&visitor, PASSWORD, &[("x-forwarded-for", "203.0.113.7")]).await.assert_redirect(302, "/admin/");
     }
 
-    async fn the_right_password_takes_the_failures_back(app: TestApp) {
+    async fn the_right_password_resets_the_failures(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         for _ in 0..3 {
             for _ in 0..5 {
@@ -55,7 +55,7 @@ on_both_databases! {
         }
     }
 
-    async fn a_try_that_was_not_looked_at_does_not_count(app: TestApp) {
+    async fn an_attempt_that_was_not_checked_is_not_counted(app: TestApp) {
         for _ in 0..20 {
             let Admission::Admitted(this) = Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap() else { panic!() };
             Throttle::of(&app.site.core).withdraw(&this).await.unwrap();
@@ -64,7 +64,7 @@ on_both_databases! {
         assert!(matches!(Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
-    async fn tries_at_the_same_time_do_not_slip_through(app: TestApp) {
+    async fn concurrent_attempts_are_all_counted(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let address = Some("198.51.100.1".parse().unwrap());
         let tries = (0..20).map(|_| Throttle::of(&app.site.core).admit_login("admin", address, now()));
@@ -73,7 +73,7 @@ on_both_databases! {
         assert_eq!(admitted, 5);
     }
 
-    async fn an_address_that_guesses_for_many_users_is_stopped(app: TestApp) {
+    async fn an_address_that_tries_many_users_is_limited(app: TestApp) {
         let mut admitted = 0;
         for number in 0..130 {
             // Of IPv6, one household has many addresses.
@@ -86,7 +86,7 @@ on_both_databases! {
         assert!(matches!(Throttle::of(&app.site.core).admit_login("user1", elsewhere, now()).await.unwrap(), Admission::Admitted(_)));
     }
 
-    async fn a_user_is_guarded_from_many_addresses_and_not_locked_out(app: TestApp) {
+    async fn distributed_attempts_are_limited_without_locking_the_user_out(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let known = [("x-forwarded-for", "198.51.100.7")];
         try_from(&app.visitor(), PASSWORD, &known).await.assert_redirect(302, "/admin/");
@@ -109,7 +109,7 @@ on_both_databases! {
         app.visitor().log_in("other", PASSWORD).await.assert_redirect(302, "/admin/");
     }
 
-    async fn a_clock_that_is_set_back_makes_nobody_wait_longer(app: TestApp) {
+    async fn a_clock_set_back_does_not_extend_the_wait(app: TestApp) {
         for _ in 0..5 {
             Throttle::of(&app.site.core).admit_login("admin", None, now()).await.unwrap();
         }
@@ -121,9 +121,9 @@ on_both_databases! {
         assert_eq!(wait(now() - TimeDelta::hours(2)).await, 0);
     }
 
-    async fn forwarded_addresses_are_believed_of_trusted_proxies_only(app: TestApp) {
+    async fn x_forwarded_for_is_trusted_from_trusted_proxies_only(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
-        // The visitor comes from loopback, which is trusted: what the proxy adds at the end counts, not what stands before.
+        // The client comes from loopback, which is trusted: the last address counts, which the proxy adds.
         for number in 0..5 {
             let header = format!("10.9.8.{number}, 203.0.113.9");
             try_from(&app.visitor(), "wrong", &[("x-forwarded-for", &header)]).await.assert_status(200);

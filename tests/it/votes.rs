@@ -11,7 +11,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 use crate::support::{Backend, TestApp, app::TestQuestion, assert_within};
 
 on_both_databases! {
-    async fn a_thousand_votes_at_once_add_exactly_a_thousand(app: TestApp) {
+    async fn a_thousand_concurrent_votes_add_a_thousand(app: TestApp) {
         let question = app.question("Busy?", &["Yes", "No"]).await;
         let votes = (0..1000).map(|number| {
             let (app, choice) = (app.site.clone(), question.choices[number % 2]);
@@ -24,7 +24,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[1]).await, 500);
     }
 
-    async fn a_choice_at_the_limit_takes_no_more_and_costs_the_others_nothing(app: TestApp) {
+    async fn a_choice_at_the_integer_limit_refuses_votes_and_others_accept(app: TestApp) {
         let question = app.question("Full?", &["Full", "Empty"]).await;
         app.set_votes(question.choices[0], i32::MAX).await;
         let votes: Vec<_> = (0..100).map(|number| add(&app, &question, number % 2)).collect();
@@ -41,7 +41,7 @@ on_both_databases! {
         reply.assert_status(200).assert_contains("This choice cannot take any more votes.");
     }
 
-    async fn near_the_limit_as_many_are_taken_as_there_is_room_for(app: TestApp) {
+    async fn near_the_integer_limit_votes_fill_up_to_the_limit(app: TestApp) {
         let question = app.question("Almost full?", &["Full", "Empty"]).await;
         app.set_votes(question.choices[0], i32::MAX - 30).await;
         let votes: Vec<_> = (0..200).map(|number| add(&app, &question, number % 2)).collect();
@@ -54,7 +54,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, i32::MAX);
     }
 
-    async fn a_thousand_voters_at_once_are_all_led_to_results_with_their_vote(app: TestApp) {
+    async fn a_thousand_concurrent_voters_see_their_votes_in_the_results(app: TestApp) {
         let question = app.question("Busy?", &["Yes"]).await;
         let visitor = Arc::new(app.visitor());
         let token = visitor.get(urls::detail(question.id)).await.csrf_token();
@@ -74,7 +74,7 @@ on_both_databases! {
         visitor.get(urls::results(question.id)).await.assert_contains("1,000 votes");
     }
 
-    async fn an_acknowledged_vote_is_there_at_once(app: TestApp) {
+    async fn an_acknowledged_vote_is_visible_at_once(app: TestApp) {
         let question = app.question("Quick?", &["Yes"]).await;
         for count in 1..=20 {
             assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
@@ -82,7 +82,7 @@ on_both_databases! {
         }
     }
 
-    async fn a_vote_for_a_choice_that_is_not_there_is_no_vote(app: TestApp) {
+    async fn a_vote_for_a_missing_choice_is_not_counted(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let other = app.question("Other?", &["Elsewhere"]).await;
         assert!(!app.site.votes.add(question.id, other.choices[0]).await.unwrap());
@@ -102,7 +102,7 @@ fn add(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_somebody_holds_does_not_stop_the_other_questions_on_postgres() {
+async fn a_locked_row_does_not_block_other_questions_on_postgres() {
     let app = TestApp::new(Backend::Postgres).await;
     let mut questions = Vec::new();
     for number in 0..8 {
@@ -143,7 +143,7 @@ async fn a_row_that_somebody_holds_does_not_stop_the_other_questions_on_postgres
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_vote_waits_for_another_writer_on_sqlite() {
+async fn a_vote_waits_for_the_sqlite_write_lock() {
     let app = TestApp::new(Backend::Sqlite).await;
     let question = app.question("Patient?", &["Yes"]).await;
     // Another process, with a transaction that has written.

@@ -1,4 +1,4 @@
-//! Fuzz targets for every parser of ours, and for the pages that read what visitors send, in one program: which of them it
+//! Fuzz targets for every parser of ours, and for the pages that read request input, in one program: which of them it
 //! runs is the value of `FUZZ_TARGET`. `scripts/fuzz` builds it, with the instrumentation that guides it, and runs it.
 
 #![no_main]

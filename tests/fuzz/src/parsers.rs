@@ -80,7 +80,7 @@ fn ends(bytes: &[u8], piece: usize) -> (Vec<usize>, bool) {
     for piece in bytes.chunks(piece) {
         waiting.extend_from_slice(piece);
         loop {
-            match framing.look(&waiting) {
+            match framing.parse(&waiting) {
                 Ok(Found::Bytes(count) | Found::Nothing(count)) => {
                     assert!((1..=waiting.len()).contains(&count));
                     waiting.drain(..count);
@@ -116,7 +116,7 @@ pub fn sessions(bytes: &[u8]) {
         return;
     };
     for purpose in [Purpose::Sessions, Purpose::Messages] {
-        // Nobody can sign without the key.
+        // Without the key nothing can be signed.
         let _ = keys.loads(text, purpose);
         let value = serde_json::Value::from(text);
         let signed = keys.dumps(&value, purpose, chrono::DateTime::UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! What nobody sends by accident: an error, never a crash, and nothing half-saved.
+//! Invalid and forged input: an error, no crash, and nothing saved in part.
 
 use poem::http::Method;
 
@@ -6,7 +6,7 @@ use super::{ADD, LIST, change, choices, filled, text};
 use crate::support::TestApp;
 
 on_both_databases! {
-    async fn rows_of_other_questions_are_out_of_reach(app: TestApp) {
+    async fn forms_cannot_change_choices_of_other_questions(app: TestApp) {
         let admin = app.superuser().await;
         let mine = app.question("Mine?", &["A"]).await;
         let other = app.question("Other?", &["B"]).await;
@@ -15,13 +15,13 @@ on_both_databases! {
         reply.assert_status(200).assert_contains("Select a valid choice. That choice is not one of the available choices.");
         let reply = form.clone().add("choice_set-0-question", &other.id.to_string()).submit(&admin).await;
         reply.assert_status(200).assert_contains("The inline value did not match the parent instance.");
-        // Deleting somebody else's row is no way either.
+        // A row of another question cannot be deleted either.
         form.clone().set("choice_set-0-id", &other.choices[0].to_string()).add("choice_set-0-DELETE", "on").submit(&admin).await.assert_status(200);
         assert_eq!(choices(&app, other.id).await, [("B".to_owned(), 0)]);
         assert_eq!(choices(&app, mine.id).await, [("A".to_owned(), 0)]);
     }
 
-    async fn numbers_of_forms_are_checked(app: TestApp) {
+    async fn formset_management_fields_are_validated(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Forms?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -33,7 +33,7 @@ on_both_databases! {
         assert_eq!(choices(&app, question.id).await.len(), 1);
     }
 
-    async fn values_that_cannot_be_are_errors_of_the_form(app: TestApp) {
+    async fn invalid_values_are_form_errors(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Values?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -64,7 +64,7 @@ on_both_databases! {
         assert!(text(&app, question.id).await.chars().all(|c| c == char::REPLACEMENT_CHARACTER));
     }
 
-    async fn bodies_are_limited(app: TestApp) {
+    async fn request_bodies_are_limited(app: TestApp) {
         let admin = app.superuser().await;
         let token = admin.get(ADD).await.csrf_token();
         let kind = [("content-type", "application/x-www-form-urlencoded")];
@@ -83,7 +83,7 @@ on_both_databases! {
         admin.get(format!("{LIST}?id__in={}", "1,".repeat(200).trim_end_matches(','))).await.assert_status(200);
     }
 
-    async fn forged_fields_and_actions_do_nothing(app: TestApp) {
+    async fn unknown_fields_and_actions_are_ignored(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Forged?", &["A"]).await;
         let form = filled(admin.form(change(question.id), "object-form").await, "Fine?", &[]);

@@ -1,5 +1,5 @@
-//! The conversation that was captured from Django's admin, request by request: the same status, the same address to go
-//! to, the same cookies and the same entries in the log.
+//! The requests captured from Django's admin, one by one: the same status, the same redirect,
+//! the same cookies and the same log entries.
 
 use chrono::TimeDelta;
 use poem::http::Method;
@@ -16,7 +16,7 @@ use crate::support::{
 const LEFT_OUT: [&str; 1] = ["jsi18n"];
 
 on_both_databases! {
-    async fn the_captured_conversation_goes_the_same_way(app: TestApp) {
+    async fn responses_match_those_captured_from_django(app: TestApp) {
         let http: serde_json::Value = serde_json::from_str(&captured("http.json")).unwrap();
         let first = app.question_at("What's up? <b>&\" ünï 🎉", now() - TimeDelta::days(1), &["Not much", "The sky", "Just hacking again"]).await;
         for (choice, votes) in first.choices.iter().zip([0, 1, 2]) {
@@ -60,7 +60,7 @@ on_both_databases! {
             let names = |cookie: &str| cookie.split(['=', ';']).next().unwrap().to_owned() + if cookie.contains("Max-Age=0;") { " deleted" } else { "" };
             let mut theirs: Vec<String> = expected("Set-Cookie").map(names).collect();
             let mut ours: Vec<String> = reply.headers.get_all("set-cookie").iter().map(|value| names(value.to_str().unwrap())).collect();
-            // Django knows nothing of the link to the admin on public pages, and its error pages have no forms.
+            // Django has no link to the admin on public pages, and no forms on its error pages.
             ours.retain(|name| !name.starts_with("polls_staff") && (name != "csrftoken" || !reply.status.is_client_error() || theirs.contains(name)));
             theirs.sort();
             ours.sort();

@@ -36,7 +36,7 @@ async fn listed(app: &TestApp, client: &crate::support::Client, query: &str) -> 
 }
 
 on_both_databases! {
-    async fn columns_have_headings_and_their_kinds(app: TestApp) {
+    async fn columns_have_headings_and_types(app: TestApp) {
         let admin = app.superuser().await;
         admin.get(LIST).await.assert_contains("There are no questions yet.").assert_contains("Add the first").assert_contains("0 questions");
         let question = app.question("Counted?", &["A", "B"]).await;
@@ -69,7 +69,7 @@ on_both_databases! {
         page.assert_contains("aria-sort=\"descending\"").assert_contains("aria-sort=\"ascending\"").assert_contains("▼1").assert_contains("▲2");
     }
 
-    async fn every_word_is_searched_for_and_quotes_keep_words_together(app: TestApp) {
+    async fn search_splits_words_and_respects_quotes(app: TestApp) {
         let admin = app.superuser().await;
         app.question("What is the best season?", &["Summer", "Winter 100%"]).await;
         app.question("What is the best city?", &["Berlin"]).await;
@@ -86,7 +86,7 @@ on_both_databases! {
         page.assert_contains("No questions match.").assert_contains("Clear the search");
     }
 
-    async fn dates_are_filtered_and_counted(app: TestApp) {
+    async fn date_filters_have_counts(app: TestApp) {
         let admin = app.superuser().await;
         for (text, days) in [("today", 0), ("week", 5), ("month", 15), ("year", 100), ("older", 400)] {
             app.question_at(text, now() - TimeDelta::days(days), &[]).await;
@@ -115,7 +115,7 @@ on_both_databases! {
         }
     }
 
-    async fn what_cannot_be_looked_up_leads_to_the_whole_list(app: TestApp) {
+    async fn invalid_lookups_redirect_to_the_whole_list(app: TestApp) {
         let admin = app.superuser().await;
         app.question("A?", &[]).await;
         for query in ["?nosuch=1", "?pub_date__gte=x", "?pub_date__nosuch=1", "?id__exact=x", "?question_text__year=1", "?pub_date__year=x", "?pub_date__month=3",
@@ -128,7 +128,7 @@ on_both_databases! {
         admin.get(format!("{LIST}?_popup=1&_to_field=id&all=")).await.assert_status(200);
     }
 
-    async fn one_can_go_through_the_dates(app: TestApp) {
+    async fn date_hierarchy_drills_down(app: TestApp) {
         let admin = app.superuser().await;
         for date in ["2024-03-05", "2026-01-31", "2026-02-01", "2026-02-01"] {
             app.question_at(date, format!("{date}T10:00:00Z").parse().unwrap(), &[]).await;
@@ -144,7 +144,7 @@ on_both_databases! {
         let page = admin.get(format!("{LIST}?pub_date__year=2026&pub_date__month=2&pub_date__day=1")).await;
         assert_eq!(rows(&page).len(), 2);
         admin.get(format!("{LIST}?pub_date__year=1999")).await.assert_contains("No questions match.");
-        // Somebody mistyped a year.
+        // A year with a typing error.
         app.question_at("far", "9999-12-31T23:00:00Z".parse().unwrap(), &[]).await;
         let page = admin.get(LIST).await;
         page.assert_contains(">2024<").assert_contains(">2026<").assert_contains(">9999<").assert_lacks(">2025<");
@@ -152,7 +152,7 @@ on_both_databases! {
         admin.get(format!("{LIST}?pub_date__year=1")).await.assert_status(200);
     }
 
-    async fn long_lists_have_pages(app: TestApp) {
+    async fn long_lists_are_paginated(app: TestApp) {
         let admin = app.superuser().await;
         for number in 0..205 {
             app.question(&format!("Number {number:03}"), &[]).await;
@@ -168,7 +168,7 @@ on_both_databases! {
         assert_eq!(listed(&app, &admin, "?q=number+1&all=").await.len(), 120);
     }
 
-    async fn several_can_be_deleted_at_once(app: TestApp) {
+    async fn selected_objects_are_deleted(app: TestApp) {
         let admin = app.superuser().await;
         let mut ids = Vec::new();
         for number in 0..4 {
@@ -192,7 +192,7 @@ on_both_databases! {
         assert_eq!(log, [(3, "Number 0".to_owned(), String::new()), (3, "Number 2".to_owned(), String::new())]);
     }
 
-    async fn all_pages_can_be_chosen_together(app: TestApp) {
+    async fn select_across_selects_all_pages(app: TestApp) {
         let admin = app.superuser().await;
         for number in 0..120 {
             app.question(&format!("Drop {number}"), &[]).await;
@@ -223,7 +223,7 @@ on_both_databases! {
         admin.get(change(kept.id)).await.assert_status(200);
     }
 
-    async fn rows_that_are_equal_are_ordered_by_descending_key(app: TestApp) {
+    async fn equal_rows_are_ordered_by_descending_primary_key(app: TestApp) {
         let mut keys = Vec::new();
         for _ in 0..3 {
             keys.push(app.question("Same", &[]).await.id);
@@ -236,7 +236,7 @@ on_both_databases! {
         }
     }
 
-    async fn what_another_application_refers_to_is_not_deleted(app: TestApp) {
+    async fn objects_referenced_by_another_application_are_not_deleted(app: TestApp) {
         let question = app.question("Kept?", &["a"]).await;
         let tx = app.site.core.db.write().begin().await.unwrap();
         for sql in [

@@ -1,10 +1,10 @@
-//! Two people at one object: nothing is overwritten silently, and no vote is lost.
+//! Concurrent edits of one object: nothing is overwritten silently, and no vote is lost.
 
 use super::{LIST, change, choices, text};
 use crate::support::{Form, TestApp, app::Kind};
 
 on_both_databases! {
-    async fn who_saves_second_is_asked(app: TestApp) {
+    async fn the_second_of_two_saves_shows_the_conflict(app: TestApp) {
         let admin = app.superuser().await;
         let editor = app.staff(&["polls_app.change_question", "polls_app.change_choice", "polls_app.add_choice", "polls_app.delete_choice"]).await;
         let question = app.question("First?", &["A", "B"]).await;
@@ -26,7 +26,7 @@ on_both_databases! {
         assert_eq!(log.last().unwrap().3, "[{\"changed\": {\"fields\": [\"Question text\", \"Date published\"]}}]");
     }
 
-    async fn votes_that_come_in_meanwhile_are_kept(app: TestApp) {
+    async fn votes_during_an_edit_are_kept(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Hot?", &["A", "B"]).await;
         app.set_votes(question.choices[0], 10).await;
@@ -46,7 +46,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, 12);
     }
 
-    async fn rows_that_others_add_and_delete_are_told(app: TestApp) {
+    async fn rows_added_and_deleted_during_an_edit_are_conflicts(app: TestApp) {
         let admin = app.superuser().await;
         app.add_user("other", Kind::Superuser, &[]).await;
         let other = app.logged_in("other").await;
@@ -60,11 +60,11 @@ on_both_databases! {
         let merged = Form::find(&page, "object-form", &path);
         merged.submit(&admin).await.assert_redirect(302, LIST);
         let texts: Vec<String> = choices(&app, question.id).await.into_iter().map(|choice| choice.0).collect();
-        // What nobody touched went; what was typed into is there again as a new one.
+        // The unchanged row is deleted; the changed one is added again.
         assert_eq!(texts, ["C", "D", "B, but better"]);
     }
 
-    async fn an_object_that_was_deleted_meanwhile_can_be_had_again(app: TestApp) {
+    async fn an_object_deleted_during_an_edit_can_be_restored(app: TestApp) {
         let admin = app.superuser().await;
         app.add_user("other", Kind::Superuser, &[]).await;
         let other = app.logged_in("other").await;
@@ -84,7 +84,7 @@ on_both_databases! {
         form.without("_version").submit(&admin).await.assert_redirect(302, "/admin/");
     }
 
-    async fn a_mark_that_is_none_is_refused(app: TestApp) {
+    async fn an_invalid_version_token_is_refused(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Marked?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -94,7 +94,7 @@ on_both_databases! {
         assert!(app.log().await.is_empty());
     }
 
-    async fn ten_who_save_at_once_leave_one_winner(app: TestApp) {
+    async fn of_ten_concurrent_saves_one_succeeds(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Race?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -109,7 +109,7 @@ on_both_databases! {
         assert_eq!(app.log().await.len(), 1);
     }
 
-    async fn who_deletes_at_the_same_time_deletes_once(app: TestApp) {
+    async fn concurrent_deletions_delete_once(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Twice?", &["A", "B"]).await;
         let form = admin.form(format!("{LIST}{}/delete/", question.id), "submit-row").await;

@@ -1,4 +1,4 @@
-//! A further model is a declaration and nothing else; and a declaration with a mistake is found out.
+//! Registering another model takes a declaration only; invalid declarations are reported.
 
 use polls::{
     admin::{
@@ -67,7 +67,7 @@ async fn with_more_models(app: &TestApp) -> TestApp {
 }
 
 on_both_databases! {
-    async fn a_further_model_has_every_page(app: TestApp) {
+    async fn another_registered_model_has_every_page(app: TestApp) {
         let app = with_more_models(&app).await;
         assert_eq!(mistakes(&app.site.admin.site), []);
         let admin = app.superuser().await;
@@ -112,7 +112,7 @@ on_both_databases! {
         admin.get(change(question.id)).await.assert_lacks("_saveasnew");
     }
 
-    async fn a_list_can_be_edited_in_place(app: TestApp) {
+    async fn list_editable_saves_from_the_list(app: TestApp) {
         let app = with_more_models(&app).await;
         let admin = app.superuser().await;
         let question = app.question("Edited?", &["Red", "Blue"]).await;
@@ -125,7 +125,7 @@ on_both_databases! {
         // All of it or nothing.
         let page = form.clone().set(&format!("form-{red}-votes"), "5").set(&format!("form-{blue}-votes"), "many").add("_save", "Save").submit(&admin).await;
         page.assert_status(200).assert_contains("Please correct the error below.").assert_contains("Enter a whole number.").assert_contains("value=\"many\"");
-        // Somebody else has counted since: the old list does not overwrite it.
+        // Votes were counted meanwhile: the old list does not overwrite them.
         app.set_votes(question.choices[1], 9).await;
         let page = form.set(&format!("form-{blue}-votes"), "1").add("_save", "Save").submit(&admin).await;
         page.assert_status(200).assert_contains("Another user has changed this to “9” meanwhile.");
@@ -134,7 +134,7 @@ on_both_databases! {
         assert_eq!(choices(&app, question.id).await[1].1, 1);
     }
 
-    async fn rows_may_stand_one_below_the_other(app: TestApp) {
+    async fn stacked_inlines_are_rendered(app: TestApp) {
         let mut site = AdminSite::default();
         let rows = ModelAdmin {
             fields: vec![FieldOptions { default: Some(|_| Value::Int(Some(0))), ..FieldOptions::new("votes") }],
@@ -157,7 +157,7 @@ on_both_databases! {
         assert_eq!(choices(&app, question.id).await, [("B".to_owned(), 0), ("C".to_owned(), 0)]);
     }
 
-    async fn choices_and_readonly_fields_are_shown_in_words(app: TestApp) {
+    async fn choices_and_readonly_fields_show_labels(app: TestApp) {
         let app = with_more_models(&app).await;
         let admin = app.superuser().await;
         let form = admin.form(ADD, "object-form").await;
@@ -177,7 +177,7 @@ on_both_databases! {
 }
 
 #[test]
-fn every_mistake_in_a_declaration_is_found() {
+fn check_reports_every_invalid_declaration() {
     assert_eq!(mistakes(&admin_site()), []);
     let question = || {
         ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |q| {

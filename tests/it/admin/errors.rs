@@ -1,4 +1,4 @@
-//! The admin's error pages: with the account bar, a way on, and for our own failures the id under which the log has them.
+//! The admin's error pages: account bar, links, and the request id on a 500.
 
 use sea_orm::ConnectionTrait;
 
@@ -21,7 +21,7 @@ async fn drop_choices(app: &TestApp) {
 }
 
 on_both_databases! {
-    async fn they_keep_the_account_bar(app: TestApp) {
+    async fn error_pages_keep_the_account_bar(app: TestApp) {
         let editor = app.staff(&["polls_app.view_question"]).await;
         for (path, status) in [
             ("/admin/auth/user/", 403),
@@ -42,7 +42,7 @@ on_both_databases! {
         form.submit(&editor).await.assert_status(200).assert_contains("Logged out");
     }
 
-    async fn too_many_tries_lead_on_with_and_without_an_account(app: TestApp) {
+    async fn the_429_page_has_links_with_and_without_a_login(app: TestApp) {
         let admin = app.superuser().await;
         let stranger = app.visitor();
         let mut last = stranger.log_in("admin", "wrong").await;
@@ -61,7 +61,7 @@ on_both_databases! {
         last.assert_status(429).assert_contains(ACCOUNT).assert_contains(WAY_ON);
     }
 
-    async fn our_own_failures_tell_the_id_in_the_log(app: TestApp) {
+    async fn the_500_page_shows_the_request_id(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Where?", &["A"]).await;
         drop_choices(&app).await;
@@ -73,7 +73,7 @@ on_both_databases! {
         page.assert_status(500).assert_contains(&format!("<code class=\"request-id\">{id}</code>")).assert_lacks(WAY_ON);
     }
 
-    async fn the_public_pages_lead_staff_to_the_admin(app: TestApp) {
+    async fn public_pages_link_staff_to_the_admin(app: TestApp) {
         let (visitor, link) = (app.visitor(), "href=\"/admin/\"");
         visitor.get("/polls/").await.assert_lacks(link);
         let editor = app.staff(&[]).await;

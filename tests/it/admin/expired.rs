@@ -1,4 +1,4 @@
-//! A session that ends while a form is open: what was typed is kept through the login.
+//! A session that ends while a form is open: the form's values are kept through the login.
 
 use poem::http::Method;
 use polls::signing::Purpose;
@@ -26,7 +26,7 @@ async fn log_in_again(client: &Client, page: &Reply, username: &str) -> Reply {
 }
 
 on_both_databases! {
-    async fn what_was_typed_comes_back_after_the_login(app: TestApp) {
+    async fn an_unsaved_form_is_restored_after_the_login(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Before?", &["A", "B"]).await;
         let path = format!("{}?_changelist_filters=q%3Dbefore", change(question.id));
@@ -89,7 +89,7 @@ on_both_databases! {
         form.set("_editor", "made-up").submit(&admin).await.assert_status(403);
     }
 
-    async fn a_new_object_comes_back_too_and_passwords_do_not(app: TestApp) {
+    async fn add_forms_are_restored_and_passwords_are_not(app: TestApp) {
         let admin = app.superuser().await;
         let form = filled(admin.form(ADD, "object-form").await, "Added?", &["Yes"]);
         end_session(&admin);
@@ -115,7 +115,7 @@ on_both_databases! {
         page.assert_contains("value=\"new\"").assert_contains("Passwords have to be typed again").assert_lacks("Secret-91x");
     }
 
-    async fn what_others_did_meanwhile_is_told_at_the_save(app: TestApp) {
+    async fn a_restored_form_shows_conflicts_when_saved(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Before?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await.set("question_text", "Mine?");
@@ -141,7 +141,7 @@ on_both_databases! {
         admin.get(change(question.id)).await.assert_contains("was deleted while you were editing it").assert_contains("value=\"Again?\"");
     }
 
-    async fn another_user_does_not_get_it(app: TestApp) {
+    async fn another_user_does_not_get_the_unsaved_form(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Before?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await.set("question_text", "Secret plans?");
@@ -153,7 +153,7 @@ on_both_databases! {
         admin.get(change(question.id)).await.assert_lacks("Secret plans?").assert_lacks(RESUMED);
     }
 
-    async fn only_forms_of_ours_are_kept(app: TestApp) {
+    async fn only_forms_with_a_valid_token_are_kept(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Before?", &["A"]).await;
         let login = |path: &str| format!("/admin/login/?next={path}");

@@ -6,7 +6,7 @@ use super::{ADD, LIST, change, choices, filled, text};
 use crate::support::{Form, TestApp, app::now};
 
 on_both_databases! {
-    async fn a_blank_row_asks_for_nothing(app: TestApp) {
+    async fn a_blank_inline_row_is_ignored(app: TestApp) {
         let admin = app.superuser().await;
         let table = async |path: &str| {
             let page = admin.get(path).await;
@@ -20,7 +20,7 @@ on_both_databases! {
         assert!(one.contains("class=\"star\"") && one.matches(" required").count() == 2, "{one}");
     }
 
-    async fn a_question_is_added_with_its_choices(app: TestApp) {
+    async fn a_question_is_added_with_choices(app: TestApp) {
         let admin = app.superuser().await;
         let page = admin.get(ADD).await;
         page.assert_contains("Add question").assert_contains("Question text").assert_contains("Date information");
@@ -38,7 +38,7 @@ on_both_databases! {
         assert_eq!(app.log().await, [(1, 1, "What's <i>new</i>? ünï 🎉".to_owned(), message.to_owned())]);
     }
 
-    async fn each_button_leads_elsewhere(app: TestApp) {
+    async fn each_save_button_redirects_as_in_django(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Old?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -77,7 +77,7 @@ on_both_databases! {
         assert_eq!(choices(&app, question.id).await, [("Not much".to_owned(), 1), ("Hacking".to_owned(), 0), ("New one".to_owned(), 0)]);
     }
 
-    async fn mistakes_are_all_shown_at_once_with_what_was_typed(app: TestApp) {
+    async fn all_errors_are_shown_together_with_the_input(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Old?", &["A", "B"]).await;
         let form = admin.form(change(question.id), "object-form").await;
@@ -99,7 +99,7 @@ on_both_databases! {
         page.assert_contains("Please correct the error below.").assert_contains("Ensure this value has at most 200 characters (it has 201).");
     }
 
-    async fn dates_may_be_typed_in_many_ways(app: TestApp) {
+    async fn dates_are_accepted_in_django_s_formats(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("When?", &[]).await;
         let form = admin.form(change(question.id), "object-form").await.without("_version");
@@ -120,7 +120,7 @@ on_both_databases! {
         }
     }
 
-    async fn a_form_is_typed_and_shown_in_the_site_s_zone(app: TestApp) {
+    async fn times_in_forms_are_in_the_site_s_time_zone(app: TestApp) {
         let mut settings = crate::support::app::settings(&app.database);
         settings.time_zone = "Europe/Berlin".parse().unwrap();
         let app = TestApp::with_settings(crate::support::TestDatabase::migrated(app.database.backend).await, settings).await;
@@ -138,7 +138,7 @@ on_both_databases! {
             .assert_contains("2026-03-29 02:30:00 couldn’t be interpreted in time zone Europe/Berlin; it may be ambiguous or it may not exist.");
     }
 
-    async fn what_nobody_touched_is_left_as_it_is(app: TestApp) {
+    async fn unchanged_fields_are_not_written(app: TestApp) {
         let admin = app.superuser().await;
         // With microseconds, which the form does not show.
         let question = app.question_at("Exact?", now(), &["A"]).await;
@@ -149,7 +149,7 @@ on_both_databases! {
         assert_eq!(app.log().await[0].3, "[{\"changed\": {\"fields\": [\"Question text\"]}}]");
     }
 
-    async fn the_list_s_filters_come_back(app: TestApp) {
+    async fn the_list_s_filters_are_preserved(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Filtered?", &[]).await;
         let list = format!("{LIST}?q=filtered&o=-1");
@@ -162,19 +162,19 @@ on_both_databases! {
         admin.get(&link).await.assert_contains(&format!("{LIST}{}/delete/?_changelist_filters=q%3Dfiltered%26o%3D-1", question.id));
         let delete = format!("{LIST}{}/delete/?_changelist_filters=q%3Dfiltered%26o%3D-1", question.id);
         admin.form(&delete, "submit-row").await.submit(&admin).await.assert_redirect(302, &list);
-        // What a visitor writes there stays a query.
+        // What the query string holds stays a query.
         let evil = format!("{ADD}?_changelist_filters=%0d%0aSet-Cookie:x%3D1");
         let reply = filled(admin.form(&evil, "object-form").await, "X?", &[]).submit(&admin).await;
         reply.assert_redirect(302, LIST);
     }
 
-    async fn values_can_be_brought_along_in_the_address(app: TestApp) {
+    async fn initial_values_come_from_the_query_string(app: TestApp) {
         let admin = app.superuser().await;
         let form = admin.form(&format!("{ADD}?question_text=From+a+link%3F&pub_date_0=2026-01-02&nosuch=1"), "object-form").await;
         assert_eq!((form.value("question_text"), form.value("pub_date_0")), ("From a link?", "2026-01-02"));
     }
 
-    async fn a_form_without_our_mark_is_saved_as_django_would(app: TestApp) {
+    async fn a_form_without_a_version_token_is_saved_as_in_django(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Django's?", &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await.without("_version");

@@ -8,7 +8,7 @@ use super::{ADD, LIST, change, choices, filled};
 use crate::support::{Form, TestApp};
 
 on_both_databases! {
-    async fn the_index_shows_what_one_may_see_and_has_done(app: TestApp) {
+    async fn the_index_shows_permitted_models_and_recent_actions(app: TestApp) {
         let admin = app.superuser().await;
         admin.get("/admin/").await.assert_contains("Site administration").assert_contains("Authentication and Authorization")
             .assert_contains("Polls_App").assert_contains("None available");
@@ -24,12 +24,12 @@ on_both_databases! {
         editor.get("/admin/auth/").await.assert_status(404);
     }
 
-    async fn somebody_without_permissions_sees_an_empty_index(app: TestApp) {
+    async fn staff_without_permissions_see_an_empty_index(app: TestApp) {
         let editor = app.staff(&[]).await;
         editor.get("/admin/").await.assert_status(200).assert_contains("You don’t have permission to view or edit anything.");
     }
 
-    async fn history_tells_who_did_what(app: TestApp) {
+    async fn the_history_shows_user_and_action(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Old?", &["A"]).await;
         let path = format!("{LIST}{}/history/", question.id);
@@ -42,7 +42,7 @@ on_both_databases! {
         admin.get(format!("{LIST}999/history/")).await.assert_redirect(302, "/admin/");
     }
 
-    async fn what_is_deleted_is_named_and_counted_first(app: TestApp) {
+    async fn the_delete_confirmation_lists_and_counts_objects(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Delete me & mine?", &["One", "Two"]).await;
         let other = app.question("Stays?", &["Three"]).await;
@@ -60,7 +60,7 @@ on_both_databases! {
         assert_eq!(app.log().await.len(), 1);
     }
 
-    async fn who_deletes_is_told_how_many_votes_go(app: TestApp) {
+    async fn the_delete_confirmation_shows_the_number_of_votes(app: TestApp) {
         let admin = app.superuser().await;
         let lost = "<strong>1,012,345 votes will be lost.</strong>";
         let question = app.question("Popular?", &["One", "Two", "Three"]).await;
@@ -88,7 +88,7 @@ on_both_databases! {
         assert!(page.text().find("form=\"delete-form\"").unwrap() < page.text().find("Number 1?").unwrap());
     }
 
-    async fn an_object_that_is_not_there_is_a_warning(app: TestApp) {
+    async fn a_missing_object_redirects_with_a_warning(app: TestApp) {
         let admin = app.superuser().await;
         for path in ["999/change/", "999/delete/", "999/history/", "abc/change/", "99999999999/change/", "-1/change/", "1%2F2/change/"] {
             admin.get(format!("{LIST}{path}")).await.assert_redirect(302, "/admin/");
@@ -99,7 +99,7 @@ on_both_databases! {
         admin.get(format!("{LIST}x/")).await.assert_redirect(302, "/admin/");
     }
 
-    async fn an_object_leads_to_where_visitors_see_it(app: TestApp) {
+    async fn view_on_site_redirects_to_the_public_page(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Where?", &[]).await;
         admin.get(change(question.id)).await.assert_contains(&format!("href=\"/polls/{}/\"", question.id));
@@ -127,7 +127,7 @@ on_both_databases! {
         admin.get("/admin/").await.assert_contains("data-bs-theme=\"auto\"");
     }
 
-    async fn messages_too_long_for_a_cookie_go_on_in_the_session(app: TestApp) {
+    async fn messages_too_long_for_a_cookie_are_kept_in_the_session(app: TestApp) {
         let admin = app.superuser().await;
         // Nothing is shown between, so that they gather; the texts differ, so that they do not compress.
         let form = filled(admin.form(ADD, "object-form").await, "", &[]);
@@ -142,7 +142,7 @@ on_both_databases! {
         admin.get("/admin/").await.assert_lacks("message-success");
     }
 
-    async fn pages_carry_a_strict_policy_and_no_script_of_their_own(app: TestApp) {
+    async fn pages_have_a_strict_csp_and_no_inline_script(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("A?", &["B"]).await;
         for path in ["/admin/", LIST, ADD, &change(question.id), "/admin/auth/user/add/", "/admin/login/"] {
@@ -157,7 +157,7 @@ on_both_databases! {
         assert!([403, 405].contains(&reply.status.as_u16()));
     }
 
-    async fn pages_are_compressed_and_light(app: TestApp) {
+    async fn pages_are_compressed_and_small(app: TestApp) {
         let admin = app.superuser().await;
         for number in 0..100 {
             app.question(&format!("Question number {number} of a hundred?"), &["Yes", "No"]).await;

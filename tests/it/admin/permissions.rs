@@ -1,9 +1,9 @@
-//! Who may do what: every address, for every kind of visitor, answers as Django's would.
+//! Permissions: the status of every URL for every kind of user, as in Django.
 
 use super::{ADD, LIST, change, choices, filled, text};
 use crate::support::{Client, Form, TestApp, app::Kind};
 
-/// The statuses of a visitor's requests.
+/// The statuses of a client's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Answers {
     index: u16,
@@ -157,7 +157,7 @@ const TABLE: &[(&str, Option<Kind>, &[&str], Answers)] = &[
 
 async fn answers(app: &TestApp, client: &Client, question: i32, target: i32) -> Answers {
     let get = async |path: &str| client.get(path).await.status.as_u16();
-    // Any page of the visitor's has a token.
+    // Any page has a CSRF token.
     let token = match client.get("/admin/").await {
         page if page.status.as_u16() == 200 => page.csrf_token(),
         _ => client.get("/admin/login/").await.csrf_token(),
@@ -199,7 +199,7 @@ async fn answers(app: &TestApp, client: &Client, question: i32, target: i32) -> 
 }
 
 on_both_databases! {
-    async fn every_address_answers_every_visitor_as_the_table_says(app: TestApp) {
+    async fn every_url_answers_every_kind_of_user_as_listed(app: TestApp) {
         let target = app.add_user("target", Kind::Outsider, &[]).await;
         for (index, (who, kind, permissions, expected)) in TABLE.iter().enumerate() {
             let question = app.question(&format!("Question {index}?"), &["A"]).await;
@@ -214,7 +214,7 @@ on_both_databases! {
         }
     }
 
-    async fn permissions_of_groups_count_too(app: TestApp) {
+    async fn group_permissions_apply(app: TestApp) {
         let admin = app.superuser().await;
         let view = app.permission("polls_app.view_question").await.to_string();
         let form = admin.form("/admin/auth/group/add/", "object-form").await;
@@ -227,7 +227,7 @@ on_both_databases! {
         client.get(LIST).await.assert_status(200).assert_lacks("Add question");
     }
 
-    async fn who_may_only_look_gets_no_inputs(app: TestApp) {
+    async fn with_view_permission_only_the_form_has_no_inputs(app: TestApp) {
         let question = app.question("Look?", &["A <b>"]).await;
         let viewer = app.staff(&["polls_app.view_question", "polls_app.view_choice"]).await;
         let page = viewer.get(change(question.id)).await;
@@ -236,7 +236,7 @@ on_both_databases! {
         viewer.get(LIST).await.assert_contains("Select question to view").assert_lacks("delete_selected").assert_lacks("Add question");
     }
 
-    async fn rows_of_an_inline_have_permissions_of_their_own(app: TestApp) {
+    async fn inline_rows_have_their_own_permissions(app: TestApp) {
         let question = app.question("Rows?", &["A", "B"]).await;
         app.add_user("blind", Kind::Staff, &["polls_app.change_question"]).await;
         let blind = app.logged_in("blind").await;
@@ -256,7 +256,7 @@ on_both_databases! {
         assert_eq!(texts, ["A", "B", "C"]);
     }
 
-    async fn who_may_add_but_not_look_is_led_to_the_index(app: TestApp) {
+    async fn with_add_permission_only_saving_redirects_to_the_index(app: TestApp) {
         let adder = app.staff(&["polls_app.add_question"]).await;
         let form = filled(adder.form(ADD, "object-form").await, "Blind?", &[]);
         form.submit(&adder).await.assert_redirect(302, "/admin/");
@@ -264,7 +264,7 @@ on_both_databases! {
         adder.get("/admin/").await.assert_contains("The question “Blind?” was added successfully.").assert_lacks("/change/");
     }
 
-    async fn a_right_that_is_taken_away_is_gone_at_once(app: TestApp) {
+    async fn revoked_permissions_apply_at_once(app: TestApp) {
         let admin = app.superuser().await;
         let editor = app.staff(&["polls_app.change_question"]).await;
         editor.get(LIST).await.assert_status(200);

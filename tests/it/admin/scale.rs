@@ -1,4 +1,4 @@
-//! Long lists: every page is there, in order, whatever has come and gone.
+//! Long lists: every page is reachable and in order while rows are added and deleted.
 
 use super::LIST;
 use crate::support::{Client, Reply, TestApp, app::now};
@@ -35,7 +35,7 @@ async fn page(client: &Client, query: &str) -> Vec<i32> {
 }
 
 on_both_databases! {
-    async fn every_page_of_a_long_list_is_there(app: TestApp) {
+    async fn every_page_of_a_long_list_is_reachable(app: TestApp) {
         let admin = app.superuser().await;
         add(&app, 0, 12_345).await;
         let first = admin.get(LIST).await;
@@ -53,7 +53,7 @@ on_both_databases! {
         assert_eq!(page(&admin, "?p=124").await.len(), 50);
     }
 
-    async fn in_another_order_pages_go_as_far_as_is_said(app: TestApp) {
+    async fn in_another_order_pagination_ends_at_the_stated_limit(app: TestApp) {
         let admin = app.superuser().await;
         add(&app, 0, 10_500).await;
         let list = admin.get(format!("{LIST}?o=-2")).await;
@@ -65,7 +65,7 @@ on_both_databases! {
         admin.get(format!("{LIST}?_facets=1")).await.assert_contains("10,000+");
     }
 
-    async fn a_search_in_a_very_long_list_says_how_far_it_looked(app: TestApp) {
+    async fn a_search_in_a_very_long_list_shows_its_limit(app: TestApp) {
         let admin = app.superuser().await;
         add(&app, 0, 51_500).await;
         let list = admin.get(format!("{LIST}?q=%22number+50%22")).await;

@@ -88,7 +88,7 @@ async fn add_users(db: &Database, from: usize, count: usize) -> Vec<i32> {
 }
 
 on_both_databases! {
-    async fn deleting_many_users_takes_as_many_as_deleting_few(site: Site) {
+    async fn deleting_many_users_takes_as_many_statements_as_deleting_few(site: Site) {
         let (site, mut server, db) = serve(site).await;
         site.execute("UPDATE auth_user SET is_superuser = false").await;
         site.execute(
@@ -118,7 +118,7 @@ on_both_databases! {
         assert!(user::Entity::find_by_id(keys[0]).one(&db).await.unwrap().is_some());
     }
 
-    async fn the_links_by_year_take_as_many_for_fifty_years_as_for_one(site: Site) {
+    async fn the_date_hierarchy_of_fifty_years_takes_as_many_statements_as_of_one(site: Site) {
         let (_site, mut server, db) = serve(site).await;
         let session = session(&server);
         let add = async |years: std::ops::Range<i32>| {

@@ -1,4 +1,4 @@
-//! Users and groups: added in two steps, given rights, and never more than one has oneself.
+//! Users and groups: added in two steps, given permissions, and never more than one has oneself.
 
 use polls::{
     auth::{hashers, permissions::Permissions, users},
@@ -34,7 +34,7 @@ async fn add(client: &Client, username: &str, password: [&str; 2]) -> Reply {
 }
 
 on_both_databases! {
-    async fn the_link_to_another_password_is_there_for_who_may_set_one(app: TestApp) {
+    async fn the_password_link_needs_the_permission(app: TestApp) {
         let admin = app.superuser().await;
         let id = app.add_user("other", Kind::Outsider, &[]).await;
         let path = format!("/admin/auth/user/{id}/change/");
@@ -69,7 +69,7 @@ on_both_databases! {
         client.get("/admin/").await.assert_contains("Ann").assert_contains("Questions");
     }
 
-    async fn what_is_wrong_with_a_new_user_is_said(app: TestApp) {
+    async fn errors_of_a_new_user_are_shown(app: TestApp) {
         let admin = app.superuser().await;
         for (username, password, error) in [
             ("admin", ["Quite-new-91"; 2], "A user with that username already exists."),
@@ -90,7 +90,7 @@ on_both_databases! {
         assert!(!hashers::is_usable(&user(&app, "sso").await.password));
     }
 
-    async fn a_password_can_be_set_and_taken_away(app: TestApp) {
+    async fn a_password_can_be_set_and_disabled(app: TestApp) {
         let admin = app.superuser().await;
         let id = app.add_user("other", Kind::Staff, &[]).await;
         let other = app.logged_in("other").await;
@@ -119,7 +119,7 @@ on_both_databases! {
         }
     }
 
-    async fn nobody_can_raise_themselves_or_others(app: TestApp) {
+    async fn users_cannot_grant_permissions_they_do_not_have(app: TestApp) {
         let editor = app.staff(&["auth.add_user", "auth.change_user", "auth.view_user", "auth.add_group", "auth.change_group", "auth.view_group", "polls_app.view_question"]).await;
         let own = user(&app, "editor").await.id;
         let boss = app.add_user("boss", Kind::Superuser, &[]).await;
@@ -193,7 +193,7 @@ on_both_databases! {
         page.assert_contains("Polls_App | question | Can view question").assert_contains("Administration | log entry | Can add log entry").assert_contains("data-chooser=\"permissions\"");
     }
 
-    async fn who_has_lost_their_rights_meanwhile_saves_nothing(app: TestApp) {
+    async fn a_save_after_permissions_were_revoked_is_refused(app: TestApp) {
         let admin = app.superuser().await;
         let editor = app.staff(&["auth.change_user", "auth.view_user"]).await;
         let target = app.add_user("target", Kind::Outsider, &[]).await;
@@ -203,7 +203,7 @@ on_both_databases! {
         assert_eq!(user(&app, "target").await.id, target);
     }
 
-    async fn hashes_cannot_be_spelt_out_by_filters(app: TestApp) {
+    async fn password_hashes_cannot_be_read_through_lookups(app: TestApp) {
         let viewer = app.staff(&["auth.view_user"]).await;
         for query in ["password__startswith=pbkdf2", "password__gt=a", "password=x", "password__isnull=0", "password__contains=%24", "password__in=a,b", "password_info__isnull=1", "password1=x"] {
             viewer.get(format!("{USERS}?{query}")).await.assert_redirect(302, &format!("{USERS}?e=1"));
@@ -211,7 +211,7 @@ on_both_databases! {
         viewer.get(format!("{USERS}?q=pbkdf2")).await.assert_contains("0 users");
     }
 
-    async fn a_name_is_what_it_becomes(app: TestApp) {
+    async fn usernames_are_normalized(app: TestApp) {
         let admin = app.superuser().await;
         // One letter that stands for eighteen, blanks among them.
         add(&admin, "\u{fdfa}", ["Quite-new-91"; 2]).await.assert_status(200).assert_contains("Enter a valid username.");
@@ -219,7 +219,7 @@ on_both_databases! {
         add(&admin, "\u{ff41}dmin", ["Quite-new-91"; 2]).await.assert_status(200).assert_contains("A user with that username already exists.");
     }
 
-    async fn groups_with_more_rights_are_out_of_reach(app: TestApp) {
+    async fn groups_with_more_permissions_cannot_be_assigned(app: TestApp) {
         let admin = app.superuser().await;
         let delete = app.permission("polls_app.delete_question").await.to_string();
         admin.form("/admin/auth/group/add/", "object-form").await.set("name", "Strong").add("permissions", &delete).submit(&admin).await;
@@ -231,7 +231,7 @@ on_both_databases! {
         admin.get("/admin/auth/group/").await.assert_contains("1 group");
     }
 
-    async fn rights_that_two_have_changed_are_named_and_joined(app: TestApp) {
+    async fn conflicting_permission_changes_are_merged(app: TestApp) {
         let admin = app.superuser().await;
         app.add_user("other", Kind::Superuser, &[]).await;
         let other = app.logged_in("other").await;

@@ -1,4 +1,4 @@
-//! The two boxes in the place of a list of many, in headless Chromium on a phone.
+//! The chooser with two boxes (Django's `filter_horizontal`), in headless Chromium on a phone.
 
 use crate::support::{
     Backend, Site,
@@ -10,7 +10,7 @@ const AVAILABLE: &str = "[aria-label='Available permissions'] option";
 const CHOSEN: &str = "[aria-label='Chosen permissions'] option";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_a_filter_leaves_are_chosen_and_removed_at_once() {
+async fn choose_all_applies_to_the_filtered_items() {
     let site = Site::migrated(Backend::Sqlite).await.with_superuser();
     let server = site.serve();
     let setup = Setup {

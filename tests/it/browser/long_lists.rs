@@ -1,4 +1,4 @@
-//! Long lists of the admin in headless Chromium: what one works with stays in sight, on a wide screen and on a phone.
+//! Long lists of the admin in headless Chromium: controls stay visible, on a wide screen and on a phone.
 
 use super::LIST;
 use crate::support::{
@@ -32,7 +32,7 @@ async fn open(server: &Server, setup: Setup) -> Browser {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn head_actions_and_pager_stay_in_sight() {
+async fn heading_actions_and_paginator_stay_visible() {
     let (_site, server) = serve().await;
     let browser = open(&server, Setup::default()).await;
     let heights = "const of = (css) => [...document.querySelectorAll(css)].map((element) => element.offsetHeight); \

@@ -22,7 +22,7 @@ async fn serve() -> (Site, Server) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_editor_s_day() {
+async fn an_editor_works_with_script() {
     let (_site, server) = serve().await;
     let browser = Browser::open(&server.address, Setup::default()).await;
     browser.goto(LIST).await;
@@ -182,7 +182,7 @@ async fn the_main_path_without_script() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rights_are_chosen_in_two_boxes() {
+async fn permissions_are_chosen_in_two_boxes() {
     let (_site, server) = serve().await;
     let browser = Browser::open(&server.address, Setup::default()).await;
     browser.log_in("admin", PASSWORD).await;
@@ -239,7 +239,7 @@ async fn rights_are_chosen_in_two_boxes() {
         .assert_text("The user “viewer” was changed successfully.")
         .await;
 
-    // Somebody who may only look.
+    // A user with view permission only.
     let viewer = Browser::open(&server.address, Setup::default()).await;
     viewer.log_in("viewer", "Quite-new-91").await;
     viewer.screenshot("index-viewer").await;
@@ -257,7 +257,7 @@ async fn rights_are_chosen_in_two_boxes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_edits_the_same_is_asked() {
+async fn concurrent_edits_show_the_conflict() {
     let (_site, server) = serve().await;
     let (mine, theirs) = (
         Browser::open(&server.address, Setup::default()).await,
@@ -299,7 +299,7 @@ const PAGES: [(&str, &str); 13] = [
     ("password-change", "/admin/password_change/"),
 ];
 
-async fn look_at_every_page(name: &str, setup: Setup) {
+async fn check_every_page(name: &str, setup: Setup) {
     let (_site, server) = serve().await;
     let browser = Browser::open(&server.address, setup).await;
     let mut findings = Vec::new();
@@ -353,13 +353,13 @@ async fn look_at_every_page(name: &str, setup: Setup) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_accessible_by_day() {
-    look_at_every_page("light", Setup::default()).await;
+async fn every_page_is_accessible_in_light_mode() {
+    check_every_page("light", Setup::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_page_is_accessible_by_night() {
-    look_at_every_page(
+async fn every_page_is_accessible_in_dark_mode() {
+    check_every_page(
         "dark",
         Setup {
             is_dark: true,
@@ -371,7 +371,7 @@ async fn every_page_is_accessible_by_night() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_on_a_phone() {
-    look_at_every_page(
+    check_every_page(
         "phone",
         Setup {
             is_phone: true,

@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_typed_outlives_the_session() {
+async fn an_unsaved_form_outlives_the_session() {
     let (site, server) = serve().await;
     let browser = Browser::open(&server.address, Setup::default()).await;
     browser.log_in("admin", PASSWORD).await;

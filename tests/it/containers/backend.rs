@@ -7,7 +7,7 @@ use super::{
 use crate::support::http::wait_until;
 
 #[test]
-fn ten_replicas_may_migrate_at_once() {
+fn ten_replicas_migrate_concurrently() {
     let backend = Backend::start();
     let jobs: Vec<_> = (0..10).map(|_| backend.begin_to_migrate()).collect();
     for job in &jobs {
@@ -18,7 +18,7 @@ fn ten_replicas_may_migrate_at_once() {
 }
 
 #[test]
-fn the_role_owns_its_database_and_nothing_else() {
+fn the_database_role_owns_only_its_database() {
     let backend = Backend::start();
     let primary = &backend.primary;
     let role = "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = 'polls'";
@@ -51,7 +51,7 @@ fn the_role_owns_its_database_and_nothing_else() {
 }
 
 #[test]
-fn a_subscriber_follows_the_publication() {
+fn a_logical_replication_subscriber_receives_the_publication() {
     let backend = Backend::start();
     backend.migrate();
     let primary = &backend.primary;

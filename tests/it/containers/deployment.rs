@@ -1,4 +1,4 @@
-//! The deployment: PostgreSQL with a standby, Redis, three replicas and what shares the visitors among them.
+//! The deployment: PostgreSQL with a standby, Redis, three replicas and a load balancer.
 
 use std::{fs, net::TcpStream, time::Duration};
 
@@ -72,7 +72,7 @@ fn service(
     Container::start(&format!("{name}-0"), &[(network, &names)], &args)
 }
 
-/// Waits as the pod's probe does: while a database is being made, there is nobody on the network.
+/// Waits as the pod's probe does: during initialization PostgreSQL does not listen on the network.
 pub fn wait_for_postgres(server: &Container) {
     wait_until(PATIENCE, || {
         let probe = ["pg_isready", "-q", "-h", "127.0.0.1"];
@@ -156,7 +156,7 @@ impl Deployment {
         deployment
     }
 
-    /// Where visitors come to.
+    /// The address of the load balancer.
     pub fn address(&self) -> String {
         self.balancer.address(&self.front, 8080)
     }
@@ -166,13 +166,13 @@ impl Deployment {
         web.address(&self.front, 8000)
     }
 
-    /// One more replica; three of six the balancer knows from the start.
+    /// Starts another replica; the load balancer is configured for six.
     pub fn add_replica(&mut self, number: usize) {
         self.web.push(replica(&self.backend, &self.front, number));
         self.wait_until_ready(self.web.last().unwrap());
     }
 
-    /// Whether a replica takes visitors; one that has just been started may not listen yet.
+    /// Whether a replica is ready; one that has just been started may not listen yet.
     pub fn is_ready(&self, web: &Container) -> bool {
         let address = self.address_of(web);
         TcpStream::connect(&address).is_ok() && status(&get(&address, "/readyz", "")) == 200
@@ -199,7 +199,7 @@ fn replica(backend: &Backend, front: &Network, number: usize) -> Container {
     Container::start(&name, &[(front, &[&name]), (&backend.back, &[])], &args)
 }
 
-/// Shares the visitors among those replicas that say that they are ready.
+/// Balances the load among the replicas that are ready.
 fn balancer(front: &Network, folder: &TempDir) -> Container {
     let mut config = "defaults\n mode http\n timeout connect 2s\n timeout client 60s\n timeout server 60s\n option redispatch\n \
                       retries 3\n\

@@ -33,7 +33,7 @@ pub fn try_docker(args: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("docker is not installed: run scripts/e2e");
-    // It may not want to hear it.
+    // The server may have closed the connection.
     let _ = client.stdin.take().unwrap().write_all(input.as_bytes());
     client.wait_with_output().unwrap()
 }

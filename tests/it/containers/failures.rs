@@ -1,4 +1,4 @@
-//! What happens when a part of the deployment dies, stands still, or cannot be reached.
+//! Failures of parts of the deployment: killed, paused, unreachable.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ fn said(site: &Deployment, text: &str) -> Vec<usize> {
 }
 
 #[test]
-fn every_part_may_die_and_come_back() {
+fn every_part_can_fail_and_recover() {
     let mut site = Deployment::start();
     let voters = Voters::start(&site.address(), 8);
     goes_on(&voters);
@@ -41,7 +41,7 @@ fn every_part_may_die_and_come_back() {
     site.web[1].act("unpause");
     site.wait_until_ready(&site.web[1]);
 
-    // One is cut off from the databases: it lives, and says that nobody should come.
+    // One is cut off from the databases: it is live and not ready.
     let back = &site.backend.back;
     site.web[2].disconnect(back);
     wait_until(PATIENCE, || !site.is_ready(&site.web[2]));
@@ -53,7 +53,7 @@ fn every_part_may_die_and_come_back() {
     site.web[2].reconnect(back);
     site.wait_until_ready(&site.web[2]);
 
-    // Redis is killed, and stands still: nobody notices.
+    // Redis is killed, then paused: no request fails.
     for (down, up) in [("kill", "start"), ("pause", "unpause")] {
         site.redis.act(down);
         goes_on(&voters);

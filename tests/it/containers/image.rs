@@ -1,4 +1,4 @@
-//! What is in the image, and what it can do without rights.
+//! The contents of the image, and running it without privileges.
 
 use std::{fs, process::Command};
 
@@ -21,7 +21,7 @@ const HARDENED: [&str; 8] = [
 ];
 
 #[test]
-fn it_is_the_static_binary_and_nothing_else() {
+fn the_image_has_only_the_static_binary() {
     let inspected: Value = serde_json::from_str(&docker(&["image", "inspect", IMAGE])).unwrap();
     let config = &inspected[0]["Config"];
     assert_eq!(config["User"], "10001:10001");
@@ -86,7 +86,7 @@ fn it_is_the_static_binary_and_nothing_else() {
 }
 
 #[test]
-fn it_does_everything_without_rights() {
+fn the_image_runs_every_command_without_privileges() {
     let volume = Volume::new("sqlite");
     let mount = format!("--volume={}:/data", volume.0);
     let key = format!("--env=SECRET_KEY={SECRET_KEY}");
@@ -149,7 +149,7 @@ fn it_does_everything_without_rights() {
 }
 
 #[test]
-fn it_says_what_it_lacks() {
+fn the_image_reports_missing_settings() {
     let run = |args: &[&str]| {
         let output = try_docker(&[&["run", "--rm"], &HARDENED[..], args].concat(), "");
         assert_eq!(output.status.code(), Some(1), "{output:?}");

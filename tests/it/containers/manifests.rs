@@ -14,7 +14,7 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    /// Renders it. What names its site, and its HTTPS, is replaced: nobody here knows the name or has a certificate.
+    /// Renders it, without the site's name and HTTPS: the tests have no DNS entry and no certificate.
     pub fn render() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,4 +1,4 @@
-//! Replicas agree, whichever of them a visitor meets.
+//! Sessions and votes across replicas.
 
 use super::deployment::{Deployment, PATIENCE};
 use crate::support::{
@@ -28,7 +28,7 @@ fn post(address: &str, path: &str, cookie: &str, fields: &str) -> String {
 }
 
 #[test]
-fn a_visitor_goes_on_at_any_replica() {
+fn sessions_work_on_every_replica() {
     let site = Deployment::start();
     let addresses: Vec<_> = site.web.iter().map(|web| site.address_of(web)).collect();
 
@@ -115,7 +115,7 @@ fn a_visitor_goes_on_at_any_replica() {
 }
 
 #[test]
-fn a_rolling_update_under_load_fails_nobody() {
+fn a_rolling_update_under_load_fails_no_request() {
     let mut site = Deployment::start();
     let voters = Voters::start(&site.address(), 8);
     voters.wait_for(200, PATIENCE);

@@ -52,7 +52,7 @@ async fn a_broken_template_is_shown_with_its_line() {
     fs::write(&template, "mended").unwrap();
     assert!(server.get("/polls/").ends_with("mended"));
     drop(server);
-    // Visitors of a site that is not in debug mode see nothing of it, and its own templates.
+    // Without debug mode the embedded templates are served, and no details.
     let site = site.with("DEBUG", "").with("ALLOWED_HOSTS", "127.0.0.1");
     let server = site.serve();
     assert!(
@@ -65,7 +65,7 @@ async fn a_broken_template_is_shown_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_lost_database_is_shown_with_its_cause() {
+async fn a_lost_database_is_shown_with_the_cause() {
     let site = site().await.with(
         "DATABASE_URL",
         "postgres://polls:unspoken@127.0.0.1:1/polls",
@@ -81,7 +81,7 @@ async fn a_lost_database_is_shown_with_its_cause() {
 }
 
 #[tokio::test]
-async fn pages_hear_that_a_file_has_changed() {
+async fn pages_reload_when_a_file_changes() {
     let site = site().await;
     let server = site.serve();
     let page = server.get("/polls/");

@@ -1,4 +1,4 @@
-//! What the server refuses, and who has to make room.
+//! Limits on requests and connections.
 
 use std::{io::Write as _, time::Duration};
 
@@ -20,7 +20,7 @@ pub fn refused(metrics: &str, reason: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn each_limit_has_its_answer_and_its_counter() {
+async fn each_limit_has_its_status_and_counter() {
     let site = site().await;
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
@@ -101,7 +101,7 @@ async fn bodies_and_forms_have_limits() {
 }
 
 #[tokio::test]
-async fn large_bodies_share_room_by_what_has_come_of_them() {
+async fn large_bodies_share_memory_by_bytes_received() {
     let site = site().await.with("BODY_TIMEOUT", "300");
     let server = site.serve();
     let request = |body: &str| {
@@ -232,7 +232,7 @@ async fn on_http2_the_limits_are_the_same() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_told_and_logged() {
+async fn malformed_requests_are_answered_and_logged() {
     let site = site().await;
     let server = site.serve();
     let request = format!(

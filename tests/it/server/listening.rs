@@ -1,4 +1,4 @@
-//! Where the server listens, what it speaks, and how it is told.
+//! Listeners, protocols, TLS, the PROXY protocol and socket activation.
 
 use std::{
     fs,
@@ -65,10 +65,10 @@ async fn several_addresses_and_a_socket_with_its_mode() {
         answer
     };
     assert!(ask("").starts_with("HTTP/1.1 200 "));
-    // A proxy on this machine is believed.
+    // A proxy on the loopback address is trusted.
     ask("X-Forwarded-For: 203.0.113.9\r\n");
     assert_eq!(site.run(["healthcheck", &unix]).success().stdout, "ok\n");
-    // Nobody else may take it while it is in use.
+    // No other process may bind it while it is in use.
     let said = site.run(["runserver", &unix]);
     assert!(
         said.stderr
@@ -108,7 +108,7 @@ fn handed_over(site: &Site, notify: &str) -> Server {
 }
 
 #[tokio::test]
-async fn a_supervisor_hands_over_a_socket_and_hears_how_it_goes() {
+async fn systemd_passes_a_socket_and_is_notified() {
     let site = Site::migrated(Backend::Sqlite).await;
     let path = site.folder().join("notify");
     let supervisor = UnixDatagram::bind(&path).unwrap();
@@ -128,7 +128,7 @@ async fn a_supervisor_hands_over_a_socket_and_hears_how_it_goes() {
 }
 
 #[tokio::test]
-async fn it_speaks_tls_and_http2_and_takes_a_new_certificate() {
+async fn tls_and_http2_work_and_the_certificate_is_reloaded() {
     let site = Site::migrated(Backend::Sqlite)
         .await
         .with("ALLOWED_HOSTS", "localhost")
@@ -179,7 +179,7 @@ async fn it_speaks_tls_and_http2_and_takes_a_new_certificate() {
         "ok\n"
     );
 
-    // Somebody who does not begin with TLS is not answered, and does no harm.
+    // A client that does not begin with TLS gets no answer.
     assert_eq!(
         status(&send(&server.address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
         0
@@ -221,7 +221,7 @@ async fn it_speaks_tls_and_http2_and_takes_a_new_certificate() {
 }
 
 #[tokio::test]
-async fn http2_without_tls_is_for_proxies_that_know_of_it() {
+async fn http2_without_tls_works_with_prior_knowledge() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve();
     let stream = TcpStream::connect(&server.address).await.unwrap();
@@ -231,7 +231,7 @@ async fn http2_without_tls_is_for_proxies_that_know_of_it() {
 }
 
 #[tokio::test]
-async fn the_proxy_protocol_tells_whose_connection_it_is() {
+async fn the_proxy_protocol_gives_the_client_address() {
     let site = Site::migrated(Backend::Sqlite)
         .await
         .with("PROXY_PROTOCOL", "true");
@@ -302,7 +302,7 @@ async fn the_proxy_protocol_tells_whose_connection_it_is() {
 }
 
 #[tokio::test]
-async fn two_servers_share_a_port_if_both_want() {
+async fn two_servers_share_a_port_with_reuse_port() {
     let site = Site::migrated(Backend::Sqlite)
         .await
         .with("REUSE_PORT", "true");

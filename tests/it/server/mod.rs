@@ -1,16 +1,16 @@
-//! The server as visitors, proxies, supervisors and attackers meet it: the built binary, over real sockets.
+//! The server as clients, proxies, supervisors and attackers see it: the built binary, over real sockets.
 
 mod alone;
 mod debugging;
 mod limits;
 mod listening;
+mod observability;
 mod options;
 mod parsers;
-mod patience;
 mod process;
 mod security;
-mod seeing;
 mod stopping;
+mod timeouts;
 
 use std::{
     io::{Read, Write},
@@ -35,8 +35,8 @@ fn open(address: &str, count: usize, words: &[u8]) -> Vec<TcpStream> {
 }
 
 /// Whether the server has closed a connection, after waiting for it.
-fn is_closed(stream: &mut TcpStream, patience: Duration) -> bool {
-    stream.set_read_timeout(Some(patience)).unwrap();
+fn is_closed(stream: &mut TcpStream, timeout: Duration) -> bool {
+    stream.set_read_timeout(Some(timeout)).unwrap();
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {
         Ok(_) => true,

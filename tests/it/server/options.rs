@@ -1,11 +1,11 @@
-//! How the server is told where to listen and what to limit.
+//! The server's options: flags, variables and configuration file.
 
 use std::fs;
 
 use crate::support::{Backend, Site};
 
 #[tokio::test]
-async fn options_come_as_flags_variables_and_a_file() {
+async fn options_come_from_flags_variables_and_a_file() {
     let site = Site::migrated(Backend::Sqlite).await;
     let file = site.folder().join("server.toml");
     fs::write(
@@ -80,7 +80,7 @@ async fn options_come_as_flags_variables_and_a_file() {
         ("bind = 8000", "bind"),
         (
             "bind = \"127.0.0.1:1\"\nmetrics_bind = \"127.0.0.1:1\"",
-            "METRICS_BIND is 127.0.0.1:1, where visitors come",
+            "METRICS_BIND is 127.0.0.1:1, an address of BIND",
         ),
         ("forwarded_allow_ips = \"*\"", "every address is 0.0.0.0/0"),
         ("certfile = \"no.pem\"\nkeyfile = \"no.pem\"", "polls.E004"),

@@ -1,4 +1,4 @@
-//! Connections of HTTP/1 that give their parser back after each response, since as many others as may keep one have one.
+//! HTTP/1 connections that free their parser after each response, because the limit on idle parsers is reached.
 
 use std::{
     io::{Read as _, Write as _},
@@ -37,7 +37,7 @@ fn connect(server: &Server) -> TcpStream {
 const PAGE: &str = "GET /polls/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_one_after_the_other_and_all_at_once_are_answered_in_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let (_site, server, _crowd) = crowded("75").await;
     let mut stream = connect(&server);
     for _ in 0..5 {
@@ -63,7 +63,7 @@ async fn requests_one_after_the_other_and_all_at_once_are_answered_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
+async fn an_unread_body_is_not_parsed_as_a_request() {
     let (_site, server, _crowd) = crowded("75").await;
     let inner = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let length = inner.len();
@@ -93,7 +93,7 @@ async fn a_body_that_nobody_reads_is_not_taken_for_a_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_response_that_is_read_slowly_comes_whole() {
+async fn a_response_that_is_read_slowly_is_complete() {
     let (site, server, _crowd) = crowded("75").await;
     // A page larger than the buffers of both ends.
     let choices =
@@ -135,7 +135,7 @@ async fn a_response_that_is_read_slowly_comes_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_rests_is_closed_in_time() {
+async fn an_idle_connection_is_closed_after_keepalive() {
     let (_site, server, _crowd) = crowded("1").await;
     for rest in ["", "P", "\r\n"] {
         let mut stream = connect(&server);
@@ -155,7 +155,7 @@ async fn a_connection_that_rests_is_closed_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_before_the_client_closed_its_side_is_answered() {
+async fn requests_before_a_half_close_are_answered() {
     let (_site, server, _crowd) = crowded("75").await;
     let mut stream = connect(&server);
     stream.write_all(PAGE.repeat(2).as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! The server as a process: what it says, what it logs, and how it ends.
+//! The server as a process: its output, its log and its exit.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +8,7 @@ use std::{
 use crate::support::{Backend, Site, assert_within, site::Server};
 
 on_both_databases! {
-    async fn it_says_what_it_found_and_where_it_listens(site: Site) {
+    async fn runserver_prints_its_checks_and_addresses(site: Site) {
         let server = site.serve();
         let lines: Vec<&str> = server.greeting.lines().collect();
         assert_eq!(lines[..6], [
@@ -37,7 +37,7 @@ on_both_databases! {
         assert!(!server.greeting.contains("unapplied"), "{}", server.greeting);
     }
 
-    async fn each_request_is_a_line_in_the_log(site: Site) {
+    async fn each_request_has_a_line_in_the_access_log(site: Site) {
         site.run(["migrate"]).success();
         let server = site.serve();
         server.get("/polls/");
@@ -52,7 +52,7 @@ on_both_databases! {
         assert!(!log.contains('\u{1b}'));
     }
 
-    async fn what_is_in_flight_is_finished(site: Site) {
+    async fn requests_in_flight_are_finished_at_shutdown(site: Site) {
         site.run(["migrate"]).success();
         site.run(["seed"]).success();
         for signal in ["-TERM", "-INT"] {
@@ -73,7 +73,7 @@ on_both_databases! {
             std::thread::sleep(Duration::from_millis(200));
             server.signal(signal);
             std::thread::sleep(Duration::from_millis(200));
-            // Nobody else gets in, but this vote is heard to its end.
+            // No other connection is accepted, but this vote is finished.
             assert!(std::net::TcpStream::connect(&server.address).is_err());
             stream.write_all(&body.as_bytes()[20..]).unwrap();
             let mut answer = String::new();
@@ -87,7 +87,7 @@ on_both_databases! {
     }
 }
 
-/// Somebody who begins to vote and does not go on, for as long as the connection is kept.
+/// A client that sends a part of a vote and keeps the connection open.
 fn half_a_request(server: &Server) -> std::net::TcpStream {
     let mut stream = server.connect();
     let head = b"POST /polls/1/vote/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken=ssssssssssssssssssssssssssssssss\r\n\
@@ -98,7 +98,7 @@ fn half_a_request(server: &Server) -> std::net::TcpStream {
 }
 
 #[tokio::test]
-async fn a_visitor_who_never_finishes_does_not_keep_it_from_ending() {
+async fn an_unfinished_request_does_not_block_the_shutdown() {
     let site = Site::migrated(Backend::Sqlite)
         .await
         .with("GRACEFUL_TIMEOUT", "1");
@@ -115,7 +115,7 @@ async fn a_visitor_who_never_finishes_does_not_keep_it_from_ending() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_stops_at_once() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve();
     let _visitor = half_a_request(&server);
@@ -130,7 +130,7 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_any_more_costs_no_answer() {
+async fn a_closed_log_pipe_loses_no_response() {
     let site = Site::migrated(Backend::Sqlite).await;
     let mut server = site.serve();
     server.close_log();
@@ -142,7 +142,7 @@ async fn a_log_that_nobody_reads_any_more_costs_no_answer() {
 }
 
 #[tokio::test]
-async fn on_a_socket_for_both_families_a_proxy_is_known_by_its_ipv4_address() {
+async fn on_a_dual_stack_socket_a_proxy_has_its_ipv4_address() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve_on("[::]:0");
     let port = server.address.rsplit(':').next().unwrap().to_owned();
@@ -162,7 +162,7 @@ async fn on_a_socket_for_both_families_a_proxy_is_known_by_its_ipv4_address() {
 }
 
 #[tokio::test]
-async fn refusals_say_in_the_log_what_was_refused() {
+async fn the_log_has_the_reason_of_each_refusal() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve();
     server.send("GET /polls/ HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n");
@@ -188,7 +188,7 @@ async fn refusals_say_in_the_log_what_was_refused() {
 }
 
 #[tokio::test]
-async fn headers_that_never_end_are_cut_off() {
+async fn unfinished_headers_are_closed() {
     let site = Site::migrated(Backend::Sqlite).await;
     let server = site.serve();
     let mut stream = server.connect();
@@ -212,7 +212,7 @@ async fn headers_that_never_end_are_cut_off() {
 }
 
 #[tokio::test]
-async fn it_starts_without_its_database_and_waits_for_it() {
+async fn the_server_starts_without_its_database() {
     let site = Site::new(Backend::Sqlite)
         .await
         .with("DATABASE_URL", "postgres://polls:hidden@127.0.0.1:1/polls");
@@ -229,7 +229,7 @@ async fn it_starts_without_its_database_and_waits_for_it() {
 }
 
 #[tokio::test]
-async fn bad_addresses_and_missing_hosts_are_refused() {
+async fn invalid_addresses_and_missing_hosts_are_refused() {
     let site = Site::migrated(Backend::Sqlite).await;
     for bad in ["abc", "127.0.0.1", "127.0.0.1:99999", ":8000", "1:2:3:x"] {
         site.run(["runserver", bad]).refused(&format!(
@@ -268,7 +268,7 @@ async fn the_log_can_be_json() {
 }
 
 on_both_databases! {
-    async fn a_vote_that_got_its_redirect_survives_the_death_of_the_server(site: Site) {
+    async fn an_acknowledged_vote_survives_sigkill(site: Site) {
         site.run(["migrate"]).success();
         site.run(["seed"]).success();
         let server = site.serve();
@@ -301,7 +301,7 @@ on_both_databases! {
         assert!(acknowledged > 8, "{acknowledged}");
         let db = site.database.connect().await;
         let choice = <polls::entities::choice::Entity as sea_orm::EntityTrait>::find_by_id(1).one(&db).await.unwrap().unwrap();
-        // Those in flight may have been counted without their voters being told.
+        // Those in flight may have been counted without a response.
         assert!((acknowledged..=acknowledged + 8).contains(&choice.votes.into()), "{acknowledged} {}", choice.votes);
     }
 }

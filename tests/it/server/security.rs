@@ -14,7 +14,7 @@ async fn site() -> Site {
 }
 
 #[tokio::test]
-async fn answers_carry_djangos_headers() {
+async fn responses_have_django_s_headers() {
     let site = site().await;
     let server = site.serve();
     for path in ["/polls/", "/nope/", "/static/icon.svg", "/livez"] {
@@ -47,7 +47,7 @@ async fn answers_carry_djangos_headers() {
 }
 
 #[tokio::test]
-async fn djangos_settings_have_djangos_meanings() {
+async fn security_settings_work_as_in_django() {
     let settings = [
         ("SECURE_HSTS_SECONDS", "31536000"),
         ("SECURE_HSTS_INCLUDE_SUBDOMAINS", "true"),
@@ -135,7 +135,7 @@ async fn djangos_settings_have_djangos_meanings() {
 }
 
 #[tokio::test]
-async fn visitors_are_led_to_https() {
+async fn http_redirects_to_https() {
     let site = site()
         .await
         .with("SECURE_SSL_REDIRECT", "true")
@@ -170,7 +170,7 @@ async fn visitors_are_led_to_https() {
 }
 
 #[tokio::test]
-async fn a_proxy_says_which_host_was_asked_for_if_that_is_wanted() {
+async fn use_x_forwarded_host_is_respected() {
     let site = site().await.with("ALLOWED_HOSTS", "polls.example");
     let forwarded = "X-Forwarded-Host: polls.example\r\n";
     assert_eq!(
@@ -193,7 +193,7 @@ async fn a_proxy_says_which_host_was_asked_for_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn sessions_last_as_long_as_they_are_told() {
+async fn session_cookie_age_is_respected() {
     let site = site()
         .await
         .with_superuser()
@@ -260,7 +260,7 @@ const SOUND: [(&str, &str); 9] = [
 ];
 
 #[tokio::test]
-async fn check_deploy_finds_what_is_not_fit_for_the_internet() {
+async fn check_deploy_reports_insecure_settings() {
     let sound = || async {
         SOUND
             .iter()
@@ -295,7 +295,7 @@ async fn check_deploy_finds_what_is_not_fit_for_the_internet() {
             "{name}={value}"
         );
     }
-    // Without --deploy nobody is troubled with it.
+    // Reported with --deploy only.
     assert_eq!(
         site()
             .await
@@ -314,7 +314,7 @@ async fn check_deploy_finds_what_is_not_fit_for_the_internet() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn check_deploy_looks_at_the_database_role_and_its_password() {
+async fn check_deploy_checks_the_database_role_and_password() {
     let cluster = Cluster::new(&[]);
     let mut db = PgConnection::connect(&cluster.url()).await.unwrap();
     for statement in [

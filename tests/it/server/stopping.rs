@@ -1,4 +1,4 @@
-//! How the server ends, and what it takes over without ending.
+//! Shutdown, and reloading on SIGHUP.
 
 use std::{
     fs,
@@ -17,8 +17,8 @@ async fn site() -> Site {
 }
 
 #[tokio::test]
-async fn it_says_at_once_that_it_will_stop_and_serves_on_for_a_while() {
-    let site = site().await.with("SHUTDOWN_DELAY", "2");
+async fn during_the_shutdown_delay_readyz_fails_and_requests_are_served() {
+    let site = site().await.with("SHUTDOWN_DELAY", "4");
     let server = site.serve();
     let mut resting = server.connect();
     let request = format!("GET /polls/ HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
@@ -26,12 +26,12 @@ async fn it_says_at_once_that_it_will_stop_and_serves_on_for_a_while() {
     assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
     let start = Instant::now();
     server.signal("-TERM");
-    wait_until(Duration::from_millis(500), || {
+    wait_until(Duration::from_secs(2), || {
         server.get("/readyz").starts_with("HTTP/1.1 503 ")
     });
     assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
     assert!(server.get("/polls/").starts_with("HTTP/1.1 200 "));
-    // A connection that is open is served, and told that it ends here.
+    // An open connection gets one more response, with `Connection: close`.
     resting.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     resting.read_to_string(&mut answer).unwrap();
@@ -39,15 +39,15 @@ async fn it_says_at_once_that_it_will_stop_and_serves_on_for_a_while() {
         answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close\r\n"),
         "{answer}"
     );
-    assert!(start.elapsed() < Duration::from_millis(1500));
+    assert_within(start, Duration::from_millis(3900));
     let (log, code) = server.wait();
     assert_eq!(code, Some(0), "{log}");
     let took = start.elapsed().as_secs_f64();
-    assert!((1.9..4.0).contains(&took), "{took}");
+    assert!((3.9..8.0).contains(&took), "{took}");
 }
 
 #[tokio::test]
-async fn sigquit_ends_it_at_once() {
+async fn sigquit_stops_at_once() {
     let site = site().await;
     let server = site.serve();
     let mut stream = server.connect();
@@ -63,7 +63,7 @@ async fn sigquit_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn sighup_reads_the_files_again_and_drops_nobody() {
+async fn sighup_reloads_without_dropping_connections() {
     let site = site().await.with("POLLS_CONFIG", "server.toml");
     let config = site.folder().join("server.toml");
     fs::write(&config, "keepalive = 60\n").unwrap();
@@ -116,7 +116,7 @@ async fn sighup_reads_the_files_again_and_drops_nobody() {
 
 /// A server that is the first process of its own world, as in a container; its children come from a shell that leaves them.
 fn first_process(site: &Site) -> Server {
-    // The shell leaves a child to whoever is the first process, and becomes the server.
+    // The shell leaves a child to PID 1, and executes the server.
     let script = "(sleep 1 &) ; exec \"$0\" runserver 127.0.0.1:0";
     let world = ["--pid", "--fork", "--kill-child", "--mount-proc"];
     let args = [&world[..], &["sh", "-c", script]].concat();
@@ -125,7 +125,7 @@ fn first_process(site: &Site) -> Server {
 }
 
 #[tokio::test]
-async fn as_the_first_process_it_takes_leave_of_the_dead() {
+async fn as_pid_1_it_reaps_zombies() {
     let may = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .status();
@@ -148,7 +148,7 @@ async fn as_the_first_process_it_takes_leave_of_the_dead() {
     assert_eq!(children(&own).len(), 1, "the sleeping child");
     wait_until(Duration::from_secs(5), || children(&own).is_empty());
     assert!(server.get("/livez").starts_with("HTTP/1.1 200 "));
-    // And it hears signals, which the first process has to ask for.
+    // It handles signals, which PID 1 ignores by default.
     assert!(
         Command::new("kill")
             .args(["-TERM", &own])

@@ -171,7 +171,7 @@ impl TestApp {
         self.logged_in("admin").await
     }
 
-    /// Somebody of the staff with these permissions, named `editor` and logged in.
+    /// A staff user `editor` with these permissions, logged in.
     pub async fn staff(&self, permissions: &[&str]) -> Client {
         self.add_user("editor", Kind::Staff, permissions).await;
         self.logged_in("editor").await

@@ -18,6 +18,9 @@ struct Driver {
     _keeper: Child,
 }
 
+/// How often something is looked for, 50 ms apart: a busy machine takes seconds for a page.
+const TRIES: usize = 600;
+
 #[expect(
     clippy::zombie_processes,
     reason = "the shell outlives the run by a moment, to clean up after it"
@@ -31,7 +34,7 @@ fn driver() -> &'static Driver {
         keeper.args(["-c", script]).env("PORT", port.to_string());
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let keeper = keeper.spawn().unwrap();
-        for _ in 0..200 {
+        for _ in 0..TRIES {
             if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Driver { port, _keeper: keeper };
             }
@@ -152,7 +155,7 @@ impl Browser {
     pub async fn press(&self, text: &str) {
         let path =
             format!("//*[self::a or self::button or self::summary][normalize-space()=\"{text}\"]");
-        for _ in 0..100 {
+        for _ in 0..TRIES {
             for found in self.client.find_all(Locator::XPath(&path)).await.unwrap() {
                 // A menu that is closed may have the same.
                 if found.is_displayed().await.unwrap_or(false) {
@@ -197,7 +200,7 @@ impl Browser {
     pub fn assert_text(&self, text: &str) -> impl Future<Output = ()> {
         let (client, text) = (self.client.clone(), text.to_owned());
         async move {
-            for _ in 0..50 {
+            for _ in 0..TRIES {
                 // Between two pages there is none.
                 if let Ok(body) = client.find(Locator::Css("body")).await
                     && body.text().await.is_ok_and(|shown| shown.contains(&text))

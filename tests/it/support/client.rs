@@ -1,4 +1,4 @@
-//! A visitor's browser, as far as HTTP goes: it keeps cookies, and posts forms with the token that the page holds.
+//! An HTTP client like a browser: it keeps cookies, and posts forms with the page's CSRF token.
 
 use std::{
     collections::BTreeMap,

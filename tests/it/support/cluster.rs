@@ -1,4 +1,4 @@
-//! A PostgreSQL server of one test's own, which the test may stop, pause and start again.
+//! A PostgreSQL server for one test, which the test may stop, pause and start again.
 
 use std::{
     fs,
@@ -28,7 +28,7 @@ impl Cluster {
         Self::at(data, Some(folder), user, options)
     }
 
-    /// Makes one whose files are in a folder that anybody may write to.
+    /// Makes one whose files are in a world-writable folder.
     pub fn in_folder(folder: &Path, options: &[&str]) -> Self {
         let (_, user) = own_folder();
         Self::at(folder.join("data"), None, user, options)

@@ -1,4 +1,4 @@
-//! A small file system of one test's own, which the test may fill. Needs root, as `mount` does.
+//! A small file system for one test, which the test may fill. Needs root, as `mount` does.
 
 use std::{
     fs,

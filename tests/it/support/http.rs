@@ -54,10 +54,10 @@ pub fn status(answer: &str) -> u16 {
 
 /// Asks again and again until `is_so`, for so long at most; gives how long it took.
 #[track_caller]
-pub fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+pub fn wait_until(timeout: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
     let start = std::time::Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < patience, "not within {patience:?}");
+        assert!(start.elapsed() < timeout, "not within {timeout:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
     start.elapsed()

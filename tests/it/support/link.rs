@@ -1,4 +1,4 @@
-//! A network between a server and its database, which a test may cut.
+//! A TCP proxy between a server and its database, which a test may cut.
 
 use std::sync::{
     Arc,
@@ -29,7 +29,7 @@ impl Link {
             while let Ok((near, _)) = listener.accept().await {
                 let (dark, loses) = (dark.clone(), loses.clone());
                 tokio::spawn(async move {
-                    // Who comes in the dark hears nothing, now and later.
+                    // A connection opened while the link is cut gets no data, also later.
                     if dark.load(Ordering::SeqCst) {
                         return swallow(near).await;
                     }
@@ -95,7 +95,7 @@ async fn pass(
             continue;
         }
         if is_lost {
-            // An end is not passed on either: nobody is told anything.
+            // The end of a stream is not passed on either.
             return std::future::pending().await;
         }
         if count == 0 || to.write_all(&piece[..count]).await.is_err() {

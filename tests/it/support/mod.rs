@@ -1,4 +1,4 @@
-//! What the tests share: databases, the site in this process, the built binary, and a visitor.
+//! What the tests share: databases, the site in this process, the built binary, and an HTTP client.
 
 pub mod app;
 pub mod browser;
@@ -47,7 +47,7 @@ macro_rules! on_both_databases {
     };
 }
 
-/// What a command said, without what it said about the app that Django does not know.
+/// A command's output, without the lines about the app that Django does not have.
 pub fn as_django(text: &str) -> String {
     let mut is_ours = false;
     let mut lines = Vec::new();

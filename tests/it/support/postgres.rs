@@ -112,7 +112,7 @@ pub fn own_folder() -> (TempDir, &'static [&'static str]) {
     (folder, user)
 }
 
-/// A port that nobody listens on.
+/// A port without a listener.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -1,4 +1,4 @@
-//! Visitors who vote without pause, each on a connection of their own, and count what they are told.
+//! Clients that vote without pause, each on its own connection, and count the responses by status.
 
 use std::{
     collections::BTreeMap,
@@ -12,14 +12,14 @@ use std::{
     time::Duration,
 };
 
-/// A crowd of them.
+/// Many of them.
 pub struct Voters {
     threads: Vec<JoinHandle<Tally>>,
     is_over: Arc<AtomicBool>,
     acknowledged: Arc<AtomicI64>,
 }
 
-/// What they were told, by status; 0 counts requests without an answer.
+/// The number of responses by status; 0 counts requests without a response.
 pub type Tally = BTreeMap<u16, i64>;
 
 const SECRET: &str = "ssssssssssssssssssssssssssssssss";
@@ -50,17 +50,17 @@ impl Voters {
         }
     }
 
-    /// How many votes have been taken, as they were told.
+    /// The number of acknowledged votes.
     pub fn acknowledged(&self) -> i64 {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Waits until so many have been taken.
-    pub fn wait_for(&self, votes: i64, patience: Duration) {
+    pub fn wait_for(&self, votes: i64, timeout: Duration) {
         let start = std::time::Instant::now();
         while self.acknowledged() < votes {
             assert!(
-                start.elapsed() < patience,
+                start.elapsed() < timeout,
                 "{} of {votes} votes",
                 self.acknowledged()
             );
@@ -68,7 +68,7 @@ impl Voters {
         }
     }
 
-    /// Ends the voting, and gives how many votes were acknowledged; all others were told to try again.
+    /// Stops, and gives the number of acknowledged votes; all other responses were 503.
     pub fn finish_acknowledged(self) -> i64 {
         let tally = self.finish();
         assert!(

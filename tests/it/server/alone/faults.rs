@@ -1,4 +1,4 @@
-//! What becomes of visitors and their votes when the database is away, slow, full, or cannot be written.
+//! Requests and votes while the database is unreachable, slow or read-only.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ fn is_served(server: &Server) -> bool {
     status(&server.get("/polls/")) == 200
 }
 
-/// Asserts that a visitor is told to come back, on a page of ours.
+/// Asserts that a response is a 503 page with `Retry-After`.
 #[track_caller]
 pub fn assert_unavailable(answer: &str) {
     assert_refused(answer, "cannot reach its data just now");
@@ -68,7 +68,7 @@ pub fn vote_once(address: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_comes_late_is_used_when_it_is_there() {
+async fn a_database_that_starts_late_is_used() {
     let mut cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
     cluster.stop("-INT");
@@ -82,14 +82,14 @@ async fn a_database_that_comes_late_is_used_when_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice() {
+async fn database_restarts_under_load_lose_and_double_no_vote() {
     let mut cluster = Cluster::new(&["fsync=on"]);
     let site = site_on(&cluster.url()).await;
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
     let before = votes(&cluster).await;
     let voters = Voters::start(&server.address, 16);
-    // In order, and as in a crash; at last for so long that a visitor's patience is tried.
+    // A clean stop, then a crash; the last one lasts longer than a request waits.
     for (signal, away) in [("-INT", 0), ("-QUIT", 0), ("-INT", 0), ("-QUIT", 12)] {
         let so_far = voters.acknowledged();
         voters.wait_for(so_far + 300, Duration::from_secs(20));
@@ -112,7 +112,7 @@ async fn it_goes_and_comes_back_under_load_and_no_vote_is_lost_or_counted_twice(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_costs_a_reader_nothing() {
+async fn a_read_on_a_lost_connection_is_retried() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
     let server = site.serve();
@@ -130,7 +130,7 @@ async fn a_lost_connection_costs_a_reader_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_stands_still_is_waited_for() {
+async fn a_stopped_database_is_waited_for() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
     let server = site.serve();
@@ -151,7 +151,7 @@ async fn a_database_that_stands_still_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_black_hole_holds_nobody_for_ever() {
+async fn a_network_that_drops_packets_is_timed_out() {
     let cluster = Cluster::new(&[]);
     let link = Link::to(cluster.port).await;
     let site = site_on(&cluster::url(link.port)).await;
@@ -195,7 +195,7 @@ async fn a_black_hole_holds_nobody_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_whose_answer_is_lost_is_looked_up() {
+async fn a_commit_without_a_response_is_looked_up() {
     let cluster = Cluster::new(&[]);
     let link = Link::to(cluster.port).await;
     let site = site_on(&cluster::url(link.port)).await;
@@ -212,7 +212,7 @@ async fn a_commit_whose_answer_is_lost_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_vanishes_leaves_nothing_locked() {
+async fn a_server_that_disappears_leaves_no_locks() {
     let cluster = Cluster::new(&[]);
     let link = Link::to(cluster.port).await;
     let site = site_on(&cluster::url(link.port)).await;
@@ -244,7 +244,7 @@ async fn a_server_that_vanishes_leaves_nothing_locked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_cannot_be_written_is_read() {
+async fn a_read_only_database_is_read() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
     let server = site.serve();
@@ -270,7 +270,7 @@ async fn a_database_that_cannot_be_written_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_without_a_free_connection_is_asked_again() {
+async fn a_database_with_too_many_connections_is_retried() {
     let cluster = Cluster::new(&["max_connections=10", "superuser_reserved_connections=1"]);
     let site = site_on(&cluster.url()).await;
     let server = site.serve();
@@ -300,7 +300,7 @@ async fn a_database_without_a_free_connection_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_database_makes_visitors_wait_and_not_for_long() {
+async fn a_slow_database_delays_requests_for_a_bounded_time() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
     let server = site.serve();

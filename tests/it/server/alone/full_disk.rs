@@ -1,4 +1,4 @@
-//! What becomes of votes, logins and saved forms when the database cannot be stored: what was acknowledged is there.
+//! Votes, logins and saved forms on a full, read-only or deleted database: nothing acknowledged is lost.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -41,7 +41,7 @@ fn is_ready(server: &Server) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_sqlite_nothing_acknowledged_is_lost_under_load() {
+async fn on_sqlite_no_acknowledged_vote_is_lost_under_load() {
     for _ in 0..3 {
         let disk = SmallDisk::new(8);
         let (site, file) = site_on_disk(&disk).await;
@@ -109,7 +109,7 @@ async fn on_sqlite_every_kind_of_write_says_503_while_the_disk_is_full_and_works
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_sqlite_a_database_that_is_read_only_is_served_and_takes_no_votes() {
+async fn on_sqlite_a_read_only_database_serves_pages_and_refuses_votes() {
     let disk = SmallDisk::new(8);
     let (site, file) = site_on_disk(&disk).await;
     let before = stored_votes(&file).await;
@@ -123,7 +123,7 @@ async fn on_sqlite_a_database_that_is_read_only_is_served_and_takes_no_votes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_sqlite_a_file_that_is_deleted_or_replaced_takes_no_votes() {
+async fn on_sqlite_a_deleted_or_replaced_file_refuses_votes() {
     let site = Site::migrated(Backend::Sqlite).await;
     site.run(["seed"]).success();
     let file = site.folder().join("db.sqlite3");
@@ -151,7 +151,7 @@ async fn on_sqlite_a_file_that_is_deleted_or_replaced_takes_no_votes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_postgres_a_full_disk_costs_no_acknowledged_vote() {
+async fn on_postgres_a_full_disk_loses_no_acknowledged_vote() {
     let disk = SmallDisk::new(200);
     let mut cluster = Cluster::in_folder(
         disk.path(),

@@ -1,4 +1,4 @@
-//! However many requests come at once, the server stays within the memory that its Deployment has, and others are served.
+//! The server's memory stays below the limit of its Deployment under any number of requests, and other clients are served.
 
 use std::{
     fs,
@@ -111,7 +111,7 @@ async fn flood(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_streams_of_http2_are_bounded_and_ordinary_visitors_are_served() {
+async fn many_streams_of_http2_are_bounded_and_other_clients_are_served() {
     let site = site().await;
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
@@ -194,13 +194,13 @@ fn is_served(server: &str) -> bool {
     status(&retry(|| visit(server))) == 200
 }
 
-/// Checks that a server has stayed within its memory beside `crowd`, and serves others.
-fn assert_bounded(server: &Server, crowd: &str) {
+/// Checks that a server has stayed below [`LIMIT`] beside `load`, and serves other clients.
+fn assert_bounded(server: &Server, load: &str) {
     let is_served = is_served(&server.address);
     let peak = peak(server);
-    eprintln!("{crowd}: {peak} KiB");
-    assert!(peak < LIMIT, "{crowd}: {peak} KiB");
-    assert!(is_served, "{crowd}");
+    eprintln!("{load}: {peak} KiB");
+    assert!(peak < LIMIT, "{load}: {peak} KiB");
+    assert!(is_served, "{load}");
 }
 
 /// Sends bytes on many connections at once, each from one of `networks` addresses, and keeps them open.
@@ -325,7 +325,7 @@ async fn responses_that_are_not_read_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_sent_is_not_multiplied_by_echoing_it() {
+async fn input_is_not_echoed_beyond_its_maximum() {
     let site = site().await;
     let server = site.serve();
     let secret = "s".repeat(32);

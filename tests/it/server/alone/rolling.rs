@@ -1,4 +1,4 @@
-//! Servers are replaced and nobody notices: three behind haproxy, each in turn while people vote.
+//! Rolling restarts: three servers behind haproxy are replaced in turn under load, without a failed request.
 
 use std::{
     io::{Read, Write},
@@ -98,7 +98,7 @@ async fn servers_are_replaced_under_load_without_a_failure() {
 }
 
 #[tokio::test]
-async fn who_has_connected_is_heard() {
+async fn connections_accepted_before_the_shutdown_are_served() {
     let site = Site::migrated(Backend::Sqlite).await;
     site.run(["seed"]).success();
     for pause in [0, 200] {
@@ -149,7 +149,7 @@ fn ask_until_told(server: &str) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn requests_that_are_on_their_way_when_it_stops_are_answered() {
+async fn requests_sent_during_the_shutdown_are_answered() {
     let site = Site::migrated(Backend::Sqlite).await;
     site.run(["seed"]).success();
     for _ in 0..5 {

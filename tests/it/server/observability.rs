@@ -1,4 +1,4 @@
-//! What an operator sees: the access log, ids, metrics, traces.
+//! Observability: access log, request ids, metrics, traces.
 
 use std::{
     io::{Read, Write},
@@ -65,7 +65,7 @@ async fn the_access_log_has_gunicorns_format() {
 }
 
 #[tokio::test]
-async fn an_id_goes_with_a_request_and_its_lines() {
+async fn the_request_id_is_in_the_response_and_the_log() {
     let site = site().await.with("LOG_FORMAT", "json");
     let server = site.serve();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -124,7 +124,7 @@ async fn an_id_goes_with_a_request_and_its_lines() {
 }
 
 #[tokio::test]
-async fn nothing_sent_gets_into_the_log_unescaped() {
+async fn input_is_escaped_in_the_log() {
     let all = r#"%(h)s %(r)s %(U)s %(q)s %(f)s %(a)s %({x-thing}i)s"#;
     for (name, value) in [("ACCESS_LOG_FORMAT", all), ("LOG_FORMAT", "json")] {
         let site = site().await.with(name, value).with("RUST_LOG", "debug");
@@ -160,7 +160,7 @@ async fn nothing_sent_gets_into_the_log_unescaped() {
 }
 
 #[tokio::test]
-async fn secrets_do_not_get_into_the_log() {
+async fn secrets_are_not_logged() {
     let site = site().await.with("RUST_LOG", "trace").with_superuser();
     let server = site.serve();
     let answer = log_in(&server.address);
@@ -204,7 +204,7 @@ async fn secrets_do_not_get_into_the_log() {
 }
 
 #[tokio::test]
-async fn metrics_tell_how_it_goes() {
+async fn metrics_are_exported() {
     let site = site().await.with("METRICS_BIND", "127.0.0.1:0");
     let mut server = site.serve();
     let metrics = metrics_address(&mut server);
@@ -259,13 +259,13 @@ async fn metrics_tell_how_it_goes() {
         "{text}"
     );
     assert!(text.trim_end().ends_with("# EOF"));
-    // Visitors have no part in it, and those who watch none in the site.
+    // The site's listener does not serve the metrics, nor the metrics' listener the site.
     assert!(server.get("/metrics").starts_with("HTTP/1.1 404 "));
     assert!(get(&metrics, "/polls/", "").starts_with("HTTP/1.1 404 "));
 }
 
 #[tokio::test]
-async fn traces_go_to_a_collector() {
+async fn traces_are_sent_to_a_collector() {
     let collector = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", collector.local_addr().unwrap());
     let received = std::thread::spawn(move || {
@@ -315,7 +315,7 @@ async fn traces_go_to_a_collector() {
 }
 
 #[tokio::test]
-async fn an_unreachable_collector_is_no_hindrance() {
+async fn an_unreachable_collector_does_not_block_requests() {
     let site = site()
         .await
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");

@@ -15,7 +15,7 @@ KINDS = WORKLOADS | {
     "Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "PodDisruptionBudget", "NetworkPolicy",
     "HorizontalPodAutoscaler", "Ingress", "Cluster", "ScheduledBackup", "ObjectStore", "HTTPRoute",
 }
-# Settings of polls that are for a developer's machine, or for nobody.
+# Settings of polls that are for development only.
 UNSAFE = {
     "DEBUG": re.compile(r"^(1|true|yes|on)$", re.IGNORECASE),
     "ALLOWED_HOSTS": re.compile(r"(^|,)\s*\*"),
@@ -141,7 +141,7 @@ class Overlay:
         self.check_ways()
         self.check_operator()
         if self.find("Deployment", "polls") and not self.kind("Job"):
-            self.faults.append(f"{self.name}: nobody migrates the database")
+            self.faults.append(f"{self.name}: no Job migrates the database")
         return self.faults
 
     def check_object(self, thing):
@@ -392,7 +392,7 @@ class Overlay:
         said += [f"max_connections = {c['spec']['postgresql']['parameters']['max_connections']}" for c in self.kind("Cluster")]
         most = re.search(r"max_connections = (\d+)", "\n".join(said))
         sizes = [int(config["data"]["DATABASE_POOL_SIZE"]) for config in self.kind("ConfigMap") if "DATABASE_POOL_SIZE" in config["data"]]
-        # Each watches over the replica with a connection of its own.
+        # Each measures the replica's lag on a connection of its own.
         if most and sizes and (pods + 1) * (sizes[0] + 1) > int(most[1]):
             self.fault(thing, f"{pods} pods of {sizes[0]} connections are too many for max_connections {most[1]}")
 

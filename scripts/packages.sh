@@ -18,7 +18,7 @@ need() {
   command -v "$1" >/dev/null 2>&1 || install "$2"
 }
 
-# need_rust: cargo is not in Debian at the version that is needed.
+# need_rust: Debian's cargo is too old.
 need_rust() {
   [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
   if ! command -v cargo >/dev/null 2>&1; then

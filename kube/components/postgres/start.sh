@@ -1,10 +1,10 @@
 #!/bin/sh
-# Starts PostgreSQL. On an empty volume it first makes a database, or with PRIMARY_HOST a copy of the one there. What is
-# being made has another name until it is whole, so that a pod that dies meanwhile leaves nothing half-made behind.
+# Starts PostgreSQL. On an empty volume it first initializes a database, or with PRIMARY_HOST copies the one there. Until
+# it is complete the folder has another name, so that a pod that dies meanwhile leaves no incomplete one behind.
 set -eu
-# The first process gets no signal that it does not ask for.
+# PID 1 gets no signal without a handler.
 trap 'exit 143' TERM INT
-# A standby reads it at each start, so that a new password is not missed.
+# Written at each start, for a changed password.
 umask 077
 if [ -n "${PRIMARY_HOST:-}" ]; then
   echo "*:*:*:replicator:$(cat /run/secrets/polls/REPLICATION_PASSWORD)" >/tmp/pgpass
@@ -28,7 +28,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
       echo "waiting for $PRIMARY_HOST"
       sleep 1
     done
-    # An earlier try that was cut short has left its slot behind.
+    # An interrupted attempt has left its slot behind.
     psql --no-psqlrc -q "$primary replication=true" -c "DROP_REPLICATION_SLOT $slot" 2>/dev/null || true
     pg_basebackup -D "$PGDATA.new" -d "$primary" -X stream -R -C -S "$slot"
   fi

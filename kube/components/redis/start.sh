@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Redis with the password from a file, so that it is in no list of processes.
+# Starts Redis with the password from a file, so that no list of processes shows it.
 set -eu
 exec redis-server - <<END
 $(cat /etc/polls-redis/redis.conf)

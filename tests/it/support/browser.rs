@@ -50,6 +50,8 @@ pub struct Setup {
     pub without_script: bool,
     pub is_dark: bool,
     pub is_phone: bool,
+    /// As in the contrast themes of Windows.
+    pub is_forced_colors: bool,
 }
 
 /// A browser on a site.
@@ -79,6 +81,9 @@ impl Browser {
         });
         if setup.is_dark {
             args.push("--blink-settings=preferredColorScheme=0");
+        }
+        if setup.is_forced_colors {
+            args.push("--force-high-contrast");
         }
         let script = if setup.without_script { 2 } else { 1 };
         let mut options = json!({

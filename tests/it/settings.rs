@@ -326,3 +326,24 @@ fn settings_do_not_print_secrets() {
     assert!(!format!("{settings:?}").contains("hidden"));
     assert_eq!(settings.display(), "postgres://u@h/d");
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "it is no setting of the program")]
+fn the_documentation_has_the_declared_options() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text
+        .split_once("cargo test --test it settings:: -->\n")
+        .unwrap();
+    let (table, after) = rest.split_once("<!-- end -->").unwrap();
+    let reference = polls::settings::ServerOptions::reference();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let start = format!("{before}cargo test --test it settings:: -->\n");
+        std::fs::write(path, [&start, &reference, "<!-- end -->", after].concat()).unwrap();
+    } else {
+        assert_eq!(
+            table, reference,
+            "UPDATE_DOCS=1 cargo test --test it settings::"
+        );
+    }
+}

@@ -18,7 +18,6 @@ pub use self::{
 };
 use super::AccessLogFormat;
 
-const DEFAULT_BIND: &str = "127.0.0.1:8000";
 /// More threads than any machine has cores.
 const MAX_THREADS: usize = 1024;
 const MAX_PLACES: usize = 1_000_000;
@@ -94,18 +93,21 @@ pub struct TlsFiles {
 }
 
 impl ServerSettings {
-    /// Options with the defaults for what they leave open.
+    /// The settings of complete options: [`ServerOptions::resolve`].
     ///
     /// # Errors
-    /// When they contradict each other.
+    /// When a number is too large, an option is invalid, or two contradict each other.
+    ///
+    /// # Panics
+    /// When an option with a default is missing.
     pub fn new(options: &ServerOptions) -> anyhow::Result<Self> {
-        let above_0 = |given: Option<NonZeroU32>, default| {
-            Duration::from_secs(given.map_or(default, |seconds| seconds.get().into()))
+        const COMPLETE: &str = "the option has a default";
+        let above_0 = |seconds: Option<NonZeroU32>| {
+            Duration::from_secs(seconds.expect(COMPLETE).get().into())
         };
-        let from_0 =
-            |given: Option<u32>, default| Duration::from_secs(given.unwrap_or(default).into());
-        let count = |name, given: Option<NonZeroU32>, default, most| {
-            let count = given.map_or(default, |count| count.get() as usize);
+        let from_0 = |seconds: Option<u32>| Duration::from_secs(seconds.expect(COMPLETE).into());
+        let count = |name, count: Option<NonZeroU32>, most| {
+            let count = count.expect(COMPLETE).get() as usize;
             if count > most {
                 bail!("{name} must be {most} at most, not {count}.");
             }
@@ -117,14 +119,10 @@ impl ServerSettings {
             (Some(_), None) => bail!("CERTFILE is set and KEYFILE is not: TLS needs both."),
             (None, Some(_)) => bail!("KEYFILE is set and CERTFILE is not: TLS needs both."),
         };
-        let mut bind = options.bind.clone();
-        if bind.is_empty() {
-            bind.push(DEFAULT_BIND.parse().expect("is an address"));
-        }
         if let Some(metrics) = options
             .metrics_bind
             .as_ref()
-            .filter(|metrics| bind.contains(metrics) && !metrics.is_any_port())
+            .filter(|metrics| options.bind.contains(metrics) && !metrics.is_any_port())
         {
             bail!("METRICS_BIND is {metrics}, an address of BIND: it needs another one.");
         }
@@ -135,57 +133,47 @@ impl ServerSettings {
             .transpose();
         let format =
             format.map_err(|error| anyhow!("ACCESS_LOG_FORMAT cannot be read: {error}."))?;
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = match options.threads {
+            Some(_) => count("WEB_CONCURRENCY", options.threads, MAX_THREADS)?,
+            None => cores().min(MAX_THREADS),
+        };
         Ok(Self {
-            bind,
-            socket_mode: options.socket_mode.unwrap_or(Mode(0o660)),
-            reuse_port: options.reuse_port.unwrap_or_default(),
-            backlog: options.backlog.map_or(2048, NonZeroU32::get),
-            threads: count("WEB_CONCURRENCY", options.threads, cores, MAX_THREADS)?,
-            timeout: above_0(options.timeout, 30),
-            header_timeout: above_0(options.header_timeout, 10),
-            body_timeout: above_0(options.body_timeout, 30),
-            keepalive: above_0(options.keepalive, 75),
-            shutdown_delay: from_0(options.shutdown_delay, 0),
-            graceful_timeout: from_0(options.graceful_timeout, 30),
-            max_connections: count(
-                "MAX_CONNECTIONS",
-                options.max_connections,
-                16_384,
-                MAX_PLACES,
-            )?,
+            bind: options.bind.clone(),
+            socket_mode: options.socket_mode.expect(COMPLETE),
+            reuse_port: options.reuse_port.expect(COMPLETE),
+            backlog: options.backlog.expect(COMPLETE).get(),
+            threads,
+            timeout: above_0(options.timeout),
+            header_timeout: above_0(options.header_timeout),
+            body_timeout: above_0(options.body_timeout),
+            keepalive: above_0(options.keepalive),
+            shutdown_delay: from_0(options.shutdown_delay),
+            graceful_timeout: from_0(options.graceful_timeout),
+            max_connections: count("MAX_CONNECTIONS", options.max_connections, MAX_PLACES)?,
             max_connections_per_address: count(
                 "MAX_CONNECTIONS_PER_ADDRESS",
                 options.max_connections_per_address,
-                512,
                 MAX_PLACES,
             )?,
             max_requests_in_flight: count(
                 "MAX_REQUESTS_IN_FLIGHT",
                 options.max_requests_in_flight,
-                256,
                 MAX_PLACES,
             )?,
-            limit_request_line: count(
-                "LIMIT_REQUEST_LINE",
-                options.limit_request_line,
-                4094,
-                MAX_HEAD,
-            )?,
+            limit_request_line: count("LIMIT_REQUEST_LINE", options.limit_request_line, MAX_HEAD)?,
             limit_request_fields: count(
                 "LIMIT_REQUEST_FIELDS",
                 options.limit_request_fields,
-                100,
                 MAX_FIELD_COUNT,
             )?,
             limit_request_field_size: count(
                 "LIMIT_REQUEST_FIELD_SIZE",
                 options.limit_request_field_size,
-                8190,
                 MAX_HEAD,
             )?,
             tls,
-            proxy_protocol: options.proxy_protocol.unwrap_or_default(),
+            proxy_protocol: options.proxy_protocol.expect(COMPLETE),
             access_log_format: format.unwrap_or_default(),
             metrics_bind: options.metrics_bind.clone(),
         })

@@ -1,153 +1,250 @@
 //! The server's options as they are given: as flags, as variables, or in a file.
 
 use std::{
+    fmt::Display,
     num::NonZeroU32,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::Context;
+use clap::Args as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bind::{Bind, Mode};
 use crate::settings::{Network, env};
 
-/// The server's options as they are given: as flags of `runserver`, as variables, or in a file. Names and meanings are
-/// gunicorn's where it has the option. What is not given has its default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(
-    clippy::doc_markdown,
-    reason = "these are help texts, where backticks would show"
-)]
-pub struct ServerOptions {
-    /// Where to listen: ADDR:PORT, PORT or unix:PATH; may be given several times [BIND; default 127.0.0.1:8000].
+/// An option's default.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultValue {
+    /// As it would be written.
+    Value(&'static str),
+    /// None, in words.
+    Described(&'static str),
+}
+
+use DefaultValue::{Described, Value};
+
+impl DefaultValue {
+    fn text(self) -> &'static str {
+        match self {
+            Value(text) | Described(text) => text,
+        }
+    }
+}
+
+/// The declaration of an option, for its documentation.
+#[derive(Debug)]
+pub struct Declaration {
+    /// The name in a file.
+    pub name: &'static str,
+    /// The variable.
+    pub variable: &'static str,
+    /// The default.
+    pub default: DefaultValue,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// The type of an option.
+trait OptionValue: Sized {
+    /// Reads a variable.
+    fn from_env(variable: &str) -> anyhow::Result<Self>;
+}
+
+impl<T: FromStr<Err: Display>> OptionValue for Vec<T> {
+    fn from_env(variable: &str) -> anyhow::Result<Self> {
+        Ok(env::list(variable)?.unwrap_or_default())
+    }
+}
+
+impl OptionValue for Option<bool> {
+    fn from_env(variable: &str) -> anyhow::Result<Self> {
+        env::optional_flag(variable)
+    }
+}
+
+/// Types whose values are parsed, with what the error calls a valid one.
+macro_rules! parsed {
+    ($($type:ty: $expected:literal),* $(,)?) => {
+        $(impl OptionValue for Option<$type> {
+            fn from_env(variable: &str) -> anyhow::Result<Self> {
+                env::parsed(variable, $expected)
+            }
+        })*
+    };
+}
+
+parsed! {
+    NonZeroU32: "a number above 0",
+    u32: "a number of seconds",
+    Mode: "a mode as 660",
+    Bind: "ADDR:PORT, PORT or unix:PATH",
+    PathBuf: "a path",
+    String: "a text",
+}
+
+/// Declares the options, each once: its meaning, its flag, its name in a file, its type, its variable and its default.
+macro_rules! options {
+    ($(
+        #[doc = $help:literal]
+        $(#[$attribute:meta])*
+        $name:ident: $type:ty = $variable:ident, $default:expr;
+    )*) => {
+        /// The server's options as they are given: as flags of `runserver`, as variables, or in a file. Names and meanings
+        /// are gunicorn's where it has the option. What is not given has its default.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct ServerOptions {
+            $(
+                #[doc = $help]
+                $(#[$attribute])*
+                #[arg(help = format!("{} [{}; {}]", $help.trim(), stringify!($variable), $default.text()))]
+                pub $name: $type,
+            )*
+        }
+
+        impl ServerOptions {
+            /// All options, in the order of the documentation.
+            pub const DECLARED: &[Declaration] = &[$(Declaration {
+                name: stringify!($name),
+                variable: stringify!($variable),
+                default: $default,
+                help: $help,
+            }),*];
+
+            /// The options that the variables give.
+            ///
+            /// # Errors
+            /// A sentence that names the invalid variable.
+            pub fn from_env() -> anyhow::Result<Self> {
+                Ok(Self {
+                    $($name: OptionValue::from_env(stringify!($variable))?,)*
+                })
+            }
+        }
+    };
+}
+
+options! {
+    /// Where to listen: ADDR:PORT, PORT or unix:PATH; may be given several times
     #[arg(short, long, value_name = "ADDRESS")]
-    #[serde(
-        default,
-        deserialize_with = "one_or_many",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub bind: Vec<Bind>,
-    /// The mode of a Unix socket, octal [SOCKET_MODE; 660].
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    bind: Vec<Bind> = BIND, Value("127.0.0.1:8000");
+    /// The mode of a Unix socket, octal
     #[arg(long, value_name = "MODE")]
-    pub socket_mode: Option<Mode>,
-    /// Let several servers listen at one address, between which the system shares the clients [REUSE_PORT; false].
+    socket_mode: Option<Mode> = SOCKET_MODE, Value("660");
+    /// Let several servers listen at one address, between which the system distributes the connections
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    pub reuse_port: Option<bool>,
-    /// Connections that wait to be accepted, at most [BACKLOG; 2048].
+    reuse_port: Option<bool> = REUSE_PORT, Value("false");
+    /// The listen backlog: connections that wait to be accepted, at most
     #[arg(long, value_name = "COUNT")]
-    pub backlog: Option<NonZeroU32>,
-    /// Threads that work, in place of gunicorn's workers [WEB_CONCURRENCY; one per core].
+    backlog: Option<NonZeroU32> = BACKLOG, Value("2048");
+    /// Worker threads, in place of gunicorn's workers
     #[arg(short = 'w', long, visible_alias = "workers", value_name = "COUNT")]
     #[serde(alias = "workers")]
-    pub threads: Option<NonZeroU32>,
-    /// Seconds until an answer has to be there [REQUEST_TIMEOUT; 30].
+    threads: Option<NonZeroU32> = WEB_CONCURRENCY, Described("one per core");
+    /// Seconds from when a request is handled until its response begins; the time in which its body is received does not count
     #[arg(short, long, value_name = "SECONDS")]
-    pub timeout: Option<NonZeroU32>,
-    /// Seconds for the head of a request, and for TLS to begin [HEADER_TIMEOUT; 10].
+    timeout: Option<NonZeroU32> = REQUEST_TIMEOUT, Value("30");
+    /// Seconds for the head of a request, and for the TLS handshake
     #[arg(long, value_name = "SECONDS")]
-    pub header_timeout: Option<NonZeroU32>,
-    /// Seconds for the body of a request [BODY_TIMEOUT; 30].
+    header_timeout: Option<NonZeroU32> = HEADER_TIMEOUT, Value("10");
+    /// Seconds for the body of a request
     #[arg(long, value_name = "SECONDS")]
-    pub body_timeout: Option<NonZeroU32>,
-    /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits [KEEPALIVE; 75].
+    body_timeout: Option<NonZeroU32> = BODY_TIMEOUT, Value("30");
+    /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits
     #[arg(long = "keep-alive", value_name = "SECONDS")]
     #[serde(alias = "keep_alive")]
-    pub keepalive: Option<NonZeroU32>,
-    /// Seconds, when told to stop, in which the server still takes connections but says that it is not ready
-    /// [SHUTDOWN_DELAY; 0].
+    keepalive: Option<NonZeroU32> = KEEPALIVE, Value("75");
+    /// Seconds after SIGTERM in which connections are still accepted, while /readyz says 503; in Kubernetes about 5
     #[arg(long, value_name = "SECONDS")]
-    pub shutdown_delay: Option<u32>,
-    /// Seconds for what is in flight after that [GRACEFUL_TIMEOUT; 30].
+    shutdown_delay: Option<u32> = SHUTDOWN_DELAY, Value("0");
+    /// Seconds for the requests in flight after that
     #[arg(long, value_name = "SECONDS")]
-    pub graceful_timeout: Option<u32>,
-    /// Connections at once, at most [MAX_CONNECTIONS; 16384].
+    graceful_timeout: Option<u32> = GRACEFUL_TIMEOUT, Value("30");
+    /// Open connections, at most; fewer where the system's limit of open files is lower
     #[arg(long, value_name = "COUNT")]
-    pub max_connections: Option<NonZeroU32>,
-    /// Connections at once from one address, at most; trusted proxies may have any number
-    /// [MAX_CONNECTIONS_PER_ADDRESS; 512].
+    max_connections: Option<NonZeroU32> = MAX_CONNECTIONS, Value("16384");
+    /// Open connections from one address (IPv6: a network of 56 bits), at most; trusted proxies may have any number
     #[arg(long, value_name = "COUNT")]
-    pub max_connections_per_address: Option<NonZeroU32>,
-    /// Requests that are being answered at once, at most; others wait for up to 5 s
-    /// [MAX_REQUESTS_IN_FLIGHT; 256].
+    max_connections_per_address: Option<NonZeroU32> = MAX_CONNECTIONS_PER_ADDRESS, Value("512");
+    /// Requests that are handled concurrently, at most; others wait for up to 5 s. Read at the start only
     #[arg(long, value_name = "COUNT")]
-    pub max_requests_in_flight: Option<NonZeroU32>,
-    /// The longest request line, in bytes [LIMIT_REQUEST_LINE; 4094].
+    max_requests_in_flight: Option<NonZeroU32> = MAX_REQUESTS_IN_FLIGHT, Value("256");
+    /// The longest request line, in bytes
     #[arg(long, value_name = "BYTES")]
-    pub limit_request_line: Option<NonZeroU32>,
-    /// Fields in the head of a request, at most [LIMIT_REQUEST_FIELDS; 100].
+    limit_request_line: Option<NonZeroU32> = LIMIT_REQUEST_LINE, Value("4094");
+    /// Fields in the head of a request, at most
     #[arg(long, value_name = "COUNT")]
-    pub limit_request_fields: Option<NonZeroU32>,
-    /// The largest field, in bytes [LIMIT_REQUEST_FIELD_SIZE; 8190].
+    limit_request_fields: Option<NonZeroU32> = LIMIT_REQUEST_FIELDS, Value("100");
+    /// The largest field, in bytes
     #[arg(long, value_name = "BYTES")]
-    pub limit_request_field_size: Option<NonZeroU32>,
-    /// The file with the certificate and those that vouch for it, as PEM; with it the server speaks TLS [CERTFILE; none].
+    limit_request_field_size: Option<NonZeroU32> = LIMIT_REQUEST_FIELD_SIZE, Value("8190");
+    /// The file with the certificate chain, as PEM; with it the server speaks TLS
     #[arg(long, value_name = "FILE")]
-    pub certfile: Option<PathBuf>,
-    /// The file with the certificate's key, as PEM [KEYFILE; none].
+    certfile: Option<PathBuf> = CERTFILE, Described("none");
+    /// The file with the certificate's key, as PEM
     #[arg(long, value_name = "FILE")]
-    pub keyfile: Option<PathBuf>,
-    /// Trusted proxies begin each connection with a line of the PROXY protocol [PROXY_PROTOCOL; false].
+    keyfile: Option<PathBuf> = KEYFILE, Described("none");
+    /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
-    pub proxy_protocol: Option<bool>,
-    /// Addresses or networks of trusted proxies, instead of TRUSTED_PROXIES; may be given several times.
+    proxy_protocol: Option<bool> = PROXY_PROTOCOL, Value("false");
+    /// Addresses or networks of trusted proxies; may be given several times
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
-    #[serde(
-        default,
-        deserialize_with = "one_or_many",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub forwarded_allow_ips: Vec<Network>,
-    /// What a line of the access log holds, in gunicorn's notation [ACCESS_LOG_FORMAT; its own].
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    forwarded_allow_ips: Vec<Network> = TRUSTED_PROXIES, Described("loopback");
+    /// The format of the access log, in gunicorn's notation
     #[arg(long = "access-logformat", value_name = "FORMAT")]
     #[serde(alias = "access_logformat")]
-    pub access_log_format: Option<String>,
-    /// The address of the metrics; never a public one [METRICS_BIND; nowhere].
+    access_log_format: Option<String> = ACCESS_LOG_FORMAT, Described("gunicorn's, with time taken and request id");
+    /// The address of the metrics, never a public one
     #[arg(long, value_name = "ADDRESS")]
-    pub metrics_bind: Option<Bind>,
-    /// What to log, instead of RUST_LOG.
+    metrics_bind: Option<Bind> = METRICS_BIND, Described("none");
+    /// What to log: debug, or warn,access=info
     #[arg(long, alias = "log-level", value_name = "FILTER")]
     #[serde(alias = "log_level")]
-    pub loglevel: Option<String>,
+    loglevel: Option<String> = RUST_LOG, Value("info");
 }
 
 impl ServerOptions {
-    /// What the variables say that are named above.
+    /// The defaults that can be written as a value.
     ///
-    /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env() -> anyhow::Result<Self> {
-        const SECONDS: &str = "a number of seconds above 0";
-        const COUNT: &str = "a number above 0";
-        Ok(Self {
-            bind: env::list("BIND")?.unwrap_or_default(),
-            socket_mode: env::parsed("SOCKET_MODE", "a mode as 660")?,
-            reuse_port: env::optional_flag("REUSE_PORT")?,
-            backlog: env::parsed("BACKLOG", COUNT)?,
-            threads: env::parsed("WEB_CONCURRENCY", COUNT)?,
-            timeout: env::parsed("REQUEST_TIMEOUT", SECONDS)?,
-            header_timeout: env::parsed("HEADER_TIMEOUT", SECONDS)?,
-            body_timeout: env::parsed("BODY_TIMEOUT", SECONDS)?,
-            keepalive: env::parsed("KEEPALIVE", SECONDS)?,
-            shutdown_delay: env::parsed("SHUTDOWN_DELAY", "a number of seconds")?,
-            graceful_timeout: env::parsed("GRACEFUL_TIMEOUT", "a number of seconds")?,
-            max_connections: env::parsed("MAX_CONNECTIONS", COUNT)?,
-            max_connections_per_address: env::parsed("MAX_CONNECTIONS_PER_ADDRESS", COUNT)?,
-            max_requests_in_flight: env::parsed("MAX_REQUESTS_IN_FLIGHT", COUNT)?,
-            limit_request_line: env::parsed("LIMIT_REQUEST_LINE", COUNT)?,
-            limit_request_fields: env::parsed("LIMIT_REQUEST_FIELDS", COUNT)?,
-            limit_request_field_size: env::parsed("LIMIT_REQUEST_FIELD_SIZE", COUNT)?,
-            certfile: env::var("CERTFILE")?.map(PathBuf::from),
-            keyfile: env::var("KEYFILE")?.map(PathBuf::from),
-            proxy_protocol: env::optional_flag("PROXY_PROTOCOL")?,
-            forwarded_allow_ips: env::list("TRUSTED_PROXIES")?.unwrap_or_default(),
-            access_log_format: env::var("ACCESS_LOG_FORMAT")?,
-            metrics_bind: env::parsed("METRICS_BIND", "ADDR:PORT, PORT or unix:PATH")?,
-            loglevel: env::var("RUST_LOG")?,
-        })
+    /// # Panics
+    /// When a declared default is invalid.
+    pub fn defaults() -> Self {
+        let values = Self::DECLARED
+            .iter()
+            .filter_map(|declared| match declared.default {
+                Value(text) => Some((declared.name.to_owned(), typed(text))),
+                Described(_) => None,
+            });
+        let table: toml::Table = values.collect();
+        table.try_into().expect("the defaults are valid")
     }
 
-    /// What a file says, in TOML, under the names above.
+    /// All options as a table in Markdown, for `docs/settings.md`.
+    pub fn reference() -> String {
+        let command = Self::augment_args(clap::Command::new("runserver"));
+        let mut table =
+            "| variable | flag | name in a file | default | meaning |\n|---|---|---|---|---|\n"
+                .to_owned();
+        for declared in Self::DECLARED {
+            let argument = command
+                .get_arguments()
+                .find(|argument| argument.get_id() == declared.name);
+            let long = argument.and_then(clap::Arg::get_long).unwrap_or_default();
+            let default = match declared.default {
+                Value(text) => format!("`{text}`"),
+                Described(text) => text.to_owned(),
+            };
+            let (variable, name, help) = (declared.variable, declared.name, declared.help.trim());
+            table += &format!("| `{variable}` | `--{long}` | `{name}` | {default} | {help} |\n");
+        }
+        table
+    }
+
+    /// The options of a file, in TOML, under the names above.
     ///
     /// # Errors
     /// When it cannot be read, or has a mistake, with the line.
@@ -157,21 +254,21 @@ impl ServerOptions {
         toml::from_str(&text).with_context(|| format!("{} has a mistake", path.display()))
     }
 
-    /// These, and what they leave open as the environment has it, and then as the file at `path` or else at
-    /// `POLLS_CONFIG` has it.
+    /// These, completed by the variables, the file at `path` or else at `POLLS_CONFIG`, and the defaults.
     ///
     /// # Errors
     /// As [`ServerOptions::from_env`] and [`ServerOptions::from_file`].
     pub fn resolve(self, path: Option<&Path>) -> anyhow::Result<Self> {
         let named = env::var("POLLS_CONFIG")?.map(PathBuf::from);
         let options = self.or(Self::from_env()?);
-        Ok(match path.or(named.as_deref()) {
+        let options = match path.or(named.as_deref()) {
             Some(path) => options.or(Self::from_file(path)?),
             None => options,
-        })
+        };
+        Ok(options.or(Self::defaults()))
     }
 
-    /// These, and what they leave open as `other` has it.
+    /// These, completed by `other`.
     fn or(self, other: Self) -> Self {
         let table = |options| toml::Table::try_from(options).expect("options are a table");
         let mut all = table(other);
@@ -180,7 +277,16 @@ impl ServerOptions {
     }
 }
 
-/// A list, or what would be its only entry.
+/// A default as a TOML value.
+fn typed(text: &str) -> toml::Value {
+    match (text.parse::<i64>(), text.parse::<bool>()) {
+        (Ok(number), _) => number.into(),
+        (_, Ok(flag)) => flag.into(),
+        _ => text.into(),
+    }
+}
+
+/// A list, or its only entry.
 fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     source: D,
 ) -> Result<Vec<T>, D::Error> {

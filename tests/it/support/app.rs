@@ -78,7 +78,7 @@ pub fn settings(database: &TestDatabase) -> Settings {
             data_upload_max_memory_size: MAX_BODY,
             data_upload_max_number_fields: MAX_FIELDS,
         },
-        server: ServerSettings::new(&ServerOptions::default()).unwrap(),
+        server: ServerSettings::new(&ServerOptions::defaults()).unwrap(),
         log: LogSettings {
             json: false,
             filter: "off".to_owned(),

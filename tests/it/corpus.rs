@@ -43,6 +43,35 @@ fn parsers_accept_the_fuzz_corpus() {
     }
 }
 
+/// Requests with each kind of body.
+const REQUESTS: [&[u8]; 5] = [
+    b"GET /a HTTP/1.1\r\nHost: b\r\nX: y\r\n\r\n",
+    b"POST /a HTTP/1.1\r\nHost: b\r\nContent-Length: 12\r\n\r\nabc\r\n\r\n01234",
+    b"POST / HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1;x=y\r\n0\r\n0\r\nT: u\r\n\r\n",
+    b"POST /a HTTP/1.0\r\nHost: b\r\nContent-Length: 2\r\n\r\nab",
+    b"PUT * HTTP/1.1\r\nHost: b\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+];
+
+/// Each request, alone and twice, with each byte removed, replaced and preceded by bytes with a meaning.
+#[test]
+fn framing_and_hyper_find_the_same_requests() {
+    let mut accepted = 0;
+    for request in REQUESTS {
+        assert_eq!(parsers::same_requests(request), 1);
+        let twice = [request, request].concat();
+        assert_eq!(parsers::same_requests(&twice), 2);
+        for position in 0..request.len() {
+            let (before, after) = twice.split_at(position);
+            accepted += parsers::same_requests(&[before, &after[1..]].concat());
+            for byte in *b"\r\n\t\0 ,:;+-/09aZ\x0b\x7f\x80\xff" {
+                accepted += parsers::same_requests(&[before, &[byte], &after[1..]].concat());
+                accepted += parsers::same_requests(&[before, &[byte], after].concat());
+            }
+        }
+    }
+    assert!(accepted > 1000, "{accepted}");
+}
+
 #[tokio::test]
 async fn pages_accept_the_fuzz_corpus() {
     let app = TestApp::new(Backend::Sqlite).await;

@@ -1,7 +1,19 @@
-//! The parsers alone: none may panic, and what can be read in two ways has to be read the same.
+//! The parsers alone: none may panic, and two ways of parsing the same input have to give the same result.
 
-use std::sync::OnceLock;
+use std::{
+    convert::Infallible,
+    ops::Range,
+    sync::{Mutex, OnceLock},
+};
 
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use polls::{
     cli::seed::{self, Syntax},
     server::{
@@ -56,46 +68,105 @@ pub fn forms(bytes: &[u8]) {
     }
 }
 
-/// However the bytes are cut, the same requests have to be found, with the same ends.
+/// The limit on fields of both parsers.
+const MAX_FIELDS: usize = 8;
+
+/// The beginnings of requests that the input continues: an arbitrary request line is rarely valid.
+const BEGINNINGS: [&[u8]; 4] = [
+    b"",
+    b"POST / HTTP/1.1\r\nHost: a\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+];
+
 pub fn framing(bytes: &[u8]) {
-    let whole = ends(bytes, bytes.len().max(1));
-    for piece in [1, 2, 7] {
-        let cut = ends(bytes, piece);
-        // Cut up, a mistake may be seen sooner, or called another; what was let through before it has to be the same.
-        let common = whole.0.len().min(cut.0.len());
-        assert_eq!(whole.0[..common], cut.0[..common]);
-        assert_eq!(whole.1, cut.1, "{:?}", String::from_utf8_lossy(bytes));
+    for beginning in BEGINNINGS {
+        same_requests(&[beginning, bytes].concat());
     }
 }
 
-/// Where requests end, and whether all was sound.
-fn ends(bytes: &[u8], piece: usize) -> (Vec<usize>, bool) {
+/// However the bytes are cut, the same requests have to be found, and hyper has to find the same. Gives the number of those that
+/// hyper accepts.
+pub fn same_requests(bytes: &[u8]) -> usize {
+    let (found, is_valid) = requests(bytes, bytes.len().max(1));
+    for piece in [1, 2, 7] {
+        let cut = requests(bytes, piece);
+        // Cut up, an error may be found sooner; what was passed on before it has to be the same.
+        let common = found.len().min(cut.0.len());
+        assert_eq!(found[..common], cut.0[..common]);
+        assert_eq!(is_valid, cut.1, "{:?}", String::from_utf8_lossy(bytes));
+    }
+    let accepted = found
+        .into_iter()
+        .filter(|request| is_accepted_by_hyper(&bytes[request.clone()]));
+    accepted.count()
+}
+
+/// The complete requests, and whether all bytes were valid.
+fn requests(bytes: &[u8], piece: usize) -> (Vec<Range<usize>>, bool) {
     let limits = Limits {
         line: 64,
-        fields: 8,
+        fields: MAX_FIELDS,
         field: 64,
     };
     let mut framing = Framing::new(limits);
-    let (mut waiting, mut passed, mut ends) = (Vec::new(), 0, Vec::new());
+    let (mut received, mut passed, mut start, mut requests) = (Vec::new(), 0, 0, Vec::new());
     for piece in bytes.chunks(piece) {
-        waiting.extend_from_slice(piece);
+        received.extend_from_slice(piece);
         loop {
-            match framing.parse(&waiting) {
-                Ok(Found::Bytes(count) | Found::Nothing(count)) => {
-                    assert!((1..=waiting.len()).contains(&count));
-                    waiting.drain(..count);
-                    passed += count;
-                }
+            let (count, is_request) = match framing.parse(&received) {
+                Ok(Found::Bytes(count)) => (count, true),
+                Ok(Found::Nothing(count)) => (count, false),
                 Ok(Found::More) => break,
-                Err(_) => return (ends, false),
+                Err(_) => return (requests, false),
+            };
+            assert!((1..=received.len()).contains(&count));
+            received.drain(..count);
+            passed += count;
+            if !is_request {
+                start = passed;
             }
             if framing.is_at_end() {
-                ends.push(passed);
+                requests.push(start..passed);
+                start = passed;
                 framing.next_request();
             }
         }
     }
-    (ends, true)
+    (requests, true)
+}
+
+/// Whether hyper accepts the bytes of one request, which it then has to read as one request with the same end. A request that it
+/// refuses reaches no handler.
+fn is_accepted_by_hyper(bytes: &[u8]) -> bool {
+    let bodies = Mutex::new(Vec::new());
+    let service = service_fn(async |request: Request<Incoming>| {
+        let body = request.into_body().collect().await;
+        bodies.lock().unwrap().push(body.is_ok());
+        let mut response = Response::new(Empty::<Bytes>::new());
+        // Not 200, after which CONNECT has a tunnel.
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        Ok::<_, Infallible>(response)
+    });
+    let stream = tokio::io::join(bytes, tokio::io::sink());
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .max_headers(MAX_FIELDS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let result = runtime.build().unwrap().block_on(connection);
+    let text = String::from_utf8_lossy(bytes);
+    match bodies.into_inner().unwrap()[..] {
+        [] => {
+            assert!(result.is_err(), "{text:?}");
+            false
+        }
+        [is_complete] => {
+            assert!(is_complete && result.is_ok(), "{text:?}: {result:?}");
+            true
+        }
+        ref several => panic!("hyper reads {} requests in {text:?}", several.len()),
+    }
 }
 
 pub fn proxy(bytes: &[u8]) {

@@ -1,12 +1,16 @@
-//! What the polls pages read. Each page is one statement, so that what it shows was all true at one moment.
+//! The statements of the polls pages. Each page is one query, so that all it shows is from one snapshot.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter, QueryOrder,
-    sea_query::{Alias, Expr, Func, Order, Query},
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter,
+    QueryOrder,
+    sea_query::{Alias, Expr, Func, LockType, Order, Query},
 };
 
-use crate::entities::{Timestamp, choice, question};
+use crate::{
+    db::Transaction,
+    entities::{Timestamp, choice, question},
+};
 
 /// How many questions the index lists.
 const LATEST: u64 = 5;
@@ -102,4 +106,47 @@ pub async fn with_choices(
         .find_with_related(choice::Entity)
         .order_by_asc(choice::Column::Id);
     Ok(with_choices.all(db).await?.pop())
+}
+
+/// Adds votes to a choice in a single statement, so that none are lost. Returns the number of votes that were added: none when
+/// the question has no such choice, and fewer than `votes` at the column's maximum.
+///
+/// # Errors
+/// When the row is locked for longer than the transaction's `lock_timeout`, or the database does not respond.
+pub async fn add_votes(
+    tx: &Transaction,
+    question_id: i32,
+    choice_id: i32,
+    votes: i32,
+) -> Result<usize, DbErr> {
+    use choice::Column::{Id, QuestionId, Votes};
+    let update = |votes: i32| {
+        Query::update()
+            .table(choice::Entity)
+            .value(Votes, Expr::col(Votes).add(votes))
+            .and_where(Expr::col(Id).eq(choice_id))
+            .and_where(Expr::col(Votes).lte(i32::MAX - votes))
+            .and_where(Expr::col(QuestionId).eq(question_id))
+            .take()
+    };
+    if tx.execute(&update(votes)).await?.rows_affected() > 0 {
+        return Ok(votes.unsigned_abs() as usize);
+    }
+    let mut present = Query::select();
+    present
+        .column(Votes)
+        .from(choice::Entity)
+        .and_where(Expr::col(Id).eq(choice_id))
+        .and_where(Expr::col(QuestionId).eq(question_id));
+    if tx.get_database_backend() == DbBackend::Postgres {
+        present.lock(LockType::Update);
+    }
+    let room = match tx.query_one(&present).await? {
+        Some(row) => std::cmp::min(votes, i32::MAX - row.try_get::<i32>("", "votes")?),
+        None => 0,
+    };
+    if room > 0 {
+        tx.execute(&update(room)).await?;
+    }
+    Ok(room.unsigned_abs() as usize)
 }

@@ -6,20 +6,16 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Durat
 
 use futures_util::FutureExt as _;
 use prometheus_client::metrics::counter::Counter;
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExprTrait,
-    sea_query::{Expr, LockType, Query},
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tokio::sync::{
     Mutex,
     mpsc::{self, error::TrySendError},
     oneshot,
 };
 
-use super::receipts::Receipt;
+use super::{queries::add_votes, receipts::Receipt};
 use crate::{
-    db::{Database, Transaction, is_locked, is_lost, is_refusal},
-    entities::choice,
+    db::{Database, is_locked, is_lost, is_refusal},
     error::{AppError, Result},
 };
 
@@ -280,7 +276,7 @@ impl Writer {
         }
         for (&ballot, answers) in &*batch {
             let votes = i32::try_from(answers.len()).expect("a batch is small");
-            let added = add_votes(&tx, ballot, votes).await;
+            let added = add_votes(&tx, ballot.question_id, ballot.choice_id, votes).await;
             let added = added.map_err(|error| {
                 if is_locked(&error) {
                     Failure::Locked(ballot, error)
@@ -359,43 +355,4 @@ impl Writer {
             "gave up finding out whether {votes} votes were counted: their requests have ended"
         );
     }
-}
-
-/// Adds votes in a single statement, so that none are lost; gives how many: none when the question has no such choice, and
-/// fewer when the column holds no more.
-async fn add_votes(
-    tx: &Transaction,
-    ballot: Ballot,
-    votes: i32,
-) -> std::result::Result<usize, DbErr> {
-    use choice::Column::{Id, QuestionId, Votes};
-    let update = |votes: i32| {
-        Query::update()
-            .table(choice::Entity)
-            .value(Votes, Expr::col(Votes).add(votes))
-            .and_where(Expr::col(Id).eq(ballot.choice_id))
-            .and_where(Expr::col(Votes).lte(i32::MAX - votes))
-            .and_where(Expr::col(QuestionId).eq(ballot.question_id))
-            .take()
-    };
-    if tx.execute(&update(votes)).await?.rows_affected() > 0 {
-        return Ok(votes.unsigned_abs() as usize);
-    }
-    let mut present = Query::select();
-    present
-        .column(Votes)
-        .from(choice::Entity)
-        .and_where(Expr::col(Id).eq(ballot.choice_id))
-        .and_where(Expr::col(QuestionId).eq(ballot.question_id));
-    if tx.get_database_backend() == DbBackend::Postgres {
-        present.lock(LockType::Update);
-    }
-    let room = match tx.query_one(&present).await? {
-        Some(row) => std::cmp::min(votes, i32::MAX - row.try_get::<i32>("", "votes")?),
-        None => 0,
-    };
-    if room > 0 {
-        tx.execute(&update(room)).await?;
-    }
-    Ok(room.unsigned_abs() as usize)
 }

@@ -5,6 +5,9 @@ use url::Url;
 
 use super::env;
 
+/// The default of `RUST_LOG`.
+pub(super) const DEFAULT_FILTER: &str = "info";
+
 /// How to write the log, which begins before there are settings.
 ///
 /// - `LOG_FORMAT`: `text` or `json`; default `text`.
@@ -65,7 +68,7 @@ impl LogSettings {
         };
         Ok(Self {
             json,
-            filter: env::var("RUST_LOG")?.unwrap_or_else(|| "info".to_owned()),
+            filter: env::var("RUST_LOG")?.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
             traces: TraceSettings::from_env()?,
         })
     }

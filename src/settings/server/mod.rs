@@ -12,6 +12,7 @@ use std::{
 use anyhow::{anyhow, bail};
 use serde::{Serialize, Serializer};
 
+use self::options::Seconds;
 pub use self::{
     bind::{Bind, Mode},
     options::ServerOptions,
@@ -102,9 +103,7 @@ impl ServerSettings {
     /// When an option with a default is missing.
     pub fn new(options: &ServerOptions) -> anyhow::Result<Self> {
         const COMPLETE: &str = "the option has a default";
-        let above_0 = |seconds: Option<NonZeroU32>| {
-            Duration::from_secs(seconds.expect(COMPLETE).get().into())
-        };
+        let above_0 = |seconds: Option<Seconds>| Duration::from(seconds.expect(COMPLETE));
         let from_0 = |seconds: Option<u32>| Duration::from_secs(seconds.expect(COMPLETE).into());
         let count = |name, count: Option<NonZeroU32>, most| {
             let count = count.expect(COMPLETE).get() as usize;

@@ -2,9 +2,10 @@
 
 use std::{
     fmt::Display,
-    num::NonZeroU32,
+    num::{NonZeroU32, ParseIntError},
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -12,14 +13,14 @@ use clap::Args as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bind::{Bind, Mode};
-use crate::settings::{Network, env};
+use crate::settings::{Network, env, log::DEFAULT_FILTER};
 
 /// An option's default.
 #[derive(Debug, Clone, Copy)]
-pub enum DefaultValue {
-    /// As it would be written.
+enum DefaultValue {
+    /// A value, in the notation of a variable.
     Value(&'static str),
-    /// None, in words.
+    /// A description: there is no fixed value.
     Described(&'static str),
 }
 
@@ -34,16 +35,31 @@ impl DefaultValue {
 }
 
 /// The declaration of an option, for its documentation.
-#[derive(Debug)]
-pub struct Declaration {
+struct Declaration {
     /// The name in a file.
-    pub name: &'static str,
-    /// The variable.
-    pub variable: &'static str,
-    /// The default.
-    pub default: DefaultValue,
-    /// What it means.
-    pub help: &'static str,
+    name: &'static str,
+    variable: &'static str,
+    default: DefaultValue,
+    help: &'static str,
+}
+
+/// A number of seconds above 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seconds(NonZeroU32);
+
+impl FromStr for Seconds {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(seconds: Seconds) -> Self {
+        Self::from_secs(seconds.0.get().into())
+    }
 }
 
 /// The type of an option.
@@ -64,7 +80,19 @@ impl OptionValue for Option<bool> {
     }
 }
 
-/// Types whose values are parsed, with what the error calls a valid one.
+impl OptionValue for Option<PathBuf> {
+    fn from_env(variable: &str) -> anyhow::Result<Self> {
+        Ok(env::var(variable)?.map(PathBuf::from))
+    }
+}
+
+impl OptionValue for Option<String> {
+    fn from_env(variable: &str) -> anyhow::Result<Self> {
+        env::var(variable)
+    }
+}
+
+/// Implements [`OptionValue`] for types that are parsed, with the description of a valid value for errors.
 macro_rules! parsed {
     ($($type:ty: $expected:literal),* $(,)?) => {
         $(impl OptionValue for Option<$type> {
@@ -77,11 +105,10 @@ macro_rules! parsed {
 
 parsed! {
     NonZeroU32: "a number above 0",
+    Seconds: "a number of seconds above 0",
     u32: "a number of seconds",
     Mode: "a mode as 660",
     Bind: "ADDR:PORT, PORT or unix:PATH",
-    PathBuf: "a path",
-    String: "a text",
 }
 
 /// Declares the options, each once: its meaning, its flag, its name in a file, its type, its variable and its default.
@@ -106,7 +133,7 @@ macro_rules! options {
 
         impl ServerOptions {
             /// All options, in the order of the documentation.
-            pub const DECLARED: &[Declaration] = &[$(Declaration {
+            const DECLARED: &[Declaration] = &[$(Declaration {
                 name: stringify!($name),
                 variable: stringify!($variable),
                 default: $default,
@@ -146,17 +173,17 @@ options! {
     threads: Option<NonZeroU32> = WEB_CONCURRENCY, Described("one per core");
     /// Seconds from when a request is handled until its response begins; the time in which its body is received does not count
     #[arg(short, long, value_name = "SECONDS")]
-    timeout: Option<NonZeroU32> = REQUEST_TIMEOUT, Value("30");
+    timeout: Option<Seconds> = REQUEST_TIMEOUT, Value("30");
     /// Seconds for the head of a request, and for the TLS handshake
     #[arg(long, value_name = "SECONDS")]
-    header_timeout: Option<NonZeroU32> = HEADER_TIMEOUT, Value("10");
+    header_timeout: Option<Seconds> = HEADER_TIMEOUT, Value("10");
     /// Seconds for the body of a request
     #[arg(long, value_name = "SECONDS")]
-    body_timeout: Option<NonZeroU32> = BODY_TIMEOUT, Value("30");
+    body_timeout: Option<Seconds> = BODY_TIMEOUT, Value("30");
     /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits
     #[arg(long = "keep-alive", value_name = "SECONDS")]
     #[serde(alias = "keep_alive")]
-    keepalive: Option<NonZeroU32> = KEEPALIVE, Value("75");
+    keepalive: Option<Seconds> = KEEPALIVE, Value("75");
     /// Seconds after SIGTERM in which connections are still accepted, while /readyz says 503; in Kubernetes about 5
     #[arg(long, value_name = "SECONDS")]
     shutdown_delay: Option<u32> = SHUTDOWN_DELAY, Value("0");
@@ -204,7 +231,7 @@ options! {
     /// What to log: debug, or warn,access=info
     #[arg(long, alias = "log-level", value_name = "FILTER")]
     #[serde(alias = "log_level")]
-    loglevel: Option<String> = RUST_LOG, Value("info");
+    loglevel: Option<String> = RUST_LOG, Value(DEFAULT_FILTER);
 }
 
 impl ServerOptions {
@@ -233,13 +260,16 @@ impl ServerOptions {
             let argument = command
                 .get_arguments()
                 .find(|argument| argument.get_id() == declared.name);
-            let long = argument.and_then(clap::Arg::get_long).unwrap_or_default();
+            let argument = argument.expect("each option is a flag");
+            let flags = argument.get_long_and_visible_aliases().unwrap_or_default();
+            let flags: Vec<_> = flags.iter().map(|flag| format!("`--{flag}`")).collect();
+            let flags = flags.join(", ");
             let default = match declared.default {
                 Value(text) => format!("`{text}`"),
                 Described(text) => text.to_owned(),
             };
             let (variable, name, help) = (declared.variable, declared.name, declared.help.trim());
-            table += &format!("| `{variable}` | `--{long}` | `{name}` | {default} | {help} |\n");
+            table += &format!("| `{variable}` | {flags} | `{name}` | {default} | {help} |\n");
         }
         table
     }

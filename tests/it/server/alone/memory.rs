@@ -11,11 +11,13 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::super::{get, metric, metrics_address, read_response, send, status};
+use super::super::{get, metric, metrics_address, read_response, send, status, wait_until};
 use crate::support::{Backend, Site, site::Server};
 
 /// `resources.limits.memory` of `kube/base/deployment.yaml`, in KiB.
 const LIMIT: u64 = 256 * 1024;
+/// How long a request beside a flood is sent again after a 503.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most memory that a process has used, in KiB.
 fn peak(server: &Server) -> u64 {
@@ -62,7 +64,7 @@ fn visit(server: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Opens connections of HTTP/2 from one address, each with so many requests at once, again and again for some seconds; gives
+/// Opens connections of HTTP/2 from one address, each with this number of concurrent requests, again and again for some seconds; gives
 /// how many were answered and how many refused.
 async fn flood(
     server: String,
@@ -124,10 +126,11 @@ async fn many_streams_of_http2_are_bounded_and_other_clients_are_served() {
         ));
         std::thread::sleep(Duration::from_secs(2));
         for _ in 0..5 {
-            assert!(is_served(&server.address));
+            assert_served(&server.address);
         }
-        let ready = retry(|| get(&server.address, "/readyz", ""));
-        assert_eq!(status(&ready), 200, "{ready}");
+        wait_until(RETRY_TIMEOUT, || {
+            status(&get(&server.address, "/readyz", "")) == 200
+        });
         let (answered, refused) = crowd.await.unwrap();
         eprintln!(
             "{connections} connections of {streams} streams: {answered} answered, {refused} refused, {} KiB",
@@ -154,7 +157,7 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
         for stream in &mut crowd {
             stream.write_all(request.as_bytes()).unwrap();
         }
-        assert!(is_served(&address));
+        assert_served(&address);
         let before = crowd.len();
         crowd.retain_mut(|stream| {
             stream
@@ -176,31 +179,18 @@ async fn thousands_of_connections_that_ask_at_once_are_bounded() {
     }
 }
 
-/// Sends a request until its response is 200, for 10 s at most, and gives the last response: the test's own clients take most
-/// of the processors.
-fn retry(mut request: impl FnMut() -> String) -> String {
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        let response = request();
-        if status(&response) == 200 || Instant::now() > end {
-            return response;
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
-/// Whether an ordinary client gets a page.
-fn is_served(server: &str) -> bool {
-    status(&retry(|| visit(server))) == 200
+/// Waits until an ordinary client gets a page: the test's own clients take most of the processors.
+#[track_caller]
+fn assert_served(server: &str) {
+    wait_until(RETRY_TIMEOUT, || status(&visit(server)) == 200);
 }
 
 /// Checks that a server has stayed below [`LIMIT`] beside `load`, and serves other clients.
 fn assert_bounded(server: &Server, load: &str) {
-    let is_served = is_served(&server.address);
+    assert_served(&server.address);
     let peak = peak(server);
     eprintln!("{load}: {peak} KiB");
     assert!(peak < LIMIT, "{load}: {peak} KiB");
-    assert!(is_served, "{load}");
 }
 
 /// Sends bytes on many connections at once, each from one of `networks` addresses, and keeps them open.
@@ -350,8 +340,11 @@ async fn input_is_not_echoed_beyond_its_maximum() {
         .collect();
     let crowd: Vec<_> = crowd.into_iter().map(|one| one.join().unwrap()).collect();
     let request = request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    let response = retry(|| send(&server.address, request.as_bytes()));
-    assert_eq!(status(&response), 200, "{response}");
+    let mut response = String::new();
+    wait_until(RETRY_TIMEOUT, || {
+        response = send(&server.address, request.as_bytes());
+        status(&response) == 200
+    });
     assert!(response.len() < 10_000, "{}", response.len());
     assert!(peak(&server) < LIMIT, "{} KiB", peak(&server));
     drop(crowd);

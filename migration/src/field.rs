@@ -28,7 +28,7 @@ pub enum Kind {
     Auto,
     /// True or false.
     Boolean,
-    /// Text of at most so many characters.
+    /// Text, with its maximum length in characters.
     Char(u32),
     /// A moment, in UTC.
     DateTime,

@@ -43,7 +43,7 @@ pub struct Field {
 /// What a field holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Text of at most so many characters.
+    /// Text, with its maximum length in characters.
     Char(u32),
     /// Text of any length.
     Text,

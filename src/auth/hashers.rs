@@ -103,7 +103,7 @@ pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict
     }
 }
 
-/// Spends the time of so many rounds.
+/// Takes the time of hashing with `iterations` rounds.
 pub fn even_out(password: &str, iterations: u32) {
     if iterations > 0 {
         std::hint::black_box(pbkdf2_sha256(password, "salt", iterations));

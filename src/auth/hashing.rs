@@ -31,7 +31,7 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// Hashing at the cost of so many rounds.
+    /// Hashing with `iterations` rounds.
     pub fn new(iterations: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {

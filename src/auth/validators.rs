@@ -84,7 +84,7 @@ pub fn help_texts() -> Vec<&'static str> {
     ]
 }
 
-/// What is wrong with a text that may have so many characters; nothing if it will do.
+/// The error of a text with more than `limit` characters; `None` if it is valid.
 pub fn length_error(text: &str, limit: usize) -> Option<String> {
     let length = text.chars().count();
     (length > limit)

@@ -100,7 +100,7 @@ pub struct Parked {
 }
 
 impl Admission {
-    /// Admission with so many slots.
+    /// Admission with `max_slots` slots.
     pub fn new(max_slots: usize) -> Self {
         let most = |factor| max_slots.saturating_mul(factor).min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Inner {

@@ -13,8 +13,9 @@ use super::{fault::Fault, in_flight::InFlight};
 
 /// The part of the connections that is closed at a time when the limit is reached: finding them takes a scan of all.
 const SHARE_TO_CLOSE: usize = 100;
-/// Connections beyond the limit while others are being closed: this part of it, and at least so many.
+/// While connections are being closed, the limit may be exceeded by `1 / SHARE_BEYOND` of it ...
 const SHARE_BEYOND: usize = 8;
+/// ... or by this number, if that is more.
 const MIN_BEYOND: usize = 64;
 
 /// All open connections.
@@ -48,7 +49,7 @@ pub struct ConnectionSlot {
 }
 
 impl Open {
-    /// Closes so many of those that wait for a request or the rest of a body, the longest waiting first.
+    /// Closes the `count` connections that have waited the longest for a request or the rest of a body.
     fn close_idle(&mut self, count: usize) {
         let waits_since = |entry: &Entry| match &entry.in_flight {
             Some(in_flight) => in_flight.waits_since(),

@@ -22,11 +22,11 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// Control frames that a client may send at once, ...
+/// Control frames that a client may send in a burst, ...
 const BURST: u64 = 1000;
-/// ... and beyond these so many in a second, ...
+/// ... beyond that, in each second, ...
 const PER_SECOND: u64 = 100;
-/// ... and with each request, for windows of its response and a reset.
+/// ... and for each request: the window updates of its response, and a reset.
 const PER_REQUEST: u64 = 16;
 
 /// What a client has to read of its responses within the timeout, in bytes: about as much as other servers require

@@ -46,7 +46,7 @@ impl Jar {
         }
     }
 
-    /// Tells the browser to keep a value, so many seconds or until it is closed.
+    /// Sets a cookie that the browser keeps for `age` seconds, or until it is closed.
     ///
     /// # Panics
     /// When the value has characters that no cookie of ours has.

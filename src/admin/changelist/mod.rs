@@ -181,8 +181,8 @@ pub async fn count(
     Ok(row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64)
 }
 
-/// A query for so many rows behind so many others. The numbers stand in the statement itself: PostgreSQL plans for a
-/// tenth of the table when they come as values.
+/// A query with `LIMIT` and `OFFSET`. The numbers are literals in the statement: for parameters PostgreSQL plans with a
+/// tenth of the table.
 pub fn limited(db: Connection<'_>, rows: &SelectStatement, limit: u64, offset: u64) -> Statement {
     let mut statement = db.get_database_backend().build(rows);
     statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");

@@ -24,7 +24,7 @@ use crate::{
 
 /// Rows are counted, and pages can be reached, up to here.
 pub const COUNT_LIMIT: u64 = 10_000;
-/// A search in a longer list looks at so many of the newest objects, unless it is told to look at all.
+/// The number of the newest objects that a search in a longer list covers, unless all are requested.
 pub const SEARCH_LIMIT: u64 = 50_000;
 /// Objects between two keys of a map.
 const STEP: u64 = 1000;

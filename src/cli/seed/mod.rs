@@ -21,7 +21,7 @@ use crate::{
     entities::{choice, question},
 };
 
-/// Questions looked up, and choices written, at once: SQLite takes so many values in a statement, PostgreSQL some more.
+/// Questions looked up, and choices written, per statement: within the limits of both databases on parameters.
 const CHUNK: usize = 500;
 
 /// The built-in example polls.

@@ -40,7 +40,7 @@ pub struct Framing {
 /// The position of the next byte in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In the head, whose first bytes, so many, hold no end.
+    /// In the head, with the number of its bytes that have been searched for the end.
     Head { searched: usize },
     /// In a body of a known length, with the number of bytes left.
     Body { left: u64 },
@@ -57,9 +57,9 @@ enum Place {
 /// The result of [`Framing::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// So many bytes are valid and belong to the request.
+    /// This number of bytes at the front is valid and belongs to the request.
     Bytes(usize),
-    /// So many bytes at the front belong to no request.
+    /// This number of bytes at the front belongs to no request.
     Nothing(usize),
     /// More bytes are needed.
     More,
@@ -286,7 +286,7 @@ mod tests {
         field: 60,
     };
 
-    /// The number of requests in the bytes, received in pieces of so many bytes.
+    /// The number of requests in `bytes`, received in pieces of `piece` bytes.
     fn count(bytes: &[u8], piece: usize) -> Result<usize, Fault> {
         let (mut framing, mut requests, mut waiting) = (Framing::new(LIMITS), 0, Vec::new());
         for piece in bytes.chunks(piece) {

@@ -52,7 +52,7 @@ impl Buffer {
         Ok(())
     }
 
-    /// Removes so many bytes from the front. An empty buffer keeps no memory that is counted.
+    /// Removes `count` bytes from the front. An empty buffer keeps no memory that is counted.
     pub fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if self.reserved.is_some() && self.bytes.is_empty() {

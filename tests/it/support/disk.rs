@@ -14,7 +14,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// One of so many mebibytes.
+    /// A file system of this size.
     pub fn new(mebibytes: u32) -> Self {
         let disk = Self {
             folder: tempfile::tempdir().unwrap(),

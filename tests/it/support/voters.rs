@@ -55,7 +55,7 @@ impl Voters {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many have been taken.
+    /// Waits until this number of votes has been acknowledged.
     pub fn wait_for(&self, votes: i64, timeout: Duration) {
         let start = std::time::Instant::now();
         while self.acknowledged() < votes {

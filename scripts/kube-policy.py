@@ -1,12 +1,21 @@
-"""What our manifests have to keep to, beyond Kubernetes' own schemas: kube-policy.py [--node-port] FILE...
+"""Checks manifests against Kubernetes' schemas and, where those find no fault, against the policy of this project:
+
+kube-policy.py [--node-port] --kubernetes VERSION[,VERSION...] FILE...
 
 Each file is one overlay as `kubectl kustomize` renders it. Each fault is a line on standard error, and the exit status is 1.
 """
 
+import argparse
+import functools
+import json
 import re
 import sys
 
 import yaml
+from kubernetes_validate import utils as schemas
+
+# The schemas of a version have several megabytes, and are read again for each object otherwise.
+schemas.schema_contents = functools.cache(schemas.schema_contents)
 
 QUANTITY = re.compile(r"^\d+(\.\d+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
 WORKLOADS = {"Deployment", "StatefulSet", "Job"}
@@ -83,6 +92,23 @@ CUSTOM = {
 }
 
 
+@functools.cache
+def schema_fault(document, version):
+    """The fault of an object, given as JSON, by the schema of a Kubernetes version; None without one."""
+    thing = json.loads(document)
+    try:
+        schemas.validate(thing, version, strict=True)
+    except schemas.ValidationError as error:
+        return f"{'.'.join(map(str, error.path))}: {error.message}"
+    except schemas.SchemaNotFoundError as error:
+        return None if (thing["apiVersion"], thing["kind"]) in CUSTOM else error.message
+
+
+@functools.cache
+def parse(document):
+    return yaml.load(document, yaml.CSafeLoader)
+
+
 def bytes_of(quantity):
     """As Kubernetes writes quantities; 0 for none."""
     match = re.match(r"^(\d+(?:\.\d+)?)([kMGTP]?)(i?)$", str(quantity))
@@ -92,9 +118,9 @@ def bytes_of(quantity):
 class Overlay:
     """The objects of one file, and what is wrong with them."""
 
-    def __init__(self, name, documents, allows_node_port):
+    def __init__(self, name, text, allows_node_port):
         self.name = name
-        self.objects = [document for document in documents if document]
+        self.objects = [thing for thing in map(parse, re.split(r"^---\n", text, flags=re.MULTILINE)) if thing]
         self.allows_node_port = allows_node_port
         self.faults = []
 
@@ -118,7 +144,15 @@ class Overlay:
     def selected(self, labels):
         return [pod for _, has, pod in self.pods() if labels.items() <= has.items()]
 
-    def check(self):
+    def check_schemas(self, versions):
+        for version in versions:
+            for thing in self.objects:
+                fault = schema_fault(json.dumps(thing), version)
+                if fault:
+                    self.fault(thing, f"Kubernetes {version}: {fault}")
+        return self.faults
+
+    def check_policy(self):
         if not self.objects:
             self.faults.append(f"{self.name}: there is nothing in it")
         for thing in self.objects:
@@ -185,7 +219,7 @@ class Overlay:
             self.fault(thing, f"{path} is {value!r}, not of type {known.__name__}")
 
     def check_value(self, thing, name, value):
-        """No password is where everybody may read it."""
+        """No password is in a ConfigMap or a variable, which more users can read than Secrets."""
         if PASSWORD_IN_URL.search(value) or DEFAULT_PASSWORD.search(value):
             self.fault(thing, f"{name} has a password in it")
         if name in UNSAFE and UNSAFE[name].search(value):
@@ -435,10 +469,10 @@ class Overlay:
                 continue
             peers = [peer for spec in specs for rule in spec.get("ingress", []) for peer in rule.get("from", [{}])]
             if any(peer.get("namespaceSelector") == {} or peer.get("podSelector") == {} for peer in peers):
-                self.faults.append(f"{self.name}: a NetworkPolicy lets everybody in")
+                self.faults.append(f"{self.name}: a NetworkPolicy admits all pods")
             guards = [spec for spec in specs if spec["podSelector"] and spec["podSelector"]["matchLabels"].items() <= labels.items()]
             if not any(all("from" in rule for rule in spec.get("ingress", [{}])) for spec in guards):
-                self.faults.append(f"{self.name}: everybody may talk to {labels}")
+                self.faults.append(f"{self.name}: all pods may connect to {labels}")
 
     def allows(self, policy, end, labels, port):
         """Whether a rule lets a pod of these labels through, from or to (`end`) there."""
@@ -462,7 +496,7 @@ class Overlay:
             self.fault(thing, f"no NetworkPolicy lets {labels} reach {other} at port {port}")
 
     def check_ways(self):
-        """Who has an address among their settings can reach it, and everybody a name server."""
+        """The pods can reach the addresses in their settings, and a name server."""
         for thing, labels, pod in self.pods():
             if thing["kind"] == "Cluster":
                 continue
@@ -518,13 +552,16 @@ class Overlay:
 
 
 def main():
-    arguments = sys.argv[1:]
-    allows_node_port = "--node-port" in arguments
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--node-port", action="store_true")
+    parser.add_argument("--kubernetes", type=lambda text: text.split(","), required=True)
+    parser.add_argument("files", nargs="+")
+    arguments = parser.parse_args()
     faults = []
-    for path in arguments:
-        if path != "--node-port":
-            with open(path, encoding="utf-8") as file:
-                faults += Overlay(path.rpartition("/")[2], yaml.safe_load_all(file), allows_node_port).check()
+    for path in arguments.files:
+        with open(path, encoding="utf-8") as file:
+            overlay = Overlay(path.rpartition("/")[2], file.read(), arguments.node_port)
+        faults += overlay.check_schemas(arguments.kubernetes) or overlay.check_policy()
     for fault in faults:
         print(fault, file=sys.stderr)
     sys.exit(bool(faults))

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::log::Log;
 use crate::{
     db::{Database, Purpose},
-    settings::Settings,
+    settings::{Environment, Settings},
 };
 
 /// Django's `SUCCESS`.
@@ -23,6 +23,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a command works with: the settings, the output and the databases that it has connected to.
 pub struct Context {
+    pub environment: Environment,
     pub settings: Settings,
     pub log: Log,
     pub verbosity: u8,

@@ -23,7 +23,7 @@ use sea_orm::DbErr;
 
 use crate::{
     db::{is_missing_table, is_storage},
-    settings::{LogSettings, Settings, load_env_file},
+    settings::{Environment, LogSettings, Settings},
 };
 use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
@@ -113,7 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Man(args) => return args.run(Cli::command(), &mut out),
         command => command,
     };
-    load_env_file(cli.env_file.as_deref())?;
+    let environment = Environment::load(cli.env_file.as_deref())?;
     let is_server = matches!(command, Command::Runserver(_));
     let command = match command {
         Command::Healthcheck(args) => {
@@ -121,17 +121,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 .enable_all()
                 .build()
                 .context("no asynchronous runtime can be started")?;
-            return runtime.block_on(args.run(&mut out, cli.verbosity > 0));
+            return runtime.block_on(args.run(&environment, &mut out, cli.verbosity > 0));
         }
         command => command,
     };
-    let log = Log::start(&LogSettings::from_env()?, cli.no_color, is_server)?;
+    let log = Log::start(&LogSettings::read(&environment)?, cli.no_color, is_server)?;
     let settings = match &command {
-        Command::Runserver(args) => args.settings()?,
-        _ => Settings::from_env()?,
+        Command::Runserver(args) => args.settings(&environment)?,
+        _ => Settings::read(&environment)?,
     };
     log.set_filter(&settings.log.filter)?;
     let mut context = Context {
+        environment,
         settings,
         log,
         verbosity: cli.verbosity,

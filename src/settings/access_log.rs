@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-/// What each line holds.
+/// The format of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct AccessLogFormat {
@@ -16,25 +16,25 @@ pub struct AccessLogFormat {
 /// A part of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// What gunicorn's letter stands for.
+    /// The value of gunicorn's one-letter identifier.
     Atom(char),
-    /// A field of the request's head.
+    /// A request header, in lower case.
     RequestHeader(String),
-    /// A field of the answer's head.
+    /// A response header, in lower case.
     ResponseHeader(String),
 }
 
-/// The letters that are known: those of gunicorn.
+/// gunicorn's one-letter identifiers.
 const ATOMS: &str = "hlutrmUqHsBbfaTMDLp";
 
-/// Parts of names of what holds secrets: those of Django's `SafeExceptionReporterFilter`, and some more.
+/// Parts of the names of headers and variables that hold secrets: those of Django's `SafeExceptionReporterFilter`, and more.
 const SECRETS: [&str; 8] = [
     "api", "auth", "cookie", "csrf", "key", "pass", "secret", "token",
 ];
 
-/// Whether a field of this name is not for other eyes.
+/// Whether a header or variable of this name holds a secret.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRETS.iter().any(|secret| name.contains(secret))
@@ -48,7 +48,7 @@ impl AccessLogFormat {
 }
 
 impl Default for AccessLogFormat {
-    /// Gunicorn's, without users and times, which the log's own lines have, and with the time taken and the request's id.
+    /// Gunicorn's, without user and time, which the log has anyway, and with the duration and the request id.
     fn default() -> Self {
         let format = r#"%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" %(M)sms %({x-request-id}o)s"#;
         format.parse().expect("is a format")
@@ -87,7 +87,7 @@ fn piece(atom: &str) -> Result<Piece, String> {
         let (name, kind) = rest.split_once('}').ok_or_else(unknown)?;
         let name = name.to_ascii_lowercase();
         return match kind {
-            // A log is read by many.
+            // More people can read a log than the secrets in it.
             "i" | "o" if is_secret(&name) => {
                 Err(format!("%({atom})s would put a secret into the log"))
             }

@@ -1,17 +1,27 @@
-//! What replicas share besides the database.
+//! The cache that replicas share besides the database.
 
 use anyhow::{anyhow, bail};
 use redis::IntoConnectionInfo;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::env;
+use super::{
+    environment::Environment,
+    variable::{DefaultValue::Described, Variable, variables},
+};
 
-/// - `CACHE_URL`: `redis://[user:password@]host[:port][/number]`, a Redis server that the replicas share; default none.
-/// - `CACHE_PASSWORD` or `CACHE_PASSWORD_FILE`: the password, instead of one in the address.
+variables! {
+    VARIABLES:
+    /// `redis://[user:password@]host[:port][/number]`: a Redis server that the replicas share, for failed logins and for sessions read within the last 10 s. While it does not respond, the database is used instead
+    CACHE_URL = Described("none");
+    /// Its password, if it is not in the address; or `CACHE_PASSWORD_FILE`, a file with it
+    CACHE_PASSWORD = Described("none");
+}
+
+/// The address of the cache.
 #[derive(Debug, Clone)]
 pub struct CacheSettings {
-    /// Where it is, password included.
+    /// The address, password included.
     pub url: SecretString,
 }
 
@@ -19,13 +29,13 @@ impl CacheSettings {
     /// Reads the variables above; without an address there is no cache.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault and never the password.
-    pub fn from_env() -> anyhow::Result<Option<Self>> {
-        let Some(url) = env::var("CACHE_URL")? else {
+    /// A sentence that names the invalid variable and never the password.
+    pub fn read(environment: &Environment) -> anyhow::Result<Option<Self>> {
+        let Some(url) = environment.get(CACHE_URL.name)? else {
             return Ok(None);
         };
         let mut url =
-            Url::parse(&url).map_err(|error| anyhow!("CACHE_URL cannot be read: {error}."))?;
+            Url::parse(url).map_err(|error| anyhow!("CACHE_URL cannot be read: {error}."))?;
         if url.scheme() != "redis" {
             bail!(
                 "CACHE_URL has the unknown scheme {:?}: use redis://.",
@@ -35,11 +45,11 @@ impl CacheSettings {
         if url.host_str().is_none_or(str::is_empty) {
             bail!("CACHE_URL names no host.");
         }
-        if let Some(password) = env::secret("CACHE_PASSWORD")? {
+        if let Some(password) = environment.secret(CACHE_PASSWORD.name)? {
             url.set_password(Some(password.expose_secret()))
                 .map_err(|()| anyhow!("CACHE_URL cannot take a password."))?;
         }
-        // What the library says may repeat the address.
+        // The library's error may contain the address.
         url.as_str().into_connection_info().map_err(|_| {
             anyhow!("CACHE_URL is not redis://[user:password@]host[:port][/number].")
         })?;
@@ -48,14 +58,14 @@ impl CacheSettings {
         }))
     }
 
-    /// The address for people to read: without password and parameters.
+    /// The address without password and parameters, for logs and messages.
     pub fn display(&self) -> String {
-        let shown = Url::parse(self.url.expose_secret()).map(|mut url| {
+        let display = Url::parse(self.url.expose_secret()).map(|mut url| {
             url.set_query(None);
             // An address with a host can be without a password.
             let _ = url.set_password(None);
             url.to_string()
         });
-        shown.unwrap_or_default()
+        display.unwrap_or_default()
     }
 }

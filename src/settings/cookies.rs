@@ -1,45 +1,109 @@
-//! The cookies, under Django's names and with Django's meanings.
+//! The settings of cookies, with Django's names and meanings.
 
 use std::fmt;
 
 use anyhow::bail;
 
-use super::env;
+use super::{
+    environment::Environment,
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable,
+    },
+};
 
-/// How a cookie is written.
-///
-/// With the prefix `SESSION_COOKIE_` or `CSRF_COOKIE_`:
-/// - `NAME`: default `sessionid` and `csrftoken`.
-/// - `AGE`: seconds to keep it; default two weeks and 52 weeks.
-/// - `DOMAIN`: for which domain, with all below it; default the site's name alone.
-/// - `PATH`: default `/`.
-/// - `SECURE`: whether it travels over HTTPS only; default if it was given over HTTPS.
-/// - `HTTPONLY`: whether scripts cannot read it; default yes for the session, no for the CSRF token.
-/// - `SAMESITE`: `Strict`, `Lax`, `None` or `False`; default `Lax`.
+/// The variables of a cookie.
+pub(super) struct CookieVariables {
+    name: Variable,
+    age: Variable,
+    domain: Variable,
+    path: Variable,
+    secure: Variable,
+    http_only: Variable,
+    same_site: Variable,
+}
+
+/// Declares the variables with a prefix, which differ in three defaults.
+macro_rules! cookie_variables {
+    ($prefix:literal, $cookie:literal, $age:literal, $http_only:literal) => {
+        CookieVariables {
+            name: cookie_variables!($prefix "_NAME", Value($cookie), "The name of the cookie"),
+            age: cookie_variables!($prefix "_AGE", Value($age), "Seconds until the cookie expires"),
+            domain: cookie_variables!(
+                $prefix "_DOMAIN",
+                Described("the site's host alone"),
+                "The domain of the cookie, with all its subdomains"
+            ),
+            path: cookie_variables!($prefix "_PATH", Value("/"), "The path of the cookie"),
+            secure: cookie_variables!(
+                $prefix "_SECURE",
+                Described("for responses over HTTPS"),
+                "Whether the cookie is sent over HTTPS only. Stricter than Django's, which is off"
+            ),
+            http_only: cookie_variables!(
+                $prefix "_HTTPONLY", Value($http_only), "Whether scripts cannot read the cookie"
+            ),
+            same_site: cookie_variables!(
+                $prefix "_SAMESITE", Value("Lax"), "`Strict`, `Lax`, `None`, or `False` for no attribute"
+            ),
+        }
+    };
+    ($prefix:literal $name:literal, $default:expr, $help:literal) => {
+        Variable {
+            name: concat!($prefix, $name),
+            default: $default,
+            help: $help,
+        }
+    };
+}
+
+/// The session's cookie: for two weeks.
+pub(super) const SESSION_COOKIE: CookieVariables =
+    cookie_variables!("SESSION_COOKIE", "sessionid", "1209600", "true");
+/// The CSRF token's cookie: for a year of 52 weeks, and readable by scripts.
+pub(super) const CSRF_COOKIE: CookieVariables =
+    cookie_variables!("CSRF_COOKIE", "csrftoken", "31449600", "false");
+
+impl CookieVariables {
+    /// All of them, in the order of the documentation.
+    pub(super) fn all(&self) -> [Variable; 7] {
+        [
+            self.name,
+            self.age,
+            self.domain,
+            self.path,
+            self.secure,
+            self.http_only,
+            self.same_site,
+        ]
+    }
+}
+
+/// The attributes of a cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieSettings {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How long it is kept, in seconds.
+    /// Seconds until it expires.
     pub age: i64,
-    /// For which domain.
+    /// `Domain`; without it the cookie is for the site's host alone.
     pub domain: Option<String>,
-    /// Below which path.
+    /// `Path`.
     pub path: String,
-    /// Whether it travels over HTTPS only; `None`: if it was given over HTTPS.
+    /// `Secure`; `None`: on responses over HTTPS.
     pub secure: Option<bool>,
-    /// Whether scripts cannot read it.
+    /// `HttpOnly`.
     pub http_only: bool,
-    /// Whether it comes along from other sites.
+    /// `SameSite`, if it is sent.
     pub same_site: Option<SameSite>,
 }
 
-/// Whether a cookie comes along with requests from other sites.
+/// Whether a browser sends a cookie with requests from other sites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
     /// Never.
     Strict,
-    /// When the client follows a link.
+    /// When the user follows a link.
     Lax,
     /// Always.
     None,
@@ -69,43 +133,46 @@ impl CookieSettings {
         }
     }
 
-    /// This cookie as the variables with a prefix have it.
+    /// Reads the variables of a cookie.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env(self, prefix: &str) -> anyhow::Result<Self> {
-        let variable = |name: &str| format!("{prefix}_{name}");
-        let flag = |name: &str| env::optional_flag(&variable(name));
-        // They are written into a header as they stand.
-        let text = |name: &str, is_allowed: fn(char) -> bool| {
-            let name = variable(name);
-            match env::var(&name)? {
-                Some(text) if !text.chars().all(is_allowed) => {
-                    bail!("{name} has a character that no cookie may have: {text:?}.")
-                }
-                text => anyhow::Ok(text),
+    /// A sentence that names the invalid variable.
+    pub(super) fn read(
+        variables: &CookieVariables,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
+        // They are written into a header unescaped.
+        let check = |variable: Variable, text: &str, is_allowed: fn(char) -> bool| {
+            if !text.chars().all(is_allowed) {
+                let name = variable.name;
+                bail!("{name} has a character that no cookie may have: {text:?}.");
             }
-        };
-        let same_site = match env::var(&variable("SAMESITE"))?.as_deref() {
-            None => self.same_site,
-            Some("Strict") => Some(SameSite::Strict),
-            Some("Lax") => Some(SameSite::Lax),
-            Some("None") => Some(SameSite::None),
-            Some("False" | "false") => None,
-            Some(other) => {
-                bail!("{prefix}_SAMESITE must be Strict, Lax, None or False, not {other:?}.")
-            }
+            Ok(text.to_owned())
         };
         let is_plain = |c: char| c.is_ascii_graphic() && !",;\\\"".contains(c);
         let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let same_site = variables.same_site;
+        let same_site = match same_site.text(environment)? {
+            "Strict" => Some(SameSite::Strict),
+            "Lax" => Some(SameSite::Lax),
+            "None" => Some(SameSite::None),
+            "False" | "false" => None,
+            other => {
+                let name = same_site.name;
+                bail!("{name} must be Strict, Lax, None or False, not {other:?}.")
+            }
+        };
+        let age: u32 = variables.age.parsed(environment, "a number of seconds")?;
+        let domain = environment.get(variables.domain.name)?;
         Ok(Self {
-            name: text("NAME", is_name)?.unwrap_or(self.name),
-            age: env::parsed::<u32>(&variable("AGE"), "a number of seconds")?
-                .map_or(self.age, i64::from),
-            domain: text("DOMAIN", is_plain)?.or(self.domain),
-            path: text("PATH", is_plain)?.unwrap_or(self.path),
-            secure: flag("SECURE")?.or(self.secure),
-            http_only: flag("HTTPONLY")?.unwrap_or(self.http_only),
+            name: check(variables.name, variables.name.text(environment)?, is_name)?,
+            age: age.into(),
+            domain: domain
+                .map(|domain| check(variables.domain, domain, is_plain))
+                .transpose()?,
+            path: check(variables.path, variables.path.text(environment)?, is_plain)?,
+            secure: environment.flag(variables.secure.name)?,
+            http_only: variables.http_only.flag(environment)?,
             same_site,
         })
     }

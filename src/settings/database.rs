@@ -7,9 +7,36 @@ use sea_orm::DbBackend;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::env;
+use super::{
+    environment::Environment,
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
+};
 
-const DEFAULT_URL: &str = "sqlite://db.sqlite3?mode=rwc";
+variables! {
+    VARIABLES:
+    /// `sqlite://PATH`, or `postgres://user:password@host:port/name?sslmode=…`
+    DATABASE_URL = Value("sqlite://db.sqlite3?mode=rwc");
+    /// A standby of that PostgreSQL server, for public pages: up to 5 s old, and not for a client that has just sent a form
+    DATABASE_REPLICA_URL = Described("none");
+    /// The password, if it is not in the addresses; or `DATABASE_PASSWORD_FILE`, a file with it
+    DATABASE_PASSWORD = Described("none");
+    /// Connections at most, from 1 to 1000
+    DATABASE_POOL_SIZE = Described("4 per core, 4 to 32");
+    /// Set by Kubernetes for a Service named `polls-backend`: without `DATABASE_URL`, PostgreSQL is at that address
+    POLLS_BACKEND_SERVICE_HOST = Described("none");
+    /// The port of that Service
+    POLLS_BACKEND_SERVICE_PORT = Value("5432");
+    /// The user at that Service
+    POSTGRES_USER = Value("polls");
+    /// The password at that Service; or `POSTGRES_PASSWORD_FILE`, a file with it
+    POSTGRES_PASSWORD = Described("none");
+    /// The database at that Service
+    POSTGRES_DB = Value("polls");
+}
+
 const POSTGRES_PARAMETERS: [&str; 7] = [
     "sslmode",
     "sslrootcert",
@@ -22,22 +49,14 @@ const POSTGRES_PARAMETERS: [&str; 7] = [
 const MAX_POOL_SIZE: u32 = 1000;
 const POOL_SIZES: &str = "a number from 1 to 1000";
 
-/// - `DATABASE_URL`: `sqlite://PATH` or `postgres://user:password@host:port/name?sslmode=…`; default
-///   `sqlite://db.sqlite3?mode=rwc`.
-/// - `DATABASE_REPLICA_URL`: a read-only copy of it, on PostgreSQL; default none.
-/// - `DATABASE_PASSWORD` or `DATABASE_PASSWORD_FILE`: the password, instead of one in the addresses.
-/// - `POLLS_BACKEND_SERVICE_HOST`, `POLLS_BACKEND_SERVICE_PORT`: what Kubernetes injects for a Service named
-///   `polls-backend`. With them and without `DATABASE_URL`, PostgreSQL at that address, with
-///   `POSTGRES_USER`, `POSTGRES_PASSWORD` or `POSTGRES_PASSWORD_FILE`, and `POSTGRES_DB`; each defaults to `polls`
-///   except for the password.
-/// - `DATABASE_POOL_SIZE`: connections at most; default four per core, between 4 and 32.
+/// The database and its replica.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
     /// The kind of database.
     pub backend: DbBackend,
-    /// Where it is, password included.
+    /// The address, password included.
     pub url: SecretString,
-    /// Where a copy of it is, password included.
+    /// The address of a read replica, password included.
     pub replica_url: Option<SecretString>,
     /// Connections at most.
     pub pool_size: u32,
@@ -47,25 +66,26 @@ impl DatabaseSettings {
     /// Reads the variables above.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault and never the password.
-    pub fn from_env() -> anyhow::Result<Self> {
-        let (variable, url) = match (
-            env::var("DATABASE_URL")?,
-            env::var("POLLS_BACKEND_SERVICE_HOST")?,
-        ) {
-            (Some(url), _) => ("DATABASE_URL", url),
-            (None, Some(host)) => ("POLLS_BACKEND_SERVICE_HOST", service_url(&host)?),
-            (None, None) => ("DATABASE_URL", DEFAULT_URL.to_owned()),
+    /// A sentence that names the invalid variable and never the password.
+    pub fn read(environment: &Environment) -> anyhow::Result<Self> {
+        let password = environment.secret(DATABASE_PASSWORD.name)?;
+        let from_url =
+            |variable: Variable, url: &str| Self::from_url(variable.name, url, password.as_ref());
+        let service = environment.get(POLLS_BACKEND_SERVICE_HOST.name)?;
+        let mut settings = match (environment.get(DATABASE_URL.name)?, service) {
+            (None, Some(host)) => {
+                from_url(POLLS_BACKEND_SERVICE_HOST, &service_url(host, environment)?)?
+            }
+            _ => from_url(DATABASE_URL, DATABASE_URL.text(environment)?)?,
         };
-        let mut settings = Self::from_url(variable, &url)?;
-        if let Some(url) = env::var("DATABASE_REPLICA_URL")? {
-            let replica = Self::from_url("DATABASE_REPLICA_URL", &url)?;
+        if let Some(url) = environment.get(DATABASE_REPLICA_URL.name)? {
+            let replica = from_url(DATABASE_REPLICA_URL, url)?;
             if (settings.backend, replica.backend) != (DbBackend::Postgres, DbBackend::Postgres) {
                 bail!("DATABASE_REPLICA_URL is for PostgreSQL: SQLite has no copies.");
             }
             settings.replica_url = Some(replica.url);
         }
-        if let Some(size) = env::parsed("DATABASE_POOL_SIZE", POOL_SIZES)? {
+        if let Some(size) = environment.parsed(DATABASE_POOL_SIZE.name, POOL_SIZES)? {
             if !(1..=MAX_POOL_SIZE).contains(&size) {
                 bail!("DATABASE_POOL_SIZE must be {POOL_SIZES}, not {size}.");
             }
@@ -74,15 +94,21 @@ impl DatabaseSettings {
         Ok(settings)
     }
 
-    /// The database at `url`; `variable` is where the address came from.
+    /// The database at `url`, which is the value of `variable`; `password` replaces the one in the address.
     ///
     /// # Errors
-    /// When the address cannot be read; the sentence does not repeat it, since it may hold a password.
-    pub fn from_url(variable: &str, url: &str) -> anyhow::Result<Self> {
+    /// When the address is invalid; the sentence does not contain it, since it may hold a password.
+    pub fn from_url(
+        variable: &str,
+        url: &str,
+        password: Option<&SecretString>,
+    ) -> anyhow::Result<Self> {
         let scheme = url.split(':').next().unwrap_or_default();
         let (backend, url) = match scheme {
             "sqlite" => (DbBackend::Sqlite, sqlite_url(variable, url)?),
-            "postgres" | "postgresql" => (DbBackend::Postgres, postgres_url(variable, url)?),
+            "postgres" | "postgresql" => {
+                (DbBackend::Postgres, postgres_url(variable, url, password)?)
+            }
             _ if url.contains("://") => {
                 bail!("{variable} has the unknown scheme {scheme:?}: use sqlite:// or postgres://.")
             }
@@ -99,7 +125,7 @@ impl DatabaseSettings {
         })
     }
 
-    /// The copy's settings, if there is one.
+    /// The settings of the replica, if there is one.
     pub fn replica(&self) -> Option<Self> {
         let url = self.replica_url.clone()?;
         Some(Self {
@@ -121,7 +147,7 @@ impl DatabaseSettings {
             .map(|options| options.get_filename().to_owned())
     }
 
-    /// The address for people to read: without password and parameters.
+    /// The address without password and parameters, for logs and messages.
     pub fn display(&self) -> String {
         let url = self.url.expose_secret();
         let plain = url.split('?').next().unwrap_or(url);
@@ -164,7 +190,11 @@ fn sqlite_url(variable: &str, url: &str) -> anyhow::Result<String> {
     Ok(url)
 }
 
-fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
+fn postgres_url(
+    variable: &str,
+    url: &str,
+    password: Option<&SecretString>,
+) -> anyhow::Result<String> {
     let mut parsed = Url::parse(url).map_err(|error| {
         anyhow!("{variable} cannot be read: {error} (in a password, write / as %2F, @ as %40, # as %23, ? as %3F).")
     })?;
@@ -189,7 +219,7 @@ fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
     {
         bail!("{variable} has the parameter {name:?}, which is not known.");
     }
-    if let Some(password) = env::secret("DATABASE_PASSWORD")? {
+    if let Some(password) = password {
         parsed
             .set_password(Some(password.expose_secret()))
             .map_err(|()| anyhow!("{variable} cannot take a password."))?;
@@ -202,10 +232,8 @@ fn postgres_url(variable: &str, url: &str) -> anyhow::Result<String> {
 }
 
 /// The address of the Service `polls-backend`.
-fn service_url(host: &str) -> anyhow::Result<String> {
-    let port: Option<NonZeroU16> = env::parsed("POLLS_BACKEND_SERVICE_PORT", "a port number")?;
-    let port = port.map_or(5432, NonZeroU16::get);
-    let named = |name: &str| anyhow::Ok(env::var(name)?.unwrap_or_else(|| "polls".to_owned()));
+fn service_url(host: &str, environment: &Environment) -> anyhow::Result<String> {
+    let port: NonZeroU16 = POLLS_BACKEND_SERVICE_PORT.parsed(environment, "a port number")?;
     // A bare IPv6 address needs its brackets.
     let host = if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]")
@@ -214,10 +242,10 @@ fn service_url(host: &str) -> anyhow::Result<String> {
     };
     let mut url = Url::parse(&format!("postgres://{host}:{port}/"))
         .map_err(|error| anyhow!("POLLS_BACKEND_SERVICE_HOST cannot be read: {error}."))?;
-    url.set_path(&named("POSTGRES_DB")?);
-    let password = env::secret("POSTGRES_PASSWORD")?;
+    url.set_path(POSTGRES_DB.text(environment)?);
+    let password = environment.secret(POSTGRES_PASSWORD.name)?;
     let unusable = |()| anyhow!("POLLS_BACKEND_SERVICE_HOST names no host.");
-    url.set_username(&named("POSTGRES_USER")?)
+    url.set_username(POSTGRES_USER.text(environment)?)
         .map_err(unusable)?;
     url.set_password(password.as_ref().map(|password| password.expose_secret()))
         .map_err(unusable)?;

@@ -1,9 +1,39 @@
-//! What answers tell browsers for their own protections, under Django's names and with Django's meanings.
+//! The settings of security headers and of the redirect to HTTPS, with Django's names and meanings.
 
 use anyhow::{anyhow, bail};
 use regex::Regex;
 
-use super::env;
+use super::{
+    environment::{Environment, parse_list},
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
+};
+
+variables! {
+    VARIABLES:
+    /// Whether requests over plain HTTP are redirected to HTTPS
+    SECURE_SSL_REDIRECT = Value("false");
+    /// The host they are redirected to
+    SECURE_SSL_HOST = Described("that of the request");
+    /// Regular expressions, separated by commas, of paths (without the first slash) that are not redirected
+    SECURE_REDIRECT_EXEMPT = Described("none");
+    /// `max-age` of `Strict-Transport-Security`, in seconds; 0: no such header
+    SECURE_HSTS_SECONDS = Value("0");
+    /// Whether `Strict-Transport-Security` has `includeSubDomains`
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = Value("false");
+    /// Whether `Strict-Transport-Security` has `preload`
+    SECURE_HSTS_PRELOAD = Value("false");
+    /// Whether responses have `X-Content-Type-Options: nosniff`
+    SECURE_CONTENT_TYPE_NOSNIFF = Value("true");
+    /// `Referrer-Policy`: policies, separated by commas, or `None` for no such header. Stricter than Django: an unknown policy stops the start
+    SECURE_REFERRER_POLICY = Value("same-origin");
+    /// `Cross-Origin-Opener-Policy`, or `None` for no such header. Stricter than Django: an unknown policy stops the start
+    SECURE_CROSS_ORIGIN_OPENER_POLICY = Value("same-origin");
+    /// `X-Frame-Options`: `DENY` or `SAMEORIGIN`
+    X_FRAME_OPTIONS = Value("DENY");
+}
 
 const REFERRER_POLICIES: [&str; 8] = [
     "no-referrer",
@@ -17,125 +47,96 @@ const REFERRER_POLICIES: [&str; 8] = [
 ];
 const OPENER_POLICIES: [&str; 3] = ["same-origin", "same-origin-allow-popups", "unsafe-none"];
 
-/// - `SECURE_SSL_REDIRECT`: whether clients over plain HTTP are sent to HTTPS; default no.
-/// - `SECURE_SSL_HOST`: to which name; default the one they came to.
-/// - `SECURE_REDIRECT_EXEMPT`: regular expressions, separated by commas, of paths (without the first slash) that are not.
-/// - `SECURE_HSTS_SECONDS`: how long browsers shall use HTTPS only; default 0, not at all.
-/// - `SECURE_HSTS_INCLUDE_SUBDOMAINS`, `SECURE_HSTS_PRELOAD`: default no.
-/// - `SECURE_CONTENT_TYPE_NOSNIFF`: default yes.
-/// - `SECURE_REFERRER_POLICY`: policies, separated by commas; default `same-origin`, `None` for none.
-/// - `SECURE_CROSS_ORIGIN_OPENER_POLICY`: default `same-origin`, `None` for none.
-/// - `X_FRAME_OPTIONS`: `DENY` or `SAMEORIGIN`; default `DENY`.
+/// The security headers and the redirect to HTTPS.
 #[derive(Debug, Clone)]
 pub struct HeaderSettings {
-    /// Whether clients over plain HTTP are sent to HTTPS.
+    /// Whether requests over plain HTTP are redirected to HTTPS.
     pub ssl_redirect: bool,
-    /// To which name.
+    /// The host they are redirected to; `None`: that of the request.
     pub ssl_host: Option<String>,
-    /// Which paths are not.
+    /// The paths that are not redirected.
     pub redirect_exempt: Vec<Regex>,
-    /// How long browsers shall use HTTPS only, in seconds.
+    /// `max-age` of `Strict-Transport-Security`, in seconds; 0: no such header.
     pub hsts_seconds: u32,
-    /// The names below the site's too.
+    /// Whether it has `includeSubDomains`.
     pub hsts_include_subdomains: bool,
-    /// Whether browsers' makers may know it in advance.
+    /// Whether it has `preload`.
     pub hsts_preload: bool,
-    /// Whether browsers must not sniff content types.
+    /// Whether responses have `X-Content-Type-Options: nosniff`.
     pub content_type_nosniff: bool,
-    /// What other sites hear of where a client comes from.
+    /// `Referrer-Policy`, if it is sent.
     pub referrer_policy: Option<String>,
-    /// What windows of other sites can do with ours.
+    /// `Cross-Origin-Opener-Policy`, if it is sent.
     pub cross_origin_opener_policy: Option<String>,
-    /// Whether pages may be shown in frames: `DENY` or `SAMEORIGIN`.
+    /// `X-Frame-Options`: `DENY` or `SAMEORIGIN`.
     pub x_frame_options: &'static str,
-}
-
-impl Default for HeaderSettings {
-    fn default() -> Self {
-        Self {
-            ssl_redirect: false,
-            ssl_host: None,
-            redirect_exempt: Vec::new(),
-            hsts_seconds: 0,
-            hsts_include_subdomains: false,
-            hsts_preload: false,
-            content_type_nosniff: true,
-            referrer_policy: Some("same-origin".to_owned()),
-            cross_origin_opener_policy: Some("same-origin".to_owned()),
-            x_frame_options: "DENY",
-        }
-    }
 }
 
 impl HeaderSettings {
     /// Reads the variables above.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault; for the policies, with the id of Django's check for it.
-    pub fn from_env() -> anyhow::Result<Self> {
-        let default = Self::default();
-        let exempt: Vec<String> = env::list("SECURE_REDIRECT_EXEMPT")?.unwrap_or_default();
+    /// A sentence that names the invalid variable; for the policies, with the id of Django's check for it.
+    pub(super) fn read(environment: &Environment) -> anyhow::Result<Self> {
+        let exempt: Vec<String> = SECURE_REDIRECT_EXEMPT.list(environment)?;
         let exempt = exempt.iter().map(|pattern| {
             Regex::new(pattern).map_err(|_| {
                 anyhow!("SECURE_REDIRECT_EXEMPT has the entry {pattern:?}, which is no regular expression.")
             })
         });
-        let ssl_host = env::var("SECURE_SSL_HOST")?;
-        let is_host = |host: &String| {
+        let ssl_host = environment.get(SECURE_SSL_HOST.name)?;
+        let is_host = |host: &str| {
             url::Url::parse(&format!("https://{host}/"))
                 .is_ok_and(|url| url.path() == "/" && url.username().is_empty())
         };
-        if let Some(host) = ssl_host.as_ref().filter(|host| !is_host(host)) {
+        if let Some(host) = ssl_host.filter(|host| !is_host(host)) {
             bail!("SECURE_SSL_HOST must be a name, perhaps with a port, not {host:?}.");
         }
         Ok(Self {
-            ssl_redirect: env::flag("SECURE_SSL_REDIRECT")?,
-            ssl_host,
+            ssl_redirect: SECURE_SSL_REDIRECT.flag(environment)?,
+            ssl_host: ssl_host.map(str::to_owned),
             redirect_exempt: exempt.collect::<anyhow::Result<_>>()?,
-            hsts_seconds: env::parsed("SECURE_HSTS_SECONDS", "a number of seconds")?.unwrap_or(0),
-            hsts_include_subdomains: env::flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")?,
-            hsts_preload: env::flag("SECURE_HSTS_PRELOAD")?,
-            content_type_nosniff: env::optional_flag("SECURE_CONTENT_TYPE_NOSNIFF")?
-                .unwrap_or(default.content_type_nosniff),
+            hsts_seconds: SECURE_HSTS_SECONDS.parsed(environment, "a number of seconds")?,
+            hsts_include_subdomains: SECURE_HSTS_INCLUDE_SUBDOMAINS.flag(environment)?,
+            hsts_preload: SECURE_HSTS_PRELOAD.flag(environment)?,
+            content_type_nosniff: SECURE_CONTENT_TYPE_NOSNIFF.flag(environment)?,
             referrer_policy: policy(
-                "SECURE_REFERRER_POLICY",
+                SECURE_REFERRER_POLICY,
                 "security.E023",
                 &REFERRER_POLICIES,
-                default.referrer_policy,
+                environment,
             )?,
             cross_origin_opener_policy: policy(
-                "SECURE_CROSS_ORIGIN_OPENER_POLICY",
+                SECURE_CROSS_ORIGIN_OPENER_POLICY,
                 "security.E024",
                 &OPENER_POLICIES,
-                default.cross_origin_opener_policy,
+                environment,
             )?,
-            x_frame_options: match env::var("X_FRAME_OPTIONS")?.as_deref() {
-                None | Some("DENY") => "DENY",
-                Some("SAMEORIGIN") => "SAMEORIGIN",
-                Some(other) => bail!("X_FRAME_OPTIONS must be DENY or SAMEORIGIN, not {other:?}."),
+            x_frame_options: match X_FRAME_OPTIONS.text(environment)? {
+                "DENY" => "DENY",
+                "SAMEORIGIN" => "SAMEORIGIN",
+                other => bail!("X_FRAME_OPTIONS must be DENY or SAMEORIGIN, not {other:?}."),
             },
         })
     }
 }
 
-/// Policies, separated by commas, each of which has to be known.
+/// Policies, separated by commas, each of which must be in `known`; `None` for no header.
 fn policy(
-    variable: &str,
+    variable: Variable,
     id: &str,
     known: &[&str],
-    default: Option<String>,
+    environment: &Environment,
 ) -> anyhow::Result<Option<String>> {
-    let policies = match env::list::<String>(variable)? {
-        None => return Ok(default),
-        Some(policies) if policies == ["None"] => return Ok(None),
-        Some(policies) => policies,
-    };
-    match policies
-        .iter()
-        .find(|policy| !known.contains(&policy.as_str()))
-    {
+    let policies: Vec<String> = parse_list(variable.name, variable.text(environment)?)?;
+    if policies == ["None"] {
+        return Ok(None);
+    }
+    let is_unknown = |policy: &&String| !known.contains(&policy.as_str());
+    match policies.iter().find(is_unknown) {
         Some(unknown) => bail!(
-            "{variable} has the value {unknown:?} ({id}): use one of {}, or None.",
+            "{} has the value {unknown:?} ({id}): use one of {}, or None.",
+            variable.name,
             known.join(", ")
         ),
         None => Ok(Some(policies.join(","))),

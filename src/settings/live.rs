@@ -9,17 +9,17 @@ use arc_swap::ArcSwap;
 pub struct Live<T>(Arc<ArcSwap<T>>);
 
 impl<T> Live<T> {
-    /// Begins with `value`.
+    /// A shared value that starts as `value`.
     pub fn new(value: T) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(value)))
     }
 
-    /// The value that is in force.
+    /// The present value.
     pub fn get(&self) -> Arc<T> {
         self.0.load_full()
     }
 
-    /// Puts `value` in force.
+    /// Replaces the value.
     pub fn set(&self, value: T) {
         self.0.store(Arc::new(value));
     }

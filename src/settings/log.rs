@@ -3,46 +3,56 @@
 use anyhow::bail;
 use url::Url;
 
-use super::env;
+use super::{
+    environment::Environment,
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
+};
 
 /// The default of `RUST_LOG`.
 pub(super) const DEFAULT_FILTER: &str = "info";
 
-/// How to write the log, which begins before there are settings.
-///
-/// - `LOG_FORMAT`: `text` or `json`; default `text`.
-/// - `RUST_LOG`: what to log, in the syntax of `tracing_subscriber::EnvFilter`; default `info`.
-/// - `OTEL_EXPORTER_OTLP_ENDPOINT`: the collector that the server sends its traces to, as `http://127.0.0.1:4318`; default
-///   none.
-/// - `OTEL_SERVICE_NAME`: by what name; default `polls`.
+variables! {
+    VARIABLES:
+    /// The format of the log: `text` or `json`
+    LOG_FORMAT = Value("text");
+    /// What to log: `debug`, `warn,access=info`, … (the syntax of `tracing_subscriber::EnvFilter`)
+    RUST_LOG = Value(DEFAULT_FILTER);
+    /// The OpenTelemetry collector that traces are sent to, as `http://127.0.0.1:4318`
+    OTEL_EXPORTER_OTLP_ENDPOINT = Described("none");
+    /// The name of the service in the traces
+    OTEL_SERVICE_NAME = Value("polls");
+}
+
+/// How to write the log. It is read before the other settings, whose errors are logged.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
     /// Whether each line is a JSON object.
     pub json: bool,
-    /// What to log.
+    /// What to log, in the syntax of `tracing_subscriber::EnvFilter`.
     pub filter: String,
-    /// Where traces go.
+    /// Where traces are sent, if anywhere.
     pub traces: Option<TraceSettings>,
 }
 
 /// Where the server sends its traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceSettings {
-    /// The collector, which speaks OTLP over HTTP.
+    /// The address of the collector (OTLP over HTTP).
     pub endpoint: Url,
-    /// What the server is called there.
+    /// The name of the service in the traces.
     pub service_name: String,
 }
 
 impl TraceSettings {
-    fn from_env() -> anyhow::Result<Option<Self>> {
-        let Some(endpoint) = env::var("OTEL_EXPORTER_OTLP_ENDPOINT")? else {
+    fn read(environment: &Environment) -> anyhow::Result<Option<Self>> {
+        let Some(endpoint) = environment.get(OTEL_EXPORTER_OTLP_ENDPOINT.name)? else {
             return Ok(None);
         };
-        let Some(endpoint) = Url::parse(&endpoint)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
-        else {
+        let is_address = |url: &Url| url.scheme() == "http" && url.has_host();
+        let Some(endpoint) = Url::parse(endpoint).ok().filter(is_address) else {
             bail!(
                 "OTEL_EXPORTER_OTLP_ENDPOINT must be the address of a collector on this machine or network, as \
                  http://127.0.0.1:4318, not {endpoint:?}."
@@ -50,7 +60,7 @@ impl TraceSettings {
         };
         Ok(Some(Self {
             endpoint,
-            service_name: env::var("OTEL_SERVICE_NAME")?.unwrap_or_else(|| "polls".to_owned()),
+            service_name: OTEL_SERVICE_NAME.text(environment)?.to_owned(),
         }))
     }
 }
@@ -59,17 +69,17 @@ impl LogSettings {
     /// Reads the variables above.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env() -> anyhow::Result<Self> {
-        let json = match env::var("LOG_FORMAT")?.as_deref() {
-            None | Some("text") => false,
-            Some("json") => true,
-            Some(other) => bail!("LOG_FORMAT must be text or json, not {other:?}."),
+    /// A sentence that names the invalid variable.
+    pub fn read(environment: &Environment) -> anyhow::Result<Self> {
+        let json = match LOG_FORMAT.text(environment)? {
+            "text" => false,
+            "json" => true,
+            other => bail!("LOG_FORMAT must be text or json, not {other:?}."),
         };
         Ok(Self {
             json,
-            filter: env::var("RUST_LOG")?.unwrap_or_else(|| DEFAULT_FILTER.to_owned()),
-            traces: TraceSettings::from_env()?,
+            filter: RUST_LOG.text(environment)?.to_owned(),
+            traces: TraceSettings::read(environment)?,
         })
     }
 }

@@ -1,92 +1,123 @@
-//! What the operator decides, read from the environment once. No other module reads the environment.
+//! The settings, read from environment variables. No other module reads them.
 
 mod access_log;
 mod cache;
 mod cookies;
 mod database;
-pub mod env;
+mod environment;
 mod headers;
 mod live;
 mod log;
 mod security;
 mod server;
+mod variable;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono_tz::Tz;
+
+use self::variable::{DefaultValue::Value, Variable, variables};
 
 pub use self::{
     access_log::{AccessLogFormat, Piece, is_secret},
     cache::CacheSettings,
     cookies::{CookieSettings, SameSite},
     database::DatabaseSettings,
+    environment::Environment,
     headers::HeaderSettings,
     live::Live,
     log::{LogSettings, TraceSettings},
-    security::{
-        MAX_BODY, MAX_FIELDS, Network, SecuritySettings, csrf_cookie, loopback, session_cookie,
-        trusted_proxies,
-    },
+    security::{Network, SecuritySettings, loopback, trusted_proxies},
     server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };
 
+variables! {
+    VARIABLES:
+    /// Developer mode: templates and assets are read from the folders `templates` and `assets`, again when they change
+    DEBUG = Value("false");
+    /// The time zone in which times are shown and entered: `Europe/Berlin`, …
+    TIME_ZONE = Value("UTC");
+}
+
 /// All settings.
-///
-/// - `DEBUG`: developer mode; default false. Templates and assets come from disk.
-/// - `TIME_ZONE`: in which times are shown and typed, as `Europe/Berlin`; default `UTC`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Developer mode.
     pub debug: bool,
-    /// In which times are shown and typed.
+    /// The time zone in which times are shown and entered.
     pub time_zone: Tz,
-    /// Which database.
+    /// The database and its replica.
     pub database: DatabaseSettings,
-    /// What replicas share besides.
+    /// The cache that replicas share, if any.
     pub cache: Option<CacheSettings>,
-    /// The secret key, and the proxies and hosts that are trusted.
+    /// The secret key, the hosts and proxies that are trusted, cookies, and limits on forms.
     pub security: SecuritySettings,
-    /// How the server listens.
+    /// Listeners, limits, timeouts, shutdown.
     pub server: ServerSettings,
-    /// How the log is written.
+    /// The format and level of the log.
     pub log: LogSettings,
     /// The file that variables were read from, if any.
     pub env_file: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Reads the environment.
+    /// Reads an environment.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env() -> anyhow::Result<Self> {
-        Self::with_options(&ServerOptions::default().resolve(None)?)
+    /// A sentence that names the invalid variable.
+    pub fn read(environment: &Environment) -> anyhow::Result<Self> {
+        let options = ServerOptions::default().resolve(environment, None)?;
+        Self::with_options(environment, &options)
     }
 
-    /// Reads the environment except for the server's options, which are given.
+    /// Reads an environment except for the server's options, which are given.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn with_options(options: &ServerOptions) -> anyhow::Result<Self> {
-        let debug = env::flag("DEBUG")?;
-        let mut log = LogSettings::from_env()?;
+    /// A sentence that names the invalid variable.
+    pub fn with_options(
+        environment: &Environment,
+        options: &ServerOptions,
+    ) -> anyhow::Result<Self> {
+        let debug = DEBUG.flag(environment)?;
+        let mut log = LogSettings::read(environment)?;
         if let Some(filter) = &options.loglevel {
             log.filter.clone_from(filter);
         }
         Ok(Self {
             debug,
-            env_file: env::file(),
-            time_zone: env::parsed("TIME_ZONE", "the name of a time zone, as Europe/Berlin")?
-                .unwrap_or(Tz::UTC),
-            database: DatabaseSettings::from_env()?,
-            cache: CacheSettings::from_env()?,
-            security: SecuritySettings::from_env(debug, &options.forwarded_allow_ips)?,
+            env_file: environment.file().map(ToOwned::to_owned),
+            time_zone: TIME_ZONE
+                .parsed(environment, "the name of a time zone, as Europe/Berlin")?,
+            database: DatabaseSettings::read(environment)?,
+            cache: CacheSettings::read(environment)?,
+            security: SecuritySettings::read(environment, debug, &options.forwarded_allow_ips)?,
             server: ServerSettings::new(options)?,
             log,
         })
     }
 
-    /// The server's options as they are in force, as a file has them.
+    /// The variables as two tables in Markdown, for `docs/settings.md`: those of this program, and those that are settings
+    /// of the same name in Django. The server's options have a table of their own: [`ServerOptions::reference`].
+    pub fn reference() -> [String; 2] {
+        let table =
+            |rows: String| format!("| variable | default | meaning |\n|---|---|---|\n{rows}");
+        let own = [
+            security::VARIABLES,
+            VARIABLES,
+            database::VARIABLES,
+            cache::VARIABLES,
+            log::VARIABLES,
+            server::options::VARIABLES,
+        ];
+        let own = own.into_iter().flatten().map(Variable::row);
+        let django = SecuritySettings::django_variables();
+        [
+            table(own.collect()),
+            table(django.map(|variable| variable.row()).collect()),
+        ]
+    }
+
+    /// The server's options in force, in the format of a file.
     ///
     /// # Panics
     /// When they are no table: a mistake in their declaration.
@@ -100,7 +131,7 @@ impl Settings {
         options
     }
 
-    /// The settings for people to read, without secrets: names as the variables have them, and values.
+    /// The settings without secrets, as names of variables and values.
     pub fn shown(&self) -> Vec<(&'static str, String)> {
         let (security, server) = (&self.security, &self.server);
         let list = |texts: &[String]| texts.join(",");
@@ -132,30 +163,5 @@ impl Settings {
             ("TIME_ZONE", self.time_zone.to_string()),
             ("RUST_LOG", self.log.filter.clone()),
         ]
-    }
-}
-
-/// Reads the variables of a file, for those that the environment does not have: the file at `path`, which must then
-/// exist, or `.env` in the working directory if there is one. May be called again, when the file has changed.
-///
-/// # Errors
-/// When the file cannot be read or a line in it is not `NAME=value`.
-pub fn load_env_file(path: Option<&Path>) -> anyhow::Result<()> {
-    let file = path.unwrap_or_else(|| Path::new(".env"));
-    let cannot_read = |error: dotenvy::Error| match error {
-        // The line itself may hold a secret: name the file only.
-        dotenvy::Error::LineParse(..) => {
-            anyhow::anyhow!("{} has a line that is not NAME=value.", file.display())
-        }
-        error => anyhow::Error::new(error).context(format!("{} cannot be read", file.display())),
-    };
-    match dotenvy::from_path_iter(file) {
-        Ok(variables) => {
-            let variables = variables.collect::<Result<_, _>>().map_err(cannot_read)?;
-            env::set_file(file, variables);
-            Ok(())
-        }
-        Err(error) if error.not_found() && path.is_none() => Ok(()),
-        Err(error) => Err(cannot_read(error)),
     }
 }

@@ -1,4 +1,4 @@
-//! The secret key, and the proxies and hosts that are trusted.
+//! The secret key, the hosts and proxies that are trusted, cookies, and limits on forms.
 
 use std::{net::IpAddr, str::FromStr};
 
@@ -7,86 +7,104 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{cookies::CookieSettings, env, headers::HeaderSettings};
+use super::{
+    cookies::{CSRF_COOKIE, CookieSettings, SESSION_COOKIE},
+    environment::Environment,
+    headers::{self, HeaderSettings},
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
+};
 use crate::signing::Keys;
 
 /// Rounds of PBKDF2 for new password hashes: Django 5.2's.
 const PASSWORD_ITERATIONS: u32 = 1_000_000;
 
-/// The key of a site in debug mode that has none of its own.
+/// The key in debug mode when `SECRET_KEY` is not set.
 const DEBUG_KEY: &str = "django-insecure-polls-debug-mode-only";
 const MIN_KEY_LENGTH: usize = 16;
 const LOCALHOST: [&str; 3] = [".localhost", "127.0.0.1", "[::1]"];
 
-/// - `SECRET_KEY` or `SECRET_KEY_FILE`: signs what clients carry; required unless `DEBUG` is on, 16 characters at
-///   least.
-/// - `SECRET_KEY_FALLBACKS`: older keys, separated by commas, whose signatures are still accepted.
-/// - `ALLOWED_HOSTS`: the names the site answers to, separated by commas: exact, `.suffix` with all below it, or `*`;
-///   required unless `DEBUG` is on, which allows the names of this machine.
-/// - `CSRF_TRUSTED_ORIGINS`: other sites whose forms are taken, as `https://example.com` or `https://*.example.com`.
-/// - `TRUSTED_PROXIES`: addresses or networks whose `X-Forwarded-Proto` and `X-Forwarded-For` are trusted; default loopback.
-/// - `USE_X_FORWARDED_HOST`: whether their `X-Forwarded-Host` is trusted too; default no.
-/// - `CSRF_HEADER_NAME`: the header in which scripts send the token, as Django writes it; default `HTTP_X_CSRFTOKEN`.
-/// - `SESSION_EXPIRE_AT_BROWSER_CLOSE`, `SESSION_SAVE_EVERY_REQUEST`: default no.
-/// - `DATA_UPLOAD_MAX_MEMORY_SIZE`: the largest body, in bytes; default 2621440.
-/// - `DATA_UPLOAD_MAX_NUMBER_FIELDS`: the most fields of a form; default 1000.
+variables! {
+    VARIABLES:
+    /// Signs sessions, messages and tokens, as in Django; 16 characters at least, 50 random ones to be safe; or `SECRET_KEY_FILE`, a file with it. Required unless `DEBUG` is on
+    SECRET_KEY = Described("none");
+    /// Older keys, separated by commas, whose signatures are still accepted
+    SECRET_KEY_FALLBACKS = Described("none");
+    /// The host names of the site, separated by commas: exact, `.suffix` with its subdomains, or `*`. Health checks may use any
+    ALLOWED_HOSTS = Described("none; in debug mode this machine's names");
+    /// Other origins whose forms are accepted, separated by commas: `https://example.com`, `https://*.example.com`
+    CSRF_TRUSTED_ORIGINS = Described("none");
+    /// Whether the `X-Forwarded-Host` of trusted proxies is trusted
+    USE_X_FORWARDED_HOST = Value("false");
+}
+
+variables! {
+    LIMITS_AND_SESSIONS:
+    /// The header in which scripts send the CSRF token, as Django writes it
+    CSRF_HEADER_NAME = Value("HTTP_X_CSRFTOKEN");
+    /// Whether a session ends with the browser
+    SESSION_EXPIRE_AT_BROWSER_CLOSE = Value("false");
+    /// Whether each request renews a session's whole time
+    SESSION_SAVE_EVERY_REQUEST = Value("false");
+    /// The largest request body, in bytes
+    DATA_UPLOAD_MAX_MEMORY_SIZE = Value("2621440");
+    /// Fields in a form, at most
+    DATA_UPLOAD_MAX_NUMBER_FIELDS = Value("1000");
+}
+
+/// The secret key, the hosts and proxies that are trusted, cookies, and limits on forms.
 #[derive(Debug, Clone)]
 pub struct SecuritySettings {
     /// The keys that sign sessions, messages and tokens.
     pub keys: Keys,
     /// Rounds of PBKDF2 for new hashes. Tests lower them; no variable does.
     pub password_iterations: u32,
-    /// The names the site answers to.
+    /// The host names of the site: exact, `.suffix` or `*`.
     pub allowed_hosts: Vec<String>,
-    /// Other sites whose forms are taken.
+    /// Other origins whose forms are accepted.
     pub csrf_trusted_origins: Vec<String>,
-    /// Networks whose forwarding headers are trusted.
+    /// Networks of the proxies whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether their `X-Forwarded-Host` is.
+    /// Whether their `X-Forwarded-Host` is trusted.
     pub use_x_forwarded_host: bool,
-    /// The header in which scripts send the CSRF token.
+    /// The header in which scripts send the CSRF token, in lower case.
     pub csrf_header: String,
     /// The session's cookie.
     pub session_cookie: CookieSettings,
     /// Whether a session ends with the browser.
     pub session_expire_at_browser_close: bool,
-    /// Whether each request gives a session its whole time again.
+    /// Whether each request renews a session's whole time.
     pub session_save_every_request: bool,
     /// The CSRF token's cookie.
     pub csrf_cookie: CookieSettings,
-    /// What answers tell browsers.
+    /// The security headers and the redirect to HTTPS.
     pub headers: HeaderSettings,
-    /// The largest body, in bytes.
+    /// The largest request body, in bytes.
     pub data_upload_max_memory_size: usize,
-    /// The most fields of a form.
+    /// Fields in a form, at most.
     pub data_upload_max_number_fields: usize,
 }
 
-/// Django's default for `DATA_UPLOAD_MAX_MEMORY_SIZE`, in bytes.
-pub const MAX_BODY: usize = 2_621_440;
-/// Django's default for `DATA_UPLOAD_MAX_NUMBER_FIELDS`.
-pub const MAX_FIELDS: usize = 1000;
-
-/// Django's default cookie for sessions: kept for two weeks.
-pub fn session_cookie() -> CookieSettings {
-    CookieSettings::new("sessionid", 1_209_600)
-}
-
-/// Django's default cookie for CSRF tokens: kept for a year of 52 weeks, and there for scripts to read.
-pub fn csrf_cookie() -> CookieSettings {
-    CookieSettings {
-        http_only: false,
-        ..CookieSettings::new("csrftoken", 31_449_600)
-    }
-}
-
 impl SecuritySettings {
+    /// Django's settings of the same names, in the order of the documentation.
+    pub(super) fn django_variables() -> impl Iterator<Item = Variable> {
+        let cookies = SESSION_COOKIE.all().into_iter().chain(CSRF_COOKIE.all());
+        let others = headers::VARIABLES.iter().chain(LIMITS_AND_SESSIONS);
+        others.copied().chain(cookies)
+    }
+
     /// Reads the variables above.
     ///
     /// # Errors
-    /// A sentence that names the variable at fault.
-    pub fn from_env(debug: bool, forwarded_allow_ips: &[Network]) -> anyhow::Result<Self> {
-        let secret_key = match env::secret("SECRET_KEY")? {
+    /// A sentence that names the invalid variable.
+    pub(super) fn read(
+        environment: &Environment,
+        debug: bool,
+        forwarded_allow_ips: &[Network],
+    ) -> anyhow::Result<Self> {
+        let secret_key = match environment.secret(SECRET_KEY.name)? {
             None if debug => DEBUG_KEY.into(),
             None => bail!(
                 "SECRET_KEY is not set: give it 50 random characters (`openssl rand -base64 48` makes some), \
@@ -99,16 +117,15 @@ impl SecuritySettings {
             }
             Some(key) => key,
         };
-        let fallbacks: Vec<String> = env::list("SECRET_KEY_FALLBACKS")?.unwrap_or_default();
+        let fallbacks: Vec<String> = SECRET_KEY_FALLBACKS.list(environment)?;
         let fallbacks = fallbacks.into_iter().map(SecretString::from).collect();
-        let allowed_hosts: Vec<String> = env::list("ALLOWED_HOSTS")?.unwrap_or_default();
+        let allowed_hosts: Vec<String> = ALLOWED_HOSTS.list(environment)?;
         if let Some(host) = allowed_hosts.iter().find(|host| !is_host_pattern(host)) {
             bail!(
                 "ALLOWED_HOSTS has the entry {host:?}: write a name without scheme, port and path, .suffix, or *."
             );
         }
-        let csrf_trusted_origins: Vec<String> =
-            env::list("CSRF_TRUSTED_ORIGINS")?.unwrap_or_default();
+        let csrf_trusted_origins: Vec<String> = CSRF_TRUSTED_ORIGINS.list(environment)?;
         if let Some(origin) = csrf_trusted_origins
             .iter()
             .find(|origin| !is_origin(origin))
@@ -131,23 +148,17 @@ impl SecuritySettings {
             allowed_hosts,
             csrf_trusted_origins,
             trusted_proxies: trusted_proxies(forwarded_allow_ips),
-            use_x_forwarded_host: env::flag("USE_X_FORWARDED_HOST")?,
-            csrf_header: csrf_header()?,
-            session_cookie: session_cookie().from_env("SESSION_COOKIE")?,
-            session_expire_at_browser_close: env::flag("SESSION_EXPIRE_AT_BROWSER_CLOSE")?,
-            session_save_every_request: env::flag("SESSION_SAVE_EVERY_REQUEST")?,
-            csrf_cookie: csrf_cookie().from_env("CSRF_COOKIE")?,
-            headers: HeaderSettings::from_env()?,
-            data_upload_max_memory_size: env::parsed(
-                "DATA_UPLOAD_MAX_MEMORY_SIZE",
-                "a number of bytes",
-            )?
-            .unwrap_or(MAX_BODY),
-            data_upload_max_number_fields: env::parsed(
-                "DATA_UPLOAD_MAX_NUMBER_FIELDS",
-                "a number",
-            )?
-            .unwrap_or(MAX_FIELDS),
+            use_x_forwarded_host: USE_X_FORWARDED_HOST.flag(environment)?,
+            csrf_header: csrf_header(CSRF_HEADER_NAME.text(environment)?)?,
+            session_cookie: CookieSettings::read(&SESSION_COOKIE, environment)?,
+            session_expire_at_browser_close: SESSION_EXPIRE_AT_BROWSER_CLOSE.flag(environment)?,
+            session_save_every_request: SESSION_SAVE_EVERY_REQUEST.flag(environment)?,
+            csrf_cookie: CookieSettings::read(&CSRF_COOKIE, environment)?,
+            headers: HeaderSettings::read(environment)?,
+            data_upload_max_memory_size: DATA_UPLOAD_MAX_MEMORY_SIZE
+                .parsed(environment, "a number of bytes")?,
+            data_upload_max_number_fields: DATA_UPLOAD_MAX_NUMBER_FIELDS
+                .parsed(environment, "a number")?,
         })
     }
 
@@ -165,7 +176,7 @@ impl SecuritySettings {
     }
 }
 
-/// The networks of proxies that an option names; those of this machine when it names none.
+/// The networks of trusted proxies that the option gives; loopback when it gives none.
 pub fn trusted_proxies(forwarded_allow_ips: &[Network]) -> Vec<IpNet> {
     match forwarded_allow_ips {
         [] => loopback(),
@@ -179,11 +190,8 @@ fn is_weak(key: &SecretString) -> bool {
     key.chars().count() < 50 || distinct.len() < 5 || key.starts_with("django-insecure-")
 }
 
-/// The name of a header from Django's name for it among a request's variables.
-fn csrf_header() -> anyhow::Result<String> {
-    let Some(name) = env::var("CSRF_HEADER_NAME")? else {
-        return Ok("x-csrftoken".to_owned());
-    };
+/// The name of a header from its key in Django's `request.META`.
+fn csrf_header(name: &str) -> anyhow::Result<String> {
     let header = name.strip_prefix("HTTP_").unwrap_or_default();
     if header.is_empty()
         || !header
@@ -195,7 +203,7 @@ fn csrf_header() -> anyhow::Result<String> {
     Ok(header.replace('_', "-").to_ascii_lowercase())
 }
 
-/// Whether a text is a host's name or address, `.suffix`, or `*`.
+/// Whether a text is a host name or address, `.suffix`, or `*`.
 fn is_host_pattern(text: &str) -> bool {
     let name = text.strip_prefix('.').unwrap_or(text);
     let is_address = name.starts_with('[') && name.ends_with(']');
@@ -217,7 +225,7 @@ fn is_origin(text: &str) -> bool {
     is_bare && url::Url::parse(&format!("{scheme}://{host}")).is_ok_and(|url| url.has_host())
 }
 
-/// The networks of this machine alone.
+/// The loopback networks.
 pub fn loopback() -> Vec<IpNet> {
     ["127.0.0.0/8", "::1/128"]
         .map(|network| network.parse().expect("is a network"))

@@ -225,6 +225,7 @@ async fn an_unreachable_database_is_a_503_with_retry_after() {
     settings.database = polls::settings::DatabaseSettings::from_url(
         "DATABASE_URL",
         "postgres://polls@127.0.0.1:1/polls",
+        None,
     )
     .unwrap();
     let app = TestApp::with_settings(database, settings).await;

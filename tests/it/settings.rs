@@ -1,5 +1,7 @@
 //! Settings: each invalid value gives one sentence that names its variable, and no secret is printed.
 
+use polls::settings::{DatabaseSettings, ServerOptions, Settings};
+
 use crate::support::{Backend, Site, TestDatabase, site::SECRET_KEY};
 
 async fn site() -> Site {
@@ -321,29 +323,38 @@ async fn a_kubernetes_service_gives_the_database_address() {
 #[test]
 fn settings_do_not_print_secrets() {
     let settings =
-        polls::settings::DatabaseSettings::from_url("DATABASE_URL", "postgres://u:hidden@h/d")
-            .unwrap();
+        DatabaseSettings::from_url("DATABASE_URL", "postgres://u:hidden@h/d", None).unwrap();
     assert!(!format!("{settings:?}").contains("hidden"));
     assert_eq!(settings.display(), "postgres://u@h/d");
 }
 
+/// Compares the generated tables of the documentation with the declarations, or writes them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it is no setting of the program")]
-fn the_documentation_has_the_declared_options() {
+fn the_documentation_has_the_declared_settings() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (before, rest) = text
-        .split_once("cargo test --test it settings:: -->\n")
-        .unwrap();
-    let (table, after) = rest.split_once("<!-- end -->").unwrap();
-    let reference = polls::settings::ServerOptions::reference();
+    let mut text = std::fs::read_to_string(path).unwrap();
+    let [own, django] = Settings::reference();
+    let tables = [
+        ("environment variables", own),
+        ("Django's settings", django),
+        ("server options", ServerOptions::reference()),
+    ];
+    for (name, expected) in tables {
+        let start =
+            format!("<!-- Generated ({name}): UPDATE_DOCS=1 cargo test --test it settings:: -->\n");
+        let (before, rest) = text.split_once(&start).unwrap();
+        let (table, after) = rest.split_once("<!-- end -->").unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            text = [before, &start, &expected, "<!-- end -->", after].concat();
+        } else {
+            assert_eq!(
+                table, expected,
+                "UPDATE_DOCS=1 cargo test --test it settings::"
+            );
+        }
+    }
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        let start = format!("{before}cargo test --test it settings:: -->\n");
-        std::fs::write(path, [&start, &reference, "<!-- end -->", after].concat()).unwrap();
-    } else {
-        assert_eq!(
-            table, reference,
-            "UPDATE_DOCS=1 cargo test --test it settings::"
-        );
+        std::fs::write(path, text).unwrap();
     }
 }

@@ -280,6 +280,7 @@ async fn commands_print_why_the_database_is_unreachable() {
     let settings = polls::settings::DatabaseSettings::from_url(
         "DATABASE_URL",
         "postgres://polls@127.0.0.1:1/polls",
+        None,
     )
     .unwrap();
     let error = Database::connect(&settings, Purpose::Command)

@@ -11,7 +11,7 @@ use crate::{
     },
     cli::{context::Context, prompt},
     db::{Database, Purpose},
-    settings::env,
+    settings::Environment,
 };
 
 /// Add a user with all permissions.
@@ -50,9 +50,9 @@ impl Args {
         }
         let db = context.connect(Purpose::Command).await?;
         let user = if self.noinput {
-            self.given(&db).await?
+            self.read_options(&context.environment, &db).await?
         } else {
-            self.asked(&db).await?
+            self.prompt_all(&db).await?
         };
         let password = match user.password {
             Some(password) => {
@@ -68,11 +68,16 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// From options and environment.
-    async fn given(self, db: &Database) -> anyhow::Result<Superuser> {
-        let or_variable = |given: Option<String>, variable: &str| match given {
-            Some(given) => Ok(Some(given)),
-            None => env::var(variable),
+    /// The user of the options and the environment.
+    async fn read_options(
+        self,
+        environment: &Environment,
+        db: &Database,
+    ) -> anyhow::Result<Superuser> {
+        let variable = |name| anyhow::Ok(environment.get(name)?.map(str::to_owned));
+        let or_variable = |option: Option<String>, name| match option {
+            Some(option) => Ok(Some(option)),
+            None => variable(name),
         };
         let Some(username) = or_variable(self.username, "DJANGO_SUPERUSER_USERNAME")? else {
             bail!("You must use --username with --noinput.");
@@ -91,12 +96,12 @@ impl Args {
         Ok(Superuser {
             username,
             email,
-            password: env::var("DJANGO_SUPERUSER_PASSWORD")?,
+            password: variable("DJANGO_SUPERUSER_PASSWORD")?,
         })
     }
 
-    /// From the operator.
-    async fn asked(self, db: &Database) -> anyhow::Result<Superuser> {
+    /// The user that the operator enters.
+    async fn prompt_all(self, db: &Database) -> anyhow::Result<Superuser> {
         let username = match self.username {
             Some(given) => match username_error(db, &given).await? {
                 Some(error) if given.is_empty() => bail!(error),

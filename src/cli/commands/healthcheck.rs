@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     network::is_trusted,
     server::tls,
-    settings::{Bind, ServerOptions, ServerSettings, trusted_proxies},
+    settings::{Bind, Environment, ServerOptions, ServerSettings, trusted_proxies},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,8 +32,13 @@ pub struct Args {
 
 impl Args {
     /// Needs the server's settings only: neither `SECRET_KEY` nor a database.
-    pub async fn run(self, out: &mut dyn Write, is_talkative: bool) -> anyhow::Result<ExitCode> {
-        let options = ServerOptions::default().resolve(None)?;
+    pub async fn run(
+        self,
+        environment: &Environment,
+        out: &mut dyn Write,
+        is_talkative: bool,
+    ) -> anyhow::Result<ExitCode> {
+        let options = ServerOptions::default().resolve(environment, None)?;
         let settings = ServerSettings::new(&options)?;
         let proxies = trusted_proxies(&options.forwarded_allow_ips);
         let is_tls = settings.tls.is_some();

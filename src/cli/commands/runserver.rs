@@ -18,7 +18,7 @@ use crate::{
         listen::{self, Listener},
         tls::Tls,
     },
-    settings::{Bind, ServerOptions, Settings, load_env_file},
+    settings::{Bind, Environment, ServerOptions, Settings},
     site::{Site, admin_site, health, metrics},
 };
 
@@ -51,19 +51,19 @@ pub struct Args {
 
 impl Args {
     /// The options that are in force.
-    fn resolve(&self) -> anyhow::Result<ServerOptions> {
+    fn resolve(&self, environment: &Environment) -> anyhow::Result<ServerOptions> {
         let mut flags = self.options.clone();
         if let Some(address) = &self.address {
             // Django's words are an error of the command, not of the command line.
             let bind: anyhow::Result<Bind> = address.parse();
             flags.bind.push(bind.map_err(|error| anyhow!("{error}."))?);
         }
-        flags.resolve(self.config.as_deref())
+        flags.resolve(environment, self.config.as_deref())
     }
 
     /// The settings with the options that are in force.
-    pub fn settings(&self) -> anyhow::Result<Settings> {
-        Settings::with_options(&self.resolve()?)
+    pub fn settings(&self, environment: &Environment) -> anyhow::Result<Settings> {
+        Settings::with_options(environment, &self.resolve(environment)?)
     }
 
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
@@ -141,8 +141,8 @@ impl Args {
 
     /// Reads again what may change while the server runs.
     fn reload(&self, context: &Context, core: &Core, tls: Option<&Tls>) -> anyhow::Result<()> {
-        load_env_file(context.settings.env_file.as_deref())?;
-        let settings = self.settings()?;
+        let environment = Environment::load(context.settings.env_file.as_deref())?;
+        let settings = self.settings(&environment)?;
         log::check_filter(&settings.log.filter)?;
         if let (Some(tls), Some(files)) = (tls, &settings.server.tls) {
             tls.reload(files)?;

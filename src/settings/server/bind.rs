@@ -1,30 +1,30 @@
-//! Where to listen.
+//! Addresses to listen at.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-/// Somewhere to listen.
+/// An address to listen at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Bind {
-    /// An address, or a name, and a port.
+    /// An IP address or host name, and a port.
     Tcp(String),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
 impl Bind {
-    /// Whether the system chooses the port: another one each time.
+    /// Whether the system chooses the port (port 0).
     pub(super) fn is_any_port(&self) -> bool {
         matches!(self, Self::Tcp(text) if text.ends_with(":0"))
     }
 
-    /// The addresses that are meant, for [`Bind::Tcp`].
+    /// Resolves a host name: the addresses of [`Bind::Tcp`], none of a Unix socket.
     ///
     /// # Errors
-    /// When a name is not known.
+    /// When the name cannot be resolved.
     pub async fn resolve(&self) -> anyhow::Result<Vec<SocketAddr>> {
         let Self::Tcp(text) = self else {
             return Ok(Vec::new());
@@ -41,7 +41,7 @@ impl Bind {
     }
 }
 
-/// In Django's words when it is none.
+/// The error has Django's text.
 impl FromStr for Bind {
     type Err = anyhow::Error;
 
@@ -105,7 +105,7 @@ impl FromStr for Mode {
     }
 }
 
-/// In a file its digits may stand without quotes.
+/// From text or, in a file, also from a number whose decimal digits are the octal ones.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Digits {

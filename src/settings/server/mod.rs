@@ -1,7 +1,7 @@
 //! The server's settings: listeners, limits, timeouts, shutdown.
 
 mod bind;
-mod options;
+pub(super) mod options;
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -19,15 +19,16 @@ pub use self::{
 };
 use super::AccessLogFormat;
 
-/// More threads than any machine has cores.
+/// The most worker threads.
 const MAX_THREADS: usize = 1024;
-const MAX_PLACES: usize = 1_000_000;
-/// The library sets aside room for as many with each request.
+/// The most connections or requests that a limit allows.
+const MAX_COUNT: usize = 1_000_000;
+/// The most fields that a limit allows: hyper allocates room for this number with each request.
 const MAX_FIELD_COUNT: usize = 1000;
 /// The longest head of a request that is read, in bytes, whatever the limits of its parts add up to.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// The server's settings, as they are in force. Written out, they are options under the same names.
+/// The server's settings in force. They serialise to options of the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerSettings {
     /// Where to listen; one address at least.
@@ -38,31 +39,31 @@ pub struct ServerSettings {
     pub reuse_port: bool,
     /// Connections that wait to be accepted, at most.
     pub backlog: u32,
-    /// Threads that work.
+    /// Worker threads.
     pub threads: usize,
-    /// Time until an answer has to be there.
+    /// From when a request is handled until its response must begin.
     #[serde(serialize_with = "seconds")]
     pub timeout: Duration,
-    /// Time for the head of a request, and for TLS to begin.
+    /// For the head of a request, and for the TLS handshake.
     #[serde(serialize_with = "seconds")]
     pub header_timeout: Duration,
-    /// Time for the body of a request.
+    /// For the body of a request.
     #[serde(serialize_with = "seconds")]
     pub body_timeout: Duration,
-    /// Time to wait for the next request on an open connection.
+    /// For the next request on an open connection.
     #[serde(serialize_with = "seconds")]
     pub keepalive: Duration,
-    /// Time in which the server still takes connections after it was told to stop.
+    /// From SIGTERM until connections are not accepted any more.
     #[serde(serialize_with = "seconds")]
     pub shutdown_delay: Duration,
-    /// Time for what is in flight after that.
+    /// For the requests in flight after that.
     #[serde(serialize_with = "seconds")]
     pub graceful_timeout: Duration,
-    /// Connections at once, at most.
+    /// Open connections, at most.
     pub max_connections: usize,
-    /// Connections at once from one address, at most.
+    /// Open connections from one address, at most.
     pub max_connections_per_address: usize,
-    /// Requests that are being answered at once, at most.
+    /// Requests that are handled concurrently, at most.
     pub max_requests_in_flight: usize,
     /// The longest request line, in bytes.
     pub limit_request_line: usize,
@@ -75,20 +76,20 @@ pub struct ServerSettings {
     pub tls: Option<TlsFiles>,
     /// Whether trusted proxies speak the PROXY protocol.
     pub proxy_protocol: bool,
-    /// What a line of the access log holds.
+    /// The format of the access log.
     pub access_log_format: AccessLogFormat,
     /// The address of the metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_bind: Option<Bind>,
 }
 
-/// Where certificate and key are.
+/// The files of the certificate and its key, as PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TlsFiles {
-    /// The certificate, with those that vouch for it.
+    /// The certificate chain.
     #[serde(rename = "certfile")]
     pub certificate: PathBuf,
-    /// Its key.
+    /// The certificate's key.
     #[serde(rename = "keyfile")]
     pub key: PathBuf,
 }
@@ -149,16 +150,16 @@ impl ServerSettings {
             keepalive: above_0(options.keepalive),
             shutdown_delay: from_0(options.shutdown_delay),
             graceful_timeout: from_0(options.graceful_timeout),
-            max_connections: count("MAX_CONNECTIONS", options.max_connections, MAX_PLACES)?,
+            max_connections: count("MAX_CONNECTIONS", options.max_connections, MAX_COUNT)?,
             max_connections_per_address: count(
                 "MAX_CONNECTIONS_PER_ADDRESS",
                 options.max_connections_per_address,
-                MAX_PLACES,
+                MAX_COUNT,
             )?,
             max_requests_in_flight: count(
                 "MAX_REQUESTS_IN_FLIGHT",
                 options.max_requests_in_flight,
-                MAX_PLACES,
+                MAX_COUNT,
             )?,
             limit_request_line: count("LIMIT_REQUEST_LINE", options.limit_request_line, MAX_HEAD)?,
             limit_request_fields: count(

@@ -13,34 +13,26 @@ use clap::Args as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bind::{Bind, Mode};
-use crate::settings::{Network, env, log::DEFAULT_FILTER};
+use crate::settings::{
+    Environment, Network,
+    log::DEFAULT_FILTER,
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
+};
 
-/// An option's default.
-#[derive(Debug, Clone, Copy)]
-enum DefaultValue {
-    /// A value, in the notation of a variable.
-    Value(&'static str),
-    /// A description: there is no fixed value.
-    Described(&'static str),
-}
-
-use DefaultValue::{Described, Value};
-
-impl DefaultValue {
-    fn text(self) -> &'static str {
-        match self {
-            Value(text) | Described(text) => text,
-        }
-    }
+variables! {
+    VARIABLES:
+    /// A TOML file with the server's options; also `-c FILE`
+    POLLS_CONFIG = Described("none");
 }
 
 /// The declaration of an option, for its documentation.
 struct Declaration {
     /// The name in a file.
     name: &'static str,
-    variable: &'static str,
-    default: DefaultValue,
-    help: &'static str,
+    variable: Variable,
 }
 
 /// A number of seconds above 0.
@@ -65,30 +57,30 @@ impl From<Seconds> for Duration {
 /// The type of an option.
 trait OptionValue: Sized {
     /// Reads a variable.
-    fn from_env(variable: &str) -> anyhow::Result<Self>;
+    fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self>;
 }
 
 impl<T: FromStr<Err: Display>> OptionValue for Vec<T> {
-    fn from_env(variable: &str) -> anyhow::Result<Self> {
-        Ok(env::list(variable)?.unwrap_or_default())
+    fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self> {
+        Ok(environment.list(variable)?.unwrap_or_default())
     }
 }
 
 impl OptionValue for Option<bool> {
-    fn from_env(variable: &str) -> anyhow::Result<Self> {
-        env::optional_flag(variable)
+    fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self> {
+        environment.flag(variable)
     }
 }
 
 impl OptionValue for Option<PathBuf> {
-    fn from_env(variable: &str) -> anyhow::Result<Self> {
-        Ok(env::var(variable)?.map(PathBuf::from))
+    fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self> {
+        Ok(environment.get(variable)?.map(PathBuf::from))
     }
 }
 
 impl OptionValue for Option<String> {
-    fn from_env(variable: &str) -> anyhow::Result<Self> {
-        env::var(variable)
+    fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self> {
+        Ok(environment.get(variable)?.map(str::to_owned))
     }
 }
 
@@ -96,8 +88,8 @@ impl OptionValue for Option<String> {
 macro_rules! parsed {
     ($($type:ty: $expected:literal),* $(,)?) => {
         $(impl OptionValue for Option<$type> {
-            fn from_env(variable: &str) -> anyhow::Result<Self> {
-                env::parsed(variable, $expected)
+            fn read(environment: &Environment, variable: &str) -> anyhow::Result<Self> {
+                environment.parsed(variable, $expected)
             }
         })*
     };
@@ -135,18 +127,20 @@ macro_rules! options {
             /// All options, in the order of the documentation.
             const DECLARED: &[Declaration] = &[$(Declaration {
                 name: stringify!($name),
-                variable: stringify!($variable),
-                default: $default,
-                help: $help,
+                variable: Variable {
+                    name: stringify!($variable),
+                    default: $default,
+                    help: $help,
+                },
             }),*];
 
             /// The options that the variables give.
             ///
             /// # Errors
             /// A sentence that names the invalid variable.
-            pub fn from_env() -> anyhow::Result<Self> {
+            pub fn from_env(environment: &Environment) -> anyhow::Result<Self> {
                 Ok(Self {
-                    $($name: OptionValue::from_env(stringify!($variable))?,)*
+                    $($name: OptionValue::read(environment, stringify!($variable))?,)*
                 })
             }
         }
@@ -217,7 +211,7 @@ options! {
     /// Trusted proxies begin each connection with a header of the PROXY protocol, version 1 or 2
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     proxy_protocol: Option<bool> = PROXY_PROTOCOL, Value("false");
-    /// Addresses or networks of trusted proxies; may be given several times
+    /// Addresses or networks of the proxies whose X-Forwarded-*, X-Request-ID and traceparent are trusted, as they always are on a Unix socket; may be given several times
     #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
     forwarded_allow_ips: Vec<Network> = TRUSTED_PROXIES, Described("loopback");
@@ -242,7 +236,7 @@ impl ServerOptions {
     pub fn defaults() -> Self {
         let values = Self::DECLARED
             .iter()
-            .filter_map(|declared| match declared.default {
+            .filter_map(|declared| match declared.variable.default {
                 Value(text) => Some((declared.name.to_owned(), typed(text))),
                 Described(_) => None,
             });
@@ -264,11 +258,9 @@ impl ServerOptions {
             let flags = argument.get_long_and_visible_aliases().unwrap_or_default();
             let flags: Vec<_> = flags.iter().map(|flag| format!("`--{flag}`")).collect();
             let flags = flags.join(", ");
-            let default = match declared.default {
-                Value(text) => format!("`{text}`"),
-                Described(text) => text.to_owned(),
-            };
-            let (variable, name, help) = (declared.variable, declared.name, declared.help.trim());
+            let Declaration { name, variable } = declared;
+            let (default, help) = (variable.default.markdown(), variable.help.trim());
+            let variable = variable.name;
             table += &format!("| `{variable}` | {flags} | `{name}` | {default} | {help} |\n");
         }
         table
@@ -288,10 +280,10 @@ impl ServerOptions {
     ///
     /// # Errors
     /// As [`ServerOptions::from_env`] and [`ServerOptions::from_file`].
-    pub fn resolve(self, path: Option<&Path>) -> anyhow::Result<Self> {
-        let named = env::var("POLLS_CONFIG")?.map(PathBuf::from);
-        let options = self.or(Self::from_env()?);
-        let options = match path.or(named.as_deref()) {
+    pub fn resolve(self, environment: &Environment, path: Option<&Path>) -> anyhow::Result<Self> {
+        let named = environment.get(POLLS_CONFIG.name)?.map(Path::new);
+        let options = self.or(Self::from_env(environment)?);
+        let options = match path.or(named) {
             Some(path) => options.or(Self::from_file(path)?),
             None => options,
         };

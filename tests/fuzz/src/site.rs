@@ -11,7 +11,7 @@ use poem::{
     web::{LocalAddr, RemoteAddr},
 };
 use polls::{
-    settings::Settings,
+    settings::{Environment, Settings},
     site::{Site as Polls, admin_site},
 };
 use tokio::runtime::Runtime;
@@ -35,7 +35,8 @@ impl Site {
                 .enable_all()
                 .build()
                 .unwrap();
-            let settings = Settings::from_env().expect("scripts/fuzz has set the variables");
+            let settings = Settings::read(&Environment::load(None).unwrap())
+                .expect("scripts/fuzz has set the variables");
             let polls = runtime
                 .block_on(Polls::build(settings, admin_site(), Utc::now))
                 .unwrap();

@@ -10,11 +10,7 @@ use polls::{
     entities::{
         choice, content_type, log_entry, permission, question, user, user_user_permissions,
     },
-    settings::{
-        HeaderSettings, LogSettings, MAX_BODY, MAX_FIELDS, SecuritySettings, ServerOptions,
-        ServerSettings, Settings, csrf_cookie, loopback, session_cookie,
-    },
-    signing::Keys,
+    settings::{Environment, Settings},
     site::{Site, admin_site},
 };
 use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder};
@@ -50,41 +46,20 @@ pub struct TestQuestion {
 }
 
 pub fn settings(database: &TestDatabase) -> Settings {
-    Settings {
-        debug: false,
-        env_file: None,
-        time_zone: chrono_tz::Tz::UTC,
-        database: database.settings(),
-        cache: None,
-        security: SecuritySettings {
-            keys: Keys {
-                current: "test-secret-key-0123456789".into(),
-                fallbacks: vec!["older-key".into()],
-            },
-            password_iterations: 1000,
-            allowed_hosts: vec!["testserver".to_owned()],
-            csrf_trusted_origins: vec![
-                "https://*.trusted.example".to_owned(),
-                "https://one.example".to_owned(),
-            ],
-            trusted_proxies: loopback(),
-            use_x_forwarded_host: false,
-            csrf_header: "x-csrftoken".to_owned(),
-            session_cookie: session_cookie(),
-            session_expire_at_browser_close: false,
-            session_save_every_request: false,
-            csrf_cookie: csrf_cookie(),
-            headers: HeaderSettings::default(),
-            data_upload_max_memory_size: MAX_BODY,
-            data_upload_max_number_fields: MAX_FIELDS,
-        },
-        server: ServerSettings::new(&ServerOptions::defaults()).unwrap(),
-        log: LogSettings {
-            json: false,
-            filter: "off".to_owned(),
-            traces: None,
-        },
-    }
+    let environment = Environment::from_iter([
+        ("SECRET_KEY", "test-secret-key-0123456789"),
+        ("SECRET_KEY_FALLBACKS", "older-key"),
+        ("ALLOWED_HOSTS", "testserver"),
+        (
+            "CSRF_TRUSTED_ORIGINS",
+            "https://*.trusted.example,https://one.example",
+        ),
+        ("RUST_LOG", "off"),
+        ("DATABASE_URL", &database.url),
+    ]);
+    let mut settings = Settings::read(&environment).unwrap();
+    settings.security.password_iterations = 1000;
+    settings
 }
 
 impl TestApp {

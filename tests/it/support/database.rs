@@ -76,7 +76,7 @@ impl TestDatabase {
     }
 
     pub fn settings(&self) -> DatabaseSettings {
-        DatabaseSettings::from_url("DATABASE_URL", &self.url).unwrap()
+        DatabaseSettings::from_url("DATABASE_URL", &self.url, None).unwrap()
     }
 
     pub async fn connect(&self) -> Database {
@@ -112,7 +112,7 @@ async fn sqlite_template() -> &'static PathBuf {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("template.sqlite3");
         let url = format!("sqlite://{}", file.display());
-        migrate(&DatabaseSettings::from_url("DATABASE_URL", &url).unwrap()).await;
+        migrate(&DatabaseSettings::from_url("DATABASE_URL", &url, None).unwrap()).await;
         (file, folder)
     };
     &TEMPLATE.get_or_init(make).await.0
@@ -122,7 +122,7 @@ async fn postgres_template() -> &'static str {
     static TEMPLATE: OnceCell<String> = OnceCell::const_new();
     let make = || async {
         let url = create_postgres("").await;
-        migrate(&DatabaseSettings::from_url("DATABASE_URL", &url).unwrap()).await;
+        migrate(&DatabaseSettings::from_url("DATABASE_URL", &url, None).unwrap()).await;
         url.rsplit('/').next().unwrap().to_owned()
     };
     TEMPLATE.get_or_init(make).await

@@ -161,7 +161,7 @@ pub async fn log_in(
     }
     let update = user::Entity::update_many().col_expr(user::Column::LastLogin, Expr::value(now));
     update.filter(user::COLUMN.id.eq(user.id)).exec(&tx).await?;
-    throttle.forgive(&tx, &attempt, now).await?;
+    throttle.succeeded(&tx, &attempt, now).await?;
     tx.commit().await?;
     if let Err(error) = throttle.clean(now).await {
         tracing::warn!(%error, "old failures to log in could not be removed");

@@ -50,7 +50,7 @@ on_both_databases! {
             let later = now() + TimeDelta::minutes(16);
             let Admission::Admitted(this) = Throttle::of(&app.site.core).admit_login("admin", here, later).await.unwrap() else { panic!() };
             let tx = app.site.core.db.write().begin().await.unwrap();
-            Throttle::of(&app.site.core).forgive(&tx, &this, later).await.unwrap();
+            Throttle::of(&app.site.core).succeeded(&tx, &this, later).await.unwrap();
             tx.commit().await.unwrap();
         }
     }

@@ -116,7 +116,7 @@ async fn compare(
         }
         Ok(verdict) => {
             let tx = state.core.db.write().begin().await?;
-            throttle.forgive(&tx, &attempt, state.core.now()).await?;
+            throttle.succeeded(&tx, &attempt, state.core.now()).await?;
             tx.commit().await?;
             Ok(verdict)
         }

@@ -1,4 +1,4 @@
-//! What is counted, and for how long, wherever the counts are.
+//! A limit on failed attempts, as both stores count it.
 
 use chrono::TimeDelta;
 

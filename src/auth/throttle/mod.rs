@@ -1,5 +1,5 @@
-//! Limits on failed password checks. The counts are in the cache or else in rows, so that all replicas share them; each
-//! attempt is counted before its hash is computed, so that attempts at the same time cannot slip through together.
+//! Limits on failed password checks. The counters are in the cache or, without it, in the database, so that all replicas share
+//! them. Each attempt is counted before its hash is computed, so that concurrent attempts cannot exceed the limit.
 //!
 //! A login has three counters: of the user and the client's network, of the network with all users, and of the user with all
 //! networks. The last one limits distributed attacks. It does not apply to networks from which the user has logged in before
@@ -31,34 +31,35 @@ const PER_NETWORK: i32 = 100;
 /// Failed attempts for one user from networks from which they have not logged in before.
 const PER_USER: i32 = 50;
 
-/// An attempt that was let through, and is counted as failed until it is forgiven.
+/// An admitted attempt, which counts as failed until [`Throttle::succeeded`] or [`Throttle::withdraw`].
 #[derive(Debug)]
 pub struct Attempt {
-    /// The last is the narrowest. Always in the same order: attempts at once wait for each other and do not deadlock.
+    /// From the widest to the narrowest. The order is always the same, so that concurrent attempts lock the rows in one order
+    /// and cannot deadlock.
     counters: Vec<Counter>,
-    /// The user's network, to be known after a login.
+    /// The name of user and network, which is recorded as known after a login.
     network: Option<String>,
-    /// Whether the cache counts it, or rows do.
+    /// Whether the counters are in the cache, and not in the database.
     is_in_cache: bool,
 }
 
 /// Whether an attempt may be made.
 #[derive(Debug)]
 pub enum Admission {
-    /// It has been counted and may be made.
+    /// The attempt has been counted and may be made.
     Admitted(Attempt),
-    /// Too many have failed; the time until the next may be made, [`WINDOW`] at most.
+    /// A limit is exceeded; the time until the next attempt may be made, [`WINDOW`] at most.
     Refused(TimeDelta),
 }
 
-/// Where failed attempts are counted.
+/// The counters of failed attempts.
 #[derive(Debug, Clone, Copy)]
 pub struct Throttle<'a> {
-    /// If there is one and it answers.
+    /// Holds the counters while it responds.
     pub cache: &'a Cache,
-    /// Otherwise.
+    /// Holds the counters otherwise.
     pub db: &'a Database,
-    /// With which the names of the counts are made.
+    /// The keys of the hashes that are the counters' names.
     pub keys: &'a Keys,
 }
 
@@ -72,10 +73,10 @@ impl<'a> Throttle<'a> {
         }
     }
 
-    /// Counts an attempt to log in, and says whether it may be made.
+    /// Counts an attempt to log in, unless a limit is exceeded.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn admit_login(
         self,
         username: &str,
@@ -99,11 +100,11 @@ impl<'a> Throttle<'a> {
         self.admit(counters, Some(user_and_network), now).await
     }
 
-    /// Counts an attempt of a logged-in user to enter their old password. The counter covers all networks, since the thief of
-    /// a session can use many.
+    /// Counts an attempt of a logged-in user to enter their old password. The counter covers all networks, since an attacker with
+    /// a stolen session can use many.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn admit_password_change(
         self,
         user_id: i32,
@@ -141,43 +142,50 @@ impl<'a> Throttle<'a> {
         })
     }
 
-    /// Takes the count of an attempt back after the right password, and the narrowest of those before it; after a login the
-    /// network is known.
+    /// Ends an attempt with the right password: it does not count as failed, the narrowest counter is reset and, after a login,
+    /// the network is recorded as known.
     ///
     /// # Errors
-    /// When the database refuses.
-    pub async fn forgive(
+    /// When the database cannot be reached or written to.
+    pub async fn succeeded(
         self,
         tx: &Transaction,
         attempt: &Attempt,
         now: DateTime<Utc>,
     ) -> Result<(), DbErr> {
         if let Some(network) = &attempt.network {
-            rows::remember(tx, network, now).await?;
+            rows::add_known(tx, network, now).await?;
         }
-        if attempt.is_in_cache {
-            shared::forgive(self.cache, &attempt.counters).await;
-            return Ok(());
-        }
-        rows::forgive(tx, &attempt.counters).await
+        self.decrement(tx, attempt, true).await
     }
 
-    /// Takes back the count of an attempt whose password was not even compared.
+    /// Ends an attempt whose password was not compared: it does not count as failed.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn withdraw(self, attempt: &Attempt) -> Result<(), DbErr> {
-        if attempt.is_in_cache {
-            shared::withdraw(self.cache, &attempt.counters).await;
-            return Ok(());
-        }
-        rows::withdraw(self.db, &attempt.counters).await
+        let tx = self.db.begin().await?;
+        self.decrement(&tx, attempt, false).await?;
+        tx.commit().await
     }
 
-    /// Removes the rows that no longer count; the cache does so by itself.
+    async fn decrement(
+        self,
+        tx: &Transaction,
+        attempt: &Attempt,
+        resets_last: bool,
+    ) -> Result<(), DbErr> {
+        if attempt.is_in_cache {
+            shared::decrement(self.cache, &attempt.counters, resets_last).await;
+            return Ok(());
+        }
+        rows::decrement(tx, &attempt.counters, resets_last).await
+    }
+
+    /// Removes expired rows; keys of the cache expire by themselves.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn clean(self, now: DateTime<Utc>) -> Result<(), DbErr> {
         rows::clean(self.db, now).await
     }

@@ -1,4 +1,4 @@
-//! The counts in the table `polls_login_failures`, and the known networks in `polls_login_networks`.
+//! The counters in the table `polls_login_failures`, and the known networks in `polls_login_networks`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
@@ -6,10 +6,10 @@ use sea_orm::{ConnectionTrait, DbErr, Statement};
 use super::counter::{Counter, WINDOW};
 use crate::db::{Database, Transaction};
 
-/// How long a network is known from which a user has logged in.
+/// How long a network stays known after a login from it.
 const KNOWN_FOR: TimeDelta = TimeDelta::days(90);
 
-/// Counts an attempt, unless too many have failed: then the time to wait is more than zero.
+/// Counts an attempt and returns zero; or, beyond a limit, returns the time to wait.
 pub(super) async fn admit(
     db: &Database,
     counters: &[Counter],
@@ -17,9 +17,9 @@ pub(super) async fn admit(
 ) -> Result<TimeDelta, DbErr> {
     let tx = db.begin().await?;
     for counter in counters {
-        let (failures, since) = count(&tx, &counter.name, now).await?;
+        let (failures, since) = increment(&tx, &counter.name, now).await?;
         if failures > counter.limit {
-            // The transaction is rolled back: an attempt that was not made is not counted.
+            // The transaction is rolled back: a refused attempt is not counted.
             return Ok((since + WINDOW - now).max(TimeDelta::milliseconds(1)));
         }
     }
@@ -27,26 +27,18 @@ pub(super) async fn admit(
     Ok(TimeDelta::zero())
 }
 
-/// Takes the count back, and all of the last counter.
-pub(super) async fn forgive(tx: &Transaction, counters: &[Counter]) -> Result<(), DbErr> {
-    let Some((last, others)) = counters.split_last() else {
-        return Ok(());
-    };
-    take_back(tx, others).await?;
-    let sql = "DELETE FROM polls_login_failures WHERE name = $1";
-    run(tx, sql, vec![last.name.as_str().into()]).await
-}
-
-/// Takes the count back.
-pub(super) async fn withdraw(db: &Database, counters: &[Counter]) -> Result<(), DbErr> {
-    let tx = db.begin().await?;
-    take_back(&tx, counters).await?;
-    tx.commit().await
-}
-
-async fn take_back(tx: &Transaction, counters: &[Counter]) -> Result<(), DbErr> {
-    let sql = "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1";
-    for counter in counters {
+/// Decrements the counters; with `resets_last`, removes the last one.
+pub(super) async fn decrement(
+    tx: &Transaction,
+    counters: &[Counter],
+    resets_last: bool,
+) -> Result<(), DbErr> {
+    for (index, counter) in counters.iter().enumerate() {
+        let sql = if resets_last && index + 1 == counters.len() {
+            "DELETE FROM polls_login_failures WHERE name = $1"
+        } else {
+            "UPDATE polls_login_failures SET failures = failures - 1 WHERE name = $1"
+        };
         run(tx, sql, vec![counter.name.as_str().into()]).await?;
     }
     Ok(())
@@ -64,8 +56,8 @@ pub(super) async fn is_known(
     Ok(db.query_one_raw(statement).await?.is_some())
 }
 
-/// Notes that a user has logged in from a network.
-pub(super) async fn remember(
+/// Records a login from a network.
+pub(super) async fn add_known(
     tx: &Transaction,
     network: &str,
     now: DateTime<Utc>,
@@ -75,7 +67,7 @@ pub(super) async fn remember(
     run(tx, sql, vec![network.into(), now.timestamp().into()]).await
 }
 
-/// Removes the counts and networks that are too old to matter.
+/// Removes expired counters and networks.
 pub(super) async fn clean(db: &Database, now: DateTime<Utc>) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let sql = "DELETE FROM polls_login_failures WHERE since <= $1";
@@ -85,13 +77,14 @@ pub(super) async fn clean(db: &Database, now: DateTime<Utc>) -> Result<(), DbErr
     tx.commit().await
 }
 
-async fn count(
+/// Increments a counter: the count and the time of its first attempt.
+async fn increment(
     tx: &Transaction,
-    row: &str,
+    name: &str,
     now: DateTime<Utc>,
 ) -> Result<(i32, DateTime<Utc>), DbErr> {
-    // A count begins anew when its window is over, or lies in the future by more than clocks of replicas differ: this
-    // server's clock has been set back.
+    // A counter is reset when its window is over, or begins in the future by more than the clocks of replicas differ: the
+    // clock of the server that wrote it was wrong.
     let sql = "INSERT INTO polls_login_failures (name, failures, since) VALUES ($1, 1, $2) \
                ON CONFLICT (name) DO UPDATE SET \
                failures = CASE WHEN polls_login_failures.since BETWEEN $3 AND $4 \
@@ -101,7 +94,7 @@ async fn count(
     let seconds = now.timestamp();
     let window = WINDOW.num_seconds();
     let values: [sea_orm::Value; 4] = [
-        row.into(),
+        name.into(),
         seconds.into(),
         (seconds - window + 1).into(),
         (seconds + window).into(),

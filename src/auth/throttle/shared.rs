@@ -1,4 +1,4 @@
-//! The counts in the cache. Each step is a script, so that it happens as a whole.
+//! The counters in Redis. Each operation is one script, which Redis runs atomically.
 
 use std::sync::LazyLock;
 
@@ -8,8 +8,8 @@ use redis::Script;
 use super::counter::{Counter, WINDOW};
 use crate::cache::Cache;
 
-/// Refuses with the milliseconds to wait, or counts and returns 0. `ARGV` has a limit for each key, then the window in
-/// seconds.
+/// Increments the counters and returns 0; or, beyond a limit, returns the milliseconds to wait. `ARGV` has a limit for each
+/// key, then the window in seconds.
 static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "for i = 1, #KEYS do \
@@ -24,8 +24,8 @@ static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Counts one less of each; with `ARGV[1]` 1, all less of the last.
-static TAKE_BACK: LazyLock<Script> = LazyLock::new(|| {
+/// Decrements the counters; with `ARGV[1]` 1, removes the last one.
+static DECREMENT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "for i = 1, #KEYS do \
            if ARGV[1] == '1' and i == #KEYS then redis.call('DEL', KEYS[i]) \
@@ -35,7 +35,7 @@ static TAKE_BACK: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Counts an attempt, unless too many have failed: then the time to wait is more than zero. `None` without a cache.
+/// Counts an attempt and returns zero; or, beyond a limit, returns the time to wait. `None` without a cache.
 pub(super) async fn admit(cache: &Cache, counters: &[Counter]) -> Option<TimeDelta> {
     let mut arguments: Vec<i64> = counters
         .iter()
@@ -46,14 +46,10 @@ pub(super) async fn admit(cache: &Cache, counters: &[Counter]) -> Option<TimeDel
     Some(TimeDelta::milliseconds(wait))
 }
 
-/// Takes the count back, and all of the last counter.
-pub(super) async fn forgive(cache: &Cache, counters: &[Counter]) {
-    cache.run(&TAKE_BACK, &keys(counters), &[1]).await;
-}
-
-/// Takes the count back.
-pub(super) async fn withdraw(cache: &Cache, counters: &[Counter]) {
-    cache.run(&TAKE_BACK, &keys(counters), &[0]).await;
+/// Decrements the counters; with `resets_last`, removes the last one.
+pub(super) async fn decrement(cache: &Cache, counters: &[Counter], resets_last: bool) {
+    let arguments = [i64::from(resets_last)];
+    cache.run(&DECREMENT, &keys(counters), &arguments).await;
 }
 
 fn keys(counters: &[Counter]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Embeds templates and assets: the assets under names that carry a digest of their content, and compressed.
+//! Generates `embedded.rs`: the templates, and the assets with digests of their content and compressed copies.
 
 use std::{
     fmt::Write as _,
@@ -9,12 +9,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// Formats that are compressed already gain nothing.
+/// The file types to compress; others are compressed already.
 const COMPRESSIBLE: [&str; 4] = ["css", "js", "svg", "txt"];
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "what cargo sets for a build script is no setting"
+    reason = "cargo sets these variables for build scripts"
 )]
 fn main() -> io::Result<()> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -27,7 +27,8 @@ fn main() -> io::Result<()> {
     let mut code =
         "/// The templates by name.\npub static TEMPLATES: &[(&str, &str)] = &[\n".to_owned();
     for (name, path) in files(&root.join("templates"))? {
-        writeln!(code, "    ({name:?}, include_str!({path:?})),").expect("a string takes all");
+        writeln!(code, "    ({name:?}, include_str!({path:?})),")
+            .expect("writing to a String does not fail");
     }
     code += "];\n\n/// The assets.\npub static ASSETS: &[Asset] = &[\n";
     for (index, (name, path)) in files(&root.join("assets"))?.into_iter().enumerate() {
@@ -52,13 +53,13 @@ fn main() -> io::Result<()> {
              digest: \"{digest}\", plain: include_bytes!({path:?}), gzip: {gzip}, brotli: {brotli} }},",
             content_type(extension),
         )
-        .expect("a string takes all");
+        .expect("writing to a String does not fail");
     }
     code += "];\n";
     fs::write(out.join("embedded.rs"), code)
 }
 
-/// All files below a folder, with their names relative to it, in order.
+/// All files in a folder and its subfolders: their paths relative to the folder and their full paths, sorted.
 fn files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     let mut pending = vec![folder.to_owned()];
@@ -70,7 +71,7 @@ fn files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
             } else {
                 let name = path
                     .strip_prefix(folder)
-                    .expect("it is below")
+                    .expect("the path begins with the folder")
                     .to_string_lossy()
                     .into_owned();
                 found.push((name, path));
@@ -88,7 +89,7 @@ fn content_type(extension: &str) -> &'static str {
         "svg" => "image/svg+xml",
         "txt" => "text/plain; charset=utf-8",
         other => {
-            panic!("no content type is known for assets that end in .{other}: add it to build.rs")
+            panic!("unknown content type of assets with the extension .{other}: add it to build.rs")
         }
     }
 }

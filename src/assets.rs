@@ -1,11 +1,11 @@
-//! The templates and the files under `/static/`, which the build script embeds.
+//! The templates and static files, which the build script embeds.
 
-/// An embedded file.
+/// An embedded static file.
 #[derive(Debug)]
 pub struct Asset {
-    /// Its path below `assets/`.
+    /// Its path relative to `assets/`: `admin/style.css`.
     pub name: &'static str,
-    /// The same with the digest before the extension.
+    /// The same with the digest before the extension: `admin/style.0123456789ab.css`.
     pub hashed: &'static str,
     /// Its media type.
     pub content_type: &'static str,
@@ -13,15 +13,15 @@ pub struct Asset {
     pub digest: &'static str,
     /// Its content.
     pub plain: &'static [u8],
-    /// Its content compressed, for the types that compress.
+    /// Its content compressed with gzip; `None` for file types that are compressed already.
     pub gzip: Option<&'static [u8]>,
-    /// The same by Brotli.
+    /// Its content compressed with Brotli; `None` as for `gzip`.
     pub brotli: Option<&'static [u8]>,
 }
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The address of an asset; in debug mode that of the file on disk.
+/// The URL path of a static file, with its digest unless in debug mode; `None` if the file does not exist.
 pub fn url(name: &str, debug: bool) -> Option<String> {
     let asset = ASSETS.iter().find(|asset| asset.name == name)?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! What every request needs of the site, whichever app answers it.
+//! The state that the requests of all apps share.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::{
 /// The settings, databases, cache, templates, clock and shutdown signal. One per process, shared by all requests.
 #[derive(Debug)]
 pub struct Core {
-    /// All settings, as they were at the start.
+    /// All settings, as read at the start.
     pub settings: Settings,
-    /// The server's settings, which a reload changes.
+    /// The server's current settings, which a reload (SIGHUP) replaces.
     pub live: Live<ServerSettings>,
-    /// The databases, by purpose.
+    /// The primary database and the replica.
     pub db: Databases,
-    /// The cache that replicas share, if there is one.
+    /// The cache that several server processes share, if one is configured.
     pub cache: Cache,
     /// The templates of all pages.
     pub templates: Templates,
@@ -33,10 +33,10 @@ pub struct Core {
 }
 
 impl Core {
-    /// Opens the databases and the cache; `clock` gives the present time. Has to be called on a tokio runtime.
+    /// Opens the databases and the cache; `clock` returns the current time. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// When the database cannot be opened.
+    /// When the database's settings are invalid, or SQLite's file cannot be opened.
     pub async fn open(settings: Settings, clock: fn() -> DateTime<Utc>) -> Result<Self, DbErr> {
         Ok(Self {
             db: Databases::connect(&settings.database).await?,
@@ -49,17 +49,15 @@ impl Core {
         })
     }
 
-    /// The core of the site that a request came to.
+    /// The core in a request's data.
     ///
     /// # Panics
-    /// When the router of [`crate::site`] has not given it to the request.
+    /// When the router of [`crate::site`] has not set it on the request.
     pub fn of(request: &Request) -> &Arc<Self> {
-        request
-            .data()
-            .expect("the router gives it to every request")
+        request.data().expect("the router sets it on every request")
     }
 
-    /// The present time.
+    /// The current time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.clock)()
     }

@@ -1,18 +1,17 @@
-//! Addresses of clients: which belong to trusted proxies, which one a chain of proxies forwards, and which are counted
-//! together.
+//! Client addresses: trusted proxies, `X-Forwarded-For`, and the networks that limits apply to.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use poem::http::HeaderMap;
 
-/// Marks the requests of a connection whose PROXY header announced no client (`UNKNOWN`, `LOCAL`): nothing is known of who
-/// sent them, and their forwarding headers do not count.
+/// Request extension: the connection's PROXY header has no client address (`UNKNOWN`, `LOCAL`). The client is not known, and the
+/// request's `X-Forwarded-*` headers are ignored.
 #[derive(Debug, Clone, Copy)]
 pub struct Unannounced;
 
-/// How many bits of an IPv6 address name the network of one customer: providers assign a /56 or larger to a household
-/// (RIPE-690, 4.2), within which a client may take any address.
+/// The prefix length of one customer's IPv6 network, in bits: providers assign a /56 or larger to an end site (RIPE-690, 4.2),
+/// within which a client may use any address.
 const IPV6_CUSTOMER_BITS: u32 = 56;
 
 /// Whether an address belongs to one of the networks.
@@ -21,7 +20,7 @@ pub fn is_trusted(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// What is counted together when clients are limited: an IPv4 address, or the network of an IPv6 address.
+/// The network that limits per client apply to: an IPv4 address, or the /56 network of an IPv6 address.
 pub fn client_network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -32,8 +31,8 @@ pub fn client_network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The client of a request that came from a trusted proxy: of the addresses in `X-Forwarded-For`, the last that is not a
-/// trusted proxy's. `peer` where the proxy forwards none.
+/// The client's address in a request from a trusted proxy: the last address in `X-Forwarded-For` that is not a trusted proxy's;
+/// `peer` if the proxy forwards none.
 pub fn forwarded_client(
     peer: Option<IpAddr>,
     headers: &HeaderMap,
@@ -46,7 +45,7 @@ pub fn forwarded_client(
         .collect();
     let mut client = peer;
     for hop in lists.iter().flat_map(|list| list.split(',')).rev() {
-        // What stands before an entry that is no address could have been sent by any client.
+        // The client may have sent whatever precedes a malformed entry.
         let Some(hop) = parse_hop(hop.trim()) else {
             break;
         };
@@ -58,7 +57,7 @@ pub fn forwarded_client(
     client
 }
 
-/// An entry of `X-Forwarded-For`: an address, with a port as Azure and some other proxies write it, or in brackets.
+/// Parses an entry of `X-Forwarded-For`: an address, with a port as Azure and some other proxies write it, or in brackets.
 fn parse_hop(hop: &str) -> Option<IpAddr> {
     let address = hop
         .parse()
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_counted_by_customer() {
+    fn ipv6_addresses_map_to_the_network_of_a_customer() {
         let network = |address: &str| client_network(address.parse().unwrap()).to_string();
         assert_eq!(network("2001:db8:1:2fe::7"), "2001:db8:1:200::");
         assert_eq!(network("::ffff:203.0.113.9"), "203.0.113.9");

@@ -1,4 +1,4 @@
-//! Keyed hashes and signed texts, byte for byte as `django.core.signing` and `django.utils.crypto` make them.
+//! HMACs and signed values in the formats of `django.core.signing` and `django.utils.crypto`.
 
 use std::io::{Read, Write};
 
@@ -12,92 +12,93 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// What a signed text may unpack to, in bytes: far more than we ever write.
-const MAX_UNPACKED: u64 = 16 << 20;
+/// The maximum size of a signed value after decompression, in bytes: far more than [`Keys::dumps`] is called with.
+const MAX_DECOMPRESSED: u64 = 16 << 20;
 
 /// `SECRET_KEY`, and the older keys whose signatures are still accepted.
 #[derive(Debug, Clone)]
 pub struct Keys {
-    /// Signs what is new.
+    /// The key for new signatures.
     pub current: SecretString,
     /// `SECRET_KEY_FALLBACKS`.
     pub fallbacks: Vec<SecretString>,
 }
 
 impl Keys {
-    /// The current key, then the older ones.
+    /// The current key, then the fallbacks.
     fn all(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.current)
             .chain(&self.fallbacks)
             .map(ExposeSecret::expose_secret)
     }
 
-    /// HMAC-SHA256 with a key of its own for each purpose; `key_salt` names the purpose.
+    /// Django's `salted_hmac` with SHA-256. The HMAC's key is derived from `key_salt`, which names the purpose, and the secret key.
     pub fn salted_hmac(&self, key_salt: &str, value: &str) -> [u8; 32] {
         salted_hmac(key_salt, value, self.current.expose_secret())
     }
 
-    /// The same under each key, the current one first.
+    /// [`Self::salted_hmac`] with each key, the current one first.
     pub fn salted_hmacs(&self, key_salt: &str, value: &str) -> impl Iterator<Item = [u8; 32]> {
         self.all().map(move |key| salted_hmac(key_salt, value, key))
     }
 
-    /// `signing.dumps` with compression: a signed text that holds `object` and the time.
+    /// Django's `signing.dumps` with compression: `object` as JSON with a timestamp, signed with the current key.
     pub fn dumps(&self, object: &Value, purpose: Purpose, now: DateTime<Utc>) -> String {
         let data = ascii_json(object, ",", ":").into_bytes();
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
         let compressed = encoder.write_all(&data).and_then(|()| encoder.finish());
-        let compressed = compressed.expect("a vector takes all");
-        let packed = if compressed.len() + 1 < data.len() {
+        let compressed = compressed.expect("writing to a Vec does not fail");
+        let encoded = if compressed.len() + 1 < data.len() {
             format!(".{}", URL_SAFE_NO_PAD.encode(compressed))
         } else {
             URL_SAFE_NO_PAD.encode(data)
         };
-        let value = format!("{packed}:{}", base62(now.timestamp().max(0) as u64));
+        let value = format!("{encoded}:{}", base62(now.timestamp().max(0) as u64));
         let signature = purpose.sign(&value, self.current.expose_secret());
         format!("{value}:{signature}")
     }
 
-    /// `signing.loads`, whatever the age: what [`Keys::dumps`] was given, if one of the keys has signed it.
+    /// Django's `signing.loads` without a maximum age: the value in a text from [`Keys::dumps`]. `None` if the signature is not
+    /// valid for any key, or the text is malformed.
     pub fn loads(&self, text: &str, purpose: Purpose) -> Option<Value> {
         let (value, signature) = text.rsplit_once(':')?;
-        let is_ours = |key| {
+        let is_valid = |key| {
             purpose
                 .sign(value, key)
                 .as_bytes()
                 .ct_eq(signature.as_bytes())
                 .into()
         };
-        if !self.all().any(is_ours) {
+        if !self.all().any(is_valid) {
             return None;
         }
-        let (packed, _) = value.rsplit_once(':')?;
-        let data = match packed.strip_prefix('.') {
+        let (encoded, _) = value.rsplit_once(':')?;
+        let data = match encoded.strip_prefix('.') {
             Some(compressed) => {
                 let mut data = Vec::new();
                 let compressed = URL_SAFE_NO_PAD.decode(compressed).ok()?;
                 ZlibDecoder::new(&*compressed)
-                    .take(MAX_UNPACKED)
+                    .take(MAX_DECOMPRESSED)
                     .read_to_end(&mut data)
                     .ok()?;
                 data
             }
-            None => URL_SAFE_NO_PAD.decode(packed).ok()?,
+            None => URL_SAFE_NO_PAD.decode(encoded).ok()?,
         };
         serde_json::from_slice(&data).ok()
     }
 }
 
-/// What a signed text is for; one for another purpose does not pass.
+/// The purpose of a signed value; a signature for another purpose is invalid.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     /// The rows of `django_session`.
     Sessions,
     /// The cookie `messages`.
     Messages,
-    /// The user to whom a form was shown; unknown to Django.
+    /// The user for whom a form was rendered; not in Django.
     Editor,
-    /// A form that is kept through a login; unknown to Django.
+    /// A form that is stored during a login; not in Django.
     UnsavedForm,
 }
 
@@ -119,7 +120,7 @@ fn salted_hmac(key_salt: &str, value: &str, secret: &str) -> [u8; 32] {
         .chain_update(key_salt)
         .chain_update(secret)
         .finalize();
-    let mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length is a key");
+    let mac = Hmac::<Sha256>::new_from_slice(&key).expect("HMAC accepts keys of any length");
     mac.chain_update(value).finalize().into_bytes().into()
 }
 
@@ -139,7 +140,7 @@ fn base62(mut number: u64) -> String {
         .collect()
 }
 
-/// JSON as Python's `json.dumps` writes it: these separators, and everything beyond ASCII as `\u` with four digits.
+/// JSON as Python's `json.dumps` writes it, with the given separators, and non-ASCII characters as `\uXXXX`.
 pub fn ascii_json(value: &Value, comma: &str, colon: &str) -> String {
     fn joined<'a>(parts: impl Iterator<Item = String> + 'a, comma: &str) -> String {
         parts.collect::<Vec<_>>().join(comma)
@@ -170,7 +171,7 @@ pub fn ascii_json(value: &Value, comma: &str, colon: &str) -> String {
 }
 
 fn ascii_text(text: &str) -> String {
-    let quoted = serde_json::to_string(text).expect("a text is JSON");
+    let quoted = serde_json::to_string(text).expect("a string serializes to JSON");
     let mut escaped = String::with_capacity(quoted.len());
     for c in quoted.chars() {
         if c.is_ascii() && c != '\u{7f}' {
@@ -184,7 +185,7 @@ fn ascii_text(text: &str) -> String {
     escaped
 }
 
-/// Bytes as small hexadecimal digits.
+/// Bytes as lowercase hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
-//! Traces for an OpenTelemetry collector: one span per request, one per statement to the database, with the ids that
-//! came with the request (<https://www.w3.org/TR/trace-context/>).
+//! Traces for an OpenTelemetry collector: one span per request and one per database statement, within the trace of the request's
+//! `traceparent` header (<https://www.w3.org/TR/trace-context/>).
 
 use std::{
     fmt,
@@ -28,10 +28,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::settings::TraceSettings;
 
-/// How long the collector may take.
+/// The timeout of a request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What sends traces.
+/// The exporter of traces.
 #[derive(Debug, Clone)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -39,18 +39,18 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Prepares it; nothing is sent before [`Traces::start`].
+    /// Creates the exporter, which sends nothing before [`Traces::start`].
     ///
     /// # Errors
-    /// When the address is of no use.
+    /// When the collector's address is not a valid URL.
     pub fn new(settings: &TraceSettings) -> anyhow::Result<Self> {
         let runtime = Arc::new(OnceLock::new());
-        // The specification adds to the path that is there.
+        // The specification appends this to the path of the configured address.
         let base = settings.endpoint.as_str().trim_end_matches('/');
         let endpoint = format!("{base}/v1/traces");
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Collector(runtime.clone()))
+            .with_http_client(CollectorClient(runtime.clone()))
             .with_endpoint(endpoint)
             .build()?;
         let resource = Resource::builder()
@@ -63,44 +63,44 @@ impl Traces {
         Ok(Self { provider, runtime })
     }
 
-    /// What makes spans into traces.
+    /// The tracer for the `tracing` layer that exports spans.
     pub fn tracer(&self) -> SdkTracer {
         self.provider.tracer("polls")
     }
 
-    /// Lets them go out. Has to be called on a tokio runtime.
+    /// Starts the export. Must be called on a tokio runtime.
     pub fn start(&self) {
         self.runtime.get_or_init(Handle::current);
     }
 
-    /// Sends what is left, and waits for it; blocks.
+    /// Sends the remaining spans. Blocks until they are sent, or have failed.
     pub fn finish(&self) {
         if let Err(error) = self.provider.shutdown() {
-            tracing::warn!(%error, "the last traces could not be sent");
+            tracing::warn!(%error, "the remaining traces could not be sent");
         }
     }
 }
 
-/// Sends requests to the collector. The exporter calls from a thread of its own, the work is done where the sockets are.
+/// The HTTP client of the exporter. The exporter calls it on its own thread; the request runs on the server's tokio runtime.
 #[derive(Clone)]
-struct Collector(Arc<OnceLock<Handle>>);
+struct CollectorClient(Arc<OnceLock<Handle>>);
 
-impl fmt::Debug for Collector {
+impl fmt::Debug for CollectorClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Collector(…)")
+        f.write_str("CollectorClient(…)")
     }
 }
 
 #[async_trait]
-impl HttpClient for Collector {
+impl HttpClient for CollectorClient {
     async fn send_bytes(
         &self,
         request: hyper::Request<Bytes>,
     ) -> Result<hyper::Response<Bytes>, HttpError> {
         let runtime = self.0.get().ok_or("the server has not started")?;
         let sending = async {
-            let answer = tokio::time::timeout(TIMEOUT, send(request)).await;
-            answer.map_err(|_| HttpError::from("the collector gave no answer in time"))?
+            let response = tokio::time::timeout(TIMEOUT, send(request)).await;
+            response.map_err(|_| HttpError::from("the collector did not respond in time"))?
         };
         runtime.spawn(sending).await?
     }
@@ -122,21 +122,21 @@ async fn send(mut request: hyper::Request<Bytes>) -> Result<hyper::Response<Byte
     Ok(hyper::Response::from_parts(parts, body))
 }
 
-/// Makes a request's span a part of the trace that its headers name.
+/// Makes the span in the `traceparent` header the parent of a request's span.
 pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
     let context = TraceContextPropagator::new().extract(&Headers(headers));
     if context.span().span_context().is_valid() {
-        // Where no traces are made there is nothing to continue.
+        // Fails when traces are off.
         let _ = span.set_parent(context);
     }
 }
 
-/// The trace that a request's headers name (<https://www.w3.org/TR/trace-context/>).
+/// The trace id in a request's `traceparent` header, in hexadecimal (<https://www.w3.org/TR/trace-context/>).
 pub fn sent_trace_id(headers: &HeaderMap) -> Option<String> {
     valid_trace_id(&TraceContextPropagator::new().extract(&Headers(headers)))
 }
 
-/// The trace that a span belongs to, if traces are made.
+/// The trace id of a span, in hexadecimal; `None` when traces are off.
 pub fn trace_id(span: &tracing::Span) -> Option<String> {
     valid_trace_id(&span.context())
 }

@@ -1,4 +1,4 @@
-//! The templates: embedded in the binary, or from the folder `templates` in debug mode, read again when they change.
+//! The templates: embedded in the binary; in debug mode read from the folder `templates`, and again after each change.
 
 use std::{borrow::Cow, fmt, path::Path};
 
@@ -9,11 +9,11 @@ use minijinja::{
 
 use crate::assets;
 
-/// All templates.
+/// The environment of all templates.
 pub struct Templates(Environment<'static>);
 
 impl Templates {
-    /// The embedded ones; in debug mode those on disk, where there are any.
+    /// The embedded templates; in debug mode the files of the same names in `templates`, where they exist.
     pub fn new(debug: bool) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -23,13 +23,13 @@ impl Templates {
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build();
-        environment.set_syntax(syntax.expect("the delimiters are the usual ones"));
+        environment.set_syntax(syntax.expect("the default delimiters are valid"));
         environment.add_function("static", move |name: &str| {
             let url = assets::url(name, debug);
             url.ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidOperation,
-                    format!("there is no asset {name:?}"),
+                    format!("the static file {name:?} does not exist"),
                 )
             })
         });
@@ -50,15 +50,15 @@ impl Templates {
         Self(environment)
     }
 
-    /// The text that a template makes of `context`.
+    /// Renders a template.
     ///
     /// # Errors
-    /// When the template is at fault, or `context` lacks a value.
+    /// When the template does not exist, does not compile, or uses a variable that `context` does not define.
     pub fn render(&self, name: &str, context: Value) -> Result<String, Error> {
         self.0.get_template(name)?.render(context)
     }
 
-    /// What a template is made from, as far as it is known.
+    /// The source of a template, from the folder `templates` if it has the file; `None` if there is no such template.
     pub fn source(name: &str) -> Option<String> {
         let embedded = assets::TEMPLATES
             .iter()
@@ -68,7 +68,7 @@ impl Templates {
         Some(std::fs::read_to_string(path).unwrap_or_else(|_| embedded.to_owned()))
     }
 
-    /// Compiles every template; gives the errors of those that do not.
+    /// Compiles all templates, and returns the errors.
     pub fn check(&self) -> Vec<Error> {
         assets::TEMPLATES
             .iter()
@@ -83,7 +83,7 @@ impl fmt::Debug for Templates {
     }
 }
 
-/// Escapes texts as Django does: minijinja would escape slashes too, which makes addresses in a page unreadable.
+/// Escapes the characters that Django escapes: minijinja escapes slashes, too, which makes URLs in a page unreadable.
 fn format_escaped(
     out: &mut Output<'_>,
     state: &mut State<'_, '_>,
@@ -95,10 +95,10 @@ fn format_escaped(
     }
 }
 
-/// A text as HTML.
+/// Escapes a text for HTML (Django's `escape`).
 pub fn escape(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
-    write_escaped(&mut html, text).expect("a string takes all");
+    write_escaped(&mut html, text).expect("writing to a String does not fail");
     html
 }
 
@@ -119,8 +119,8 @@ fn write_escaped(out: &mut impl fmt::Write, text: &str) -> fmt::Result {
     out.write_str(rest)
 }
 
-/// A template from the working directory, or else the embedded one; with a check whether the file has changed since, or
-/// has come or gone.
+/// The template in the working directory's folder `templates`, else the embedded one; with a check whether the file has been
+/// changed, created or deleted since.
 fn from_disk(name: &str, embedded: &'static str) -> TemplateSource {
     let path = Path::new("templates").join(name);
     let modified = move |path: &Path| {

@@ -2,8 +2,8 @@
 
 use crate::{Migration, admin, auth, contenttypes, polls, polls_app, sessions};
 
-/// The apps with migrations, in the order of Django's `INSTALLED_APPS`, which is the order of the content types; last the
-/// one that Django does not know.
+/// The labels of the apps with migrations, in the order of Django's `INSTALLED_APPS`, which is also that of the content types;
+/// last `polls`, which Django does not have.
 pub const APPS: [&str; 6] = [
     "polls_app",
     "admin",
@@ -13,7 +13,7 @@ pub const APPS: [&str; 6] = [
     "polls",
 ];
 
-/// Every migration, app by app and in the order of its numbers.
+/// The migrations of each app, in the order of their numbers.
 pub const MIGRATIONS: &[&[Migration]] = &[
     polls_app::MIGRATIONS,
     admin::MIGRATIONS,

@@ -1,25 +1,25 @@
-//! Which migration needs which, and the orders that follow; the order among equals is Django's
-//! (`django/db/migrations/graph.py`), so that both apply the same migrations in the same sequence.
+//! The dependency graph of the migrations. Its topological order is that of Django's `django/db/migrations/graph.py`, also among
+//! independent migrations, so that both apply them in the same sequence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{Key, MIGRATIONS, Migration};
 
-/// All migrations with what they depend on and what depends on them.
+/// All migrations, with their dependencies (parents) and dependents (children).
 #[derive(Debug)]
 pub struct Graph {
     migrations: BTreeMap<Key, &'static Migration>,
     children: BTreeMap<Key, BTreeSet<Key>>,
 }
 
-/// The answer to a search by the beginning of a name.
+/// The result of a search by the prefix of a name.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The one migration that fits.
+    /// The only migration that matches.
     Found(&'static Migration),
-    /// None fits.
+    /// No migration matches.
     None,
-    /// More than one fits.
+    /// Several migrations match.
     Ambiguous,
 }
 
@@ -27,7 +27,7 @@ impl Graph {
     /// The graph of [`MIGRATIONS`].
     ///
     /// # Panics
-    /// When a migration depends on one that does not exist: a mistake in a migration, which the tests find.
+    /// When a migration depends on one that does not exist: an error in a migration, which the tests find.
     pub fn new() -> Self {
         let all = MIGRATIONS.iter().copied().flatten();
         let migrations: BTreeMap<_, _> =
@@ -48,7 +48,7 @@ impl Graph {
         }
     }
 
-    /// The migration of that app and name.
+    /// The migration with this app and name.
     pub fn get(&self, app: &str, name: &str) -> Option<&'static Migration> {
         self.of_app(app).find(|migration| migration.name == name)
     }
@@ -73,14 +73,14 @@ impl Graph {
         }
     }
 
-    /// The last migration of each app, or of the one named.
+    /// The migrations without children in their app (Django's `leaf_nodes`): of one app, or of all if `app` is `None`.
     pub fn leaves(&self, app: Option<&str>) -> Vec<&'static Migration> {
         self.ends(app, |key| {
             self.children(key).all(|(child_app, _)| child_app != key.0)
         })
     }
 
-    /// The first migrations of an app.
+    /// The migrations of an app without parents in it (Django's `root_nodes`).
     pub fn roots(&self, app: &str) -> Vec<&'static Migration> {
         self.ends(Some(app), |key| {
             self.parents(key).all(|(parent_app, _)| parent_app != key.0)
@@ -97,28 +97,28 @@ impl Graph {
             .collect()
     }
 
-    /// What `key` depends on directly.
+    /// The direct dependencies of `key`, sorted.
     pub fn parents(&self, key: Key) -> impl DoubleEndedIterator<Item = Key> {
         let sorted: BTreeSet<Key> = self.migrations[&key].dependencies.iter().copied().collect();
         sorted.into_iter()
     }
 
-    /// What depends on `key` directly.
+    /// The direct dependents of `key`, sorted.
     pub fn children(&self, key: Key) -> impl DoubleEndedIterator<Item = Key> {
         self.children.get(&key).into_iter().flatten().copied()
     }
 
-    /// All that has to be applied to have `key`, itself included and last.
+    /// The migrations to apply for `key`, in order: its dependencies, and `key` last.
     pub fn forwards_plan(&self, key: Key) -> Vec<&'static Migration> {
-        self.walk(key, &|key| self.parents(key).rev().collect())
+        self.depth_first(key, &|key| self.parents(key).rev().collect())
     }
 
-    /// All that has to be unapplied to be rid of `key`, itself included and last.
+    /// The migrations to unapply for `key`, in order: its dependents, and `key` last.
     pub fn backwards_plan(&self, key: Key) -> Vec<&'static Migration> {
-        self.walk(key, &|key| self.children(key).rev().collect())
+        self.depth_first(key, &|key| self.children(key).rev().collect())
     }
 
-    /// Every migration, in the order in which an empty database gets them.
+    /// All migrations, in the order of application to an empty database.
     pub fn full_plan(&self) -> Vec<&'static Migration> {
         let mut plan = Vec::new();
         let mut seen = BTreeSet::new();
@@ -132,8 +132,8 @@ impl Graph {
         plan
     }
 
-    /// Depth first, each after those that `next` gives for it.
-    fn walk(&self, key: Key, next: &dyn Fn(Key) -> Vec<Key>) -> Vec<&'static Migration> {
+    /// Depth-first traversal in post-order: each migration after its neighbours, which `next` returns.
+    fn depth_first(&self, key: Key, next: &dyn Fn(Key) -> Vec<Key>) -> Vec<&'static Migration> {
         fn visit(
             key: Key,
             next: &dyn Fn(Key) -> Vec<Key>,

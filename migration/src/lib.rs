@@ -1,8 +1,9 @@
-//! The migrations of the deployment's five apps, and those of our own: Django's names, graph and SQL, on SQLite and PostgreSQL.
+//! The migrations of the Django project's five apps with Django's names, graph and SQL, and those of the app `polls`, for SQLite
+//! and PostgreSQL.
 //!
-//! A migration is data: a list of [`Operation`]s. What it does to a database ([`Migration::sql`]) and what the models
-//! look like afterwards ([`State`]) both follow from that list, so `migrate`, `sqlmigrate`, `makemigrations` and the
-//! creation of permissions cannot disagree. Nothing here knows the entities: a migration describes the past.
+//! A migration is a list of [`Operation`]s. Its SQL ([`Migration::sql`]) and the models after it ([`State`]) are both derived
+//! from that list, so `migrate`, `sqlmigrate`, `makemigrations` and the creation of permissions are consistent. This crate does not
+//! depend on the entities, which describe the current schema only.
 
 mod admin;
 mod apps;
@@ -45,10 +46,10 @@ impl MigrationName for Migration {
     }
 }
 
-/// Runs on the transaction that the manager wraps; the caller commits it together with the row in the history.
+/// Runs in the transaction of the manager's connection; the caller records the migration in it and commits.
 #[expect(
     elided_lifetimes_in_paths,
-    reason = "the trait is declared so, and async_trait wants the same form"
+    reason = "async_trait requires the same signatures as in the trait"
 )]
 #[async_trait]
 impl MigrationTrait for Migration {

@@ -1,4 +1,4 @@
-//! A migration as data.
+//! The declaration of a migration.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use crate::Operation;
 /// App label and migration name.
 pub type Key = (&'static str, &'static str);
 
-/// One migration, as Django has it.
+/// A migration, with the attributes of Django's `Migration`.
 #[derive(Debug)]
 pub struct Migration {
     /// The label of its app.
     pub app: &'static str,
-    /// Its name, number included: `0001_initial`.
+    /// Its name with the number: `0001_initial`.
     pub name: &'static str,
-    /// Whether it creates its app's tables, so that `--fake-initial` may find them there already.
+    /// Whether it creates its app's tables: `--fake-initial` only records it if they exist.
     pub initial: bool,
-    /// What has to be applied before it.
+    /// The migrations that must be applied before it.
     pub dependencies: &'static [Key],
-    /// What it does, in order.
+    /// Its operations, in order.
     pub operations: &'static [Operation],
 }
 
 impl Migration {
-    /// App and name.
+    /// The app's label and the name.
     pub fn key(&self) -> Key {
         (self.app, self.name)
     }
@@ -35,11 +35,11 @@ impl fmt::Display for Migration {
     }
 }
 
-/// Whether a migration is applied or unapplied.
+/// Whether to apply or to unapply a migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Applied.
+    /// Apply.
     Forwards,
-    /// Unapplied.
+    /// Unapply.
     Backwards,
 }

@@ -1,4 +1,4 @@
-//! A model as the migrations describe it.
+//! The models in migrations, and their `Meta` options.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use crate::{Field, Kind};
 pub struct ModelOptions {
     /// The table's name; `None` means `app_model`.
     pub db_table: Option<&'static str>,
-    /// What a person calls one; `None` means the model's name in small letters, a blank between its words.
+    /// The name of one object; `None` means the model's name in lower case, with spaces between its words.
     pub verbose_name: Option<&'static str>,
     /// Groups of fields that are unique together.
     pub unique_together: &'static [&'static [&'static str]],
 }
 
 impl ModelOptions {
-    /// None set.
+    /// All options at their defaults.
     pub const DEFAULT: Self = Self {
         db_table: None,
         verbose_name: None,
@@ -24,16 +24,16 @@ impl ModelOptions {
     };
 }
 
-/// A model as the migrations describe it.
+/// A model in a migration state (Django's `ModelState`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
-    /// Its app's label.
+    /// The label of its app.
     pub app: &'static str,
     /// Its name: `LogEntry`.
     pub name: Cow<'static, str>,
-    /// Its table.
+    /// The name of its table.
     pub table: String,
-    /// What a person calls one: `log entry`.
+    /// The name of one object: `log entry`.
     pub verbose_name: String,
     /// Its fields, in order.
     pub fields: Vec<Field>,
@@ -53,7 +53,7 @@ impl Model {
             .map_or_else(|| format!("{app}_{}", name.to_lowercase()), str::to_owned);
         let verbose_name = options
             .verbose_name
-            .map_or_else(|| words(name), str::to_owned);
+            .map_or_else(|| camel_case_to_spaces(name), str::to_owned);
         let (name, unique_together) = (Cow::Borrowed(name), owned(options.unique_together));
         Self {
             app,
@@ -65,15 +65,15 @@ impl Model {
         }
     }
 
-    /// The name in small letters, as content types and permissions have it.
+    /// The name in lower case, as in content types and permissions.
     pub fn model_name(&self) -> String {
         self.name.to_lowercase()
     }
 
-    /// The field of that name.
+    /// The field with a name.
     ///
     /// # Panics
-    /// When there is none: a mistake in a migration, which the tests find.
+    /// When the model has no such field: an error in a migration, which the tests find.
     pub fn field(&self, name: &str) -> &Field {
         let found = self.fields.iter().find(|field| field.name == name);
         found.unwrap_or_else(|| panic!("{} has no field {name} at this point", self.name))
@@ -84,30 +84,30 @@ impl Model {
         found.unwrap_or_else(|| panic!("{} has no field {name} at this point", self.name))
     }
 
-    /// The tables of its many-to-many fields, as models: an id and a foreign key to either side, unique together.
+    /// The through models of its many-to-many fields: an id and foreign keys to both models, which are unique together.
     pub fn through_models(&self) -> impl Iterator<Item = Self> {
         self.fields
             .iter()
             .filter_map(|field| self.through_model(field))
     }
 
-    /// The table of a many-to-many field, as a model.
+    /// The through model of a many-to-many field; `None` for other fields.
     pub(crate) fn through_model(&self, field: &Field) -> Option<Self> {
         let Kind::ManyToMany(target) = &field.kind else {
             return None;
         };
-        let (_, far) = target
+        let (_, target_name) = target
             .split_once('.')
             .expect("a relation names its model as app.Model");
-        let near = Field {
+        let source_key = Field {
             name: self.model_name().into(),
             ..Field::new(
                 "",
                 Kind::ForeignKey(format!("{}.{}", self.app, self.name).into()),
             )
         };
-        let far = Field {
-            name: far.to_lowercase().into(),
+        let target_key = Field {
+            name: target_name.to_lowercase().into(),
             ..Field::new("", Kind::ForeignKey(target.clone()))
         };
         Some(Self {
@@ -115,18 +115,18 @@ impl Model {
             name: field.name.clone(),
             table: format!("{}_{}", self.table, field.name),
             verbose_name: String::new(),
-            unique_together: vec![vec![near.name.clone(), far.name.clone()]],
-            fields: vec![Field::id(), near, far],
+            unique_together: vec![vec![source_key.name.clone(), target_key.name.clone()]],
+            fields: vec![Field::id(), source_key, target_key],
         })
     }
 
-    /// Whether it is the model of that name, in any case.
+    /// Whether it is the model of this app with this name, which is case-insensitive.
     pub(crate) fn is(&self, app: &str, name: &str) -> bool {
         self.app == app && self.name.eq_ignore_ascii_case(name)
     }
 }
 
-/// Groups of names as a model keeps them.
+/// Converts `unique_together` from static to owned.
 pub(crate) fn owned(groups: &[&[&'static str]]) -> Vec<Vec<Cow<'static, str>>> {
     groups
         .iter()
@@ -134,8 +134,8 @@ pub(crate) fn owned(groups: &[&[&'static str]]) -> Vec<Vec<Cow<'static, str>>> {
         .collect()
 }
 
-/// `LogEntry` as `log entry`.
-fn words(name: &str) -> String {
+/// Converts `LogEntry` to `log entry` (Django's `camel_case_to_spaces`).
+fn camel_case_to_spaces(name: &str) -> String {
     let mut words = String::new();
     for letter in name.chars() {
         if letter.is_uppercase() && !words.is_empty() {

@@ -1,12 +1,12 @@
-//! What a migration can do, with Django's names and descriptions.
+//! The operations of migrations, with Django's names and descriptions.
 
 use crate::{Field, ModelOptions};
 
-/// One step of a migration. Model names are written as Django's migrations write them: `ContentType` where it is
-/// created, `contenttype` afterwards.
+/// An operation of a migration. Model names are written as in Django's migrations: `ContentType` where the model is created,
+/// `contenttype` afterwards.
 #[derive(Debug)]
 pub enum Operation {
-    /// A new table, with those of its many-to-many fields.
+    /// Creates a table, and the through tables of its many-to-many fields.
     CreateModel {
         /// The model's name.
         name: &'static str,
@@ -15,60 +15,60 @@ pub enum Operation {
         /// Its `Meta` options.
         options: ModelOptions,
     },
-    /// The end of a table.
+    /// Drops a table, and the through tables of its many-to-many fields.
     DeleteModel {
         /// The model's name.
         name: &'static str,
     },
-    /// A new column, or the table of a new many-to-many field.
+    /// Adds a column, or the through table of a many-to-many field.
     AddField {
         /// The model's name.
         model: &'static str,
         /// The new field.
         field: Field,
     },
-    /// Another type, length or NULL rule for a column.
+    /// Changes the type, the length or the nullability of a column.
     AlterField {
         /// The model's name.
         model: &'static str,
-        /// The field as it shall be.
+        /// The field after the change.
         field: Field,
     },
-    /// The end of a column.
+    /// Drops a column, or the through table of a many-to-many field.
     RemoveField {
         /// The model's name.
         model: &'static str,
         /// The field's name.
         name: &'static str,
     },
-    /// Which fields are unique together.
+    /// Changes the groups of fields that are unique together.
     AlterUniqueTogether {
         /// The model's name.
         model: &'static str,
-        /// All such groups, old and new.
+        /// All groups after the change.
         unique_together: &'static [&'static [&'static str]],
     },
-    /// Options that no database sees.
+    /// Changes options that are not in the database.
     AlterModelOptions {
         /// The model's name.
         model: &'static str,
-        /// What it is called from now on.
+        /// The new verbose name.
         verbose_name: &'static str,
     },
-    /// Statements that both databases read, for what no model describes.
+    /// Runs SQL that SQLite and PostgreSQL accept, for objects that belong to no model.
     RunSql {
-        /// What applies it.
+        /// The statements that apply it.
         forwards: &'static [&'static str],
-        /// What unapplies it.
+        /// The statements that unapply it.
         backwards: &'static [&'static str],
     },
-    /// A change to the rows, which Django does in Python and this in SQL that both databases read.
+    /// Changes rows: in Python in Django, here with SQL that SQLite and PostgreSQL accept.
     RunPython {
         /// The documentation of Django's function, as `migrate --plan` shows it.
         doc: &'static str,
-        /// What applies it.
+        /// The statements that apply it.
         forwards: &'static [&'static str],
-        /// What unapplies it.
+        /// The statements that unapply it.
         backwards: &'static [&'static str],
     },
 }

@@ -1,8 +1,8 @@
-//! What the models look like at a point in the history.
+//! The models after a series of migrations (Django's `ProjectState`).
 
 use crate::{Graph, Migration, Model, Operation, model::owned};
 
-/// All models at one point in the history, in the order in which they were created.
+/// The models after a series of migrations, in the order of creation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     models: Vec<Model>,
@@ -14,12 +14,12 @@ impl State {
         Self { models: Vec::new() }
     }
 
-    /// What all migrations together produce.
+    /// The state after all migrations.
     pub fn latest() -> Self {
         Self::after(|_| true)
     }
 
-    /// What those migrations produce, on an empty database, that `applied` is true for.
+    /// The state after the migrations for which `applied` returns true.
     pub fn after(applied: impl Fn(&Migration) -> bool) -> Self {
         let mut state = Self::empty();
         for migration in Graph::new()
@@ -32,7 +32,7 @@ impl State {
         state
     }
 
-    /// What an empty database holds when the turn of `migration` comes.
+    /// The state before `migration` in the full plan.
     pub(crate) fn before(migration: &Migration) -> Self {
         let mut state = Self::empty();
         for earlier in Graph::new()
@@ -51,7 +51,7 @@ impl State {
         }
     }
 
-    /// Changes the models of `app` as an operation says.
+    /// Applies an operation to the models of `app` (Django's `state_forwards`).
     pub(crate) fn apply_operation(&mut self, app: &'static str, operation: &Operation) {
         match operation {
             Operation::CreateModel {
@@ -86,24 +86,24 @@ impl State {
         }
     }
 
-    /// The models of an app, in the order in which they were created.
+    /// The models of an app, in the order of creation.
     pub fn of_app(&self, app: &str) -> impl Iterator<Item = &Model> {
         self.models.iter().filter(move |model| model.app == app)
     }
 
-    /// The model of an app by its name, in any case.
+    /// The model of an app with a name, which is case-insensitive.
     ///
     /// # Panics
-    /// When no migration before this point created it: a mistake in a migration, which the tests find.
+    /// When the state has no such model: an error in a migration, which the tests find.
     pub fn model(&self, app: &str, name: &str) -> &Model {
         let found = self.models.iter().find(|model| model.is(app, name));
         found.unwrap_or_else(|| panic!("no migration has created {app}.{name} at this point"))
     }
 
-    /// The model that a relation names as `app.Model`.
+    /// The model that a relation references as `app.Model`.
     ///
     /// # Panics
-    /// When there is none at this point: a mistake in a migration, which the tests find.
+    /// When the state has no such model: an error in a migration, which the tests find.
     pub fn related(&self, target: &str) -> &Model {
         let (app, name) = target
             .split_once('.')

@@ -1,4 +1,4 @@
-//! What a site on the internet needs: Django's checks for a deployment, under Django's ids and in its words, and our own.
+//! The checks of `check --deploy`: Django's, with its ids and texts, and those of this program.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -11,15 +11,15 @@ use crate::{
     settings::{Bind, Settings, loopback},
 };
 
-/// Passwords of databases that are tried first.
-const TRIED_FIRST: [&str; 10] = [
+/// Common passwords of databases, which attackers try first.
+const COMMON_PASSWORDS: [&str; 10] = [
     "postgres", "polls", "password", "passw0rd", "secret", "admin", "root", "changeme", "example",
     "test",
 ];
-/// Characters.
+/// The minimum length of the database's password, in characters.
 const MIN_DATABASE_PASSWORD: usize = 12;
-/// Seconds; browsers' makers ask for a year before they list a site.
-const SHORT_HSTS: u32 = 3600;
+/// The HSTS period in seconds below which there is a warning; browsers' preload lists require a year.
+const MIN_HSTS_SECONDS: u32 = 3600;
 
 /// Checks the settings.
 pub fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
@@ -29,11 +29,11 @@ pub fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
     check_files(settings, messages);
 }
 
-/// Django's checks, as far as they are not made at each start.
+/// Django's checks, without those that run at each start.
 fn check_django(settings: &Settings, messages: &mut Vec<Message>) {
     let (security, headers) = (&settings.security, &settings.security.headers);
-    let mut warn = |id, is_found: bool, text: &str| {
-        if is_found {
+    let mut warn = |id, condition: bool, text: &str| {
+        if condition {
             messages.push(Message::warning(id, text.to_owned(), None));
         }
     };
@@ -115,7 +115,7 @@ fn check_django(settings: &Settings, messages: &mut Vec<Message>) {
         );
         messages.push(Message::warning("security.W025", text, None));
     }
-    if has_hsts && headers.hsts_seconds < SHORT_HSTS {
+    if has_hsts && headers.hsts_seconds < MIN_HSTS_SECONDS {
         let text = format!(
             "SECURE_HSTS_SECONDS is {}: most browsers forget it before their next visit.",
             headers.hsts_seconds
@@ -128,8 +128,8 @@ fn check_django(settings: &Settings, messages: &mut Vec<Message>) {
 /// Checks the listening addresses and the trusted proxies.
 fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
     let (server, security) = (&settings.server, &settings.security);
-    let mut warn = |id, is_found: bool, text: &str, hint| {
-        if is_found {
+    let mut warn = |id, condition: bool, text: &str, hint| {
+        if condition {
             messages.push(Message::warning(id, text.to_owned(), Some(hint)));
         }
     };
@@ -158,19 +158,19 @@ fn check_listeners(settings: &Settings, messages: &mut Vec<Message>) {
         "ALLOWED_HOSTS has *: links can be made that lead to other sites.",
         "Name the names of the site.",
     );
-    let believes_all = security
+    let trusts_nearly_all = security
         .trusted_proxies
         .iter()
         .any(|network| network.prefix_len() < 8);
     warn(
         "polls.W018",
-        believes_all,
+        trusts_nearly_all,
         "TRUSTED_PROXIES includes nearly every address: any client can claim any address, and guess passwords from a new one each time.",
         "Name the networks of your proxies.",
     );
 }
 
-/// Whether an address is open to others than this machine and its private networks.
+/// Whether an address can be reached from beyond this machine and its private networks.
 fn is_public(bind: &Bind) -> bool {
     let Bind::Tcp(text) = bind else {
         return false;
@@ -198,7 +198,7 @@ fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
     let Some(Ok(url)) = cache.map(|cache| url::Url::parse(cache.url.expose_secret())) else {
         return;
     };
-    if url.password().is_none() && !is_here(url.host_str().unwrap_or_default()) {
+    if url.password().is_none() && !is_local(url.host_str().unwrap_or_default()) {
         let text =
             "The cache has no password: anyone who can connect to it can reset failed logins.";
         let hint = "Give it one (requirepass), and set CACHE_PASSWORD_FILE.";
@@ -206,8 +206,8 @@ fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
     }
 }
 
-/// Whether a host is this machine.
-fn is_here(host: &str) -> bool {
+/// Whether a host is this machine; an empty one is a Unix socket.
+fn is_local(host: &str) -> bool {
     ["", "localhost", "127.0.0.1", "[::1]"].contains(&host)
 }
 
@@ -216,16 +216,16 @@ fn check_database_address(url: &str, messages: &mut Vec<Message>) {
         return;
     };
     let host = url.host_str().unwrap_or_default().to_owned();
-    let is_here = is_here(&host);
+    let is_local = is_local(&host);
     let password = percent_encoding::percent_decode_str(url.password().unwrap_or_default())
         .decode_utf8_lossy()
         .into_owned();
     let is_guessable = password.chars().count() < MIN_DATABASE_PASSWORD
         || password == url.username()
-        || TRIED_FIRST
+        || COMMON_PASSWORDS
             .iter()
-            .any(|tried| password.eq_ignore_ascii_case(tried));
-    if is_guessable && !(is_here && password.is_empty()) {
+            .any(|common| password.eq_ignore_ascii_case(common));
+    if is_guessable && !(is_local && password.is_empty()) {
         let text = if password.is_empty() {
             "The database takes this role without a password.".to_owned()
         } else {
@@ -239,7 +239,7 @@ fn check_database_address(url: &str, messages: &mut Vec<Message>) {
     let mode = url.query_pairs().find(|(name, _)| name == "sslmode");
     let is_encrypted =
         mode.is_some_and(|(_, mode)| ["require", "verify-ca", "verify-full"].contains(&&*mode));
-    if !is_here && !is_encrypted {
+    if !is_local && !is_encrypted {
         let text = format!("Anyone on the network path to {host} can read the database's traffic.");
         let hint =
             "Add ?sslmode=verify-full to its address, or see to it that the network is encrypted.";
@@ -247,7 +247,7 @@ fn check_database_address(url: &str, messages: &mut Vec<Message>) {
     }
 }
 
-/// Files with secrets that others can read.
+/// Checks the permissions of files with secrets.
 fn check_files(settings: &Settings, messages: &mut Vec<Message>) {
     let key = settings.server.tls.as_ref().map(|files| files.key.clone());
     for path in key.into_iter().chain(settings.env_file.clone()) {
@@ -266,10 +266,10 @@ fn check_files(settings: &Settings, messages: &mut Vec<Message>) {
     }
 }
 
-/// Asks the database what the role may do, and what a confirmed change is worth.
+/// Checks the privileges of PostgreSQL's role, and whether committed transactions survive a crash.
 ///
 /// # Errors
-/// When it does not answer.
+/// When the database cannot be reached or the query fails.
 pub async fn check_database(db: &Database, messages: &mut Vec<Message>) -> Result<(), DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());

@@ -1,24 +1,24 @@
-//! What a check finds.
+//! The messages of the system checks.
 
-/// The severity of a finding, as the levels of Django's `CheckMessage`.
+/// The severity of a message, as the levels of Django's `CheckMessage`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Level {
-    /// Worth knowing.
+    /// A possible problem.
     Warning,
-    /// Has to be mended.
+    /// A problem that must be fixed.
     Error,
 }
 
-/// A finding.
+/// A message of a check, as Django's `CheckMessage`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its severity.
     pub level: Level,
-    /// Django's id where Django has the check, else one of ours.
+    /// Django's id where Django has the check (`security.W004`), else `polls.` with a level and a number.
     pub id: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub text: String,
-    /// What to do.
+    /// How to fix it.
     pub hint: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! What `check` and the start of the server verify, in the form of Django's system checks.
+//! The system checks of `check` and of the server's start, in the format of Django's.
 
 mod deploy;
 mod message;
@@ -25,21 +25,21 @@ const MIN_POSTGRES: i32 = 130_000;
 /// A group of checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Tag {
-    /// Do the declarations of the admin name what is there?
+    /// The declarations of the admin: do their fields exist?
     Admin,
-    /// Is the database there, and one that we can work with?
+    /// The database: can it be reached, and is its version supported?
     Database,
-    /// Have all migrations been applied?
+    /// The migrations: have all been applied?
     Migrations,
-    /// Is the site fit for the internet? Checked with --deploy only.
+    /// Security settings for a deployment on the internet; with --deploy only.
     Security,
-    /// Are the settings sound?
+    /// The settings: are they valid?
     Settings,
-    /// Do all templates compile?
+    /// The templates: do all compile?
     Templates,
 }
 
-/// Runs the checks with these tags.
+/// Runs the checks of the given tags.
 pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
     let mut messages = Vec::new();
     if tags.contains(&Tag::Admin) {
@@ -64,14 +64,15 @@ pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
     messages
 }
 
-/// Writes findings as Django does; true when none is as bad as `fail_level`.
+/// Writes the messages in Django's format: to stderr, or to `out` that there are none, if `is_verbose`. False when a message has
+/// `fail_level` or above.
 ///
 /// # Errors
-/// When `out` is closed.
+/// When `out` cannot be written to.
 pub fn report(
     messages: &[Message],
     fail_level: Level,
-    is_talkative: bool,
+    is_verbose: bool,
     out: &mut dyn Write,
 ) -> io::Result<bool> {
     let has_failed = messages.iter().any(|message| message.level >= fail_level);
@@ -82,7 +83,7 @@ pub fn report(
     };
     let summary = format!("System check identified {count} (0 silenced).");
     if messages.is_empty() {
-        if is_talkative {
+        if is_verbose {
             writeln!(out, "{summary}")?;
         }
         return Ok(true);
@@ -104,7 +105,7 @@ pub fn report(
         }
     }
     let kind = if has_failed { "SystemCheckError: " } else { "" };
-    // The exit status has to be right even when the output is closed.
+    // A closed stderr must not change the exit status.
     let _ = writeln!(io::stderr(), "{kind}{text}\n{summary}");
     Ok(!has_failed)
 }
@@ -168,7 +169,7 @@ async fn check_database(settings: &Settings, tags: &[Tag], messages: &mut Vec<Me
     };
     match Database::connect(&settings.database, Purpose::Command).await {
         Ok(db) => {
-            if let Err(error) = ask_database(&db, tags, messages).await {
+            if let Err(error) = query_database(&db, tags, messages).await {
                 messages.push(unreachable(error));
             }
             db.close().await;
@@ -177,7 +178,7 @@ async fn check_database(settings: &Settings, tags: &[Tag], messages: &mut Vec<Me
     }
 }
 
-async fn ask_database(
+async fn query_database(
     db: &Database,
     tags: &[Tag],
     messages: &mut Vec<Message>,

@@ -2,15 +2,15 @@
 
 use sea_orm::entity::prelude::*;
 
-/// Users who share permissions.
+/// A group of users, with permissions that all of them have.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "auth_group")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// What it is called.
+    /// The group's name.
     #[sea_orm(column_type = "String(StringLen::N(150))", unique)]
     pub name: String,
 }

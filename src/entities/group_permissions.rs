@@ -7,19 +7,19 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "auth_group_permissions")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// The group.
+    /// The key of the group.
     #[sea_orm(unique_key = "pair")]
     pub group_id: i32,
-    /// The permission.
+    /// The key of the permission.
     #[sea_orm(unique_key = "pair")]
     pub permission_id: i32,
-    /// The row itself.
+    /// The related group.
     #[sea_orm(belongs_to, from = "group_id", to = "id")]
     pub group: BelongsTo<super::group::Entity>,
-    /// The row itself.
+    /// The related permission.
     #[sea_orm(belongs_to, from = "permission_id", to = "id")]
     pub permission: BelongsTo<super::permission::Entity>,
 }

@@ -2,21 +2,21 @@
 
 use sea_orm::entity::prelude::*;
 
-/// A migration that has been applied.
+/// An applied migration.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "django_migrations")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// Its app's label.
+    /// The label of its app.
     #[sea_orm(column_type = "String(StringLen::N(255))")]
     pub app: String,
-    /// Its name.
+    /// Its name: `0001_initial`.
     #[sea_orm(column_type = "String(StringLen::N(255))")]
     pub name: String,
-    /// When.
+    /// The time when it was applied.
     pub applied: DateTimeUtc,
 }
 

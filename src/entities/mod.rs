@@ -1,4 +1,4 @@
-//! The tables as sea-orm sees them: one file per table, named as Django's models.
+//! The sea-orm entities: one file per table, named after Django's models.
 
 pub mod choice;
 pub mod content_type;
@@ -18,7 +18,7 @@ pub use self::timestamp::Timestamp;
 
 use sea_orm::{EntityTrait, Iterable, RelationTrait, sea_query::TableRef};
 
-/// The table that a column of an entity refers to.
+/// The table that a column of an entity references; `None` if the column is not a foreign key.
 pub fn references<E: EntityTrait>(column: &str) -> Option<String> {
     E::Relation::iter()
         .map(|relation| relation.def())

@@ -4,18 +4,18 @@ use sea_orm::entity::prelude::*;
 
 use super::Timestamp;
 
-/// A question with choices to vote for.
+/// A question of a poll.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "polls_app_question")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// What is asked.
+    /// The text of the question.
     #[sea_orm(column_type = "String(StringLen::N(200))")]
     pub question_text: String,
-    /// When it appears.
+    /// The publication time; the question is public from then on.
     pub pub_date: Timestamp,
 }
 

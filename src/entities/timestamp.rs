@@ -1,4 +1,4 @@
-//! A moment in a column that people write to by hand.
+//! A timestamp in a column that may contain values written by hand.
 
 use std::ops::Deref;
 
@@ -8,8 +8,8 @@ use sea_orm::{
     sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr},
 };
 
-/// A moment. On SQLite, where any text fits into the column, a date alone (`2026-11-01`) is read as its midnight, as Django
-/// reads it.
+/// A timestamp in UTC. On SQLite, whose columns accept any text, a date without a time (`2026-11-01`) is read as midnight, as
+/// Django reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub DateTime<Utc>);
 

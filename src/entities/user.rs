@@ -7,33 +7,33 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "auth_user")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// `algorithm$…`, never the password itself.
+    /// The password's hash in Django's format: `algorithm$…`.
     #[sea_orm(column_type = "String(StringLen::N(128))")]
     pub password: String,
-    /// When they last logged in.
+    /// The time of the last login; `None` before the first.
     pub last_login: Option<DateTimeUtc>,
-    /// Has all permissions.
+    /// Whether the user has all permissions.
     pub is_superuser: bool,
-    /// The name they log in with.
+    /// The name to log in with.
     #[sea_orm(column_type = "String(StringLen::N(150))", unique)]
     pub username: String,
-    /// First name, may be empty.
+    /// The first name; may be empty.
     #[sea_orm(column_type = "String(StringLen::N(150))")]
     pub first_name: String,
-    /// Last name, may be empty.
+    /// The last name; may be empty.
     #[sea_orm(column_type = "String(StringLen::N(150))")]
     pub last_name: String,
-    /// Address, may be empty.
+    /// The email address; may be empty.
     #[sea_orm(column_type = "String(StringLen::N(254))")]
     pub email: String,
-    /// May enter the admin.
+    /// Whether the user may log in to the admin.
     pub is_staff: bool,
-    /// May log in at all.
+    /// Whether the user may log in.
     pub is_active: bool,
-    /// When they were added.
+    /// The time when the user was created.
     pub date_joined: DateTimeUtc,
 }
 

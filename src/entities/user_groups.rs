@@ -7,19 +7,19 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "auth_user_groups")]
 pub struct Model {
-    /// Key.
+    /// The primary key.
     #[sea_orm(primary_key)]
     pub id: i32,
-    /// The user.
+    /// The key of the user.
     #[sea_orm(unique_key = "pair")]
     pub user_id: i32,
-    /// The group.
+    /// The key of the group.
     #[sea_orm(unique_key = "pair")]
     pub group_id: i32,
-    /// The row itself.
+    /// The related user.
     #[sea_orm(belongs_to, from = "user_id", to = "id")]
     pub user: BelongsTo<super::user::Entity>,
-    /// The row itself.
+    /// The related group.
     #[sea_orm(belongs_to, from = "group_id", to = "id")]
     pub group: BelongsTo<super::group::Entity>,
 }

@@ -1,4 +1,4 @@
-//! Applying migrations, with Django's history table and Django's order, safely when many processes do it at once.
+//! Applying and unapplying migrations with Django's history table and in Django's order. Concurrent processes are serialized.
 
 pub mod drift;
 mod plan;
@@ -20,35 +20,35 @@ use crate::{
     db::{Database, Transaction},
 };
 
-/// The key of the advisory lock that keeps migrating processes apart: "polls" in ASCII.
+/// The key of PostgreSQL's advisory lock that serializes migrating processes: "polls" in ASCII.
 const LOCK: i64 = 0x70_6f_6c_6c_73;
 
-/// What became of one migration.
+/// The result of running one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was applied or unapplied.
     Done,
-    /// Only the history was changed (`--fake`).
+    /// It was only recorded in the migration history (`--fake`).
     Faked,
-    /// Another process had done it in the meantime.
+    /// Another process had applied or unapplied it before.
     DoneElsewhere,
 }
 
-/// How far to run a migration.
+/// Whether to run a migration's statements or only to record it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Statements and history.
+    /// Runs the statements and records the migration.
     Run,
-    /// Books only.
+    /// Only records the migration (`--fake`).
     Fake,
-    /// Books only where an initial migration finds its tables in place.
+    /// Only records an initial migration whose tables exist (`--fake-initial`); runs any other.
     FakeInitial,
 }
 
-/// What a database lacks, in the order in which it would be applied.
+/// The migrations that have not been applied to a database, in the order of application.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database cannot be reached or the query fails.
 pub async fn unapplied(db: &impl ConnectionTrait) -> Result<Vec<&'static Migration>, DbErr> {
     let applied = applied(db).await?;
     Ok(Graph::new()
@@ -58,14 +58,14 @@ pub async fn unapplied(db: &impl ConnectionTrait) -> Result<Vec<&'static Migrati
         .collect())
 }
 
-/// Stores a change that changes nothing: shows whether the database can store anything.
+/// Commits a write that changes no data, to check whether the database is writable.
 ///
 /// # Errors
-/// When it cannot.
+/// When the database is read-only, full or cannot be reached.
 pub async fn try_write(db: &Database) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let sql = match tx.get_database_backend() {
-        // SQLite leaves out the update of a row with the values that it has, but always writes its header.
+        // SQLite does not write a row that an update leaves unchanged, but always writes its header.
         DbBackend::Sqlite => {
             let version = Statement::from_string(DbBackend::Sqlite, "PRAGMA user_version");
             let version = tx.query_one_raw(version).await?;
@@ -80,12 +80,12 @@ pub async fn try_write(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Creates the table of the history if it does not exist.
+/// Creates the table `django_migrations` if it does not exist.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached, or the role may not create tables.
 pub async fn ensure_history_table(db: &Database) -> Result<(), DbErr> {
-    let tx = begin_alone(db).await?;
+    let tx = begin_exclusive(db).await?;
     if !recorder::exist(&tx).await? {
         tx.execute_unprepared(&create_history_table(tx.get_database_backend()))
             .await?;
@@ -93,17 +93,17 @@ pub async fn ensure_history_table(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Applies or unapplies one migration, in one transaction with its row in the history.
+/// Applies or unapplies one migration and records it in the migration history, in one transaction.
 ///
 /// # Errors
-/// When a statement fails; nothing of the migration is left then.
+/// When the database cannot be reached, a statement fails, or a foreign key is violated; the transaction is rolled back.
 pub async fn run(
     db: &Database,
     migration: &'static Migration,
     direction: Direction,
     mode: Mode,
 ) -> Result<Outcome, DbErr> {
-    let tx = begin_alone(db).await?;
+    let tx = begin_exclusive(db).await?;
     let is_forwards = direction == Direction::Forwards;
     if applied(&tx).await?.contains(migration) == is_forwards {
         return Ok(Outcome::DoneElsewhere);
@@ -111,7 +111,7 @@ pub async fn run(
     let fake = match mode {
         Mode::Run => false,
         Mode::Fake => true,
-        Mode::FakeInitial => is_forwards && is_in_place(&tx, migration).await?,
+        Mode::FakeInitial => is_forwards && detect_soft_applied(&tx, migration).await?,
     };
     if !fake {
         let manager = tx.schema_manager();
@@ -129,17 +129,17 @@ pub async fn run(
     Ok(if fake { Outcome::Faked } else { Outcome::Done })
 }
 
-/// Creates the content types and permissions that the applied migrations call for and the database lacks.
+/// Creates the missing content types and permissions of the models in the applied migrations.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or a statement fails.
 pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
-    let tx = begin_alone(db).await?;
+    let tx = begin_exclusive(db).await?;
     let applied = applied(&tx).await?;
     let state = State::after(|migration| applied.contains(migration));
-    // While the tables are on their way they may lack columns, or still have others.
+    // Until these migrations are applied the tables do not exist or have other columns.
     let graph = Graph::new();
-    let has = |app, name| applied.contains(graph.get(app, name).expect("is a migration of ours"));
+    let has = |app, name| applied.contains(graph.get(app, name).expect("the migration exists"));
     if !has("contenttypes", "0002_remove_content_type_name") {
         return Ok(());
     }
@@ -152,11 +152,11 @@ pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
     tx.commit().await
 }
 
-/// Our own indexes that a database lacks, by name, with the statements that create them. SQLite drops them when Django makes
-/// a table anew.
+/// The indexes of the app `polls` that a database lacks: their names and the statements that create them. On SQLite they are
+/// lost when Django remakes a table.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database cannot be reached or the query fails.
 pub async fn missing_indexes(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<(&'static str, &'static str)>, DbErr> {
@@ -195,15 +195,15 @@ pub async fn missing_indexes(
         .collect())
 }
 
-/// Creates our own indexes again that the database lacks; gives their names.
+/// Creates the [`missing_indexes`], and returns their names.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or a statement fails.
 pub async fn restore_indexes(db: &Database) -> Result<Vec<&'static str>, DbErr> {
     if missing_indexes(db).await?.is_empty() {
         return Ok(Vec::new());
     }
-    let tx = begin_alone(db).await?;
+    let tx = begin_exclusive(db).await?;
     let missing = missing_indexes(&tx).await?;
     for (_, sql) in &missing {
         tx.execute_unprepared(sql).await?;
@@ -212,9 +212,9 @@ pub async fn restore_indexes(db: &Database) -> Result<Vec<&'static str>, DbErr> 
     Ok(missing.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Begins a transaction that no other migrating process can hold at the same time: on SQLite any writer waits, on
-/// PostgreSQL those that ask for the same advisory lock.
-async fn begin_alone(db: &Database) -> Result<Transaction, DbErr> {
+/// Begins a transaction that excludes those of other migrating processes: SQLite allows one writer at a time, on PostgreSQL it
+/// takes an advisory lock.
+async fn begin_exclusive(db: &Database) -> Result<Transaction, DbErr> {
     let tx = db.begin().await?;
     if tx.get_database_backend() == DbBackend::Postgres {
         tx.execute_raw(Statement::from_sql_and_values(
@@ -227,7 +227,7 @@ async fn begin_alone(db: &Database) -> Result<Transaction, DbErr> {
     Ok(tx)
 }
 
-/// Checks on SQLite what it did not check while tables were dropped and made anew.
+/// Checks the foreign keys on SQLite, which does not check them while tables are dropped and remade.
 async fn check_foreign_keys(tx: &Transaction) -> Result<(), DbErr> {
     if tx.get_database_backend() != DbBackend::Sqlite {
         return Ok(());
@@ -245,8 +245,11 @@ async fn check_foreign_keys(tx: &Transaction) -> Result<(), DbErr> {
     }
 }
 
-/// Whether everything that an initial migration would create is there already.
-async fn is_in_place(tx: &Transaction, migration: &'static Migration) -> Result<bool, DbErr> {
+/// Whether the tables and columns that an initial migration creates exist (Django's `detect_soft_applied`).
+async fn detect_soft_applied(
+    tx: &Transaction,
+    migration: &'static Migration,
+) -> Result<bool, DbErr> {
     if !migration.initial {
         return Ok(false);
     }
@@ -267,7 +270,7 @@ async fn is_in_place(tx: &Transaction, migration: &'static Migration) -> Result<
     Ok(true)
 }
 
-/// The columns of a table; none when there is no such table.
+/// The columns of a table; empty when the table does not exist.
 async fn columns(tx: &Transaction, table: &str) -> Result<Vec<String>, DbErr> {
     let backend = tx.get_database_backend();
     let sql = match backend {

@@ -1,4 +1,4 @@
-//! Which migrations to apply or unapply, and in which order, as Django's `MigrationExecutor.migration_plan` decides.
+//! The plan of the migrations to apply or unapply, in order, as in Django's `MigrationExecutor.migration_plan`.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +6,19 @@ use migration::{Direction, Graph, Key, Migration};
 
 use super::Applied;
 
-/// Where to go.
+/// The target state of one app.
 #[derive(Debug, Clone, Copy)]
 pub enum Target {
-    /// To the state right after this migration.
+    /// The state after this migration.
     Migration(&'static Migration),
-    /// To the state before the first migration of this app.
+    /// The state before the first migration of this app (`migrate APP zero`).
     Zero(&'static str),
 }
 
-/// What to do, in order.
+/// The migrations to apply or unapply, in order.
 pub type Plan = Vec<(&'static Migration, Direction)>;
 
-/// The way from what is applied to the targets.
+/// The plan from the applied migrations to the targets.
 pub fn plan(graph: &Graph, applied: &Applied, targets: &[Target]) -> Plan {
     let mut done: BTreeSet<Key> = graph
         .full_plan()
@@ -40,7 +40,7 @@ pub fn plan(graph: &Graph, applied: &Applied, targets: &[Target]) -> Plan {
                 .roots(app)
                 .iter()
                 .for_each(|root| unapply(root.key(), &mut done, &mut plan)),
-            // Not back to the target itself, which may be what other apps depend on: only what follows in its app.
+            // Other apps may depend on the target, so only what follows it in its own app is unapplied, with its dependents.
             Target::Migration(target) if done.contains(&target.key()) => {
                 for child in graph
                     .children(target.key())
@@ -61,7 +61,7 @@ pub fn plan(graph: &Graph, applied: &Applied, targets: &[Target]) -> Plan {
     plan
 }
 
-/// A migration that is applied although one that it depends on is not.
+/// An applied migration and a dependency of it that is not applied (Django's `check_consistent_history`).
 pub fn inconsistency(
     graph: &Graph,
     applied: &Applied,

@@ -1,4 +1,4 @@
-//! The table `django_migrations`: what has been applied, by us or by Django.
+//! The migration history: the table `django_migrations`, shared with Django (Django's `MigrationRecorder`).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     entities::migration::{ActiveModel, COLUMN, Column, Entity},
 };
 
-/// What has been applied, and when; with rows of apps and names that we do not know.
+/// The applied migrations by app and name, with the times when they were applied; with rows of unknown apps and names.
 #[derive(Debug, Clone, Default)]
 pub struct Applied(BTreeMap<(String, String), DateTime<Utc>>);
 
@@ -23,7 +23,7 @@ impl Applied {
         self.time(migration).is_some()
     }
 
-    /// When a migration was applied.
+    /// When a migration was applied; `None` if it was not.
     pub fn time(&self, migration: &Migration) -> Option<DateTime<Utc>> {
         self.0
             .get(&(migration.app.to_owned(), migration.name.to_owned()))
@@ -31,10 +31,10 @@ impl Applied {
     }
 }
 
-/// Reads the history; it is empty while the table does not exist.
+/// Reads the migration history, which is empty if the table does not exist.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database cannot be reached or the query fails.
 pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
     if !exist(db).await? {
         return Ok(Applied::default());
@@ -50,7 +50,7 @@ pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
 pub async fn exist(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'",
-        // Not `to_regclass`: within a transaction it may answer from what it knew before another process's commit.
+        // Not `to_regclass`: within a transaction it may use catalog data cached before another process's commit.
         _ => {
             "SELECT 1 FROM pg_class WHERE relname = 'django_migrations' AND pg_table_is_visible(oid)"
         }

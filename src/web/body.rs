@@ -1,4 +1,4 @@
-//! Reading request bodies, within limits on their size, their time and the memory of all together.
+//! Reading request bodies, with limits on the size and the time of each and on their total memory.
 
 use std::{
     io::ErrorKind,
@@ -12,15 +12,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{core::Core, error::AppError};
 
-/// The memory for all bodies that are being read, in KiB.
+/// The total memory for request bodies, in KiB.
 const MEMORY: usize = 64 * 1024;
-/// The first bytes of a body, which are not counted: most forms are no larger.
+/// How many bytes of each body are not counted: most forms are no larger.
 const UNCOUNTED: usize = 16 * 1024;
-/// The buffer of a body grows by `1 / GROWTH` of its size.
+/// A body's buffer grows by `1 / GROWTH` of its size.
 const GROWTH: usize = 8;
 
-/// The memory that is left for request bodies and the forms in them, in KiB, so that many large ones at the same time cannot
-/// use up the memory of the process.
+/// The memory left for request bodies and the forms parsed from them, in KiB: many large bodies at the same time cannot
+/// exhaust the memory of the process.
 #[derive(Debug, Clone)]
 pub struct BodyMemory(Arc<Semaphore>);
 
@@ -30,16 +30,16 @@ impl Default for BodyMemory {
     }
 }
 
-/// The memory of a body, given back when dropped.
+/// The counted memory of a body, released when dropped.
 #[derive(Debug)]
 pub struct BodyPermit(OwnedSemaphorePermit);
 
-/// A request body, whose memory is counted.
+/// A request body whose memory is counted.
 #[derive(Debug)]
 pub struct CountedBody {
     /// The content.
     pub bytes: Vec<u8>,
-    /// What has been counted; none for a small body.
+    /// The counted memory; `None` for a body of at most 16 KiB.
     pub permit: Option<BodyPermit>,
     memory: BodyMemory,
 }
@@ -63,7 +63,7 @@ impl CountedBody {
         };
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| match error.kind() {
-                // The server receives too many other bodies.
+                // Too many other requests are receiving their bodies.
                 ErrorKind::ResourceBusy => AppError::Busy,
                 _ => AppError::BadRequest("the body could not be read".into()),
             })?;
@@ -82,10 +82,10 @@ impl CountedBody {
         Ok(body)
     }
 
-    /// Counts `size` bytes for the body, unless as many have been counted.
+    /// Counts memory for the body until `size` bytes are counted in total.
     ///
     /// # Errors
-    /// [`AppError::Busy`] when other bodies have taken the memory.
+    /// [`AppError::Busy`] when other bodies use too much of the memory.
     pub fn count(&mut self, size: usize) -> Result<(), AppError> {
         let needed = size.saturating_sub(UNCOUNTED).div_ceil(1024);
         let counted = self
@@ -109,41 +109,42 @@ impl CountedBody {
 ///
 /// # Errors
 /// [`AppError::PayloadTooLarge`] beyond `max_size` bytes, [`AppError::BodyTooSlow`] after `BODY_TIMEOUT`,
-/// [`AppError::Busy`] when other bodies have taken the memory, [`AppError::BadRequest`] when the body breaks off.
+/// [`AppError::Busy`] when other bodies use too much of the memory, [`AppError::BadRequest`] when the body is incomplete
+/// or malformed.
 ///
 /// # Panics
-/// When the router has not given the request a [`BodyMemory`].
+/// When the request has no [`BodyMemory`]: the router sets it.
 pub async fn read(request: &mut Request, max_size: usize) -> Result<CountedBody, AppError> {
     let timeout = Core::of(request).live.get().body_timeout;
     let memory: BodyMemory = request
         .data()
         .cloned()
-        .expect("the router gives it to every request");
+        .expect("the router sets it on every request");
     let time = request.data::<BodyTime>().cloned().unwrap_or_default();
     let start = Instant::now();
-    *time.reading() = Some(Reading::Underway);
+    *time.reading() = Some(Reading::InProgress);
     let body = tokio::time::timeout(timeout, CountedBody::read(memory, request, max_size)).await;
-    *time.reading() = Some(Reading::Took(start.elapsed()));
+    *time.reading() = Some(Reading::Done(start.elapsed()));
     body.map_err(|_| AppError::BodyTooSlow)?
 }
 
-/// How long a request's body took to come.
+/// How long it took to receive a request's body.
 #[derive(Debug, Clone, Default)]
 pub struct BodyTime(Arc<Mutex<Option<Reading>>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Reading {
-    Underway,
-    Took(Duration),
+    InProgress,
+    Done(Duration),
 }
 
 impl BodyTime {
-    /// None if it has not been read; while it is being read, `most`.
-    pub fn taken(&self, most: Duration) -> Duration {
+    /// The time; zero if the body has not been read, `max` while it is being read.
+    pub fn taken(&self, max: Duration) -> Duration {
         match *self.reading() {
             None => Duration::ZERO,
-            Some(Reading::Underway) => most,
-            Some(Reading::Took(time)) => time,
+            Some(Reading::InProgress) => max,
+            Some(Reading::Done(time)) => time,
         }
     }
 

@@ -1,6 +1,5 @@
-//! Pages travel compressed. What the page repeats of a client's input stands beside tokens that are masked anew for
-//! each page; and the length of an answer tells nothing exactly, since a random piece is added (as Django's
-//! `GZipMiddleware` does, against BREACH).
+//! Compression of HTML responses. Against BREACH, which derives a secret from the lengths of compressed responses, each page
+//! masks its CSRF tokens with a new mask, and each response gets random padding (as in Django's `GZipMiddleware`).
 
 use std::{io::Write, sync::Arc};
 
@@ -13,12 +12,12 @@ use rand::RngExt;
 
 use super::statics::accepts;
 
-/// In bytes: what fits one packet gains nothing.
+/// Shorter pages are not compressed, in bytes: they fit into one packet.
 const MIN_LENGTH: usize = 1400;
-/// The most that is added at random, in bytes.
+/// The maximum length of the random padding, in bytes.
 const MAX_PADDING: usize = 100;
 
-/// Compresses the pages that a browser can unpack.
+/// Compresses HTML pages with gzip for clients that accept it.
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let is_accepted = request
         .header(header::ACCEPT_ENCODING)
@@ -43,11 +42,11 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respon
         response.set_body(Body::from_bytes(page));
         return Ok(response);
     }
-    let packed = gzip(&page);
+    let compressed = gzip(&page);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    headers.insert(header::CONTENT_LENGTH, packed.len().into());
-    response.set_body(Body::from_vec(packed));
+    headers.insert(header::CONTENT_LENGTH, compressed.len().into());
+    response.set_body(Body::from_vec(compressed));
     Ok(response)
 }
 
@@ -56,6 +55,6 @@ fn gzip(page: &[u8]) -> Vec<u8> {
     let mut encoder = GzBuilder::new()
         .filename(padding)
         .write(Vec::new(), Compression::new(4));
-    let packed = encoder.write_all(page).and_then(|()| encoder.finish());
-    packed.expect("a vector takes all")
+    let compressed = encoder.write_all(page).and_then(|()| encoder.finish());
+    compressed.expect("writing to a Vec does not fail")
 }

@@ -12,14 +12,14 @@ use crate::{
     settings::{CookieSettings, SameSite},
 };
 
-/// The value of a cookie; of several of the same name, the last. What other cookies hold does not matter.
+/// The value of a cookie; of several with the same name, the last. Other cookies may hold any bytes.
 pub fn get<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let headers = request.headers().get_all(header::COOKIE).iter();
     let mut values = headers.filter_map(|value| find(value.as_bytes(), name));
     values.next_back()
 }
 
-/// The value of a cookie in a `Cookie` header.
+/// The value of a cookie in a `Cookie` header; of several with the same name, the last.
 pub fn find<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
     let cookies = header.split(|byte| *byte == b';');
     let texts = cookies.filter_map(|cookie| std::str::from_utf8(cookie).ok());
@@ -28,7 +28,7 @@ pub fn find<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
     values.next_back().map(|(_, value)| value.trim_matches('"'))
 }
 
-/// Writes cookies into the answer to one request.
+/// Writes cookies into the response to one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Jar {
     is_secure: bool,
@@ -36,7 +36,7 @@ pub struct Jar {
 }
 
 impl Jar {
-    /// For the answer to `request`.
+    /// A jar for the response to `request`: `Secure` by its scheme, `expires` by the current time.
     pub fn of(request: &Request) -> Self {
         Self {
             is_secure: request
@@ -46,10 +46,10 @@ impl Jar {
         }
     }
 
-    /// Sets a cookie that the browser keeps for `age` seconds, or until it is closed.
+    /// Sets a cookie that expires after `age` seconds; if `None`, when the browser closes.
     ///
     /// # Panics
-    /// When the value has characters that no cookie of ours has.
+    /// When the name or the value has characters that no header may have.
     pub fn set(
         &self,
         response: &mut Response,
@@ -62,9 +62,9 @@ impl Jar {
         append(response, settings, value, age, is_secure);
     }
 
-    /// Tells the browser to forget a cookie, as Django does.
+    /// Deletes a cookie in the browser (Django's `HttpResponse.delete_cookie`).
     pub fn delete(&self, response: &mut Response, settings: &CookieSettings) {
-        // Without it, browsers do not listen for these (Django's `HttpResponse.delete_cookie`).
+        // Browsers ignore such cookies without `Secure`.
         let is_secure = ["__Secure-", "__Host-"]
             .iter()
             .any(|prefix| settings.name.starts_with(prefix))
@@ -83,7 +83,7 @@ impl Jar {
     }
 }
 
-/// In the order in which Python writes the attributes.
+/// Appends a `Set-Cookie` header, with the attributes in the order of Python's `http.cookies`.
 fn append(
     response: &mut Response,
     settings: &CookieSettings,
@@ -111,11 +111,11 @@ fn append(
     if is_secure {
         cookie += "; Secure";
     }
-    let cookie = HeaderValue::from_str(&cookie).expect("our cookies are plain ASCII");
+    let cookie = HeaderValue::from_str(&cookie).expect("this site's cookies are plain ASCII");
     response.headers_mut().append(header::SET_COOKIE, cookie);
 }
 
-/// Says that the answer differs with the client's cookies.
+/// Adds `Cookie` to the `Vary` header.
 pub fn vary(response: &mut Response) {
     let headers = response.headers_mut();
     if !headers

@@ -1,5 +1,5 @@
-//! Protection against forms from other sites, byte for byte as Django's (`django/middleware/csrf.py`), so that a page
-//! of one may be posted to the other.
+//! CSRF protection with the cookies and tokens of Django's `django/middleware/csrf.py`, so that a form rendered by Django may
+//! be posted to this server, and the reverse.
 
 use std::{
     fmt,
@@ -25,17 +25,17 @@ use crate::{
     settings::CookieSettings,
 };
 
-/// The field of a form with its token.
+/// The name of the form field that holds the token.
 pub const FIELD: &str = "csrfmiddlewaretoken";
 const SECRET_LENGTH: usize = 32;
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// What a browser keeps in its cookie: 32 characters of a-z, A-Z and 0-9, as their indexes.
+/// The CSRF secret in the cookie: 32 characters of a-z, A-Z and 0-9, stored as their indexes in this alphabet.
 #[derive(Clone, Copy)]
 pub struct Secret([u8; SECRET_LENGTH]);
 
 impl Secret {
-    /// A new one.
+    /// A new random secret.
     pub fn random() -> Self {
         let mut rng = rand::rng();
         Self(std::array::from_fn(|_| {
@@ -43,7 +43,7 @@ impl Secret {
         }))
     }
 
-    /// Reads a cookie or the token of a form: the bare secret, or mask and cipher behind one another.
+    /// Parses a cookie or the token of a form: 32 characters of the secret itself, or 64 of the mask followed by the cipher.
     pub fn parse(text: &str) -> Option<Self> {
         let indexes = text
             .bytes()
@@ -63,12 +63,13 @@ impl Secret {
         }
     }
 
-    /// The token for a form. Each page gets another, so that compression cannot give the secret away.
+    /// The token for a form, with a new mask each time: the length of a compressed page reveals nothing about the secret
+    /// (BREACH).
     pub fn masked(&self) -> String {
         self.masked_with(&Self::random())
     }
 
-    /// The token under a given mask.
+    /// The token with a given mask: the mask followed by the cipher, 64 characters.
     pub fn masked_with(&self, mask: &Self) -> String {
         let cipher = self
             .0
@@ -101,7 +102,7 @@ fn letter(index: u8) -> char {
     char::from(ALPHABET[usize::from(index)])
 }
 
-/// A page's token. Only a page whose template uses it needs a secret, and the cookie that keeps it.
+/// A page's token. The cookie with the secret is set only if the page's template renders the token.
 #[derive(Debug)]
 pub struct Token {
     cookie: Option<Secret>,
@@ -110,19 +111,19 @@ pub struct Token {
 }
 
 impl Token {
-    /// The token for an answer to `request`, under the secret that its cookie holds or a new one.
+    /// The token for the response to `request`, from the secret in its cookie or a new one.
     pub fn for_request(request: &Request) -> Self {
         Self {
-            cookie: cookie(request),
+            cookie: cookie_secret(request),
             used: OnceLock::new(),
             jar: Jar::of(request),
         }
     }
 
-    /// Gives the browser the secret, if the page used it.
+    /// Sets the cookie with the secret, if the page rendered the token.
     pub fn attach(&self, response: &mut Response, settings: &CookieSettings) {
         if let Some(secret) = self.used.get() {
-            give(response, self.jar, settings, secret);
+            set_cookie(response, self.jar, settings, secret);
         }
     }
 }
@@ -136,18 +137,19 @@ impl Object for Token {
     }
 }
 
-/// Receives the form of a request that is refused for its token alone, for a middleware that has set one.
+/// The form of a request whose only CSRF error is a wrong token. A middleware that needs the form sets an empty one as request
+/// data.
 #[derive(Debug, Clone, Default)]
 pub struct RejectedForm(Arc<OnceLock<Form>>);
 
 impl RejectedForm {
-    /// The form, if there was one.
+    /// The form, if the request was refused for its token.
     pub fn get(&self) -> Option<&Form> {
         self.0.get()
     }
 }
 
-/// Reads the form of a request that may change something, and lets it pass only if it comes from a page of ours.
+/// Refuses requests with an unsafe method that fail the CSRF check. Sets the [`Form`] of the others as request data.
 pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
     if matches!(
         *request.method(),
@@ -156,7 +158,7 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
         return next.call(request).await;
     }
     check_source(&request).map_err(AppError::Csrf)?;
-    let secret = cookie(&request).ok_or(AppError::Csrf(CsrfError::NoCookie))?;
+    let secret = cookie_secret(&request).ok_or(AppError::Csrf(CsrfError::NoCookie))?;
     let form = Form::read(&mut request).await?;
     let token = form
         .get(FIELD)
@@ -165,7 +167,7 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     let token = token.ok_or(AppError::Csrf(CsrfError::NoToken))?;
     if !Secret::parse(token).is_some_and(|token| token.matches(&secret)) {
         if let Some(rejected) = request.data::<RejectedForm>() {
-            // A request is refused once.
+            // It is set once per request.
             let _ = rejected.0.set(form);
         }
         return Err(AppError::Csrf(CsrfError::BadToken).into());
@@ -174,35 +176,39 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     next.call(request).await
 }
 
-fn cookie(request: &Request) -> Option<Secret> {
+fn cookie_secret(request: &Request) -> Option<Secret> {
     let name = &Core::of(request).settings.security.csrf_cookie.name;
     cookies::get(request, name).and_then(Secret::parse)
 }
 
-fn give(response: &mut Response, jar: Jar, settings: &CookieSettings, secret: &Secret) {
+fn set_cookie(response: &mut Response, jar: Jar, settings: &CookieSettings, secret: &Secret) {
     jar.set(response, settings, &secret.to_string(), Some(settings.age));
     cookies::vary(response);
 }
 
-/// Gives the browser another secret: forms from before a login are worth nothing after it.
+/// Sets a new secret at login (Django's `rotate_token`): tokens of earlier pages become invalid.
 pub fn rotate(response: &mut Response, request: &Request) {
     let settings = &Core::of(request).settings.security.csrf_cookie;
-    give(response, Jar::of(request), settings, &Secret::random());
+    set_cookie(response, Jar::of(request), settings, &Secret::random());
 }
 
-/// Checks where the form was, as far as the browser says.
+/// Checks the `Origin` header, or over HTTPS without one the `Referer` header.
 fn check_source(request: &Request) -> Result<(), CsrfError> {
     let own = request
         .data::<Origin>()
-        .expect("hosts::validate comes first");
+        .expect("hosts::validate sets it on every request");
     let trusted = &Core::of(request).settings.security.csrf_trusted_origins;
-    let is_trusted = |origin: &str| trusted.iter().any(|trusted| is_covered(origin, trusted));
+    let is_trusted = |origin: &str| {
+        trusted
+            .iter()
+            .any(|trusted| matches_trusted(origin, trusted))
+    };
     let origins = request.headers().get_all(header::ORIGIN).iter();
     let origins: Vec<_> = origins
         .map(|origin| String::from_utf8_lossy(origin.as_bytes()))
         .collect();
     if !origins.is_empty() {
-        // Several are one value that names no origin, as WSGI servers join them.
+        // WSGI servers join repeated headers with commas; the joined value matches no origin.
         let origin = origins.join(",");
         let is_own = origin.eq_ignore_ascii_case(&format!("{}://{}", own.scheme(), own.host));
         return if is_own || is_trusted(&origin) {
@@ -214,7 +220,7 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     if !own.is_secure {
         return Ok(());
     }
-    // Old browsers send no Origin. Without a Referer, over HTTPS, the form may come from anyone on the network path.
+    // Old browsers send no Origin. Without a Referer, a man in the middle could have served the form over plain HTTP.
     let referer = request
         .header(header::REFERER)
         .ok_or(CsrfError::NoReferer)?;
@@ -225,23 +231,23 @@ fn check_source(request: &Request) -> Result<(), CsrfError> {
     let origin = referer.origin().ascii_serialization();
     let own_host = own.host.strip_suffix(":443").unwrap_or(&own.host);
     let is_own = origin.eq_ignore_ascii_case(&format!("https://{own_host}"));
-    // A cookie that goes to all names below a domain is one for the forms of all of them.
+    // A cookie with a `Domain` is shared by all subdomains, so their forms are accepted.
     let domain = &Core::of(request).settings.security.csrf_cookie.domain;
-    let is_of_domain = domain.as_ref().is_some_and(|domain| {
-        is_covered(
+    let is_cookie_domain = domain.as_ref().is_some_and(|domain| {
+        matches_trusted(
             &origin,
             &format!("https://*.{}", domain.trim_start_matches('.')),
         )
     });
-    if is_own || is_of_domain || is_trusted(&origin) {
+    if is_own || is_cookie_domain || is_trusted(&origin) {
         Ok(())
     } else {
         Err(CsrfError::BadReferer(origin))
     }
 }
 
-/// Whether `trusted`, as in `https://*.example.com`, covers an origin.
-fn is_covered(origin: &str, trusted: &str) -> bool {
+/// Whether an origin matches `trusted`: another origin, or a pattern such as `https://*.example.com`.
+fn matches_trusted(origin: &str, trusted: &str) -> bool {
     let (origin, trusted) = (origin.to_ascii_lowercase(), trusted.to_ascii_lowercase());
     match trusted.split_once("://*") {
         None => origin == trusted,

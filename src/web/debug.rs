@@ -1,4 +1,4 @@
-//! Debug mode: an error page with all that is known, and pages that load themselves again when a file changes.
+//! Debug mode: an error page with details, and pages that reload when a template or an asset changes.
 
 use std::{
     path::Path,
@@ -18,21 +18,22 @@ use super::{
 };
 use crate::{core::Core, error::AppError, settings::is_secret, templates::Templates};
 
-/// How often files are looked at.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Lines of a template shown before and behind the one at fault.
-const AROUND: usize = 5;
-/// What is shown in place of a secret, as Django's page has it.
+/// The interval at which the files' modification times are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Lines of a template shown before and after the one with the error.
+const CONTEXT_LINES: usize = 5;
+/// The text in place of a secret, as on Django's debug page (`cleansed_substitute`).
 const MASK: &str = "********************";
+
 /// A line of a template.
 #[derive(Debug, Serialize)]
 struct Line {
-    /// With its number in front.
+    /// The line's number and its text.
     text: String,
     is_at_fault: bool,
 }
 
-/// The page for a failure of ours; `None` for what is the client's, and when the page itself fails.
+/// The debug page of a server error; `None` for client errors, and when the page itself does not render.
 pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> Option<Response> {
     let causes = match error {
         AppError::Internal(cause) => cause.chain().map(ToString::to_string).collect(),
@@ -55,11 +56,11 @@ pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> 
         .iter()
         .map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.to_string(), minfo(name.as_str(), value))
+            (name.to_string(), mask_secret(name.as_str(), value))
         })
         .collect();
     let query: Vec<_> = form_urlencoded::parse(info.uri.query().unwrap_or_default().as_bytes())
-        .map(|(name, value)| (name.to_string(), minfo(&name, value.into_owned())))
+        .map(|(name, value)| (name.to_string(), mask_secret(&name, value.into_owned())))
         .collect();
     let context = context! {
         title => error.to_string(),
@@ -86,7 +87,7 @@ pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> 
     }
 }
 
-fn minfo(name: &str, value: String) -> String {
+fn mask_secret(name: &str, value: String) -> String {
     if is_secret(name) {
         MASK.to_owned()
     } else {
@@ -101,32 +102,32 @@ fn lines_around(name: &str, line: usize) -> Vec<Line> {
         is_at_fault: index + 1 == line,
     });
     lines
-        .skip(line.saturating_sub(AROUND + 1))
-        .take(2 * AROUND + 1)
+        .skip(line.saturating_sub(CONTEXT_LINES + 1))
+        .take(2 * CONTEXT_LINES + 1)
         .collect()
 }
 
-/// Adds the address where a page's script hears that a file has changed.
+/// Adds the route from which a page's script receives an event when a file has changed.
 pub fn add_reload(site: Route) -> Route {
     site.at("/__reload__", get(reload))
 }
 
-/// Events as `text/event-stream`, one per change, until the server stops.
+/// Server-sent events (`text/event-stream`), one per change, until the shutdown begins.
 #[handler]
 fn reload(Data(core): Data<&Arc<Core>>) -> Response {
-    let stopped = core.draining.clone();
-    let changes = stream::unfold(newest(), |known| async move {
+    let draining = core.draining.clone();
+    let changes = stream::unfold(last_modified(), |previous| async move {
         loop {
-            tokio::time::sleep(PAUSE).await;
-            let now = newest();
-            if now != known {
-                return Some((Bytes::from_static(b"data: changed\n\n"), now));
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let current = last_modified();
+            if current != previous {
+                return Some((Bytes::from_static(b"data: changed\n\n"), current));
             }
         }
     });
     let events = stream::once(async { Bytes::from_static(b": listening\n\n") })
         .chain(changes)
-        .take_until(stopped.cancelled_owned())
+        .take_until(draining.cancelled_owned())
         .map(Ok::<_, std::io::Error>);
     Response::builder()
         .content_type("text/event-stream")
@@ -134,8 +135,8 @@ fn reload(Data(core): Data<&Arc<Core>>) -> Response {
         .body(Body::from_bytes_stream(events))
 }
 
-/// When a template or an asset was last changed.
-fn newest() -> Option<SystemTime> {
+/// The latest modification time of all templates and assets.
+fn last_modified() -> Option<SystemTime> {
     let mut pending = vec![
         Path::new("templates").to_owned(),
         Path::new("assets").to_owned(),

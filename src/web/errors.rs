@@ -1,4 +1,4 @@
-//! Error pages: they say what to do next, and nothing internal.
+//! Error pages: they advise the client what to do next, and reveal nothing internal.
 
 use std::{
     any::Any,
@@ -26,7 +26,7 @@ use crate::{
     error::{self, AppError, CsrfError},
 };
 
-/// How long a client should wait while the database is away, in seconds.
+/// The `Retry-After` header of 503 responses, in seconds.
 const RETRY_AFTER: &str = "2";
 
 /// Renders an error page from a context with `status`, `title`, `advice` and `request_id`.
@@ -42,7 +42,7 @@ impl fmt::Debug for ErrorLayout {
     }
 }
 
-/// Sets how an error page that answers `request` is rendered. The first call counts.
+/// Sets the renderer of an error page that answers `request`. Later calls for the same request have no effect.
 pub fn set_layout(
     request: &Request,
     render: impl Fn(Value) -> error::Result<Response> + Send + Sync + 'static,
@@ -52,22 +52,22 @@ pub fn set_layout(
     }
 }
 
-/// Turns errors, and panics too, into pages; logs those that are ours, once.
+/// Turns errors, panics and timeouts into error pages, and logs server errors, CSRF failures and bad requests.
 pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
     let frame = Frame::of(&request);
     let layout = ErrorLayout::default();
     request.set_data(layout.clone());
     let info = request.data::<Arc<RequestInfo>>().cloned();
-    let body = BodyTime::default();
-    request.set_data(body.clone());
-    let mut answer = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
+    let body_time = BodyTime::default();
+    request.set_data(body_time.clone());
+    let mut response = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
     let server = core.live.get();
-    let mut result = tokio::time::timeout(server.timeout, answer.as_mut()).await;
-    // The body has a time of its own.
-    let more = body.taken(server.body_timeout);
-    if result.is_err() && !more.is_zero() {
-        result = tokio::time::timeout(more, answer).await;
+    let mut result = tokio::time::timeout(server.timeout, response.as_mut()).await;
+    // The time for the body, which has its own timeout, does not count.
+    let extension = body_time.taken(server.body_timeout);
+    if result.is_err() && !extension.is_zero() {
+        result = tokio::time::timeout(extension, response).await;
     }
     let error = match result {
         Ok(Ok(Ok(response))) => return Ok(response.into_response()),
@@ -83,24 +83,25 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
             tracing::error!("database unavailable: {}", cause.to_string().escape_debug());
         }
         AppError::Timeout => tracing::error!("{error}"),
-        // What the client sent is part of these texts.
+        // These texts include input of the client.
         AppError::Csrf(reason) => {
             tracing::warn!("Forbidden ({})", reason.to_string().escape_debug())
         }
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    let shown = info
+    let debug_page = info
         .as_ref()
         .filter(|_| core.settings.debug)
         .and_then(|info| debug::page(&core, &error, info, frame));
     let request_id = info.as_ref().map_or("", |info| &info.id);
-    let mut response = shown.unwrap_or_else(|| page(&core, &error, frame, &layout, request_id));
+    let mut response =
+        debug_page.unwrap_or_else(|| page(&core, &error, frame, &layout, request_id));
     add_headers(&mut response, &error);
     Ok(response)
 }
 
-/// Poem's own errors, for addresses and arguments that it refuses, carry a status only.
+/// Poem's own errors, for unknown routes and invalid extractor arguments, have a status only.
 fn from_poem(error: poem::Error) -> AppError {
     let status = error.status();
     match error.downcast::<AppError>() {
@@ -110,7 +111,7 @@ fn from_poem(error: poem::Error) -> AppError {
             AppError::MethodNotAllowed("GET, HEAD")
         }
         Err(_) if status.is_client_error() => {
-            AppError::BadRequest("an argument does not parse".into())
+            AppError::BadRequest("an argument of the request cannot be parsed".into())
         }
         Err(error) => AppError::Internal(anyhow::anyhow!("{error}")),
     }
@@ -129,9 +130,9 @@ fn page(
     layout: &ErrorLayout,
     request_id: &str,
 ) -> Response {
-    let (title, advice) = texts(error);
+    let (title, advice) = title_and_advice(error);
     let status = error.status();
-    // Of these errors the log has lines that tell more.
+    // The log has details of these errors under the request id.
     let is_logged = matches!(
         error,
         AppError::Internal(_) | AppError::Unavailable(_) | AppError::Timeout
@@ -155,7 +156,7 @@ fn page(
         }
     };
     response.set_status(status);
-    // The frame depends on cookies.
+    // The theme and the link to the admin depend on cookies.
     cookies::vary(&mut response);
     response
 }
@@ -181,8 +182,8 @@ fn add_headers(response: &mut Response, error: &AppError) {
     }
 }
 
-/// The heading of the page, and what to do next.
-fn texts(error: &AppError) -> (&'static str, &'static str) {
+/// The heading of the page, and the advice to the client.
+fn title_and_advice(error: &AppError) -> (&'static str, &'static str) {
     match error {
         AppError::BadRequest(_) => (
             "Bad Request",

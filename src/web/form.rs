@@ -1,4 +1,4 @@
-//! What a form sends.
+//! Parsing of form data: request bodies and query strings.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use poem::{FromRequest, Request, RequestBody, Result};
 use super::body::{self, BodyPermit};
 use crate::{core::Core, error::AppError};
 
-/// What Django says of a field that must not be empty.
+/// Django's error message for an empty required field.
 pub const REQUIRED: &str = "This field is required.";
 
-/// The fields of a form in the order in which they were sent. Bytes that are no UTF-8 are replaced. Clones share the fields,
-/// and the memory that is counted for them.
+/// The fields of a form, in the order of the request. Invalid UTF-8 is replaced by U+FFFD. Clones share the fields and the
+/// memory that is counted for them.
 #[derive(Debug, Clone, Default)]
 pub struct Form(Arc<Fields>);
 
@@ -22,12 +22,13 @@ struct Fields {
 }
 
 impl Form {
-    /// Reads the body of a request; one that is not a form has no fields.
+    /// Reads a form from the body of a request; empty if the content type is not that of a form.
     ///
     /// # Errors
-    /// When the body is too large, breaks off, has too many fields, or is `multipart/form-data`, which no page sends.
+    /// [`AppError::UnsupportedMediaType`] for `multipart/form-data`, which no page sends; [`AppError::BadRequest`] when there are
+    /// more than `DATA_UPLOAD_MAX_NUMBER_FIELDS` fields; and those of [`body::read`].
     pub async fn read(request: &mut Request) -> Result<Self, AppError> {
-        // Types are case-insensitive (RFC 9110, 8.3.1).
+        // Media types are case-insensitive (RFC 9110, 8.3.1).
         let media_type = request.content_type().unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or_default().trim();
         let media_type = media_type.to_ascii_lowercase();
@@ -42,7 +43,7 @@ impl Form {
         let mut body = body::read(request, security.data_upload_max_memory_size).await?;
         let all = parse(&body.bytes, security.data_upload_max_number_fields)
             .ok_or(AppError::BadRequest("the form has too many fields".into()))?;
-        // Replaced bytes take more room than they did.
+        // U+FFFD is longer than the bytes that it replaces.
         let size = all
             .iter()
             .map(|(name, value)| name.len() + value.len())
@@ -54,12 +55,12 @@ impl Form {
         })))
     }
 
-    /// The fields of a text, unless there are more than `most`.
-    pub fn parse(text: &[u8], most: usize) -> Option<Self> {
-        parse(text, most).map(Self::from)
+    /// Parses `application/x-www-form-urlencoded`; `None` when there are more than `max_fields` fields.
+    pub fn parse(text: &[u8], max_fields: usize) -> Option<Self> {
+        parse(text, max_fields).map(Self::from)
     }
 
-    /// The value of a field; of several, the last, as Django has it.
+    /// The value of a field; of several, the last (Django's `QueryDict.get`).
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .all
@@ -71,7 +72,7 @@ impl Form {
 }
 
 impl Form {
-    /// All values of a field, in the order in which they were sent.
+    /// All values of a field, in the order of the request (Django's `QueryDict.getlist`).
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .all
@@ -80,24 +81,24 @@ impl Form {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Whether a field was sent, with whatever value.
+    /// Whether the field is present, even with an empty value.
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// The fields of the query of an address.
+    /// The fields of a request's query string; those beyond `DATA_UPLOAD_MAX_NUMBER_FIELDS` are ignored.
     pub fn of_query(request: &Request) -> Self {
-        let most = Core::of(request)
+        let max_fields = Core::of(request)
             .settings
             .security
             .data_upload_max_number_fields;
         let query = request.original_uri().query().unwrap_or_default();
         let fields = form_urlencoded::parse(query.as_bytes());
         let fields = fields.map(|(name, value)| (name.into_owned(), value.into_owned()));
-        Self::from(fields.take(most).collect::<Vec<_>>())
+        Self::from(fields.take(max_fields).collect::<Vec<_>>())
     }
 
-    /// Names and values, in the order in which they were sent.
+    /// Names and values, in the order of the request.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .all
@@ -112,14 +113,14 @@ impl From<Vec<(String, String)>> for Form {
     }
 }
 
-fn parse(text: &[u8], most: usize) -> Option<Vec<(String, String)>> {
+fn parse(text: &[u8], max_fields: usize) -> Option<Vec<(String, String)>> {
     let mut fields =
         form_urlencoded::parse(text).map(|(name, value)| (name.into_owned(), value.into_owned()));
-    let all = fields.by_ref().take(most).collect();
+    let all = fields.by_ref().take(max_fields).collect();
     fields.next().is_none().then_some(all)
 }
 
-/// Views get the form that `csrf::protect` has read and checked.
+/// Views extract the form that `csrf::protect` has read and checked.
 impl<'a> FromRequest<'a> for Form {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         Ok(request.data::<Self>().cloned().unwrap_or_default())

@@ -1,24 +1,24 @@
-//! Numbers and times for people.
+//! Human-readable numbers and times.
 
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-/// A moment in the forms that pages show.
+/// A time in the formats of the pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
-    /// For machines: ISO 8601.
+    /// ISO 8601, in UTC: `2026-11-20T06:55:00Z`.
     pub iso: String,
-    /// The day: `Nov. 20, 2026`.
+    /// The date: `Nov. 20, 2026`.
     pub date: String,
-    /// The day and the time, as Django's admin has it: `Nov. 20, 2026, 6:55 a.m. UTC`.
+    /// The date and the time with the time zone, as in Django's admin: `Nov. 20, 2026, 6:55 a.m. UTC`.
     pub full: String,
-    /// How long ago: `2 hours ago`.
+    /// The time since then, in the largest unit: `2 hours ago`.
     pub ago: String,
 }
 
 impl Moment {
-    /// `time` as seen at `now`, on the clocks of a zone.
+    /// Formats `time` in a time zone, relative to `now`.
     pub fn new(time: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
         let local = time.with_timezone(&zone);
         let full = format!("{} {}", date_time(time, zone), local.format("%Z"));
@@ -32,7 +32,7 @@ impl Moment {
     }
 }
 
-/// A number with its digits in groups: `12,480`.
+/// A number with thousands separators: `12,480`.
 pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = if number < 0 {
@@ -49,7 +49,7 @@ pub fn grouped(number: i64) -> String {
     text
 }
 
-/// A number with what it counts: `1 vote`, `1,204 votes`.
+/// A number with its noun, whose plural ends in `s`: `1 vote`, `1,204 votes`.
 pub fn counted(number: i64, singular: &str) -> String {
     format!(
         "{} {singular}{}",
@@ -58,7 +58,7 @@ pub fn counted(number: i64, singular: &str) -> String {
     )
 }
 
-/// The same with a plural of its own: `2 entries`.
+/// A number with its noun and the given plural: `2 entries`.
 pub fn counted_as(number: u64, singular: &str, plural: &str) -> String {
     let name = if number == 1 { singular } else { plural };
     format!(
@@ -67,13 +67,13 @@ pub fn counted_as(number: u64, singular: &str, plural: &str) -> String {
     )
 }
 
-/// A day and a time on the clocks of a zone, as Django's admin has it: `Nov. 20, 2026, 6:55 a.m.`
+/// The date and the time in a time zone, as in Django's admin: `Nov. 20, 2026, 6:55 a.m.`
 pub fn date_time(time: DateTime<Utc>, zone: Tz) -> String {
     let local = time.with_timezone(&zone);
-    format!("{}, {}", date(local), clock(local))
+    format!("{}, {}", date(local), time_of_day(local))
 }
 
-/// Month names as the Associated Press abbreviates them, which is what Django's `N` prints.
+/// The date with the month abbreviated in Associated Press style, which is Django's format `N j, Y`.
 fn date(time: DateTime<Tz>) -> String {
     const MONTHS: [&str; 12] = [
         "Jan.", "Feb.", "March", "April", "May", "June", "July", "Aug.", "Sept.", "Oct.", "Nov.",
@@ -87,8 +87,8 @@ fn date(time: DateTime<Tz>) -> String {
     )
 }
 
-/// The time of day as Django's `P` prints it: `6:55 a.m.`, `noon`.
-fn clock(time: DateTime<Tz>) -> String {
+/// The time of day in Django's format `P`: `6:55 a.m.`, `noon`.
+fn time_of_day(time: DateTime<Tz>) -> String {
     let (is_pm, hour) = time.hour12();
     match (time.hour(), time.minute()) {
         (0, 0) => "midnight".to_owned(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_read_well() {
+    fn times_are_formatted() {
         let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
         let moment = Moment::new("2026-11-20T06:55:00Z".parse().unwrap(), now, Tz::UTC);
         assert_eq!(moment.full, "Nov. 20, 2026, 6:55 a.m. UTC");

@@ -1,4 +1,4 @@
-//! The headers that every answer carries for the browser's own protections, and the way to HTTPS.
+//! The security headers of every response, and the redirect from HTTP to HTTPS.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::{
     settings::{HeaderSettings, Settings},
 };
 
-/// Nothing runs or loads but our own files.
+/// Allows scripts, styles and images from this site only; the setting for `frame-ancestors` is appended.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     form-action 'self'; base-uri 'none'; frame-ancestors";
 
-/// The headers as the settings have them, made once.
+/// The security headers from the settings, for plain HTTP and for HTTPS. Built once.
 #[derive(Debug)]
 pub struct SecurityHeaders {
     plain: Vec<(HeaderName, HeaderValue)>,
@@ -29,7 +29,7 @@ pub struct SecurityHeaders {
 }
 
 impl SecurityHeaders {
-    /// Makes them.
+    /// Builds the headers.
     pub fn new(settings: &Settings) -> Self {
         let of =
             |is_secure| headers(&settings.security.headers, is_secure, settings.debug).collect();
@@ -40,7 +40,7 @@ impl SecurityHeaders {
     }
 }
 
-/// Adds the headers.
+/// Adds the security headers to responses; headers that a response already has are not changed.
 pub async fn secure<E: Endpoint>(
     next: Arc<E>,
     request: Request,
@@ -62,22 +62,20 @@ pub async fn secure<E: Endpoint>(
     Ok(response)
 }
 
-/// Keeps an answer out of all caches, as Django's `never_cache`.
-///
-/// # Panics
-/// When a year has more than four digits.
+/// Sets the headers of a response that must not be cached (Django's `never_cache`).
 pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
     let expires = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let headers = response.headers_mut();
     headers.insert(
         header::EXPIRES,
-        HeaderValue::from_str(&expires).expect("a date is plain ASCII"),
+        HeaderValue::from_str(&expires).expect("a formatted date is ASCII"),
     );
     let never = HeaderValue::from_static("max-age=0, no-cache, no-store, must-revalidate, private");
     headers.insert(header::CACHE_CONTROL, never);
 }
 
-/// Redirects plain HTTP to HTTPS if `SECURE_SSL_REDIRECT` is set. Health checks have no host to redirect to and pass.
+/// Redirects plain HTTP to HTTPS if `SECURE_SSL_REDIRECT` is set. Requests without an [`Origin`], such as health checks, are not
+/// redirected.
 pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let settings = &Core::of(&request).settings.security.headers;
     let Some(origin) = request
@@ -110,7 +108,7 @@ fn headers(
         "SAMEORIGIN" => "'self'",
         _ => "'none'",
     };
-    // In debug mode a script asks whether the page has to be loaded again.
+    // In debug mode a script receives events from `/__reload__`.
     let connect = if debug { "; connect-src 'self'" } else { "" };
     let policy = format!("{CONTENT_SECURITY_POLICY} {ancestors}{connect}");
     let hsts = (is_secure && settings.hsts_seconds > 0).then(|| hsts(settings));
@@ -135,7 +133,7 @@ fn headers(
     .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value?).ok()?)))
 }
 
-/// For how long browsers shall come over HTTPS only (RFC 6797).
+/// The `Strict-Transport-Security` header (RFC 6797).
 fn hsts(settings: &HeaderSettings) -> String {
     let mut policy = format!("max-age={}", settings.hsts_seconds);
     if settings.hsts_include_subdomains {

@@ -1,4 +1,5 @@
-//! Which names the site answers to, as Django's `HttpRequest.get_host` decides.
+//! Validation of a request's host against `ALLOWED_HOSTS`, as in Django's `HttpRequest.get_host`; the client's address; safe
+//! redirect targets.
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
@@ -14,12 +15,12 @@ use crate::{
     settings::SecuritySettings,
 };
 
-/// The scheme and the host of a request. Every request that gets to a view has one.
+/// The scheme and the host of a request. [`validate`] sets it on every request but health checks.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// Whether over HTTPS, to us or to a proxy that we trust.
+    /// Whether the client uses HTTPS, to this server or to a trusted proxy.
     pub is_secure: bool,
-    /// Name and port as in the address bar.
+    /// The host with the port, unless it is the scheme's default, as in the `Host` header.
     pub host: String,
 }
 
@@ -30,10 +31,10 @@ impl Origin {
     }
 }
 
-/// Refuses requests for other names, and notes for all others how they came.
+/// Refuses requests for hosts that are not in `ALLOWED_HOSTS`; sets the [`Origin`] of the others as request data.
 pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
     let security = &Core::of(&request).settings.security;
-    let host = asked_host(&request, security)
+    let host = requested_host(&request, security)
         .map_err(AppError::BadRequest)?
         .to_owned();
     if !is_allowed(&host, &security.allowed_hosts) {
@@ -46,14 +47,14 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
     next.call(request).await
 }
 
-/// The name that a client asks for: in the Host header, in the target itself (all of HTTP/2's have it there), or where a
-/// proxy that we trust has put it. What is said twice has to be the same.
-fn asked_host<'a>(
+/// The requested host: from the `Host` header, from the request target (HTTP/2's `:authority`), or from `X-Forwarded-Host` of a
+/// trusted proxy. `Host` header and target must not differ.
+fn requested_host<'a>(
     request: &'a Request,
     security: &SecuritySettings,
 ) -> Result<&'a str, Cow<'static, str>> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let named = hosts.next().map(|host| host.to_str().unwrap_or_default());
+    let host_header = hosts.next().map(|host| host.to_str().unwrap_or_default());
     if hosts.next().is_some() {
         return Err("there are several Host headers".into());
     }
@@ -61,9 +62,9 @@ fn asked_host<'a>(
         .original_uri()
         .authority()
         .map(|authority| authority.as_str());
-    let host = match (named, target) {
-        (Some(named), Some(target)) if !named.eq_ignore_ascii_case(target) => {
-            return Err("the Host header and the target name two hosts".into());
+    let host = match (host_header, target) {
+        (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target) => {
+            return Err("the Host header and the request target have different hosts".into());
         }
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => "",
@@ -74,7 +75,7 @@ fn asked_host<'a>(
     Ok(forwarded.map_or(host, str::trim))
 }
 
-/// The address at the other end of the connection, IPv4-mapped IPv6 addresses as IPv4; none on a Unix socket.
+/// The peer address of the connection, with IPv4-mapped IPv6 addresses as IPv4; `None` on a Unix socket.
 pub fn peer_address(request: &Request) -> Option<IpAddr> {
     request
         .remote_addr()
@@ -82,7 +83,7 @@ pub fn peer_address(request: &Request) -> Option<IpAddr> {
         .map(|address| address.ip().to_canonical())
 }
 
-/// The client's address: the peer's, or what trusted proxies forward.
+/// The client's address: the peer's, or the one that a trusted proxy forwards; `None` when it is not known.
 pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
     let peer = peer_address(request);
     if is_from_proxy(request, security) {
@@ -92,23 +93,22 @@ pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<
     }
 }
 
-/// Whether a request was passed on by a trusted proxy: its forwarding headers count. A Unix socket is open to this machine
-/// only.
+/// Whether a request was forwarded by a trusted proxy, so that its `X-Forwarded-*` headers are used. The peer of a Unix socket is
+/// trusted: only processes of this machine can connect to it.
 pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
     let is_trusted = |peer| is_trusted(peer, &security.trusted_proxies);
     request.data::<Unannounced>().is_none() && peer_address(request).is_none_or(is_trusted)
 }
 
-/// The longest address that a redirect leads to, in bytes: a longer one comes from no page of ours.
+/// The maximum length of a redirect target, in bytes: no page of this site sends a longer one.
 pub const MAX_ADDRESS: usize = 2048;
 
-/// Whether an address leads nowhere but to this site (Django's `url_has_allowed_host_and_scheme`): browsers read
-/// backslashes as slashes, skip control characters, and take `//` for the start of a host. One of more than [`MAX_ADDRESS`]
-/// bytes does not.
+/// Whether a URL of at most [`MAX_ADDRESS`] bytes is on this site (Django's `url_has_allowed_host_and_scheme`). Browsers treat
+/// backslashes as slashes, skip control characters, and parse what follows a leading `//` as a host.
 pub fn is_own_address(address: &str, own: &Origin) -> bool {
-    let has_oddities = address.starts_with(char::is_whitespace)
+    let has_unsafe_chars = address.starts_with(char::is_whitespace)
         || address.chars().any(|c| c.is_control() || c == '\\');
-    if address.is_empty() || address.len() > MAX_ADDRESS || has_oddities {
+    if address.is_empty() || address.len() > MAX_ADDRESS || has_unsafe_chars {
         return false;
     }
     match address.strip_prefix('/') {
@@ -120,13 +120,13 @@ pub fn is_own_address(address: &str, own: &Origin) -> bool {
     }
 }
 
-/// Whether a request came over HTTPS, to us or to a proxy that we trust.
+/// Whether the client sent the request over HTTPS, to this server or to a trusted proxy.
 pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
     let forwarded = request
         .header("x-forwarded-proto")
         .filter(|_| is_from_proxy(request, security));
     match forwarded {
-        // Each proxy adds what it was asked with; the first was asked by the client.
+        // Each proxy appends the scheme of its request; the first is the client's.
         Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
         None => *request.scheme() == Scheme::HTTPS,
     }
@@ -148,7 +148,7 @@ fn is_allowed(host: &str, allowed: &[String]) -> bool {
     })
 }
 
-/// The name in a Host header, in small letters and without port; `None` when it has characters that no name has.
+/// The lowercase host in a `Host` header, without the port; `None` when it is malformed.
 fn domain(host: &str) -> Option<String> {
     let host = host.to_ascii_lowercase();
     let (domain, port) = match host.strip_prefix('[') {

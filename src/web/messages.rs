@@ -1,5 +1,5 @@
-//! Messages for the next page that a client opens, kept as Django keeps them (`django/contrib/messages/storage`): in a
-//! signed cookie, and in the session when it is too much for that.
+//! One-time messages for the next page of a client, in Django's `FallbackStorage` (`django/contrib/messages/storage`): in a
+//! signed cookie, and in the session what does not fit into the cookie.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -15,23 +15,23 @@ use crate::{
     signing::{Purpose, ascii_json},
 };
 
-/// The first element of a message.
-const MARK: &str = "__json_message";
-/// The last element of a cookie whose messages go on in the session.
+/// The first element of a message (Django's `MessageEncoder.message_key`).
+const MESSAGE_KEY: &str = "__json_message";
+/// The last element of a cookie whose messages continue in the session.
 const NOT_FINISHED: &str = "__messagesnotfinished__";
-const IN_SESSION: &str = "_messages";
-/// In bytes.
-const MAX_COOKIE: usize = 2048;
+const SESSION_KEY: &str = "_messages";
+/// The maximum length of the cookie's value, in bytes.
+const MAX_COOKIE_SIZE: usize = 2048;
 
-/// The most messages that are kept.
+/// The maximum number of stored messages.
 const MAX_MESSAGES: usize = 50;
 
 /// The level of a message: Django's constants (`django/contrib/messages/constants.py`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// It was done.
+    /// An action succeeded.
     Success = 25,
-    /// It was not done.
+    /// An action was not performed.
     Warning = 30,
 }
 
@@ -42,8 +42,8 @@ pub struct Messages(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     cookie: Option<String>,
-    /// The stored ones have been shown.
-    are_shown: bool,
+    /// Whether the stored messages have been rendered (Django's `BaseStorage.used`).
+    used: bool,
     added: Vec<Value>,
 }
 
@@ -51,7 +51,7 @@ impl Messages {
     /// The cookie's name.
     pub const COOKIE: &'static str = "messages";
 
-    /// Those that a cookie holds, and perhaps the session.
+    /// The messages in the given cookie and in the session, which is read when they are needed.
     pub fn new(cookie: Option<&str>) -> Self {
         Self(Mutex::new(State {
             cookie: cookie.map(str::to_owned),
@@ -59,76 +59,80 @@ impl Messages {
         }))
     }
 
-    /// Tells something in plain text.
+    /// Adds a message in plain text.
     pub fn add(&self, level: Level, text: &str) {
-        self.state().added.push(json!([MARK, 0, level as u8, text]));
+        self.state()
+            .added
+            .push(json!([MESSAGE_KEY, 0, level as u8, text]));
     }
 
-    /// Tells something in HTML, in which everything that is not ours has been escaped.
+    /// Adds a message in HTML; the caller has escaped all untrusted text in it.
     pub fn add_html(&self, level: Level, html: &str) {
-        self.state().added.push(json!([MARK, 1, level as u8, html]));
+        self.state()
+            .added
+            .push(json!([MESSAGE_KEY, 1, level as u8, html]));
     }
 
-    /// What is to be shown, as a page shows it; it is not shown again.
+    /// The messages to render, as a template value; [`Self::store`] discards them.
     pub fn take(&self, core: &Core, session: &Session) -> TemplateValue {
         let mut messages = self.stored(core, session);
         let mut state = self.state();
         messages.append(&mut state.added);
-        state.are_shown = true;
-        messages.iter().filter_map(shown).collect()
+        state.used = true;
+        messages.iter().filter_map(template_value).collect()
     }
 
-    /// Keeps what has not been shown for the next page.
+    /// Stores the messages that have not been rendered, in the response's cookie and in the session.
     pub fn store(&self, core: &Core, session: &Session, jar: Jar, response: &mut Response) {
-        let (has_cookie, are_shown, added) = {
+        let (has_cookie, used, added) = {
             let state = self.state();
-            (state.cookie.is_some(), state.are_shown, state.added.clone())
+            (state.cookie.is_some(), state.used, state.added.clone())
         };
-        if added.is_empty() && !are_shown {
+        if added.is_empty() && !used {
             return;
         }
-        let mut kept = if are_shown {
+        let mut unstored = if used {
             Vec::new()
         } else {
             self.stored(core, session)
         };
-        kept.extend(added);
-        // A client that never opens a page gets the newest.
-        kept.drain(..kept.len().saturating_sub(MAX_MESSAGES));
+        unstored.extend(added);
+        // A client may never open a page that renders messages: the oldest are discarded.
+        unstored.drain(..unstored.len().saturating_sub(MAX_MESSAGES));
         let settings = CookieSettings {
             name: Self::COOKIE.to_owned(),
             path: "/".to_owned(),
             ..core.settings.security.session_cookie.clone()
         };
-        let mut rest = Vec::new();
+        let mut in_session = Vec::new();
         let cookie = loop {
-            let mut list = kept.clone();
-            if !rest.is_empty() {
+            let mut list = unstored.clone();
+            if !in_session.is_empty() {
                 list.push(NOT_FINISHED.into());
             }
             let keys = &core.settings.security.keys;
             let cookie = keys.dumps(&Value::Array(list), Purpose::Messages, core.now());
-            if cookie.len() <= MAX_COOKIE || kept.is_empty() {
+            if cookie.len() <= MAX_COOKIE_SIZE || unstored.is_empty() {
                 break cookie;
             }
-            rest.insert(0, kept.pop().expect("it is not empty"));
+            in_session.insert(0, unstored.pop().expect("it is not empty"));
         };
-        if rest.is_empty() {
-            session.remove(IN_SESSION);
+        if in_session.is_empty() {
+            session.remove(SESSION_KEY);
         } else {
             session.set(
-                IN_SESSION,
-                ascii_json(&Value::Array(rest.clone()), ", ", ": ").into(),
+                SESSION_KEY,
+                ascii_json(&Value::Array(in_session.clone()), ", ", ": ").into(),
             );
         }
-        if !kept.is_empty() || !rest.is_empty() {
+        if !unstored.is_empty() || !in_session.is_empty() {
             jar.set(response, &settings, &cookie, None);
         } else if has_cookie {
             jar.delete(response, &settings);
         }
     }
 
-    /// What earlier requests have left; what is not signed with our keys does not count.
+    /// The messages that earlier requests stored; none when the cookie's signature is invalid.
     fn stored(&self, core: &Core, session: &Session) -> Vec<Value> {
         let Some(cookie) = self.state().cookie.clone() else {
             return Vec::new();
@@ -139,7 +143,7 @@ impl Messages {
         };
         if list.last().is_some_and(|last| last == NOT_FINISHED) {
             list.pop();
-            if let Some(Value::String(rest)) = session.get(IN_SESSION)
+            if let Some(Value::String(rest)) = session.get(SESSION_KEY)
                 && let Ok(rest) = serde_json::from_str::<Vec<Value>>(&rest)
             {
                 list.extend(rest);
@@ -149,12 +153,14 @@ impl Messages {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no holder panics")
+        self.0
+            .lock()
+            .expect("no code panics while it holds the lock")
     }
 }
 
-/// A message for a template; `None` for what is none.
-fn shown(message: &Value) -> Option<TemplateValue> {
+/// A message as a template value; `None` when it is malformed.
+fn template_value(message: &Value) -> Option<TemplateValue> {
     let text = message.get(3)?.as_str()?;
     let is_html = message.get(1)? == 1 || message.get(1)? == true;
     let level = match message.get(2)?.as_u64()? {

@@ -1,4 +1,4 @@
-//! What the apps' views and the middleware are made of. Knows no app and no route.
+//! Middleware, and types and functions for the views of all apps. Depends on no app and on no route.
 
 pub mod admin_link;
 pub mod body;

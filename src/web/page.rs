@@ -1,4 +1,4 @@
-//! A page as a view makes it.
+//! Rendering of HTML pages in views.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
 use super::{admin_link, cookies, csrf::Token, theme::Theme};
 use crate::{core::Core, error};
 
-/// What the frame around every page depends on; all of it is in cookies.
+/// The values that the base template of every page depends on, all read from cookies.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
     theme: Theme,
@@ -16,7 +16,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The frame of a page that answers `request`.
+    /// The values for the response to `request`.
     pub fn of(request: &Request) -> Self {
         Self {
             theme: Theme::of(request),
@@ -24,13 +24,13 @@ impl Frame {
         }
     }
 
-    /// As templates get it.
+    /// The template variables `theme` and `has_admin_link`.
     pub fn context(self) -> Value {
         context! { theme => self.theme.name(), has_admin_link => self.has_admin_link }
     }
 }
 
-/// Renders templates with what all of them may need: the CSRF token, the theme.
+/// Renders templates with the variables of all pages: `csrf_token` and those of [`Frame`].
 #[derive(Debug)]
 pub struct Page {
     core: Arc<Core>,
@@ -45,7 +45,7 @@ impl<'a> FromRequest<'a> for Page {
 }
 
 impl Page {
-    /// A page that answers `request`.
+    /// A page for the response to `request`.
     pub fn new(request: &Request) -> Self {
         let token = Arc::new(Token::for_request(request));
         Self {
@@ -55,16 +55,15 @@ impl Page {
         }
     }
 
-    /// The page that a template makes of `context`.
+    /// Renders a template to a response with `Vary: Cookie`, and sets the CSRF cookie if the template uses the token.
     ///
     /// # Errors
-    /// When the template is at fault.
+    /// When the template is missing or invalid, or uses an undefined variable.
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
         let csrf_token = Value::from_dyn_object(self.token.clone());
         let context = context! { ..context, ..context! { csrf_token }, ..self.frame.context() };
         let html = self.core.templates.render(template, context)?;
         let mut response = html_response(html);
-        // The frame depends on cookies.
         cookies::vary(&mut response);
         self.token
             .attach(&mut response, &self.core.settings.security.csrf_cookie);
@@ -72,7 +71,7 @@ impl Page {
     }
 }
 
-/// An answer with a page in it.
+/// A 200 response with an HTML body.
 pub fn html_response(html: String) -> Response {
     Response::builder()
         .content_type("text/html; charset=utf-8")

@@ -1,5 +1,5 @@
-//! A client that has just changed something sees it: for a while its pages are read from the primary database, since the
-//! replica may be behind.
+//! Read-your-writes consistency with a replica: after a client's change, its pages are read from the primary database for a
+//! while, since the replica may lag behind.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::{
 
 const COOKIE: &str = "polls_recent";
 const SALT: &str = "polls.web.recent";
-/// How long a client reads from the primary, in seconds: twice as long as the copy may be behind, since the answer takes its
-/// time to the client, too.
+/// How long a client reads from the primary, in seconds: twice the allowed lag of the replica, since the response and the next
+/// request take time, too.
 const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 
-/// Marks the clients whose requests changed something, if there is a copy to keep them from. The mark holds the time under a
-/// signature, so that a client cannot set it without having changed something.
+/// If there is a replica, sets a cookie in the response to each successful request with an unsafe method. The cookie holds the
+/// signed time, so that a client cannot set it without a change and put load on the primary.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let core = Core::of(&request);
     if core.db.replica().is_none() || request.method().is_safe() {
@@ -40,7 +40,7 @@ pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Respons
     Ok(response)
 }
 
-/// Where the pages for this client are read.
+/// The database to read this client's pages from: the primary if the client has made a change in the last 10 seconds.
 pub fn reader<'a>(core: &'a Core, request: &Request) -> Reader<'a> {
     let mark = cookies::get(request, COOKIE);
     if mark.is_some_and(|mark| is_recent(&core.settings.security.keys, mark, core.now())) {
@@ -50,22 +50,22 @@ pub fn reader<'a>(core: &'a Core, request: &Request) -> Reader<'a> {
     }
 }
 
-/// A mark: seconds since 1970, and their keyed hash.
+/// The cookie's value: seconds since 1970, and their HMAC.
 fn sign(keys: &Keys, now: DateTime<Utc>) -> String {
     let seconds = now.timestamp().to_string();
     format!("{seconds}.{}", hex(&keys.salted_hmac(SALT, &seconds)))
 }
 
-/// Whether a mark is ours and of the last [`AGE`] seconds, or of as many to come: clocks of replicas differ.
+/// Whether the signature is valid and the time within [`AGE`] seconds of `now`, before or after it: the clocks of servers differ.
 fn is_recent(keys: &Keys, mark: &str, now: DateTime<Utc>) -> bool {
     let Some((seconds, hash)) = mark.split_once('.') else {
         return false;
     };
-    let is_near = seconds
+    let is_in_range = seconds
         .parse::<i64>()
         .is_ok_and(|seconds| seconds.abs_diff(now.timestamp()) <= AGE.unsigned_abs());
-    let is_ours = |own: [u8; 32]| bool::from(hex(&own).as_bytes().ct_eq(hash.as_bytes()));
-    is_near && keys.salted_hmacs(SALT, seconds).any(is_ours)
+    let is_equal = |hmac: [u8; 32]| bool::from(hex(&hmac).as_bytes().ct_eq(hash.as_bytes()));
+    is_in_range && keys.salted_hmacs(SALT, seconds).any(is_equal)
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_counts_for_ten_seconds_and_cannot_be_made_up() {
+    fn a_mark_is_valid_for_ten_seconds_and_cannot_be_forged() {
         let keys = |current: &str, fallbacks: &[&str]| Keys {
             current: current.into(),
             fallbacks: fallbacks.iter().map(|key| (*key).into()).collect(),
@@ -87,8 +87,8 @@ mod tests {
         assert!(!is_recent(&own, &mark, now + TimeDelta::seconds(12)));
         assert!(!is_recent(&keys("b", &[]), &mark, now));
         let later = mark.replacen(&now.timestamp().to_string(), "99999999999", 1);
-        for made_up in ["1", "", ".", &later, &now.timestamp().to_string()] {
-            assert!(!is_recent(&own, made_up, now), "{made_up}");
+        for forged in ["1", "", ".", &later, &now.timestamp().to_string()] {
+            assert!(!is_recent(&own, forged, now), "{forged}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What middleware knows of a request and later code reads: its head, its id and its route.
+//! Data of a request that middleware shares: its head, its id and its route.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,15 +10,15 @@ use poem::{
 use super::hosts;
 use crate::settings::SecuritySettings;
 
-/// The route of a request, which the route itself sets.
+/// The route pattern of a request, empty until the request reaches a route.
 #[derive(Debug, Clone, Default)]
 pub struct RouteName(Arc<OnceLock<Arc<str>>>);
 
 impl RouteName {
-    /// Sets the route of a request.
+    /// Sets the route of a request; called by the route.
     pub fn set(request: &Request, route: &Arc<str>) {
         if let Some(name) = request.data::<Self>() {
-            // A request has one route.
+            // It is set once per request.
             let _ = name.0.set(route.clone());
         }
     }
@@ -29,25 +29,25 @@ impl RouteName {
     }
 }
 
-/// The head of a request, kept for the log and the error page.
+/// The head of a request, for the log and the error page.
 #[derive(Debug)]
 pub struct RequestInfo {
     /// The method.
     pub method: Method,
-    /// The target, as it was sent.
+    /// The request target, as received.
     pub uri: Uri,
-    /// The version of HTTP.
+    /// The HTTP version.
     pub version: Version,
     /// All header fields.
     pub headers: HeaderMap,
-    /// The client's address, or `-`.
+    /// The client's IP address, or `-` if it is not known.
     pub address: String,
     /// The request id, as in the log and in `X-Request-ID`.
     pub id: String,
 }
 
 impl RequestInfo {
-    /// The head of `request`, which the log has under `id`.
+    /// Copies the head of `request`; `id` is the request id.
     pub fn new(request: &Request, security: &SecuritySettings, id: &str) -> Self {
         Self {
             method: request.method().clone(),

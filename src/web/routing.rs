@@ -1,5 +1,5 @@
-//! Routes with Django's manners: each view is protected from forms of other sites, a missing slash at the end is a
-//! redirect, and a method that an address does not take is told which ones it does.
+//! Routes that behave as Django's: each view has CSRF protection, a URL without its trailing slash redirects (`APPEND_SLASH`),
+//! and a method that is not allowed gets a 405 response with an `Allow` header.
 
 use std::sync::Arc;
 
@@ -12,42 +12,43 @@ use poem::{
 use super::{csrf, request_info::RouteName};
 use crate::error::AppError;
 
-const READS: &str = "GET, HEAD, OPTIONS";
-const TAKES: &str = "POST, OPTIONS";
-const BOTH: &str = "GET, HEAD, POST, OPTIONS";
+const GET_METHODS: &str = "GET, HEAD, OPTIONS";
+const POST_METHODS: &str = "POST, OPTIONS";
+const GET_AND_POST_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 
-/// A page at `path`, which ends with a slash.
+/// Adds a view for GET and HEAD at `path`, which must end with a slash.
 pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
-    add(route, path, READS, view)
+    add(route, path, GET_METHODS, view)
 }
 
-/// An address that takes forms and has no page.
+/// Adds a view for POST at `path`, which must end with a slash.
 pub fn post(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
-    add(route, path, TAKES, view)
+    add(route, path, POST_METHODS, view)
 }
 
-/// A page with a form that is sent to its own address.
+/// Adds a view for GET, HEAD and POST at `path`, which must end with a slash.
 pub fn get_and_post(
     route: Route,
     path: &str,
     view: impl Endpoint<Output = Response> + 'static,
 ) -> Route {
-    add(route, path, BOTH, view)
+    add(route, path, GET_AND_POST_METHODS, view)
 }
 
-/// A redirect; poem has no 302, which Django sends.
+/// A redirect with any status: poem's `Redirect` has no 302, which Django sends. Without a `Location` header if `location` has
+/// characters that no header may have.
 pub fn redirect(status: StatusCode, location: &str) -> Response {
     let mut response = status
         .with_header(header::CONTENT_LENGTH, 0)
         .into_response();
-    // Our own addresses are plain ASCII, but one may end in what a client sent.
+    // A client's input may be part of the location.
     if let Ok(location) = HeaderValue::from_str(location) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     response
 }
 
-/// An endpoint that is known to the metrics by a name.
+/// Sets `name` as the route of the endpoint's requests, for the log and the metrics.
 pub fn named<E: Endpoint>(name: &str, endpoint: E) -> impl Endpoint + use<E> {
     let name: Arc<str> = name.into();
     endpoint.before(move |request| {
@@ -66,17 +67,17 @@ fn add(
         methods,
         view: view.boxed(),
     };
-    // Here and not around all: what leads to no view needs no check, and is told so (404, or a redirect).
+    // Not around all routes: a request without a view gets a 404 or a redirect, not a CSRF error.
     let view = named(path, view.around(csrf::protect));
     let without_slash = path
         .strip_suffix('/')
-        .expect("addresses of pages end with a slash");
+        .expect("the path of a view ends with a slash");
     route
         .at(path, view)
         .at(without_slash, poem::endpoint::make_sync(append_slash))
 }
 
-/// Sends a request for an address without its slash to the address.
+/// Redirects to the URL with a trailing slash.
 fn append_slash(request: Request) -> Response {
     let uri = request.original_uri();
     let query = uri
@@ -89,7 +90,7 @@ fn append_slash(request: Request) -> Response {
     )
 }
 
-/// A view behind a list of methods.
+/// A view with its allowed methods.
 struct Methods {
     methods: &'static str,
     view: BoxEndpoint<'static, Response>,

@@ -14,7 +14,7 @@ use crate::{
     sessions::{CookieChange, Session, Store},
 };
 
-/// Gives each request its session and messages, and saves them with the response.
+/// Sets the [`Session`] and the [`Messages`] of each request, and saves them with the response.
 pub async fn middleware<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
     let jar = Jar::of(&request);
@@ -24,7 +24,7 @@ pub async fn middleware<E: Endpoint>(next: Arc<E>, mut request: Request) -> Resu
     request.set_data(session.clone());
     request.set_data(messages.clone());
     let mut response = next.call(request).await?.into_response();
-    // A 5xx says that nothing was saved.
+    // As in Django, a 5xx response saves nothing.
     if !response.status().is_server_error() {
         messages.store(&core, &session, jar, &mut response);
         save(&core, &session, jar, &mut response).await?;
@@ -37,7 +37,9 @@ pub async fn middleware<E: Endpoint>(next: Arc<E>, mut request: Request) -> Resu
 /// # Panics
 /// When the router has no [`middleware`] around the endpoint.
 pub fn session_of(request: &Request) -> &Arc<Session> {
-    request.data().expect("session::middleware comes first")
+    request
+        .data()
+        .expect("session::middleware sets it on every request")
 }
 
 /// The messages of a request.
@@ -45,7 +47,9 @@ pub fn session_of(request: &Request) -> &Arc<Session> {
 /// # Panics
 /// When the router has no [`middleware`] around the endpoint.
 pub fn messages_of(request: &Request) -> &Arc<Messages> {
-    request.data().expect("session::middleware comes first")
+    request
+        .data()
+        .expect("session::middleware sets it on every request")
 }
 
 async fn save(

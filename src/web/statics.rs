@@ -1,5 +1,5 @@
-//! Static files under `/static/`: embedded, compressed in advance, and cached for good under names that change with
-//! their content. The plain names work too, and are asked for again each time.
+//! Static files under `/static/`, embedded and compressed at build time. Names with a digest of the content are cached for a
+//! year, names without one are revalidated at each request.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::{
     error::AppError,
 };
 
-const FOREVER: &str = "max-age=31536000, public, immutable";
-const ASK_AGAIN: &str = "no-cache";
+const IMMUTABLE: &str = "max-age=31536000, public, immutable";
+const REVALIDATE: &str = "no-cache";
 
-/// Sends a file.
+/// Responds with a static file, or with 404; in debug mode from the folder `assets` if it is there.
 #[handler]
 pub fn serve(request: &Request) -> Result<Response, AppError> {
     let path = request
@@ -35,7 +35,7 @@ pub fn serve(request: &Request) -> Result<Response, AppError> {
     {
         let response = content
             .with_content_type(asset.content_type)
-            .with_header(header::CACHE_CONTROL, ASK_AGAIN);
+            .with_header(header::CACHE_CONTROL, REVALIDATE);
         return Ok(response.into_response());
     }
     Ok(response(asset, path == asset.hashed, request.headers()))
@@ -51,11 +51,11 @@ fn response(asset: &'static Asset, is_hashed: bool, request: &HeaderMap) -> Resp
         (_, Some(gzip)) if accepts(accepted, "gzip") => (Some("gzip"), gzip),
         _ => (None, asset.plain),
     };
-    // Each encoding has a tag of its own (RFC 9110, 8.8.3).
+    // Each encoding has its own entity tag (RFC 9110, 8.8.3).
     let suffix = encoding.map(|name| format!("-{name}")).unwrap_or_default();
     let etag: ETag = format!("\"{}{suffix}\"", asset.digest)
         .parse()
-        .expect("hexadecimal digits are a valid tag");
+        .expect("hexadecimal digits are a valid entity tag");
     let is_unchanged = request
         .typed_get::<IfNoneMatch>()
         .is_some_and(|known| !known.precondition_passes(&etag));
@@ -72,7 +72,7 @@ fn response(asset: &'static Asset, is_hashed: bool, request: &HeaderMap) -> Resp
     headers.typed_insert(etag);
     headers.insert(
         header::CACHE_CONTROL,
-        HeaderValue::from_static(if is_hashed { FOREVER } else { ASK_AGAIN }),
+        HeaderValue::from_static(if is_hashed { IMMUTABLE } else { REVALIDATE }),
     );
     if asset.gzip.is_some() || asset.brotli.is_some() {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -85,7 +85,7 @@ fn response(asset: &'static Asset, is_hashed: bool, request: &HeaderMap) -> Resp
     response
 }
 
-/// Whether an `Accept-Encoding` header takes an encoding (RFC 9110, 12.5.3).
+/// Whether an `Accept-Encoding` header lists an encoding with a quality above 0 (RFC 9110, 12.5.3).
 pub fn accepts(header: &str, encoding: &str) -> bool {
     header.split(',').any(|entry| {
         let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));

@@ -1,5 +1,5 @@
-//! The light or dark theme: as chosen, else as the client's system has it. Kept in a cookie, so that it is right from the
-//! first moment and without script.
+//! The light or dark theme: the client's choice, else that of its system. A cookie stores the choice, so that the server renders
+//! the page in it, without a script.
 
 use poem::{Request, Response, handler, http::StatusCode};
 
@@ -12,22 +12,22 @@ use super::{
 use crate::settings::CookieSettings;
 
 const COOKIE: &str = "theme";
-/// How long the choice is kept, in seconds.
+/// The lifetime of the cookie, in seconds.
 const COOKIE_AGE: i64 = 31_536_000;
 
-/// What the pages look like.
+/// The color theme of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
-    /// As the client's system has it.
+    /// The theme of the client's system.
     Auto,
-    /// Dark on light.
+    /// Dark text on a light background.
     Light,
-    /// Light on dark.
+    /// Light text on a dark background.
     Dark,
 }
 
 impl Theme {
-    /// The chosen theme.
+    /// The theme in the request's cookie; [`Self::Auto`] without one.
     pub fn of(request: &Request) -> Self {
         Self::parse(cookies::get(request, COOKIE).unwrap_or_default())
     }
@@ -50,13 +50,13 @@ impl Theme {
     }
 }
 
-/// Takes the choice and leads back.
+/// Sets the theme from the form field `theme`, and redirects to the URL in `next` if it is on this site, else to `/`.
 #[handler]
 pub fn choose(request: &Request, form: Form) -> Response {
     let theme = Theme::parse(form.get("theme").unwrap_or_default());
     let origin = request
         .data::<Origin>()
-        .expect("hosts::validate comes first");
+        .expect("hosts::validate sets it on every request");
     let next = form
         .get("next")
         .filter(|next| is_own_address(next, origin))

@@ -1,4 +1,4 @@
-//! The log of what was done in the admin.
+//! The admin's log of additions, changes and deletions.
 
 use crate::{Default, Field, Kind, Migration, ModelOptions, Operation};
 

@@ -1,4 +1,4 @@
-//! The time of an entry is given with it.
+//! `action_time` has a default instead of `auto_now`, so that it can be set.
 
 use crate::{Default, Field, Kind, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! The kinds of actions get names, which no database sees.
+//! `action_flag` gets `choices`, which are not in the database. No statements.
 
 use crate::{Field, Kind, Migration, Operation};
 

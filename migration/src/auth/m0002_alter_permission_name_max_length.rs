@@ -1,4 +1,4 @@
-//! Longer names of permissions.
+//! Permission names of up to 255 characters.
 
 use crate::{Field, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! Longer addresses.
+//! Email addresses of up to 254 characters.
 
 use crate::{Field, Migration, Operation};
 

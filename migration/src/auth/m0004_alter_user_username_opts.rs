@@ -1,4 +1,4 @@
-//! Another check of usernames, which no database sees.
+//! Another validator and error message for usernames, which are not in the database. No statements.
 
 use crate::{Field, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! A user who has never logged in has no last login.
+//! `last_login` is NULL until the first login.
 
 use crate::{Field, Kind, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! Nothing but an order: content types have lost their name.
+//! Only a dependency: content types no longer have the column `name`. No operations.
 
 use crate::Migration;
 

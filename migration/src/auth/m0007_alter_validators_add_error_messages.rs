@@ -1,4 +1,4 @@
-//! Another message about usernames, which no database sees.
+//! Other error messages for usernames, which are not in the database. No statements.
 
 use crate::{Field, Migration, Operation};
 

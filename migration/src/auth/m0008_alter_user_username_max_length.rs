@@ -1,4 +1,4 @@
-//! Longer usernames.
+//! Usernames of up to 150 characters.
 
 use crate::{Field, Migration, Operation};
 

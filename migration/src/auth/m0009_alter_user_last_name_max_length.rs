@@ -1,4 +1,4 @@
-//! Longer last names.
+//! Last names of up to 150 characters.
 
 use crate::{Field, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! Longer names of groups.
+//! Group names of up to 150 characters.
 
 use crate::{Field, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! Moves the permissions of proxy models, of which there are none.
+//! Updates the content types of proxy models' permissions: there are none, so it has no statements.
 
 use crate::{Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! Longer first names.
+//! First names of up to 150 characters.
 
 use crate::{Field, Migration, Operation};
 

@@ -1,4 +1,4 @@
-//! The kinds of objects there are.
+//! Content types: one row per model.
 
 use crate::{Field, Migration, ModelOptions, Operation};
 

@@ -1,4 +1,4 @@
-//! Content types lose their name: it is the model's.
+//! Removes the column `name`: Django derives the name from the model's class.
 
 use crate::{Field, Migration, Operation};
 
@@ -19,7 +19,7 @@ pub const MIGRATION: Migration = Migration {
         Operation::RunPython {
             doc: "",
             forwards: &[],
-            // Django writes the class's name where it finds the class, and the model's name where it does not.
+            // Django writes the class name (`_meta.object_name`) if it finds the class, else `model`.
             backwards: &["UPDATE \"django_content_type\" SET \"name\" = \"model\";"],
         },
         Operation::RemoveField {

@@ -1,4 +1,5 @@
-//! How often logging in has failed, for whom and from where; `since` is in seconds since 1970.
+//! The counters of failed logins per user and per client network. `name` is a keyed hash of these; `since` is in seconds since
+//! 1970.
 
 use crate::{Migration, Operation};
 

@@ -1,5 +1,5 @@
-//! The orders in which questions are listed, and the history of one object. Tables that are made anew lose them, which
-//! costs time and nothing else: hence `IF EXISTS`.
+//! Indexes for the orderings of questions, and for the history of an object. A table that Django remakes on SQLite loses them,
+//! which only makes queries slower: hence `IF EXISTS`.
 
 use crate::{Migration, Operation};
 

@@ -1,5 +1,5 @@
-//! What each of those who write votes has written last, by which a server finds out, on PostgreSQL, whether a transaction
-//! was committed whose commit was not answered (`src/polls_app/receipts.rs`); `written` is in seconds since 1970.
+//! The last committed batch of each writer of votes. On PostgreSQL it shows whether a transaction was committed when the response
+//! to its COMMIT was lost (`src/polls_app/receipts.rs`); `written` is in seconds since 1970.
 
 use crate::{Migration, Operation};
 

@@ -1,5 +1,5 @@
-//! From which networks users have logged in, as keyed hashes of both; `seen` is in seconds since 1970. The limit on failed
-//! logins of a user from all networks does not apply to these.
+//! The networks from which users have logged in: `name` is a keyed hash of user and network; `seen` is in seconds since 1970. A
+//! user's limit on failed logins from all networks does not apply to them.
 
 use crate::{Migration, Operation};
 

@@ -1,5 +1,5 @@
-//! What this program adds to Django's schema. Django does not know the app: nothing here is a model, and every name
-//! begins with `polls_`, which none of Django's tables does.
+//! The tables and indexes that this program adds to Django's schema. Django does not have this app: it has no models, and all
+//! names begin with `polls_`.
 
 mod m0001_login_failures;
 mod m0002_indexes;

@@ -1,4 +1,4 @@
-//! The migrations of the polls themselves.
+//! The migrations of the app `polls_app`: questions and choices.
 
 mod m0001_initial;
 

@@ -1,10 +1,10 @@
-//! Columns in the words of each database.
+//! Column definitions for SQLite and PostgreSQL.
 
 use super::editor::SchemaEditor;
 use crate::{Default, Field, Kind, State};
 
 impl SchemaEditor {
-    /// A column's name, type and rules.
+    /// A column's definition: name, type and constraints.
     pub(super) fn column(&self, state: &State, field: &Field) -> String {
         let mut definition = format!("\"{}\" {}", field.column(), self.column_type(field));
         definition += if field.null { " NULL" } else { " NOT NULL" };
@@ -45,7 +45,7 @@ impl SchemaEditor {
         .to_owned()
     }
 
-    /// What rows get that are there already; the present time as the database knows it.
+    /// The SQL expression of the default for existing rows; the current time is that of the database.
     pub(super) fn default_value(&self, field: &Field) -> Option<String> {
         Some(match (field.default, self.is_sqlite()) {
             (Default::None, _) => return None,

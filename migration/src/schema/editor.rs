@@ -1,11 +1,11 @@
-//! Operations as statements, in the text that Django's schema editors write.
+//! Operations as SQL, with the same text as Django's schema editors.
 
 use sea_orm_migration::sea_orm::DbBackend;
 
 use super::names::index_name;
 use crate::{Default, Direction, Field, Kind, Model, Operation, State};
 
-/// Collects statements: those of the operation at hand, and those that wait for the end of the migration.
+/// Collects the statements of the current operation, and those deferred to the end of the migration (Django's `deferred_sql`).
 pub struct SchemaEditor {
     pub(super) backend: DbBackend,
     statements: Vec<String>,
@@ -21,17 +21,17 @@ impl SchemaEditor {
         }
     }
 
-    /// What has been collected since the last call.
+    /// The statements since the last call, without the deferred ones.
     pub fn take_statements(&mut self) -> Vec<String> {
         std::mem::take(&mut self.statements)
     }
 
-    /// What is left for the end.
+    /// The deferred statements.
     pub fn into_deferred(self) -> Vec<String> {
         self.deferred
     }
 
-    /// Takes the database from the models of `from` to those of `to`, which differ by `operation`.
+    /// Adds the statements that change the schema from the models of `from` to those of `to`, which differ by `operation`.
     pub fn run(
         &mut self,
         app: &str,
@@ -108,14 +108,14 @@ impl SchemaEditor {
         }
     }
 
-    /// The statement that creates a model's table under the given name.
+    /// The statement that creates a model's table with the given name.
     pub(super) fn create_table(&self, state: &State, model: &Model, name: &str) -> String {
         let concrete = model.fields.iter().filter(|field| field.is_concrete());
         let columns: Vec<_> = concrete.map(|field| self.column(state, field)).collect();
         format!("CREATE TABLE \"{name}\" ({});", columns.join(", "))
     }
 
-    /// Leaves for the end what belongs to a new table: first what is unique, then foreign keys, then indexes.
+    /// Defers the constraints and indexes of a new table: first unique constraints, then foreign keys, then indexes.
     pub(super) fn defer_constraints(&mut self, state: &State, model: &Model) {
         for names in &model.unique_together {
             let columns: Vec<_> = names
@@ -155,7 +155,7 @@ impl SchemaEditor {
                 name("")
             ));
         }
-        // Outside the C locale, PostgreSQL needs a second index for comparisons by LIKE.
+        // In other locales than C, PostgreSQL needs a second index for LIKE.
         let is_text = matches!(field.kind, Kind::Char(_) | Kind::Text);
         if !self.is_sqlite() && is_text && (field.index || field.unique || field.primary_key) {
             let operator_class = if field.kind == Kind::Text {
@@ -188,7 +188,7 @@ impl SchemaEditor {
             return self.remake_table(state, model, Some(field), None);
         }
         let mut definition = self.column(state, field);
-        // Rows that are there get the default; the column does not keep it.
+        // Existing rows get the default, which is then dropped from the column.
         let default = self.default_value(field);
         if let Some(default) = &default {
             definition += &format!(" DEFAULT {default}");
@@ -253,7 +253,7 @@ impl SchemaEditor {
                 && old.index == new.index
                 && old.column() == new.column()
                 && new.is_concrete(),
-            "altering {name} of {} needs a migration that removes the field and adds it anew",
+            "altering {name} of {} is not supported: remove the field and add it again",
             model.name
         );
         let (table, column) = (&model.table, new.column());
@@ -275,7 +275,7 @@ impl SchemaEditor {
             (false, true) => self.execute(format!("{alter} DROP NOT NULL;")),
             (true, false) => {
                 if let Some(default) = self.default_value(new) {
-                    // The pending checks would stand in the way of the next ALTER TABLE.
+                    // ALTER TABLE fails while deferred constraint checks are pending.
                     self.execute(format!(
                         "UPDATE \"{table}\" SET \"{column}\" = {default} WHERE \"{column}\" IS NULL; \
                          SET CONSTRAINTS ALL IMMEDIATE;"
@@ -342,7 +342,7 @@ impl SchemaEditor {
 
     fn foreign_key_name(&self, state: &State, model: &Model, field: &Field) -> String {
         let Kind::ForeignKey(target) = &field.kind else {
-            unreachable!("asked for foreign keys only")
+            unreachable!("called for foreign keys only")
         };
         let suffix = format!("_fk_{}_id", state.related(target).table);
         index_name(self.backend, &model.table, &[field.column()], &suffix)

@@ -1,4 +1,4 @@
-//! From operations to statements. What both databases do alike is here; what SQLite cannot alter is in `sqlite`.
+//! Conversion of operations to SQL. Alterations that SQLite does not support are in `sqlite`.
 
 mod columns;
 mod editor;
@@ -13,25 +13,25 @@ use crate::{Direction, Field, Kind, Migration, Model, ModelOptions, Operation, S
 /// The statements of a migration.
 #[derive(Debug)]
 pub struct Sql {
-    /// What each operation does.
+    /// The operations, in the order of execution.
     pub steps: Vec<Step>,
-    /// What waits until all tables are there: constraints and indexes.
+    /// Statements after those of all operations: constraints and indexes.
     pub deferred: Vec<String>,
 }
 
 /// One operation and its statements.
 #[derive(Debug)]
 pub struct Step {
-    /// The operation in words.
+    /// Django's description of the operation.
     pub description: String,
-    /// Its statements; none when the database need not change.
+    /// Its statements; empty when the operation does not change the database.
     pub statements: Vec<String>,
-    /// Whether Django does it in Python.
+    /// Whether the operation is Django's `RunPython`.
     pub is_python: bool,
 }
 
 impl Sql {
-    /// All statements in the order in which they run.
+    /// All statements, in the order of execution.
     pub fn statements(&self) -> impl Iterator<Item = &str> {
         self.steps
             .iter()
@@ -40,7 +40,7 @@ impl Sql {
             .map(String::as_str)
     }
 
-    /// The same as a script, in the form of Django's `sqlmigrate`; empty for a migration without operations.
+    /// All statements in the format of Django's `sqlmigrate`; empty for a migration without operations.
     pub fn script(&self) -> String {
         if self.steps.is_empty() {
             return String::new();
@@ -61,9 +61,9 @@ impl Sql {
     }
 }
 
-/// The statements of `migration` on a database whose models are those of `before`.
+/// The statements that apply or unapply `migration`; `before` is the state before it.
 pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction: Direction) -> Sql {
-    // The models before and after each operation: unapplying one needs both as well.
+    // The states before and after each operation; unapplying it needs both, too.
     let mut states = vec![before.clone()];
     for operation in migration.operations {
         let mut state = states[states.len() - 1].clone();
@@ -95,7 +95,7 @@ pub fn sql(migration: &Migration, before: &State, backend: DbBackend, direction:
     }
 }
 
-/// The statement that creates Django's table `django_migrations`, which no migration does.
+/// The statement that creates Django's table `django_migrations`, which no migration creates.
 pub fn create_history_table(backend: DbBackend) -> String {
     let fields = [
         Field::id(),

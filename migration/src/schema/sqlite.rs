@@ -1,11 +1,12 @@
-//! What SQLite cannot alter: the table is made anew beside the old one, filled from it, and takes its name.
+//! Alterations that SQLite's `ALTER TABLE` does not support (Django's `_remake_table`): a new table is created, filled from the
+//! old one, and renamed to its name.
 
 use super::editor::SchemaEditor;
 use crate::{Field, Model, State};
 
 impl SchemaEditor {
-    /// Gives a table the columns of `model`. An added or altered column goes to the end, where Django puts it.
-    /// Runs at once what would wait, since the table's indexes went with the old table.
+    /// Remakes a table with the columns of `model`. An added or altered column becomes the last one, as in Django. The deferred
+    /// statements run at once, since the old table's indexes were dropped with it.
     pub(super) fn remake_table(
         &mut self,
         state: &State,

@@ -1,4 +1,4 @@
-//! Tables as the migrations leave them, and as the entities describe them.
+//! The tables that the migrations produce, and those that the entities describe.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::entities::{
     session, user, user_groups, user_user_permissions,
 };
 
-/// The tables of an app as its migrations leave them.
+/// The tables of an app's models in a migration state.
 pub fn migrated(state: &State, app: &str) -> Vec<Table> {
     let describe = |model: &Model| Table {
         name: model.table.clone(),
@@ -91,7 +91,7 @@ fn table<E: EntityTrait>() -> Table {
     let keys: Vec<_> = E::PrimaryKey::iter()
         .map(|key| key.into_column().as_str().to_owned())
         .collect();
-    // The kind of database makes no difference to which columns have an index.
+    // The same columns have an index on every backend.
     let indexes = Schema::new(DbBackend::Sqlite).create_index_from_entity(E::default());
     let indexes: BTreeSet<Vec<String>> = indexes
         .iter()
@@ -110,7 +110,7 @@ fn table<E: EntityTrait>() -> Table {
             name,
         }
     });
-    // Keys that the database does not give out have a type of their own.
+    // The comparison supports no composite primary key with auto-increment.
     debug_assert!(E::PrimaryKey::iter().count() == 1 || !E::PrimaryKey::auto_increment());
     let columns = columns.collect();
     let unique_together = indexes

@@ -1,4 +1,4 @@
-//! The source of a migration for what has changed, for its author to complete.
+//! The source of a migration for the changes of an app, for its author to complete.
 
 use std::{fs::File, io::Write, path::Path};
 
@@ -10,17 +10,17 @@ use super::table::{Change, Column};
 /// The source of a migration to complete.
 #[derive(Debug)]
 pub struct MigrationFile {
-    /// Where it belongs, from the top of the source tree.
+    /// The path, relative to the root of the source tree.
     pub path: String,
-    /// Its text.
+    /// The content.
     pub source: String,
 }
 
 impl MigrationFile {
-    /// Writes the file below the top of a source tree, where none is yet.
+    /// Creates the file in the source tree at `root`.
     ///
     /// # Errors
-    /// When the folder is not there, or the file is.
+    /// When the app's folder does not exist, when the file exists, or when it cannot be written.
     pub fn write(&self, root: &Path) -> anyhow::Result<()> {
         let path = root.join(&self.path);
         if !path.parent().is_some_and(Path::is_dir) {
@@ -45,7 +45,7 @@ pub fn migration_file(app: &str, changes: &[Change]) -> MigrationFile {
         .expect("each app has a migration")
         .name;
     let number: u32 = last[..4].parse().expect("names begin with a number");
-    let name = format!("{:04}_{}", number + 1, title(app, changes));
+    let name = format!("{:04}_{}", number + 1, name_fragment(app, changes));
     let operations: String = changes
         .iter()
         .map(|change| operation(app, change))
@@ -66,8 +66,8 @@ pub fn migration_file(app: &str, changes: &[Change]) -> MigrationFile {
     }
 }
 
-/// What the first change is about, in the words of Django's names.
-fn title(app: &str, changes: &[Change]) -> String {
+/// The part of the name after the number, for the first change, as in Django's `migration_name_fragment`.
+fn name_fragment(app: &str, changes: &[Change]) -> String {
     let model = |table: &str| model_name(app, table).to_lowercase();
     let first = match &changes[0] {
         Change::CreateTable(table) => model(&table.name),
@@ -145,7 +145,7 @@ pub(super) fn operation(app: &str, change: &Change) -> String {
     format!("        Operation::{text},\n")
 }
 
-/// The model that a table belongs to; for a new one, the table's name less its app.
+/// The model of a table; for a new table, its name without the app's prefix.
 fn model_name(app: &str, table: &str) -> String {
     let state = State::latest();
     let known = state
@@ -167,7 +167,7 @@ fn field_name(column: &Column) -> &str {
     }
 }
 
-/// A column as the source of a field.
+/// The source of a column's field.
 fn field(column: &Column) -> String {
     let name = field_name(column);
     let mut text = match (&column.references, column.kind.as_str()) {

@@ -1,4 +1,4 @@
-//! What separates the entities from what the migrations produce, and the migration that would mend it.
+//! The differences between the entities and the schema that the migrations produce, and the migration that resolves them.
 
 mod describe;
 mod file;
@@ -15,12 +15,12 @@ pub use self::{
     table::{AddedColumn, Change},
 };
 
-/// The differences of one app; none when entities and migrations agree.
+/// The differences of one app; empty when its entities match its migrations.
 pub fn of_app(app: &str) -> Vec<Change> {
     compare(&migrated(&State::latest(), app), &entities(app))
 }
 
-/// The differences between two descriptions, table by table.
+/// The changes that turn the migrated tables into those of the entities.
 fn compare(migrated: &[Table], entities: &[Table]) -> Vec<Change> {
     let mut changes = Vec::new();
     for entity in entities {
@@ -34,10 +34,10 @@ fn compare(migrated: &[Table], entities: &[Table]) -> Vec<Change> {
             }
         }
     }
-    let lost = migrated
+    let removed = migrated
         .iter()
         .filter(|table| entities.iter().all(|entity| entity.name != table.name));
-    changes.extend(lost.map(|table| Change::DeleteTable(table.name.clone())));
+    changes.extend(removed.map(|table| Change::DeleteTable(table.name.clone())));
     changes
 }
 
@@ -56,12 +56,13 @@ fn compare_columns(migrated: &Table, entity: &Table, changes: &mut Vec<Change>) 
             Some(_) => {}
         }
     }
-    let lost = migrated
+    let removed = migrated
         .columns
         .iter()
         .filter(|column| entity.columns.iter().all(|other| other.name != column.name));
-    changes
-        .extend(lost.map(|column| Change::RemoveColumn(entity.name.clone(), column.name.clone())));
+    changes.extend(
+        removed.map(|column| Change::RemoveColumn(entity.name.clone(), column.name.clone())),
+    );
 }
 
 #[cfg(test)]
@@ -76,16 +77,16 @@ mod tests {
     }
 
     #[test]
-    fn entities_and_migrations_agree() {
+    fn entities_match_migrations() {
         for app in migration::APPS {
             assert_eq!(of_app(app), [], "{app}");
-            // The one that Django does not know has no models.
+            // The app `polls`, which Django does not have, has no models.
             assert_eq!(entities(app).is_empty(), app == "polls", "{app}");
         }
     }
 
     #[test]
-    fn each_kind_of_difference_is_named() {
+    fn each_kind_of_change_is_described() {
         let changes = compare(&before("auth", "0012"), &entities("auth"));
         assert_eq!(
             changes.iter().map(Change::to_string).collect::<Vec<_>>(),
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_file_is_written_once_and_where_it_belongs() {
+    fn a_migration_file_is_created_in_the_source_tree_and_never_overwritten() {
         let file = migration_file("auth", &compare(&before("auth", "0012"), &entities("auth")));
         let root = tempfile::tempdir().unwrap();
         let error = file.write(root.path()).unwrap_err().to_string();
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_file_holds_the_operations() {
+    fn a_migration_file_contains_the_operations() {
         let file = migration_file("auth", &compare(&before("auth", "0012"), &entities("auth")));
         assert_eq!(
             file.path,

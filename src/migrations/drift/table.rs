@@ -1,8 +1,8 @@
-//! Tables and columns in a form that both sides can be brought to, and the changes between them.
+//! Tables and columns in a common format for migrations and entities, and the changes between them.
 
 use std::{collections::BTreeSet, fmt};
 
-/// A table as either side describes it.
+/// A table, described by the migrations or by an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     pub name: String,
@@ -11,38 +11,39 @@ pub struct Table {
     pub unique_together: BTreeSet<Vec<String>>,
 }
 
-/// A column as either side describes it.
+/// A column, described by the migrations or by an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
+    /// The name of a `migration::Kind`, with a length as in `Char(200)`.
     pub kind: String,
     pub null: bool,
     pub unique: bool,
-    /// Whether it has an index of its own, besides the one that each foreign key has.
+    /// Whether it has an index, besides the one of each foreign key.
     pub index: bool,
     pub primary_key: bool,
-    /// The table it refers to.
+    /// The table that a foreign key references.
     pub references: Option<String>,
 }
 
-/// One difference, from the migrations' side to the entities'.
+/// A change that turns the migrated schema into that of the entities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// An entity whose table no migration creates.
+    /// An entity's table is missing in the migrations.
     CreateTable(Table),
-    /// A table that no entity has.
+    /// A table of this name has no entity.
     DeleteTable(String),
-    /// A column that no migration adds.
+    /// A column of the named table is missing in the migrations.
     AddColumn(String, AddedColumn),
-    /// A column that is different.
+    /// A column of the named table is different.
     AlterColumn(String, AddedColumn),
-    /// A column that no entity has.
+    /// The named table has a column of this name that its entity does not have.
     RemoveColumn(String, String),
-    /// Other groups of columns that are unique together.
+    /// The groups of columns that are unique together are different.
     AlterUniqueTogether(Table),
 }
 
-/// A column that a migration has to make.
+/// A column that a migration has to add or alter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddedColumn(pub Column);
 

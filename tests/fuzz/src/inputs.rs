@@ -1,4 +1,4 @@
-//! The requests that the bytes of an input stand for: method, target and form.
+//! Conversion of the fuzzer's bytes to requests: method, target and form.
 
 use poem::http::Method;
 
@@ -8,7 +8,7 @@ const LIST: &str = "/admin/polls_app/question/";
 /// A request: its method, target and form.
 pub type Input = (Method, String, String);
 
-/// Bytes as a part of a query or of a form, with what is special in one written as such.
+/// Percent-encodes bytes for a query or a form, except the delimiters `&`, `=`, `;` and `,`.
 fn encoded(bytes: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.&=;,".contains(byte);
     bytes
@@ -23,7 +23,7 @@ fn encoded(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The list with any query: filters, search, order, dates, pages.
+/// The changelist with any query: filters, search, ordering, date hierarchy, pages.
 pub fn filters(bytes: &[u8]) -> Vec<Input> {
     vec![(
         Method::GET,
@@ -32,7 +32,7 @@ pub fn filters(bytes: &[u8]) -> Vec<Input> {
     )]
 }
 
-/// The form of a question with any date and time; no text, and so nothing is stored.
+/// The form of a question with any date and time. The text is empty, so that the form is invalid and nothing is stored.
 pub fn dates(bytes: &[u8]) -> Vec<Input> {
     let (date, time) = bytes.split_at(bytes.len() / 2);
     let (date, time) = (

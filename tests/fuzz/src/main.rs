@@ -1,11 +1,8 @@
-//! Fuzz targets for every parser of ours, and for the pages that read request input, in one program: which of them it
-//! runs is the value of `FUZZ_TARGET`. `scripts/fuzz` builds it, with the instrumentation that guides it, and runs it.
+//! Fuzz targets for this project's parsers, and for the pages that read request input, in one program. `FUZZ_TARGET` selects the
+//! target. `scripts/fuzz` builds the program with coverage instrumentation and runs it.
 
 #![no_main]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the variables are those of scripts/fuzz"
-)]
+#![expect(clippy::disallowed_methods, reason = "scripts/fuzz sets the variables")]
 
 mod inputs;
 mod parsers;

@@ -1,4 +1,4 @@
-//! The parsers alone: none may panic, and two ways of parsing the same input have to give the same result.
+//! Fuzz targets for parsers: none may panic, and two parsers of the same input must return the same result.
 
 use std::{
     convert::Infallible,
@@ -39,7 +39,7 @@ pub fn csrf(bytes: &[u8]) {
     if let Some(secret) = Secret::parse(text) {
         let plain = secret.to_string();
         assert_eq!(plain.len(), 32);
-        let again = Secret::parse(&secret.masked()).expect("ours can be read");
+        let again = Secret::parse(&secret.masked()).expect("the token is valid");
         assert_eq!(again.to_string(), plain);
     }
 }
@@ -71,8 +71,8 @@ pub fn forms(bytes: &[u8]) {
 /// The limit on fields of both parsers.
 const MAX_FIELDS: usize = 8;
 
-/// The beginnings of requests that the input continues: an arbitrary request line is rarely valid.
-const BEGINNINGS: [&[u8]; 4] = [
+/// Prefixes of the input: arbitrary bytes are rarely a valid request line.
+const PREFIXES: [&[u8]; 4] = [
     b"",
     b"POST / HTTP/1.1\r\nHost: a\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ",
@@ -80,21 +80,21 @@ const BEGINNINGS: [&[u8]; 4] = [
 ];
 
 pub fn framing(bytes: &[u8]) {
-    for beginning in BEGINNINGS {
-        same_requests(&[beginning, bytes].concat());
+    for prefix in PREFIXES {
+        same_requests(&[prefix, bytes].concat());
     }
 }
 
-/// However the bytes are cut, the same requests have to be found, and hyper has to find the same. Gives the number of those that
-/// hyper accepts.
+/// Asserts that the same requests are found however the bytes are split, and that hyper finds the same. Returns the number of
+/// requests that hyper accepts.
 pub fn same_requests(bytes: &[u8]) -> usize {
     let (found, is_valid) = requests(bytes, bytes.len().max(1));
-    for piece in [1, 2, 7] {
-        let cut = requests(bytes, piece);
-        // Cut up, an error may be found sooner; what was passed on before it has to be the same.
-        let common = found.len().min(cut.0.len());
-        assert_eq!(found[..common], cut.0[..common]);
-        assert_eq!(is_valid, cut.1, "{:?}", String::from_utf8_lossy(bytes));
+    for chunk_size in [1, 2, 7] {
+        let split = requests(bytes, chunk_size);
+        // With smaller chunks an error may be found sooner; the requests before it must be the same.
+        let common = found.len().min(split.0.len());
+        assert_eq!(found[..common], split.0[..common]);
+        assert_eq!(is_valid, split.1, "{:?}", String::from_utf8_lossy(bytes));
     }
     let accepted = found
         .into_iter()
@@ -102,8 +102,8 @@ pub fn same_requests(bytes: &[u8]) -> usize {
     accepted.count()
 }
 
-/// The complete requests, and whether all bytes were valid.
-fn requests(bytes: &[u8], piece: usize) -> (Vec<Range<usize>>, bool) {
+/// The ranges of the complete requests, and whether all bytes were valid.
+fn requests(bytes: &[u8], chunk_size: usize) -> (Vec<Range<usize>>, bool) {
     let limits = Limits {
         line: 64,
         fields: MAX_FIELDS,
@@ -111,8 +111,8 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<Range<usize>>, bool) {
     };
     let mut framing = Framing::new(limits);
     let (mut received, mut passed, mut start, mut requests) = (Vec::new(), 0, 0, Vec::new());
-    for piece in bytes.chunks(piece) {
-        received.extend_from_slice(piece);
+    for chunk in bytes.chunks(chunk_size) {
+        received.extend_from_slice(chunk);
         loop {
             let (count, is_request) = match framing.parse(&received) {
                 Ok(Found::Bytes(count)) => (count, true),
@@ -136,7 +136,7 @@ fn requests(bytes: &[u8], piece: usize) -> (Vec<Range<usize>>, bool) {
     (requests, true)
 }
 
-/// Whether hyper accepts the bytes of one request, which it then has to read as one request with the same end. A request that it
+/// Whether hyper accepts the bytes of one request, which it must then read as one request with the same end. A request that it
 /// refuses reaches no handler.
 fn is_accepted_by_hyper(bytes: &[u8]) -> bool {
     let bodies = Mutex::new(Vec::new());
@@ -144,7 +144,7 @@ fn is_accepted_by_hyper(bytes: &[u8]) -> bool {
         let body = request.into_body().collect().await;
         bodies.lock().unwrap().push(body.is_ok());
         let mut response = Response::new(Empty::<Bytes>::new());
-        // Not 200, after which CONNECT has a tunnel.
+        // Not 200, which would open a tunnel after CONNECT.
         *response.status_mut() = StatusCode::NOT_FOUND;
         Ok::<_, Infallible>(response)
     });
@@ -170,11 +170,11 @@ fn is_accepted_by_hyper(bytes: &[u8]) -> bool {
 }
 
 pub fn proxy(bytes: &[u8]) {
-    let mut waiting = Default::default();
+    let mut rest = Default::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let _ = runtime.block_on(proxy::read_header(&mut &*bytes, &mut waiting));
+    let _ = runtime.block_on(proxy::read_header(&mut &*bytes, &mut rest));
 }
 
 pub fn sessions(bytes: &[u8]) {
@@ -187,7 +187,7 @@ pub fn sessions(bytes: &[u8]) {
         return;
     };
     for purpose in [Purpose::Sessions, Purpose::Messages] {
-        // Without the key nothing can be signed.
+        // The input is not signed with the key; only a panic is an error here.
         let _ = keys.loads(text, purpose);
         let value = serde_json::Value::from(text);
         let signed = keys.dumps(&value, purpose, chrono::DateTime::UNIX_EPOCH);

@@ -1,5 +1,5 @@
-//! The whole site in this process, on a database that `scripts/fuzz` has made, as a superuser sees it. Whatever is sent,
-//! the answer is not an error of ours.
+//! The whole site in this process, on a database that `scripts/fuzz` has created. The client is logged in as a superuser. No
+//! request may get a 5xx response.
 
 use std::sync::OnceLock;
 
@@ -23,7 +23,7 @@ const SECRET: &str = "ssssssssssssssssssssssssssssssss";
 struct Site {
     runtime: Runtime,
     router: BoxEndpoint<'static, Response>,
-    /// The superuser's.
+    /// The `Cookie` header of the superuser's requests.
     cookie: String,
 }
 
@@ -47,8 +47,8 @@ impl Site {
             };
             let password = std::env::var("DJANGO_SUPERUSER_PASSWORD").unwrap();
             let form = format!("username=admin&password={password}");
-            let answer = site.ask(Method::POST, "/admin/login/", &form).unwrap();
-            let cookies = answer.headers().get_all(header::SET_COOKIE).iter();
+            let response = site.request(Method::POST, "/admin/login/", &form).unwrap();
+            let cookies = response.headers().get_all(header::SET_COOKIE).iter();
             let mut cookies = cookies.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
             let session = cookies
                 .find(|cookie| cookie.starts_with("sessionid="))
@@ -58,8 +58,8 @@ impl Site {
         })
     }
 
-    /// `None` when the address is none.
-    fn ask(&self, method: Method, target: &str, form: &str) -> Option<Response> {
+    /// Sends a request. `None` when the target is not a valid URI.
+    fn request(&self, method: Method, target: &str, form: &str) -> Option<Response> {
         let uri: Uri = target.parse().ok()?;
         let request = poem::http::Request::builder()
             .method(method)
@@ -69,8 +69,8 @@ impl Site {
             .header("x-csrftoken", SECRET)
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let (parts, ()) = request.body(()).ok()?.into_parts();
-        let visitor = RemoteAddr(Addr::SocketAddr(([127, 0, 0, 1], 1).into()));
-        let parts = RequestParts::from((parts, LocalAddr::default(), visitor, Scheme::HTTP));
+        let client = RemoteAddr(Addr::SocketAddr(([127, 0, 0, 1], 1).into()));
+        let parts = RequestParts::from((parts, LocalAddr::default(), client, Scheme::HTTP));
         let request = Request::from_parts(parts, form.to_owned().into());
         let response = self.runtime.block_on(self.router.get_response(request));
         assert!(
@@ -85,6 +85,6 @@ impl Site {
 /// Sends the requests of an input.
 pub fn send(inputs: Vec<Input>) {
     for (method, target, form) in inputs {
-        Site::get().ask(method, &target, &form);
+        Site::get().request(method, &target, &form);
     }
 }

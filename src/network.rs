@@ -8,7 +8,7 @@ use poem::http::HeaderMap;
 /// Request extension: the connection's PROXY header has no client address (`UNKNOWN`, `LOCAL`). The client is not known, and the
 /// request's `X-Forwarded-*` headers are ignored.
 #[derive(Debug, Clone, Copy)]
-pub struct Unannounced;
+pub struct UnknownClient;
 
 /// The prefix length of one customer's IPv6 network, in bits: providers assign a /56 or larger to an end site (RIPE-690, 4.2),
 /// within which a client may use any address.

@@ -132,7 +132,7 @@ pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
 }
 
 /// The trace id in a request's `traceparent` header, in hexadecimal (<https://www.w3.org/TR/trace-context/>).
-pub fn sent_trace_id(headers: &HeaderMap) -> Option<String> {
+pub fn incoming_trace_id(headers: &HeaderMap) -> Option<String> {
     valid_trace_id(&TraceContextPropagator::new().extract(&Headers(headers)))
 }
 

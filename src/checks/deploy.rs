@@ -274,8 +274,8 @@ pub async fn check_database(db: &Database, messages: &mut Vec<Message>) -> Resul
     if db.get_database_backend() != DbBackend::Postgres {
         return Ok(());
     }
-    let query = "SELECT rolname::text AS name, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls AS is_mighty, \
-                 'off' IN (current_setting('synchronous_commit'), current_setting('fsync')) AS is_forgetful \
+    let query = "SELECT rolname::text AS name, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls AS has_excess_privileges, \
+                 'off' IN (current_setting('synchronous_commit'), current_setting('fsync')) AS is_commit_volatile \
                  FROM pg_roles WHERE rolname = current_user";
     let row = db
         .query_one_raw(Statement::from_string(DbBackend::Postgres, query))
@@ -283,13 +283,13 @@ pub async fn check_database(db: &Database, messages: &mut Vec<Message>) -> Resul
     let Some(row) = row else {
         return Ok(());
     };
-    if row.try_get("", "is_mighty")? {
+    if row.try_get("", "has_excess_privileges")? {
         let name: String = row.try_get("", "name")?;
         let text = format!("The database's role {name} may do more than own its database.");
         let hint = "Make one that is no superuser and can make neither roles nor databases: createuser --pwprompt polls.";
         messages.push(Message::warning("polls.W011", text, Some(hint)));
     }
-    if row.try_get("", "is_forgetful")? {
+    if row.try_get("", "is_commit_volatile")? {
         let text =
             "A crash of the database's machine may take back votes that have been acknowledged."
                 .to_owned();

@@ -31,7 +31,7 @@ pub enum Outcome {
     /// It was only recorded in the migration history (`--fake`).
     Faked,
     /// Another process had applied or unapplied it before.
-    DoneElsewhere,
+    AlreadyDone,
 }
 
 /// Whether to run a migration's statements or only to record it.
@@ -106,7 +106,7 @@ pub async fn run(
     let tx = begin_exclusive(db).await?;
     let is_forwards = direction == Direction::Forwards;
     if applied(&tx).await?.contains(migration) == is_forwards {
-        return Ok(Outcome::DoneElsewhere);
+        return Ok(Outcome::AlreadyDone);
     }
     let fake = match mode {
         Mode::Run => false,

@@ -38,7 +38,7 @@ use super::{
     timeouts::Timeouts,
 };
 use crate::{
-    network::Unannounced,
+    network::UnknownClient,
     settings::{MAX_HEAD, ServerSettings},
 };
 
@@ -330,7 +330,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             };
             let peer = client.peer;
             if client.is_unannounced {
-                request.extensions_mut().insert(Unannounced);
+                request.extensions_mut().insert(UnknownClient);
             }
             let (site, server) = (site.clone(), server.clone());
             let sides = (

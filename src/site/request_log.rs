@@ -241,7 +241,7 @@ impl Ids {
         Self {
             request: given.map_or_else(new, str::to_owned),
             trace: is_trusted
-                .then(|| telemetry::sent_trace_id(request.headers()))
+                .then(|| telemetry::incoming_trace_id(request.headers()))
                 .flatten(),
         }
     }

@@ -30,7 +30,7 @@ const MASK: &str = "********************";
 struct Line {
     /// The line's number and its text.
     text: String,
-    is_at_fault: bool,
+    is_error_line: bool,
 }
 
 /// The debug page of a server error; `None` for client errors, and when the page itself does not render.
@@ -99,7 +99,7 @@ fn lines_around(name: &str, line: usize) -> Vec<Line> {
     let source = Templates::source(name).unwrap_or_default();
     let lines = source.lines().enumerate().map(|(index, text)| Line {
         text: format!("{:>4}  {text}", index + 1),
-        is_at_fault: index + 1 == line,
+        is_error_line: index + 1 == line,
     });
     lines
         .skip(line.saturating_sub(CONTEXT_LINES + 1))

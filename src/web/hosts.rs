@@ -11,7 +11,7 @@ use poem::{
 use crate::{
     core::Core,
     error::AppError,
-    network::{Unannounced, forwarded_client, is_trusted},
+    network::{UnknownClient, forwarded_client, is_trusted},
     settings::SecuritySettings,
 };
 
@@ -97,7 +97,7 @@ pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<
 /// trusted: only processes of this machine can connect to it.
 pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
     let is_trusted = |peer| is_trusted(peer, &security.trusted_proxies);
-    request.data::<Unannounced>().is_none() && peer_address(request).is_none_or(is_trusted)
+    request.data::<UnknownClient>().is_none() && peer_address(request).is_none_or(is_trusted)
 }
 
 /// The maximum length of a redirect target, in bytes: no page of this site sends a longer one.

@@ -153,7 +153,7 @@ async fn step(
     let word = match &result {
         Ok(Outcome::Done) => " OK",
         Ok(Outcome::Faked) => " FAKED",
-        Ok(Outcome::DoneElsewhere) => done,
+        Ok(Outcome::AlreadyDone) => done,
         Err(_) => "",
     };
     let elapsed = match (&result, context.verbosity) {

@@ -24,7 +24,7 @@ pub enum AppError {
     PermissionDenied,
     /// 429: too many failed logins; the seconds until the next attempt.
     #[error("too many tries")]
-    TooManyTries(i64),
+    TooManyAttempts(i64),
     /// 503: too many requests.
     #[error("busy")]
     Busy,
@@ -89,7 +89,7 @@ impl AppError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Csrf(_) | Self::PermissionDenied => StatusCode::FORBIDDEN,
-            Self::TooManyTries(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,22 +1,22 @@
-//! The values that a form is about to store.
+//! The validated values of a form, before they are stored.
 
 use std::collections::BTreeMap;
 
 use sea_orm::Value;
 
-/// What is about to be stored of one object.
+/// The changes of one object, and the errors of its form.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// The values of fields by name.
     pub values: BTreeMap<&'static str, Value>,
     /// The chosen keys of many-to-many fields by name.
     pub chosen: BTreeMap<&'static str, Vec<i32>>,
-    /// What is wrong, by the name of a field.
+    /// The errors, by the name of the field.
     pub errors: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Changes {
-    /// A text among the values.
+    /// The value of a text field; empty if it is not in the form.
     pub fn text(&self, name: &str) -> &str {
         match self.values.get(name) {
             Some(Value::String(Some(text))) => text,
@@ -29,8 +29,8 @@ impl Changes {
         self.values.get(name) == Some(&Value::Bool(Some(true)))
     }
 
-    /// Notes that something is wrong with a field.
-    pub fn refuse(&mut self, field: &'static str, error: impl Into<String>) {
+    /// Adds an error to a field.
+    pub fn add_error(&mut self, field: &'static str, error: impl Into<String>) {
         self.errors.entry(field).or_default().push(error.into());
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a declaration, under the identifiers of Django's own checks where it has them.
+//! Checks of the declarations, with the ids of Django's checks where it has them.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use super::{
     options::{Fieldset, VirtualKind},
 };
 
-/// A mistake: its identifier, and what is wrong.
+/// An error in a declaration: its id and its text.
 pub type Mistake = (&'static str, String);
 
-/// Looks at every declaration of a site.
+/// Checks all declarations of a site.
 pub fn mistakes(site: &AdminSite) -> Vec<Mistake> {
     let mut found = Vec::new();
     for (index, model) in site.models().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Lists of objects to choose from.
+//! The choices of relation fields.
 
 use sea_orm::{
     ConnectionTrait, DbErr,
@@ -8,13 +8,13 @@ use sea_orm::{
 use super::{entity::KEY, form::FormContext, model::Model};
 use crate::db::Connection;
 
-/// A list with more entries is no list: the key is typed then.
+/// The maximum number of choices in a list; with more, the key is entered.
 pub const MAX_LISTED: u64 = 1000;
 
-/// The objects that a many-to-many field can have: keys and labels, in order.
+/// The choices of a many-to-many field: keys and labels, in order.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn of_relation(
     model: &Model,
     name: &str,
@@ -29,10 +29,10 @@ pub async fn of_relation(
         .collect()
 }
 
-/// The objects of a table; `None` when they are too many for a list, or the site does not know their model.
+/// The objects of a table; `None` when there are too many for a list, or their model is not registered.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn of_table(
     table: &str,
     db: Connection<'_>,
@@ -55,10 +55,10 @@ pub async fn of_table(
     }))
 }
 
-/// Whether a table has a row of this key.
+/// Whether a table has a row with this key.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn exists(table: &str, id: i32, db: Connection<'_>) -> Result<bool, DbErr> {
     let query = Query::select()
         .expr(Expr::val(1))

@@ -1,4 +1,4 @@
-//! Dates and times as people type them: Django's input formats for `en-us`.
+//! Parsing of dates and times in Django's input formats for `en-us`.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
@@ -18,10 +18,10 @@ const DATES: [&str; 11] = [
 ];
 const TIMES: [&str; 3] = ["%H:%M:%S", "%H:%M:%S%.f", "%H:%M"];
 
-/// A date in one of the formats; blanks around it do not matter.
+/// Parses a date in one of the formats, with or without surrounding blanks.
 pub fn parse_date(text: &str) -> Option<NaiveDate> {
     let text = text.trim();
-    // Python's years have four digits, or two where the format says so; chrono would take any number.
+    // In Python `%Y` has exactly four digits and `%y` two; chrono accepts any number.
     let years = text.split(|c: char| !c.is_ascii_digit()).map(str::len);
     if years.max() > Some(4) || text.contains(['+']) || text.starts_with('-') {
         return None;
@@ -36,7 +36,7 @@ pub fn parse_date(text: &str) -> Option<NaiveDate> {
         if is_short == (digits == 4) || date.year() < 1 {
             return None;
         }
-        // POSIX, and Python with it, puts 69 into the last century; chrono does not.
+        // POSIX and Python read 69 as 1969; chrono as 2069.
         if is_short && date.year() == 2069 {
             date.with_year(1969)
         } else {
@@ -45,17 +45,17 @@ pub fn parse_date(text: &str) -> Option<NaiveDate> {
     })
 }
 
-/// A time of day in one of the formats; blanks around it do not matter.
+/// Parses a time of day in one of the formats, with or without surrounding blanks.
 pub fn parse_time(text: &str) -> Option<NaiveTime> {
     let parse = |format| NaiveTime::parse_from_str(text.trim(), format).ok();
-    // The 61st second that chrono takes is none of Python's.
+    // chrono accepts a leap second, Python does not.
     TIMES
         .iter()
         .find_map(|format| parse(format))
         .filter(|time| time.nanosecond() < 1_000_000_000)
 }
 
-/// The moment at which the clocks of a zone show this; an error in Django's words when they never do, or twice.
+/// The time for a local time in a time zone; Django's error when it does not exist or is ambiguous.
 pub fn moment(local: NaiveDateTime, zone: Tz) -> Result<DateTime<Utc>, String> {
     zone.from_local_datetime(&local).single().map(|time| time.to_utc()).ok_or_else(|| {
         format!(

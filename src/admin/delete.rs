@@ -1,4 +1,4 @@
-//! What goes when objects go, and letting it go (`django/contrib/admin/utils.py`, `NestedObjects`).
+//! Deletion of objects with their dependent objects (`django/contrib/admin/utils.py`, `NestedObjects`).
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, SqlErr,
@@ -16,49 +16,49 @@ use super::{
 use crate::{
     auth::login::User,
     db::{Connection, Transaction},
-    web::format::{counted_as, grouped},
+    web::format::{grouped, with_plural},
 };
 
-/// The most that a page names; what is beyond is counted.
+/// The maximum number of objects that a page lists; further ones are counted.
 const MAX_NAMED: u64 = 100;
-/// Lines that fit on a screen together with the buttons below them.
+/// The number of lines that fit on a screen together with the buttons below them.
 const LONG: usize = 10;
-/// Keys in one statement.
+/// The maximum number of keys in a statement.
 const KEYS_AT_ONCE: usize = 1000;
 
-/// What would go.
+/// The objects that would be deleted.
 #[derive(Debug, Default, Serialize)]
 pub struct Plan {
-    /// How many of what: `3 choices`.
+    /// The number of objects by model: `3 choices`.
     pub summary: Vec<String>,
-    /// The counts that will be lost: `1,012,345 votes`.
+    /// The sums of counters that would be lost: `1,012,345 votes`.
     pub lost: Vec<String>,
-    /// The objects, each with what goes with it.
-    pub objects: Vec<Doomed>,
-    /// Whether so much is named that the buttons below are far away.
+    /// The objects, each with its dependent objects.
+    pub objects: Vec<DeletedObject>,
+    /// Whether the list is longer than a screen, so that the buttons are repeated above it.
     pub is_long: bool,
-    /// How many objects are not named.
+    /// The number of objects that are not listed.
     pub unnamed: Option<String>,
-    /// What the user may not delete.
+    /// The models whose objects the user may not delete.
     pub forbidden: Vec<String>,
 }
 
-/// An object that would go.
+/// An object that would be deleted.
 #[derive(Debug, Serialize)]
-pub struct Doomed {
-    /// What it is and what stands for it: `Question: …`.
+pub struct DeletedObject {
+    /// Model and label: `Question: …`.
     pub text: String,
-    /// Its page.
+    /// The URL of its page.
     pub url: String,
-    /// What goes with it.
+    /// Its dependent objects.
     pub rows: Vec<String>,
 }
 
 impl Plan {
-    /// Finds out what goes with objects of a model.
+    /// Collects the objects that are deleted with objects of a model.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn new(
         site: &AdminSite,
         model: &Model,
@@ -67,16 +67,16 @@ impl Plan {
         user: &User,
     ) -> Result<Self, DbErr> {
         let mut plan = Self::default();
-        plan.summary.push(counted_as(
+        plan.summary.push(with_plural(
             objects.len() as u64,
             model.options.verbose_name,
             model.options.verbose_name_plural,
         ));
-        let kind = crate::contenttypes::capitalized(model.options.verbose_name);
+        let kind = crate::contenttypes::capfirst(model.options.verbose_name);
         let named = &objects[..objects.len().min(MAX_NAMED as usize)];
         plan.objects = named
             .iter()
-            .map(|object| Doomed {
+            .map(|object| DeletedObject {
                 text: format!("{kind}: {}", object.label),
                 url: model.object_url(object.id, "change"),
                 rows: Vec::new(),
@@ -93,9 +93,9 @@ impl Plan {
             if let Some((_, (one, several))) = dependent.counter
                 && counted > 0
             {
-                plan.lost.push(counted_as(counted, one, several));
+                plan.lost.push(with_plural(counted, one, several));
             }
-            plan.summary.push(counted_as(
+            plan.summary.push(with_plural(
                 total,
                 dependent.verbose_name,
                 dependent.verbose_name_plural,
@@ -131,7 +131,7 @@ impl Plan {
             .expr_as(Expr::col(Alias::new(label)), Alias::new("label"))
             .order_by(Alias::new(KEY), Order::Asc)
             .limit(MAX_NAMED);
-        let kind = crate::contenttypes::capitalized(dependent.verbose_name);
+        let kind = crate::contenttypes::capfirst(dependent.verbose_name);
         for row in db.query_all(&query).await? {
             let (owner, label): (i32, String) =
                 (row.try_get("", "owner")?, row.try_get("", "label")?);
@@ -143,11 +143,11 @@ impl Plan {
     }
 }
 
-/// Deletes objects with what goes with them, logs it, and commits. False, and nothing is deleted, when rows of a table that
-/// no model knows refer to them: another application's on the same database.
+/// Deletes objects with their dependent objects, logs the deletion, and commits. Deletes nothing and returns false when rows of
+/// an unknown table refer to them: that of another application on the same database.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn delete(
     tx: Transaction,
     model: &Model,
@@ -155,7 +155,7 @@ pub async fn delete(
     log: Log<'_>,
 ) -> Result<bool, DbErr> {
     let deleted = match delete_rows(&tx, model, objects, log).await {
-        // Deferred keys are checked at the commit.
+        // Deferred foreign keys are checked at the commit.
         Ok(()) => tx.commit().await,
         Err(error) => Err(error),
     };
@@ -168,7 +168,7 @@ pub async fn delete(
     }
 }
 
-/// What to say when objects are still referred to.
+/// The message when other rows refer to the objects.
 pub fn still_referenced(what: &str) -> String {
     format!("Cannot delete {what}: data of another application refers to it. Delete that first.")
 }
@@ -185,7 +185,7 @@ async fn delete_rows(
         .collect();
     log.write(tx, Action::Deletion, &named, "").await?;
     let mut keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
-    // Always upwards, so that two who delete do not wait for each other.
+    // In ascending order, so that concurrent deletions do not deadlock.
     keys.sort_unstable();
     for keys in keys.chunks(KEYS_AT_ONCE) {
         for dependent in dependents(model) {
@@ -206,7 +206,7 @@ async fn delete_rows(
     Ok(())
 }
 
-/// The other rows that go: those of inlines, of many-to-many fields, and those that the model names.
+/// The dependent rows: those of inlines, of many-to-many fields, and those that the model declares.
 fn dependents(model: &Model) -> Vec<Dependent> {
     let inlines = model.options.inlines.iter().map(|inline| {
         let of = &inline.model;
@@ -240,7 +240,7 @@ fn dependents(model: &Model) -> Vec<Dependent> {
 }
 
 impl Dependent {
-    /// Takes the rows in the order of their keys, as votes do, so that neither waits for the other for ever.
+    /// Locks the rows in the order of their keys, as votes do, to avoid deadlocks.
     async fn lock(&self, tx: &Transaction, keys: &[i32]) -> Result<(), DbErr> {
         if tx.get_database_backend() == DbBackend::Sqlite {
             return Ok(());
@@ -249,7 +249,7 @@ impl Dependent {
         rows.column(Alias::new(KEY))
             .order_by(Alias::new(KEY), Order::Asc);
         Model::lock(&mut rows, Connection::Transaction(tx));
-        // Counted, so that they need not come here.
+        // Counted by the database, so that the rows are not transferred.
         let count = Query::select()
             .expr(Expr::cust("count(*)"))
             .from_subquery(rows, Alias::new("locked"))

@@ -1,4 +1,4 @@
-//! A table as sea-orm's entity describes it, with the entity's type left behind.
+//! A table as sea-orm's entity describes it, without the entity's type.
 
 use sea_orm::{
     ColumnTrait, ColumnType, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, ModelTrait,
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::entities::references;
 
-/// The key that every registered model has.
+/// The name of the primary key of every registered model.
 pub const KEY: &str = "id";
 
-/// The length of a text column that has none.
+/// The length of a text column without a maximum.
 const CHAR_LIMIT: u32 = 255;
 
-/// Reads the label and the values of an object from a row; the values are in the order of the columns.
+/// Reads the label and the values of an object from a row, the values in the order of the columns.
 type Read = dyn Fn(&QueryResult) -> Result<(String, Vec<Value>), DbErr> + Send + Sync;
 
 /// The table of a model.
@@ -31,7 +31,7 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// The table of an entity, whose objects are labelled by `label`.
+    /// The table of an entity; `label` returns an object's label.
     pub fn of<E: EntityTrait>(label: fn(&E::Model) -> String) -> Self {
         let keys: Vec<_> = E::PrimaryKey::iter()
             .map(|key| key.into_column().as_str().to_owned())

@@ -1,4 +1,4 @@
-//! The fields of a model: what a form sends, what a column holds, and what a page shows.
+//! The fields of a model: conversions between form data, column values and displayed values.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -9,67 +9,67 @@ use super::{
     options::{Cell, FieldOptions, VirtualKind},
 };
 use crate::{
-    contenttypes::capitalized,
+    contenttypes::capfirst,
     db::is_storable,
     web::form::{Form, REQUIRED},
 };
 
-/// What Django says of an object that is not there to be chosen.
+/// Django's error for a choice that is not available.
 pub const NOT_AVAILABLE: &str =
     "Select a valid choice. That choice is not one of the available choices.";
 
-/// What a form holds for a field: one text, two for a moment, any number for several choices.
+/// The form data of a field: one text, two (date and time) for a time, any number for several choices.
 pub type Raw = Vec<String>;
 
 /// A field of a model.
 #[derive(Debug, Clone)]
 pub struct Field {
-    /// Its name in declarations, addresses and forms.
+    /// The name in declarations, URLs and forms.
     pub name: &'static str,
-    /// Its column.
+    /// The name of the column.
     pub column: &'static str,
-    /// What a person calls it.
+    /// Django's `verbose_name`.
     pub verbose_name: String,
-    /// What it holds.
+    /// The type.
     pub kind: Kind,
     /// Whether the column may be NULL.
     pub null: bool,
-    /// Whether no two objects have the same.
+    /// Whether the column is unique.
     pub unique: bool,
-    /// What was declared.
+    /// The declared options.
     pub options: FieldOptions,
 }
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// Text, with its maximum length in characters.
     Char(u32),
     /// Text of any length.
     Text,
-    /// A number of 32 bits.
+    /// An integer of 32 bits.
     Integer,
-    /// A number of 16 bits.
+    /// An integer of 16 bits.
     SmallInteger,
-    /// Yes or no.
+    /// A boolean.
     Boolean,
-    /// A moment.
+    /// A date and time.
     DateTime,
-    /// The key of a row of this table.
+    /// A foreign key to this table.
     ForeignKey(String),
-    /// Keys of rows in another table.
+    /// A many-to-many relation.
     ManyToMany,
-    /// Nothing that a column holds.
+    /// A field of the form without a column.
     Virtual(VirtualKind),
 }
 
 impl Field {
-    /// What it is called at the beginning of a line.
+    /// The label in a form: the verbose name with its first letter in upper case.
     pub fn label(&self) -> String {
-        capitalized(&self.verbose_name)
+        capfirst(&self.verbose_name)
     }
 
-    /// Whether a form has to have a value.
+    /// Whether a form must have a value.
     pub fn is_required(&self) -> bool {
         match self.kind {
             Kind::Boolean | Kind::ManyToMany | Kind::Virtual(VirtualKind::Description) => false,
@@ -77,7 +77,7 @@ impl Field {
         }
     }
 
-    /// What an empty form holds.
+    /// The form data of a new object.
     pub fn initial(&self, now: DateTime<Utc>, zone: Tz) -> Raw {
         match (self.options.default, &self.kind) {
             (Some(default), _) => self.raw(&default(now), zone),
@@ -96,7 +96,7 @@ impl Field {
         }
     }
 
-    /// What a form shows for a value.
+    /// The form data for a value.
     pub fn raw(&self, value: &Value, zone: Tz) -> Raw {
         match value {
             Value::String(Some(text)) => vec![text.clone()],
@@ -116,7 +116,7 @@ impl Field {
         }
     }
 
-    /// What a form has sent.
+    /// The field's data in a submitted form.
     pub fn posted(&self, form: &Form, prefix: &str) -> Raw {
         let name = format!("{prefix}{}", self.name);
         let one = |name: &str| form.get(name).unwrap_or_default().to_owned();
@@ -131,10 +131,10 @@ impl Field {
         }
     }
 
-    /// The value that a form means.
+    /// Validates form data and converts it to a value.
     ///
     /// # Errors
-    /// What is wrong with it, in Django's words.
+    /// Django's messages for invalid data.
     pub fn clean(&self, raw: &Raw, zone: Tz) -> Result<Value, Vec<String>> {
         if raw.iter().any(|text| text.contains('\0')) {
             return Err(vec!["Null characters are not allowed.".to_owned()]);
@@ -185,7 +185,7 @@ impl Field {
         }
     }
 
-    /// What a column shows of a value.
+    /// The cell of a list for a value.
     pub fn cell(&self, value: &Value) -> Cell {
         let chosen = |text: &str| {
             let known = self.options.choices.iter().find(|choice| choice.0 == text);
@@ -206,7 +206,7 @@ impl Field {
         }
     }
 
-    /// The value of an empty form.
+    /// The value for empty form data.
     fn empty(&self) -> Value {
         match self.kind {
             Kind::Integer | Kind::ForeignKey(_) => Value::Int(None),
@@ -218,7 +218,7 @@ impl Field {
     }
 
     fn clean_text(&self, text: &str) -> Result<Value, Vec<String>> {
-        // What is stored is what has to be right: another form may be longer, and have other letters.
+        // The normalised text is validated: it may be longer, and have other letters.
         let text = self
             .options
             .normalize
@@ -240,7 +240,7 @@ impl Field {
 }
 
 fn number(text: &str, least: i32, most: i32) -> Result<i32, Vec<String>> {
-    // Django takes 3.0 for 3.
+    // Django accepts 3.0 as 3.
     let whole = match text.split_once('.') {
         Some((whole, zeros)) if zeros.chars().all(|c| c == '0') => whole,
         _ => text,
@@ -249,7 +249,7 @@ fn number(text: &str, least: i32, most: i32) -> Result<i32, Vec<String>> {
     if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
         return Err(vec!["Enter a whole number.".to_owned()]);
     }
-    // More digits than fit are as far out as the furthest that do.
+    // A number that does not fit `i64` is out of range in any case.
     let number = whole.parse::<i64>().unwrap_or(if whole.starts_with('-') {
         i64::MIN
     } else {

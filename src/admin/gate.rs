@@ -1,4 +1,4 @@
-//! The middleware in front of the admin: lets active staff pass and leads all others to the login.
+//! The middleware of the admin: admits active staff and redirects other clients to the login page.
 
 use std::sync::Arc;
 
@@ -31,9 +31,9 @@ use crate::{
     },
 };
 
-/// The same as people type it, which is no page.
+/// The URL of the index without its final slash.
 const WITHOUT_SLASH: &str = "/admin";
-/// What stays as it is in the address that one returns to.
+/// The characters that are not escaped in `next` (Django's `urlencode(safe="/")`).
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'_')
@@ -41,7 +41,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'~');
 
-/// Finds the user of the session, and lets staff pass. Responses of the admin are never cached.
+/// Loads the user of the session and admits staff. Responses of the admin are never cached.
 pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let state: Arc<AdminState> = request
         .data::<Arc<AdminState>>()
@@ -102,14 +102,14 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     Ok(response)
 }
 
-/// Leads to the login, and from there back to what was asked for.
+/// Redirects to the login page, with the requested URL as `next`.
 fn redirect_to_login(request: &Request) -> Response {
     let target = utf8_percent_encode(address_of(request), PLAIN);
     redirect(StatusCode::FOUND, &format!("{LOGIN}?next={target}"))
 }
 
-/// Answers a form whose user's session has ended: with a login form that carries it, or by leading to the login when it does
-/// not say whose it is or is too long.
+/// The response to a form whose session has expired: a login form that contains it or, when it has no signed user or is too
+/// large, a redirect to the login page.
 fn answer_expired(request: &Request) -> Result<Response> {
     let state: &Arc<AdminState> = request.data().expect("the router gives it");
     let form = request.data::<Form>();
@@ -126,8 +126,8 @@ fn answer_expired(request: &Request) -> Result<Response> {
     }
 }
 
-/// What is to be shown again of a form whose token is that of an earlier login: another tab of the same browser has logged in
-/// since. Only for the user to whom the form was shown, which the form says under our signature; nothing is saved.
+/// The form with a CSRF token from before a login in another tab of the same browser, to be shown again. Only to the user for
+/// whom the form was rendered, whose signed id it contains; nothing is saved.
 fn keep_rejected(state: &AdminState, uri: &Uri, form: &Form, user: &User) -> Option<UnsavedForm> {
     let unsaved = if uri.path() == LOGIN {
         UnsavedForm::read(state, form.get(unsaved::FIELD)?)

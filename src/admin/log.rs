@@ -1,4 +1,4 @@
-//! `django_admin_log`: what was done in the admin, in Django's JSON (`django/contrib/admin/utils.py`).
+//! `django_admin_log`: the actions in the admin, with messages in Django's JSON (`django/contrib/admin/utils.py`).
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, QueryFilter};
@@ -13,77 +13,77 @@ use crate::{
 
 /// In characters.
 const MAX_REPR: usize = 200;
-/// Rows that one statement inserts: 7 values each, and SQLite takes 32,766.
+/// Rows per INSERT: 7 values each, and SQLite's limit is 32,766.
 const ROWS_AT_ONCE: usize = 1000;
 
-/// What was done.
+/// The action of an entry: Django's `LogEntry.action_flag` 1, 2, 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Something new.
+    /// An object was added.
     Addition = 1,
-    /// Something else.
+    /// An object was changed.
     Change = 2,
-    /// Something less.
+    /// An object was deleted.
     Deletion = 3,
 }
 
-/// What was changed in one form, in words and in Django's order.
+/// The change message of one form, in Django's order.
 #[derive(Debug, Default)]
 pub struct ChangeMessage(Vec<Value>);
 
 impl ChangeMessage {
-    /// The object is new.
+    /// Records that the object was added.
     pub fn added(&mut self) {
         self.0.push(json!({"added": {}}));
     }
 
-    /// Fields of the object, by their labels.
+    /// Records changed fields of the object, by their labels.
     pub fn changed(&mut self, fields: &[String]) {
         if !fields.is_empty() {
             self.0.push(json!({"changed": {"fields": fields}}));
         }
     }
 
-    /// An object of an inline is new.
+    /// Records that an object of an inline was added.
     pub fn inline_added(&mut self, name: &str, object: &str) {
         self.0
             .push(json!({"added": {"name": name, "object": object}}));
     }
 
-    /// Fields of an object of an inline.
+    /// Records changed fields of an object of an inline.
     pub fn inline_changed(&mut self, name: &str, object: &str, fields: &[String]) {
         self.0
             .push(json!({"changed": {"name": name, "object": object, "fields": fields}}));
     }
 
-    /// An object of an inline is gone.
+    /// Records that an object of an inline was deleted.
     pub fn inline_deleted(&mut self, name: &str, object: &str) {
         self.0
             .push(json!({"deleted": {"name": name, "object": object}}));
     }
 
-    /// As it is stored.
+    /// The JSON of the column `change_message`.
     pub fn stored(self) -> String {
         ascii_json(&Value::Array(self.0), ", ", ": ")
     }
 }
 
-/// Who did something, when, and to objects of which model.
+/// The common columns of log entries.
 #[derive(Debug, Clone, Copy)]
 pub struct Log<'a> {
-    /// Who.
+    /// The key of the user.
     pub user_id: i32,
-    /// Of which model.
+    /// The model of the objects.
     pub model: &'a Model,
-    /// When.
+    /// The time of the action.
     pub now: DateTime<Utc>,
 }
 
 impl Log<'_> {
-    /// Writes entries for objects, given by key and label.
+    /// Inserts entries for objects, given as key and label.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn write(
         &self,
         tx: &Transaction,
@@ -111,7 +111,7 @@ impl Log<'_> {
     }
 }
 
-/// The key of a model's content type; of one that has none yet, a new one.
+/// The key of a model's content type, which is created if it does not exist.
 async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> {
     if let Some(found) = find_content_type(Connection::Transaction(tx), model).await? {
         return Ok(found);
@@ -130,7 +130,7 @@ async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> 
 /// The key of a model's content type, if it has one.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Option<i32>, DbErr> {
     let query = content_type::Entity::find()
         .filter(content_type::COLUMN.app_label.eq(model.options.app_label))
@@ -138,7 +138,7 @@ pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Opti
     Ok(query.one(&db).await?.map(|found| found.id))
 }
 
-/// What an entry says was changed, in words.
+/// The change message of an entry as text (Django's `get_change_message`).
 pub fn shown(change_message: &str) -> String {
     let parsed = change_message
         .starts_with('[')
@@ -180,7 +180,7 @@ fn sentence(part: &Value) -> Option<String> {
     })
 }
 
-/// Names with commas, and `and` before the last.
+/// Joins names with commas, and with `and` before the last.
 pub fn listed(names: &[&str]) -> String {
     match names {
         [] => String::new(),

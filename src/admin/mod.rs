@@ -1,5 +1,5 @@
-//! The admin site: pages to see, add, change and delete the objects of the models that apps register. It knows no model
-//! itself: each app's own `admin.rs` declares how its models are shown ([`ModelAdmin`]).
+//! The admin site: pages to view, add, change and delete the objects of registered models. It knows no model: each app's
+//! `admin.rs` declares its models ([`ModelAdmin`]).
 
 mod changelist;
 mod changes;
@@ -44,7 +44,7 @@ pub use self::{
 };
 use crate::web::routing::{get, get_and_post, post};
 
-/// The pages below `/admin/`; `own` are addresses that apps add for their models.
+/// The routes below `/admin/`; `own` are those that apps add for their models.
 pub fn routes(state: Arc<AdminState>, own: Route) -> BoxEndpoint<'static, Response> {
     let route = get(own, urls::INDEX, views::index::index);
     let route = get_and_post(route, urls::LOGIN, views::login::login);

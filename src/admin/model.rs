@@ -1,4 +1,4 @@
-//! A model of the admin: what an app declares about it, and what the views work with.
+//! A model of the admin: the declaration by an app, and the registered model that is built from it.
 
 use sea_orm::{
     EntityTrait, Value,
@@ -13,26 +13,25 @@ use super::{
     },
 };
 
-/// How a model is shown and edited: Django's `ModelAdmin`. Names are those of fields: a column's, and a foreign key's without
-/// `_id`.
+/// The declaration of a model in the admin: Django's `ModelAdmin`. Fields are named as their columns, foreign keys without `_id`.
 pub struct ModelAdmin {
-    /// Its table.
+    /// The table.
     pub entity: Entity,
-    /// The app's label, as in permissions and addresses.
+    /// The app's label, as in permissions and URLs.
     pub app_label: &'static str,
-    /// The model's name in small letters.
+    /// The model's name in lower case.
     pub name: &'static str,
-    /// What a person calls one.
+    /// Django's `verbose_name`.
     pub verbose_name: &'static str,
-    /// What a person calls several.
+    /// Django's `verbose_name_plural`.
     pub verbose_name_plural: &'static str,
-    /// What is to be said of fields beyond what the entity says.
+    /// Options of fields that the entity does not have.
     pub fields: Vec<FieldOptions>,
-    /// Columns of the changelist that are computed.
+    /// Computed columns of the changelist.
     pub computed: Vec<Computed>,
     /// Many-to-many fields.
     pub many_to_many: Vec<ManyToMany>,
-    /// Other tables whose rows go with an object.
+    /// Other tables whose rows are deleted with an object.
     pub dependents: Vec<Dependent>,
     /// The columns of the changelist: fields, computed ones, `key__field` of a related model, `__str__`.
     pub list_display: &'static [&'static str],
@@ -40,34 +39,34 @@ pub struct ModelAdmin {
     pub list_editable: &'static [&'static str],
     /// The filters of the changelist.
     pub list_filter: &'static [&'static str],
-    /// Where a search looks; `choice__choice_text` is the field of an inline or of the model that a key refers to.
+    /// The fields of a search; `choice__choice_text` is a field of an inline or of a related model.
     pub search_fields: &'static [&'static str],
-    /// A date field to go through by year, month and day.
+    /// The date field of the date hierarchy.
     pub date_hierarchy: Option<&'static str>,
-    /// The order of the changelist, `-` for descending; by key, newest first, without one.
+    /// The order of the changelist, with `-` for descending; if empty, by descending key.
     pub ordering: &'static [&'static str],
     /// Rows on a page.
     pub list_per_page: u64,
-    /// The most rows that "Show all" shows.
+    /// The maximum number of rows of "Show all".
     pub list_max_show_all: u64,
-    /// The form in groups.
+    /// The groups of fields in the form; if empty, one with all fields.
     pub fieldsets: Vec<Fieldset>,
-    /// The form for a new object, where it is another one.
+    /// The groups of fields in the form for a new object, if they differ.
     pub add_fieldsets: Option<Vec<Fieldset>>,
-    /// Shown, but not to be changed.
+    /// Fields that are displayed and cannot be edited.
     pub readonly_fields: &'static [&'static str],
-    /// Forms for the objects that belong to this one.
+    /// The inlines of the form.
     pub inlines: Vec<Inline>,
-    /// Whether "Save as new" is offered.
+    /// Whether the form has the button "Save as new".
     pub save_as: bool,
-    /// The public page of an object, given its key.
+    /// The URL of an object's public page, given its key.
     pub view_on_site: Option<fn(i32) -> String>,
-    /// What holds beyond the above.
+    /// Further rules.
     pub rules: Box<dyn Rules>,
 }
 
 impl ModelAdmin {
-    /// The usual: every field in the form, the label in the changelist. `label` is Django's `__str__`.
+    /// The defaults: all fields in the form, the label in the changelist. `label` is Django's `__str__`.
     pub fn new<E: EntityTrait>(
         app_label: &'static str,
         (name, verbose_name_plural): (&'static str, &'static str),
@@ -102,27 +101,27 @@ impl ModelAdmin {
     }
 }
 
-/// Forms for the objects that belong to another.
+/// An inline: forms for the objects that refer to another.
 pub struct Inline {
     /// The model of those objects.
     pub model: Model,
-    /// How they stand.
+    /// The layout.
     pub layout: Layout,
     /// The field of that model that refers to the object.
     pub key: &'static str,
-    /// Empty forms to begin with; Django has three.
+    /// The number of empty forms; Django's default is 3.
     pub extra: usize,
-    /// Forms at most.
+    /// The maximum number of forms.
     pub max: usize,
 }
 
 impl Inline {
-    /// As a table; `key` is the field that refers to the object.
+    /// A tabular inline; `key` is the field that refers to the object.
     pub fn tabular(admin: ModelAdmin, key: &'static str) -> Self {
         Self::new(Layout::Tabular, admin, key)
     }
 
-    /// One below the other.
+    /// A stacked inline.
     pub fn stacked(admin: ModelAdmin, key: &'static str) -> Self {
         Self::new(Layout::Stacked, admin, key)
     }
@@ -132,7 +131,7 @@ impl Inline {
         Self { extra, ..self }
     }
 
-    /// The beginning of the names of its fields in a form, as Django has it without a `related_name`.
+    /// The prefix of its field names in a form: Django's default without a `related_name`.
     pub fn prefix(&self) -> String {
         format!("{}_set", self.model.options.name)
     }
@@ -150,29 +149,29 @@ impl Inline {
 
 /// A registered model.
 pub struct Model {
-    /// What was declared.
+    /// The declaration.
     pub options: ModelAdmin,
-    /// Its fields: those with a column first, in their order, then many-to-many, then virtual ones.
+    /// The fields: first those with a column, in their order, then many-to-many, then virtual ones.
     pub fields: Vec<Field>,
-    /// The names in [`ModelAdmin::fields`] that name no field: mistakes, which `check` reports.
+    /// The names in [`ModelAdmin::fields`] without a field, which `check` reports as errors.
     pub unknown_fields: Vec<&'static str>,
 }
 
-/// An object, as far as the engine knows it.
+/// An object of any model.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Its key.
+    /// The key.
     pub id: i32,
-    /// What stands for it.
+    /// The label: Django's `__str__`.
     pub label: String,
-    /// Its columns, in the order of the model's fields.
+    /// The values of the columns, in the order of the model's fields.
     pub values: Vec<Value>,
-    /// Its computed columns, in the order of the model's.
+    /// The computed columns, in the order of the declaration.
     pub computed: Vec<Cell>,
 }
 
 impl Model {
-    /// The model of a declaration.
+    /// Builds the model of a declaration.
     pub fn new(options: ModelAdmin) -> Self {
         let mut declared = options.fields.clone();
         let mut fields = options.entity.fields.clone();
@@ -197,17 +196,17 @@ impl Model {
         }
     }
 
-    /// Its table.
+    /// The table.
     pub fn table(&self) -> &'static str {
         self.options.entity.table
     }
 
-    /// The field of that name.
+    /// The field with that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The many-to-many field of that name.
+    /// The many-to-many field with that name.
     pub fn relation(&self, name: &str) -> Option<&ManyToMany> {
         let mut relations = self.options.many_to_many.iter();
         relations.find(|relation| relation.name == name)
@@ -226,17 +225,17 @@ impl Model {
         object.values.get(position)
     }
 
-    /// The permission to do something with objects of this model: `polls_app.change_question`.
+    /// The name of the permission for an action: `polls_app.change_question`.
     pub fn permission(&self, action: &str) -> String {
         format!("{}.{action}_{}", self.options.app_label, self.options.name)
     }
 
-    /// The address of the changelist.
+    /// The URL of the changelist.
     pub fn url(&self) -> String {
         format!("/admin/{}/{}/", self.options.app_label, self.options.name)
     }
 
-    /// The address of a page about one object.
+    /// The URL of a page of one object.
     pub fn object_url(&self, id: i32, page: &str) -> String {
         format!("{}{id}/{page}/", self.url())
     }
@@ -246,7 +245,7 @@ impl Model {
         Expr::col((Alias::new(self.table()), Alias::new(column)))
     }
 
-    /// The form's view of an object's field.
+    /// The form data of an object's field.
     pub fn raw(&self, object: &Object, field: &Field, zone: chrono_tz::Tz) -> Raw {
         self.value(object, field.name)
             .map_or_else(Raw::new, |value| field.raw(value, zone))

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Model {
-    /// Selects all that an object is made of.
+    /// Selects the columns of objects.
     pub fn select(&self) -> SelectStatement {
         let table = Alias::new(self.table());
         let mut query = Query::select();
@@ -42,7 +42,7 @@ impl Model {
     /// The object of a row.
     ///
     /// # Errors
-    /// When a column is not there or of another type.
+    /// When a column is missing or has another type.
     pub fn object(&self, row: &QueryResult, now: DateTime<Utc>) -> Result<Object, DbErr> {
         let (label, values) = (self.options.entity.read)(row)?;
         let cell = |column: &Computed| match &column.source {
@@ -61,10 +61,10 @@ impl Model {
         })
     }
 
-    /// The objects that a query chooses; the computed columns from the database are added to it.
+    /// The objects of a query, to which the computed columns are added.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn all(
         &self,
         db: Connection<'_>,
@@ -76,10 +76,10 @@ impl Model {
         rows.iter().map(|row| self.object(row, now)).collect()
     }
 
-    /// The object of a key.
+    /// The object with a key.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn find(
         &self,
         db: Connection<'_>,
@@ -90,19 +90,19 @@ impl Model {
         Ok(self.all(db, query, now).await?.pop())
     }
 
-    /// Locks a query's rows against changes until the transaction ends; others may still refer to them. SQLite
-    /// has one writer anyway.
+    /// Locks a query's rows against changes until the transaction ends (`FOR NO KEY UPDATE`); new references to them are still
+    /// possible. SQLite has one writer and needs no lock.
     pub fn lock(query: &mut SelectStatement, db: Connection<'_>) {
         if db.get_database_backend() == DbBackend::Postgres {
             query.lock(LockType::NoKeyUpdate);
         }
     }
 
-    /// The objects of these keys, in the order of the keys, locked against changes, deletion and references until the
-    /// transaction ends.
+    /// The objects with these keys, in the order of the keys, locked against changes, deletion and new references until the
+    /// transaction ends (`FOR UPDATE`).
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn seize(
         &self,
         tx: &Transaction,
@@ -119,10 +119,10 @@ impl Model {
         self.all(Connection::Transaction(tx), query, now).await
     }
 
-    /// The keys that an object has in a many-to-many field, in order.
+    /// The related keys of an object in a many-to-many field, in order.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
         let Some(relation) = self.relation(name) else {
             return Ok(Vec::new());
@@ -144,7 +144,7 @@ impl Model {
     /// Whether `user`, who has the permission for the model, may change and delete all of these objects.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn may_change(
         &self,
         db: Connection<'_>,

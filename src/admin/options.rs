@@ -1,4 +1,4 @@
-//! What an app can declare about the fields, relations and rules of a model.
+//! The declarations of a model's fields, relations and rules.
 
 use std::collections::BTreeSet;
 
@@ -13,48 +13,49 @@ use crate::{
     error::Result,
 };
 
-/// What is to be said of a field.
+/// The options of a field.
 #[derive(Debug, Clone)]
 pub struct FieldOptions {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What a person calls it; the name with blanks without one.
+    /// Django's `verbose_name`; by default the name with blanks in place of underscores.
     pub verbose_name: Option<&'static str>,
-    /// An explanation below the input.
+    /// The help text below the input.
     pub help_text: &'static str,
     /// Whether it may be left empty.
     pub blank: bool,
-    /// The values it can have, with what a person calls them.
+    /// The possible values with their labels (Django's `choices`).
     pub choices: &'static [(&'static str, &'static str)],
-    /// What it holds in a new object.
+    /// The value in a new object (Django's `default`).
     pub default: Option<fn(DateTime<Utc>) -> Value>,
-    /// What is wrong with a text that was typed.
+    /// The validator of a text: returns its errors.
     pub validate: Option<fn(&str) -> Vec<String>>,
-    /// The form in which a text is stored.
+    /// The normalisation of a text before it is validated and stored.
     pub normalize: Option<fn(&str) -> String>,
-    /// What to say of a value that another object has.
+    /// The error when another object has the same value.
     pub unique_message: Option<&'static str>,
-    /// What it counts (singular, plural), if voters increment it: that is no conflict between editors, and nothing is lost.
+    /// The noun that it counts (singular, plural), if the site itself increments it: such changes are no conflict between
+    /// editors.
     pub counts: Option<(&'static str, &'static str)>,
-    /// Whether lists cannot filter or search by it: counting the results would reveal it.
+    /// Whether lists cannot filter or search by it: the number of results would reveal it.
     pub is_secret: bool,
-    /// Whether it exists in the form only, and is typed unseen or chosen.
+    /// Whether it is a field of the form without a column.
     pub virtual_kind: Option<VirtualKind>,
 }
 
-/// A field of a form that no column holds.
+/// The type of a form field without a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VirtualKind {
-    /// A password, never shown again.
+    /// A password input, which is never filled in.
     Password,
-    /// One of its choices.
+    /// Radio buttons for its choices.
     Radio,
-    /// A text that [`Rules::describe`] gives.
+    /// A text from [`Rules::describe`].
     Description,
 }
 
 impl FieldOptions {
-    /// Nothing but the name.
+    /// The default options of a field.
     pub const fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -73,31 +74,31 @@ impl FieldOptions {
     }
 }
 
-/// A column of the changelist that is computed.
+/// A computed column of the changelist.
 pub struct Computed {
-    /// Its name in `list_display`.
+    /// The name in `list_display`.
     pub name: &'static str,
-    /// Its heading.
+    /// The heading.
     pub heading: &'static str,
-    /// The field that orders it, if one does.
+    /// The field by which the list is ordered for it, if any (Django's `ordering`).
     pub ordered_by: Option<&'static str>,
-    /// Where it comes from.
+    /// The source of its cells.
     pub source: Source,
 }
 
-/// Computes a cell from a row, at the present time.
+/// Computes a cell from a row, at the current time.
 type RowCell = dyn Fn(&QueryResult, DateTime<Utc>) -> Result<Cell, DbErr> + Send + Sync;
 
-/// Where a computed column comes from.
+/// The source of a computed column.
 pub enum Source {
-    /// From the object. Made by [`Source::row`].
+    /// Computed from the object. Built by [`Source::row`].
     Row(Box<RowCell>),
-    /// A number from the database, by a query that may name the model's table.
+    /// A number from a subquery, which may refer to the model's table.
     Sql(fn() -> SelectStatement),
 }
 
 impl Source {
-    /// From the object, at the present time.
+    /// Computed from the object, at the current time.
     pub fn row<M: FromQueryResult + 'static>(compute: fn(&M, DateTime<Utc>) -> Cell) -> Self {
         Self::Row(Box::new(move |row, now| {
             Ok(compute(&M::from_query_result(row, "")?, now))
@@ -105,76 +106,76 @@ impl Source {
     }
 }
 
-/// What is shown in a column.
+/// The content of a cell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// Nothing: a dash.
+    /// Empty: shown as a dash.
     Empty,
-    /// Yes or no, as an icon.
+    /// A boolean: shown as an icon.
     Boolean(bool),
     /// A number.
     Number(i64),
     /// A text.
     Text(String),
-    /// A moment.
+    /// A date and time.
     Moment(DateTime<Utc>),
 }
 
-/// A field with any number of objects of another table.
+/// A many-to-many field.
 pub struct ManyToMany {
-    /// Its name.
+    /// The name.
     pub name: &'static str,
-    /// What a person calls it.
+    /// Django's `verbose_name`.
     pub verbose_name: &'static str,
-    /// An explanation below the input.
+    /// The help text below the input.
     pub help_text: &'static str,
-    /// The table between, with the columns of the near key and the far one.
+    /// The association table, with the columns of this model's key and of the related key.
     pub through: (&'static str, &'static str, &'static str),
-    /// What a person calls one of the rows between, and several.
+    /// The names of a row of the association table, singular and plural.
     pub relationship: (&'static str, &'static str),
-    /// All that can be chosen, in order.
+    /// The choices, in order.
     pub choices: Choices,
 }
 
-/// A list to choose from.
+/// The query of a list of choices.
 #[derive(Clone, Copy)]
 pub struct Choices {
-    /// Which rows; one column must be `id`.
+    /// The rows; one column must be `id`.
     pub query: fn() -> SelectStatement,
-    /// What to show of a row.
+    /// The label of a row.
     pub label: fn(&QueryResult) -> Result<String, DbErr>,
 }
 
-/// Rows of another table that go when an object goes.
+/// Rows of another table that are deleted with an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Dependent {
     /// The table, and its column with the object's key.
     pub table: (&'static str, &'static str),
-    /// What a person calls one.
+    /// The singular of their name.
     pub verbose_name: &'static str,
-    /// What a person calls several.
+    /// The plural of their name.
     pub verbose_name_plural: &'static str,
-    /// The column that names a row for a person; without one they are only counted.
+    /// The column with a row's label; without one the rows are only counted.
     pub label_column: Option<&'static str>,
-    /// The column of its counter and what it counts (singular, plural).
+    /// The column of a counter, and the noun that it counts (singular, plural).
     pub counter: Option<(&'static str, (&'static str, &'static str))>,
 }
 
 /// A group of fields in a form.
 #[derive(Debug, Clone)]
 pub struct Fieldset {
-    /// Its heading.
+    /// The heading.
     pub name: Option<&'static str>,
-    /// Its fields, in order.
+    /// The fields, in order.
     pub fields: &'static [&'static str],
-    /// An explanation below the heading.
+    /// The text below the heading.
     pub description: &'static str,
-    /// Whether it is closed at first.
+    /// Whether it is collapsed at first (Django's class `collapse`).
     pub is_collapsed: bool,
 }
 
 impl Fieldset {
-    /// An open one.
+    /// A group that is open.
     pub const fn new(name: Option<&'static str>, fields: &'static [&'static str]) -> Self {
         Self {
             name,
@@ -184,7 +185,7 @@ impl Fieldset {
         }
     }
 
-    /// One that is closed at first.
+    /// A group that is collapsed at first.
     pub const fn collapsed(name: &'static str, fields: &'static [&'static str]) -> Self {
         Self {
             name: Some(name),
@@ -195,24 +196,24 @@ impl Fieldset {
     }
 }
 
-/// How the forms of an inline stand.
+/// The layout of an inline's forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// As the rows of a table.
+    /// The rows of a table (Django's `TabularInline`).
     Tabular,
-    /// One below the other.
+    /// One below the other (Django's `StackedInline`).
     Stacked,
 }
 
-/// What holds for a model beyond its fields: an app implements what it needs.
+/// The rules of a model, of which an app implements those that it needs.
 #[async_trait]
 pub trait Rules: Send + Sync {
-    /// Whether `user` may add an object, given the permission for the model.
+    /// Whether `user` may add an object, if they have the permission for the model.
     fn may_add(&self, _: &User) -> bool {
         true
     }
 
-    /// Those of the objects `ids` that `user` may neither change nor delete, given the permissions for the model.
+    /// The objects among `ids` that `user` may neither change nor delete, although they have the permissions for the model.
     async fn not_changeable(
         &self,
         _: Connection<'_>,
@@ -222,7 +223,7 @@ pub trait Rules: Send + Sync {
         Ok(BTreeSet::new())
     }
 
-    /// Looks at what is about to be stored, and may add errors to fields; the object's id if it is not new.
+    /// Validates changes before they are stored, and may add errors to fields. `id` is the object's unless it is new.
     async fn validate(
         &self,
         _: &Transaction,
@@ -233,17 +234,17 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
-    /// Turns the virtual fields of a new object into columns, before the transaction begins. Errors are known already.
+    /// Converts the virtual fields of a new object to columns, before the transaction begins.
     async fn prepare(&self, _: &Auth, _: &mut Changes) -> Result<()> {
         Ok(())
     }
 
-    /// The text of a field of the kind [`VirtualKind::Description`], with a link and what it says, if it has one.
+    /// The text and the link of a field of the type [`VirtualKind::Description`].
     fn describe(&self, _field: &str, _values: &Values<'_>) -> Description {
         Description::default()
     }
 
-    /// Whether a new object is opened at once for what its first form did not ask.
+    /// Whether adding an object continues with its change form.
     fn continues_after_add(&self) -> bool {
         false
     }
@@ -262,14 +263,14 @@ impl Values<'_> {
     }
 }
 
-/// What stands in the place of an input.
+/// A text in place of an input.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Description {
-    /// What is the case.
+    /// The text.
     pub text: String,
-    /// Where to change it, relative to the object's own page.
+    /// The URL of the link, relative to the object's page.
     pub link: &'static str,
-    /// What the link says.
+    /// The text of the link.
     pub link_text: &'static str,
 }
 

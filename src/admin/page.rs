@@ -1,4 +1,4 @@
-//! A page of the admin: what all of them show around their content.
+//! The frame of the admin's pages: user, menu, breadcrumbs and messages.
 
 use std::sync::Arc;
 
@@ -20,31 +20,31 @@ use crate::{
     },
 };
 
-/// Renders the admin's templates: with the user, the menu, and the messages for them.
+/// Renders the admin's templates with user, menu and messages.
 #[derive(Debug)]
 pub struct AdminPage {
     page: Page,
     state: Arc<AdminState>,
-    /// Who looks at it.
+    /// The user of the request.
     pub staff: Staff,
-    /// What they are told on the next page.
+    /// The user's messages.
     pub messages: Arc<Messages>,
-    /// Their session.
+    /// The user's session.
     pub session: Arc<Session>,
     address: String,
 }
 
-/// A step of the way from the index to a page.
+/// A breadcrumb: a step from the index to a page.
 #[derive(Debug, Serialize)]
 pub struct Crumb {
-    /// What it is called.
+    /// The title.
     pub text: String,
-    /// Where it is; empty for the page itself.
+    /// The URL; empty for the page itself.
     pub url: String,
 }
 
 impl Crumb {
-    /// A step that leads somewhere.
+    /// A breadcrumb with a link.
     pub fn link(text: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -52,12 +52,12 @@ impl Crumb {
         }
     }
 
-    /// The page itself.
+    /// The breadcrumb of the page itself.
     pub fn here(text: impl Into<String>) -> Self {
         Self::link(text, "")
     }
 
-    /// The way to a model's changelist.
+    /// The breadcrumbs to a model's changelist.
     pub fn to_changelist(model: &Model) -> Vec<Self> {
         vec![
             Self::link(
@@ -65,7 +65,7 @@ impl Crumb {
                 format!("{INDEX}{}/", model.options.app_label),
             ),
             Self::link(
-                crate::contenttypes::capitalized(model.options.verbose_name_plural),
+                crate::contenttypes::capfirst(model.options.verbose_name_plural),
                 model.url(),
             ),
         ]
@@ -89,10 +89,10 @@ impl<'a> FromRequest<'a> for AdminPage {
 }
 
 impl AdminPage {
-    /// The page that a template makes of `context`, with a title and the way to it.
+    /// Renders a template with `context`, a title and breadcrumbs.
     ///
     /// # Errors
-    /// When the template is at fault.
+    /// When the template has an error.
     pub fn render(
         &self,
         template: &str,
@@ -111,7 +111,7 @@ impl AdminPage {
     }
 }
 
-/// The template context of the frame around a page of the admin; `user` is none for a client that is not logged in.
+/// The template context of the frame around a page of the admin; `user` is `None` for a client that is not logged in.
 fn frame(state: &AdminState, user: Option<&User>, address: &str) -> Value {
     context! {
         user => user.map(User::short_name),
@@ -121,7 +121,7 @@ fn frame(state: &AdminState, user: Option<&User>, address: &str) -> Value {
     }
 }
 
-/// Sets the admin's layout for error pages that answer `request`; `user` is none for a client that is not logged in.
+/// Sets the admin's layout for error pages that answer `request`; `user` is `None` for a client that is not logged in.
 pub fn set_error_layout(request: &Request, state: &Arc<AdminState>, user: Option<Arc<User>>) {
     let (page, state, address) = (
         Page::new(request),

@@ -1,57 +1,57 @@
-//! Which models the admin shows, and under which apps.
+//! The registry of models.
 
 use serde::Serialize;
 
 use super::model::{Inline, Model, ModelAdmin};
 use crate::{
     auth::login::User,
-    contenttypes::{app_name, capitalized},
+    contenttypes::{app_name, capfirst},
 };
 
-/// The admin site of a project.
+/// The registered models of a site.
 #[derive(Default)]
 pub struct AdminSite {
     models: Vec<Model>,
 }
 
-/// An app, as the index shows it.
+/// An app on the index page.
 #[derive(Debug, Serialize)]
 pub struct AppEntry {
-    /// Its label.
+    /// The app's label.
     pub label: &'static str,
-    /// What a person calls it.
+    /// The app's verbose name.
     pub name: String,
-    /// Its page.
+    /// The URL of its page.
     pub url: String,
-    /// Its models, as far as the user may see them.
+    /// Its models that the user may view.
     pub models: Vec<ModelEntry>,
 }
 
-/// A model, as the index shows it.
+/// A model on the index page.
 #[derive(Debug, Serialize)]
 pub struct ModelEntry {
-    /// What a person calls several.
+    /// The model's verbose name, plural.
     pub name: String,
-    /// The changelist.
+    /// The URL of the changelist.
     pub url: String,
     /// Whether the user may add one.
     pub can_add: bool,
-    /// Whether the user may change them, and not only look.
+    /// Whether the user may change them, and not only view them.
     pub can_change: bool,
 }
 
 impl AdminSite {
-    /// Shows a model.
+    /// Registers a model.
     pub fn register(&mut self, admin: ModelAdmin) {
         self.models.push(Model::new(admin));
     }
 
-    /// All models, in the order in which they were registered.
+    /// All models, in the order of registration.
     pub fn models(&self) -> &[Model] {
         &self.models
     }
 
-    /// The model of an address.
+    /// The model with an app label and a name.
     pub fn find(&self, app_label: &str, name: &str) -> Option<&Model> {
         self.models
             .iter()
@@ -63,7 +63,7 @@ impl AdminSite {
         self.models.iter().find(|model| model.table() == table)
     }
 
-    /// The apps and models that a user may see, by name.
+    /// The apps and models that a user may view, sorted by name.
     pub fn apps(&self, user: &User) -> Vec<AppEntry> {
         let mut apps: Vec<AppEntry> = Vec::new();
         for model in &self.models {
@@ -72,7 +72,7 @@ impl AdminSite {
                 continue;
             }
             let entry = ModelEntry {
-                name: capitalized(model.options.verbose_name_plural),
+                name: capfirst(model.options.verbose_name_plural),
                 url: model.url(),
                 can_add: may("add"),
                 can_change: may("change"),
@@ -97,7 +97,7 @@ impl AdminSite {
         apps
     }
 
-    /// The inlines of a model that a user may see.
+    /// The inlines of a model that a user may view.
     pub fn inlines<'a>(&self, model: &'a Model, user: &User) -> Vec<&'a Inline> {
         let may_see = |inline: &&Inline| {
             let may = |action| user.has_perm(&inline.model.permission(action));

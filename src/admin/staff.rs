@@ -1,4 +1,4 @@
-//! The user of a request to the admin, and what they may do.
+//! The user of a request to the admin, and their permissions.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::{
     error::{self, AppError},
 };
 
-/// A logged-in member of staff. A view with such an argument cannot be reached by others.
+/// A logged-in staff user. A view that extracts it cannot be reached by others.
 #[derive(Debug, Clone)]
 pub struct Staff(Arc<User>);
 
-/// The user of a request to a page that needs no login; none if not logged in.
+/// The user of a request to a page that needs no login; `None` if not logged in.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub Option<Arc<User>>);
 
@@ -24,12 +24,12 @@ impl Staff {
         &self.0
     }
 
-    /// Whether they may do something with a model's objects.
+    /// Whether the user has a permission for a model.
     pub fn may(&self, action: &str, model: &Model) -> bool {
         self.0.has_perm(&model.permission(action))
     }
 
-    /// Whether they may view a model's objects: the permission to change includes it.
+    /// Whether the user may view a model's objects, which the permission to change includes.
     pub fn may_view(&self, model: &Model) -> bool {
         self.may("view", model) || self.may("change", model)
     }
@@ -37,7 +37,7 @@ impl Staff {
     /// Refuses a user without the permission.
     ///
     /// # Errors
-    /// When they have not.
+    /// When the user has no permission.
     pub fn require(&self, is_allowed: bool) -> error::Result<()> {
         if is_allowed {
             Ok(())

@@ -1,4 +1,4 @@
-//! What the views of the admin share.
+//! The state that the views of the admin share.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl AdminState {
         }
     }
 
-    /// The database that the pages read: the one that is written, so that they show what was just saved.
+    /// The database that pages read from: the primary, so that they show what was just saved.
     pub fn db(&self) -> Connection<'_> {
         Connection::Database(self.core.db.write())
     }

@@ -1,5 +1,5 @@
-//! A form that was posted after its user's session had ended: it is carried through the login, signed in a field of the
-//! login form and then in the new session, and shown again to the same user.
+//! A form that was submitted after its session had expired: it is kept through the login, first signed in a field of the login
+//! form and then in the new session, and shown again to the same user.
 
 use poem::{
     Request,
@@ -18,24 +18,24 @@ use crate::{
     web::{csrf, form::Form},
 };
 
-/// The field of an object's form with the signed id of the user to whom it was shown.
+/// The field of a change form with the signed id of the user for whom it was rendered.
 pub const EDITOR: &str = "_editor";
 /// The field of the login form with an unsaved form.
 pub const FIELD: &str = "unsaved";
-/// Where a session holds one.
+/// The key in the session.
 const SESSION_KEY: &str = "_unsaved_form";
-/// The most that is kept of names and values, in bytes.
+/// The maximum total length of names and values, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
 
-/// A form that was posted and not saved.
+/// A submitted form that was not saved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnsavedForm {
-    /// The id of its user.
+    /// The id of the user.
     pub user: i32,
-    /// Path and query to which it was posted.
+    /// The path and query of the request.
     pub target: String,
     fields: Vec<(String, String)>,
-    /// Whether passwords were in it, which are not kept.
+    /// Whether the form had passwords, which are not kept.
     pub had_passwords: bool,
 }
 
@@ -45,7 +45,7 @@ pub fn editor(state: &AdminState, user: &User) -> String {
     keys.dumps(&json!(user.row.id), Purpose::Editor, state.core.now())
 }
 
-/// Whether forms that are posted to an address can be kept: those that add or change an object.
+/// Whether forms for a path can be kept: those that add or change an object.
 pub fn can_keep(site: &AdminSite, path: &str) -> bool {
     let mut parts = path.strip_prefix(INDEX).unwrap_or_default().split('/');
     let (Some(app), Some(model)) = (parts.next(), parts.next()) else {
@@ -56,7 +56,7 @@ pub fn can_keep(site: &AdminSite, path: &str) -> bool {
 }
 
 impl UnsavedForm {
-    /// What is to be kept of a form; `None` when it does not say whose it is, or is too long.
+    /// The form to keep; `None` when it has no signed user, or is too large.
     pub fn new(state: &AdminState, target: &Uri, form: &Form) -> Option<Self> {
         let keys = &state.core.settings.security.keys;
         let user = keys.loads(form.get(EDITOR)?, Purpose::Editor)?;
@@ -79,24 +79,24 @@ impl UnsavedForm {
         (size <= MAX_SIZE).then_some(unsaved)
     }
 
-    /// Signed, for the login form.
+    /// The signed form, for a field of the login form.
     pub fn signed(&self, state: &AdminState) -> String {
         let keys = &state.core.settings.security.keys;
         keys.dumps(&self.value(), Purpose::UnsavedForm, state.core.now())
     }
 
-    /// What [`Self::signed`] gave, if it is that.
+    /// The form of a field with a valid signature of [`Self::signed`].
     pub fn read(state: &AdminState, text: &str) -> Option<Self> {
         let keys = &state.core.settings.security.keys;
         serde_json::from_value(keys.loads(text, Purpose::UnsavedForm)?).ok()
     }
 
-    /// Puts it into the session of its user.
+    /// Stores the form in the session of its user.
     pub fn store(&self, session: &Session) {
         session.set(SESSION_KEY, self.value());
     }
 
-    /// Takes what was posted to the address of a GET request out of the session; other requests take nothing.
+    /// Removes the form for the URL of a GET request from the session, and returns it.
     pub fn take(session: &Session, request: &Request) -> Option<Self> {
         let unsaved = session.get(SESSION_KEY)?;
         let unsaved: Self = serde_json::from_value(unsaved).ok()?;
@@ -107,7 +107,7 @@ impl UnsavedForm {
         Some(unsaved)
     }
 
-    /// Its fields.
+    /// The fields.
     pub fn form(&self) -> Form {
         Form::from(self.fields.clone())
     }
@@ -118,7 +118,7 @@ impl UnsavedForm {
 }
 
 impl AdminSite {
-    /// Whether a field of that name is a password's in some form.
+    /// Whether a form has a password field with that name.
     fn is_password(&self, name: &str) -> bool {
         let fields = self.models().iter().flat_map(|model| &model.fields);
         fields

@@ -1,8 +1,8 @@
-//! The addresses of the admin that belong to no model.
+//! The URLs of the admin that belong to no model.
 
 /// The index of the admin.
 pub const INDEX: &str = "/admin/";
-/// Where one logs in.
+/// The login page.
 pub const LOGIN: &str = "/admin/login/";
-/// Where one logs out.
+/// The logout URL.
 pub const LOGOUT: &str = "/admin/logout/";

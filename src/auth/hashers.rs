@@ -1,4 +1,4 @@
-//! How passwords are stored, in Django's formats (`django/contrib/auth/hashers.py`): written as `pbkdf2_sha256`, read in
+//! Password hashes in Django's formats (`django/contrib/auth/hashers.py`): written as `pbkdf2_sha256`, read in
 //! every format of Django's default `PASSWORD_HASHERS`.
 
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::STANDARD_NO_PAD};
@@ -9,9 +9,9 @@ use subtle::ConstantTimeEq;
 
 use crate::signing::hex;
 
-/// Characters of a salt: 128 bits of 62 letters, rounded up. A shorter one is renewed.
+/// Characters of a salt: 128 bits in an alphabet of 62 letters, rounded up. A hash with a shorter salt is renewed.
 const SALT_LENGTH: usize = 22;
-/// What marks an unusable password.
+/// The prefix of an unusable password.
 const UNUSABLE_PREFIX: &str = "!";
 const UNUSABLE_LENGTH: usize = 40;
 
@@ -23,34 +23,34 @@ const MAX_ARGON2_PASSES: u32 = 16;
 const MAX_LANES: u32 = 64;
 const MAX_BCRYPT_COST: u32 = 16;
 
-/// What came of comparing a password with a stored hash.
+/// The result of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is another password, or none can be the right one.
+    /// The password is wrong, or the stored value is unusable.
     Wrong,
-    /// It is the password.
+    /// The password is right.
     Right,
-    /// It is the password, and its hash should be made anew: another algorithm, another cost, a short salt.
+    /// The password is right, and its hash should be renewed: it has another algorithm, another cost or a short salt.
     Outdated,
 }
 
-/// Hashes a password with a fresh salt. Takes a good part of a second.
+/// Hashes a password with a random salt. Takes some tenths of a second.
 pub fn make_password(password: &str, iterations: u32) -> String {
     let salt = Alphanumeric.sample_string(&mut rand::rng(), SALT_LENGTH);
     pbkdf2_sha256(password, &salt, iterations)
 }
 
-/// A stored value that no password fits.
+/// A new stored value that matches no password (Django's `make_password(None)`).
 pub fn unusable_password() -> String {
     UNUSABLE_PREFIX.to_owned() + &Alphanumeric.sample_string(&mut rand::rng(), UNUSABLE_LENGTH)
 }
 
-/// Whether any password can fit a stored value.
+/// Whether a stored value can match a password (Django's `is_password_usable`).
 pub fn is_usable(encoded: &str) -> bool {
     !encoded.starts_with(UNUSABLE_PREFIX)
 }
 
-/// The name of the algorithm of a stored value, if it is one that we verify.
+/// The name of the algorithm of a stored value, if it is supported.
 pub fn algorithm(encoded: &str) -> Option<&'static str> {
     [
         "pbkdf2_sha256",
@@ -63,17 +63,17 @@ pub fn algorithm(encoded: &str) -> Option<&'static str> {
     .find(|name| encoded.split('$').next() == Some(name))
 }
 
-/// Compares a password with a stored value; `iterations` is the cost that new hashes have. Whatever the value, a wrong
-/// password takes at least as long as one for a new hash, so that the time does not tell old hashes, unusable ones and
-/// unknown users apart.
+/// Compares a password with a stored value; `iterations` is the cost of new hashes. With any stored value, a wrong
+/// password takes at least as long as with a new hash, so that the time does not reveal old hashes, unusable ones and unknown
+/// users.
 pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict {
     let parts: Vec<&str> = encoded.split('$').collect();
     let computed = match parts[..] {
         ["pbkdf2_sha256", rounds, salt, _] => {
-            rounds_of(rounds).map(|rounds| (pbkdf2_sha256(password, salt, rounds), rounds))
+            parse_rounds(rounds).map(|rounds| (pbkdf2_sha256(password, salt, rounds), rounds))
         }
         ["pbkdf2_sha1", rounds, salt, _] => {
-            rounds_of(rounds).map(|rounds| (pbkdf2_sha1(password, salt, rounds), rounds))
+            parse_rounds(rounds).map(|rounds| (pbkdf2_sha1(password, salt, rounds), rounds))
         }
         ["argon2", variant, version, costs, salt, hash] => {
             argon2(password, [variant, version, costs, salt, hash]).map(|text| (text, iterations))
@@ -87,15 +87,15 @@ pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict
         _ => None,
     };
     let Some((computed, spent)) = computed else {
-        even_out(password, iterations);
+        harden_runtime(password, iterations);
         return Verdict::Wrong;
     };
     if !bool::from(computed.as_bytes().ct_eq(encoded.as_bytes())) {
-        even_out(password, iterations.saturating_sub(spent));
+        harden_runtime(password, iterations.saturating_sub(spent));
         return Verdict::Wrong;
     }
     let is_current = matches!(parts[..], ["pbkdf2_sha256", rounds, salt, _]
-        if rounds_of(rounds) == Some(iterations) && salt.len() >= SALT_LENGTH);
+        if parse_rounds(rounds) == Some(iterations) && salt.len() >= SALT_LENGTH);
     if is_current {
         Verdict::Right
     } else {
@@ -103,14 +103,14 @@ pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict
     }
 }
 
-/// Takes the time of hashing with `iterations` rounds.
-pub fn even_out(password: &str, iterations: u32) {
+/// Takes as long as hashing with `iterations` iterations (Django's `harden_runtime`).
+pub fn harden_runtime(password: &str, iterations: u32) {
     if iterations > 0 {
         std::hint::black_box(pbkdf2_sha256(password, "salt", iterations));
     }
 }
 
-/// The stored form of a password: PBKDF2 with HMAC-SHA256 (RFC 8018), the salt taken as it is written.
+/// The stored value of a password: PBKDF2 with HMAC-SHA256 (RFC 8018), the salt's characters as bytes.
 pub fn pbkdf2_sha256(password: &str, salt: &str, iterations: u32) -> String {
     let mut hash = [0; 32];
     pbkdf2::pbkdf2_hmac::<Sha256>(password.as_bytes(), salt.as_bytes(), iterations, &mut hash);
@@ -135,14 +135,14 @@ fn argon2(password: &str, [variant, version, costs, salt, hash]: [&str; 5]) -> O
         _ => return None,
     };
     let number: u32 = version.strip_prefix("v=")?.parse().ok()?;
-    let mut figures = costs
+    let mut values = costs
         .split(',')
         .zip(["m=", "t=", "p="])
         .map(|(cost, name)| {
             cost.strip_prefix(name)
-                .and_then(|figure| figure.parse::<u32>().ok())
+                .and_then(|value| value.parse::<u32>().ok())
         });
-    let (memory, time, lanes) = (figures.next()??, figures.next()??, figures.next()??);
+    let (memory, time, lanes) = (values.next()??, values.next()??, values.next()??);
     if u64::from(memory) > MAX_MEMORY_KIB || time > MAX_ARGON2_PASSES || lanes > MAX_LANES {
         return None;
     }
@@ -161,7 +161,7 @@ fn argon2(password: &str, [variant, version, costs, salt, hash]: [&str; 5]) -> O
     ))
 }
 
-/// Bcrypt of the hexadecimal SHA-256 of the password, so that no byte beyond the 72nd is lost.
+/// Bcrypt of the hexadecimal SHA-256 of the password, since bcrypt ignores bytes beyond the 72nd.
 fn bcrypt_sha256(password: &str, version: &str, cost: &str, rest: &str) -> Option<String> {
     let (salt, _) = rest.split_at_checked(22)?;
     let bytes: [u8; 16] = bcrypt::BASE_64.decode(salt).ok()?.try_into().ok()?;
@@ -180,16 +180,16 @@ fn bcrypt_sha256(password: &str, version: &str, cost: &str, rest: &str) -> Optio
     ))
 }
 
-/// Scrypt (RFC 7914) with 64 bytes.
+/// Scrypt (RFC 7914) with an output of 64 bytes.
 fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
     let work: u64 = n.parse().ok()?;
     if !work.is_power_of_two() {
         return None;
     }
     let (block, lanes): (u32, u32) = (r.parse().ok()?, p.parse().ok()?);
-    // Memory is 128 bytes times work and block size (RFC 7914, 2).
+    // The memory is 128 bytes times work and block size (RFC 7914, section 2).
     let memory_kib = work.checked_mul(block.into())?.div_ceil(8);
-    // ... and 128 times block size and lanes are set aside besides.
+    // In addition, 128 bytes times block size and lanes are allocated.
     let lanes_kib = u64::from(block).checked_mul(lanes.into())?.div_ceil(8);
     if memory_kib > MAX_MEMORY_KIB || lanes_kib > MAX_MEMORY_KIB || lanes > MAX_LANES {
         return None;
@@ -203,7 +203,7 @@ fn scrypt(password: &str, [n, salt, r, p]: [&str; 4]) -> Option<String> {
     ))
 }
 
-fn rounds_of(text: &str) -> Option<u32> {
+fn parse_rounds(text: &str) -> Option<u32> {
     text.parse()
         .ok()
         .filter(|rounds| (1..=MAX_ITERATIONS).contains(rounds))

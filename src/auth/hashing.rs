@@ -16,13 +16,13 @@ use crate::{
     network::client_network,
 };
 
-/// How long a request waits for its turn.
+/// The timeout of a request that waits for a slot.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Makes and compares hashes.
+/// Computes and compares hashes.
 #[derive(Debug)]
 pub struct Hashing {
-    /// Half of the cores; each hash occupies one for a good part of a second. First come, first served.
+    /// One permit per two cores; each hash occupies a core for some tenths of a second. FIFO.
     slots: Arc<Semaphore>,
     /// A semaphore of one permit for each client network with waiting requests. Only the holder of the permit waits for a
     /// slot, so that slots are given out round-robin among the networks.
@@ -31,7 +31,7 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// Hashing with `iterations` rounds.
+    /// `iterations` is the PBKDF2 iteration count of new hashes.
     pub fn new(iterations: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -41,10 +41,10 @@ impl Hashing {
         }
     }
 
-    /// Hashes a password with a fresh salt, for a client at `address`.
+    /// Hashes a password with a random salt, for a client at `address`.
     ///
     /// # Errors
-    /// [`AppError::Busy`] when it was not its turn within 10 s.
+    /// [`AppError::Busy`] when no slot was free within 10 s.
     pub async fn make_password(&self, password: String, address: Option<IpAddr>) -> Result<String> {
         let iterations = self.iterations;
         self.run(address, move || {
@@ -53,10 +53,10 @@ impl Hashing {
         .await
     }
 
-    /// Compares a password with a stored value, for a client at `address`.
+    /// Compares a password with a stored hash, for a client at `address`.
     ///
     /// # Errors
-    /// [`AppError::Busy`] when it was not its turn within 10 s.
+    /// [`AppError::Busy`] when no slot was free within 10 s.
     pub async fn check_password(
         &self,
         password: String,
@@ -70,14 +70,16 @@ impl Hashing {
         .await
     }
 
-    /// Takes the time of a comparison, for a user that does not exist.
+    /// Takes as long as a comparison, for a username that does not exist.
     ///
     /// # Errors
-    /// [`AppError::Busy`] when it was not its turn within 10 s.
-    pub async fn even_out(&self, password: String, address: Option<IpAddr>) -> Result<()> {
+    /// [`AppError::Busy`] when no slot was free within 10 s.
+    pub async fn harden_runtime(&self, password: String, address: Option<IpAddr>) -> Result<()> {
         let iterations = self.iterations;
-        self.run(address, move || hashers::even_out(&password, iterations))
-            .await
+        self.run(address, move || {
+            hashers::harden_runtime(&password, iterations)
+        })
+        .await
     }
 
     async fn run<T: Send + 'static>(
@@ -88,7 +90,7 @@ impl Hashing {
         let queue = self.queue(address.map(client_network));
         let slot = tokio::time::timeout(WAIT_TIMEOUT, self.slot(&queue)).await;
         let slot = slot.map_err(|_| AppError::Busy)?;
-        // The slot is held until the work is done: a client that disconnects does not let another begin meanwhile.
+        // The task holds the slot: `spawn_blocking` continues after the client has disconnected.
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(slot);
@@ -99,7 +101,7 @@ impl Hashing {
 
     async fn slot(&self, queue: &Semaphore) -> OwnedSemaphorePermit {
         const OPEN: &str = "the semaphore is never closed";
-        let _first = queue.acquire().await.expect(OPEN);
+        let _permit = queue.acquire().await.expect(OPEN);
         self.slots.clone().acquire_owned().await.expect(OPEN)
     }
 

@@ -1,4 +1,4 @@
-//! The user of a session, and logging in (`django/contrib/auth/__init__.py`).
+//! The user of a session, and login (`django/contrib/auth/__init__.py`).
 
 use std::net::IpAddr;
 
@@ -26,27 +26,27 @@ use crate::{
 const USER_ID: &str = "_auth_user_id";
 const BACKEND: &str = "_auth_user_backend";
 const HASH: &str = "_auth_user_hash";
-/// The only backend there is.
+/// The only authentication backend.
 const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
-/// What the session's hash is made with.
+/// The salt of the session's hash.
 const HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
 /// A user and their permissions.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Their row.
+    /// The row of the user.
     pub row: user::Model,
-    /// What they may do.
+    /// The permissions of the user.
     pub permissions: Permissions,
 }
 
 impl User {
-    /// Whether they have a permission, given as `polls_app.change_question`.
+    /// Whether the user has a permission, given as `polls_app.change_question`.
     pub fn has_perm(&self, permission: &str) -> bool {
         self.permissions.contains(permission)
     }
 
-    /// What to call them: the first name, if they gave one.
+    /// The first name or, without one, the username.
     pub fn short_name(&self) -> &str {
         match self.row.first_name.as_str() {
             "" => &self.row.username,
@@ -55,21 +55,22 @@ impl User {
     }
 }
 
-/// What came of a try to log in.
+/// The result of a login attempt.
 #[derive(Debug)]
 pub enum Outcome {
-    /// They are in.
+    /// The user is logged in.
     LoggedIn,
-    /// Name and password do not fit, or the account may not enter.
+    /// The name or the password is wrong, or the user is inactive or not staff.
     Refused,
-    /// Too many tries have failed; the time until the next is taken.
+    /// Too many attempts have failed; the time until the next is admitted.
     Throttled(TimeDelta),
 }
 
-/// The user of a session. A session whose user is gone, or has another password by now, ends here.
+/// The user of a session; `None` if there is none, or the user was deleted or is inactive. Loads the session, and flushes it
+/// if the user's password has changed since the login.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>, DbErr> {
     let keys = &core.settings.security.keys;
     session.load(Store::of(core), core.now()).await?;
@@ -89,12 +90,15 @@ pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>
     if !row.is_active {
         return Ok(None);
     }
-    let known = text(HASH).unwrap_or_default();
-    let fits = |hash: [u8; 32]| bool::from(hex(&hash).as_bytes().ct_eq(known.as_bytes()));
-    match keys.salted_hmacs(HASH_SALT, &row.password).position(fits) {
+    let stored = text(HASH).unwrap_or_default();
+    let is_equal = |hash: [u8; 32]| bool::from(hex(&hash).as_bytes().ct_eq(stored.as_bytes()));
+    match keys
+        .salted_hmacs(HASH_SALT, &row.password)
+        .position(is_equal)
+    {
         Some(0) => {}
         Some(_) => {
-            // Signed with an older key: from now on with the present one.
+            // Signed with a fallback key: sign it with the current one.
             session.cycle_key();
             session.set(HASH, session_hash(core, &row.password));
         }
@@ -107,7 +111,7 @@ pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>
     Ok(Some(User { row, permissions }))
 }
 
-/// The id of the user whose session it is; the session has to be loaded.
+/// The id of the session's user; the session must be loaded.
 pub fn user_id(session: &Session) -> Option<i32> {
     session.get(USER_ID)?.as_str()?.parse().ok()
 }
@@ -115,7 +119,7 @@ pub fn user_id(session: &Session) -> Option<i32> {
 /// Logs a user in to the admin: active staff only.
 ///
 /// # Errors
-/// When the database refuses, or too many others are having their passwords compared.
+/// When the database cannot be reached or written to, or when no slot for hashing is free within 10 s.
 pub async fn log_in(
     auth: &Auth,
     session: &Session,
@@ -140,12 +144,12 @@ pub async fn log_in(
             return Err(error);
         }
     };
-    let may_enter = |user: &user::Model| user.is_active && user.is_staff;
-    let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && may_enter(user)) else {
+    let is_allowed = |user: &user::Model| user.is_active && user.is_staff;
+    let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && is_allowed(user)) else {
         auth.counters.failed.inc();
         return Ok(Outcome::Refused);
     };
-    // Before the transaction, since it takes long. A hash that cannot be renewed now is renewed at another login.
+    // Before the transaction, since it takes long. A hash that cannot be renewed now is renewed at a later login.
     let renewed = if verdict == Verdict::Outdated {
         let renewed = auth.hashing.make_password(password.to_owned(), address);
         renewed.await.ok()
@@ -153,7 +157,7 @@ pub async fn log_in(
         None
     };
     let tx = db.begin().await?;
-    // Unless another password has been set since it was compared.
+    // Unless a new password has been set since the comparison.
     if let Some(renewed) = renewed
         && users::replace_password(&tx, user.id, &user.password, &renewed).await?
     {
@@ -164,7 +168,7 @@ pub async fn log_in(
     throttle.succeeded(&tx, &attempt, now).await?;
     tx.commit().await?;
     if let Err(error) = throttle.clean(now).await {
-        tracing::warn!(%error, "old failures to log in could not be removed");
+        tracing::warn!(%error, "expired login failures cannot be deleted");
     }
 
     session.load(Store::of(core), now).await?;
@@ -173,7 +177,7 @@ pub async fn log_in(
         None => session.cycle_key(),
         Some(id)
             if id == own_id && session.get(HASH) == Some(session_hash(core, &user.password)) => {}
-        // The session of another user, or of an older password.
+        // The session belongs to another user, or was created with an older password.
         Some(_) => session.flush(),
     }
     session.set(USER_ID, own_id);
@@ -182,7 +186,7 @@ pub async fn log_in(
     Ok(Outcome::LoggedIn)
 }
 
-/// The user of that name, if there is one, and whether this is their password. It takes as long without a user.
+/// The user of that name, if it exists, and the result of the comparison, which takes as long for an unknown username.
 async fn compare(
     auth: &Auth,
     username: &str,
@@ -199,15 +203,16 @@ async fn compare(
                 .await?
         }
         None => {
-            auth.hashing.even_out(password, address).await?;
+            auth.hashing.harden_runtime(password, address).await?;
             Verdict::Wrong
         }
     };
     Ok((found, verdict))
 }
 
-/// Keeps the session in which a user changes their password; all others end.
-pub fn keep_session(core: &Core, session: &Session, encoded: &str) {
+/// Keeps this session valid after the user's password was changed; the user's other sessions become invalid (Django's
+/// `update_session_auth_hash`).
+pub fn update_session_auth_hash(core: &Core, session: &Session, encoded: &str) {
     session.cycle_key();
     session.set(HASH, session_hash(core, encoded));
 }

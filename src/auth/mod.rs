@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::Counter;
 use self::hashing::Hashing;
 use crate::core::Core;
 
-/// What logging in and changing passwords need. One per process.
+/// The state of logins and password changes. One per process.
 #[derive(Debug)]
 pub struct Auth {
     /// The settings, databases and clock.
@@ -28,7 +28,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Of the site that `core` belongs to.
+    /// The state for a site.
     pub fn new(core: Arc<Core>) -> Self {
         Self {
             hashing: Hashing::new(core.settings.security.password_iterations),

@@ -1,4 +1,4 @@
-//! Permissions of users, directly and by their groups.
+//! Permissions of users: their own and those of their groups.
 
 use std::collections::BTreeSet;
 
@@ -16,23 +16,23 @@ use crate::{
     },
 };
 
-/// What can be done with any kind of object, in Django's order.
+/// Django's default permissions of a model, in its order.
 const ACTIONS: [&str; 4] = ["add", "change", "delete", "view"];
 
-/// What a user may do.
+/// The permissions of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permissions {
-    /// Everything.
+    /// All permissions.
     All,
-    /// What is named, as `polls_app.change_question`.
+    /// These permissions, as `polls_app.change_question`.
     Some(BTreeSet<String>),
 }
 
 impl Permissions {
-    /// Those of a user: their own and those of their groups. Superusers have all, inactive users none.
+    /// Loads the permissions of a user. Superusers have all, inactive users none.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn of(db: Connection<'_>, user: &user::Model) -> Result<Self, DbErr> {
         if !user.is_active {
             return Ok(Self::Some(BTreeSet::new()));
@@ -67,7 +67,7 @@ impl Permissions {
         Ok(Self::Some(named(db, either).await?.into_values().collect()))
     }
 
-    /// Whether this is among them.
+    /// Whether a permission is included.
     pub fn contains(&self, permission: &str) -> bool {
         match self {
             Self::All => true,
@@ -76,10 +76,10 @@ impl Permissions {
     }
 }
 
-/// The permissions that a user has not, by id and as `polls_app.change_question`; `None` for a user who has all.
+/// The permissions that a user does not have, by id and as `polls_app.change_question`; `None` for a user who has all.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn missing(
     db: Connection<'_>,
     user: &Permissions,
@@ -92,10 +92,10 @@ pub async fn missing(
     Ok(Some(all))
 }
 
-/// The permissions that a condition chooses, by id and as `polls_app.change_question`.
+/// The permissions that match a condition, by id and as `polls_app.change_question`.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn named(
     db: Connection<'_>,
     condition: impl IntoCondition,
@@ -109,7 +109,7 @@ pub async fn named(
     rows.iter().map(name).collect()
 }
 
-/// All columns that name a permission, with those of its content type.
+/// The columns of a permission and of its content type.
 pub fn joined() -> SelectStatement {
     use content_type::Column::{AppLabel, Id as TypeId, Model as ModelName};
     use permission::Column::{Codename, ContentTypeId, Id, Name};
@@ -124,11 +124,10 @@ pub fn joined() -> SelectStatement {
         .take()
 }
 
-/// Creates the four permissions of each of these models where they are missing. Models without a content type get
-/// none.
+/// Creates the missing default permissions of these models. Models without a content type get none.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn create_missing(
     tx: &Transaction,
     models: impl Iterator<Item = &Model>,

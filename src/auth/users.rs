@@ -11,10 +11,10 @@ use crate::{
     entities::user::{ActiveModel, COLUMN, Column, Entity, Model},
 };
 
-/// The user with exactly this name.
+/// The user with this username. The comparison is case-sensitive.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn find(db: &impl ConnectionTrait, username: &str) -> Result<Option<Model>, DbErr> {
     Entity::find()
         .filter(COLUMN.username.eq(username))
@@ -22,11 +22,11 @@ pub async fn find(db: &impl ConnectionTrait, username: &str) -> Result<Option<Mo
         .await
 }
 
-/// Adds a superuser. The name is brought to Unicode's form NFKC and the address's domain to small letters, as
-/// Django's `UserManager` does.
+/// Adds a superuser. Normalises the name to NFKC and the domain of the email address to lower case, as Django's
+/// `UserManager` does.
 ///
 /// # Errors
-/// When the name is taken, or the database refuses.
+/// When the name is taken, or the database cannot be reached or written to.
 pub async fn create_superuser(
     tx: &Transaction,
     username: &str,
@@ -53,19 +53,19 @@ pub async fn create_superuser(
         .map(drop)
 }
 
-/// Stores a password, already hashed.
+/// Sets the password of a user to a hash.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn set_password(tx: &Transaction, id: i32, password: String) -> Result<(), DbErr> {
     let update = Entity::update_many().col_expr(Column::Password, Expr::value(password));
     update.filter(COLUMN.id.eq(id)).exec(tx).await.map(drop)
 }
 
-/// Stores a hash in the place of another, if the other is still there; whether it was.
+/// Replaces a hash if it is still the stored one; returns whether it was.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn replace_password(
     tx: &Transaction,
     id: i32,
@@ -79,7 +79,7 @@ pub async fn replace_password(
     Ok(update.exec(tx).await?.rows_affected == 1)
 }
 
-/// An address with its domain in small letters.
+/// An email address with its domain in lower case.
 pub fn normalize_email(email: &str) -> String {
     match email.trim().rsplit_once('@') {
         Some((name, domain)) => format!("{name}@{}", domain.to_lowercase()),

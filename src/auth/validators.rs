@@ -1,4 +1,4 @@
-//! What usernames, addresses and passwords must be like, with Django's texts.
+//! Validation of usernames, email addresses and passwords, with Django's texts.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,26 +11,26 @@ use flate2::read::GzDecoder;
 
 use crate::entities::user;
 
-/// In characters.
+/// The maximum length of a username in characters.
 pub const MAX_USERNAME: usize = 150;
 const MAX_EMAIL: usize = 254;
 const MIN_PASSWORD: usize = 8;
-/// In bytes; a longer one is not even hashed.
+/// The maximum length of a password in bytes; a longer one is rejected without being hashed.
 pub const MAX_PASSWORD: usize = 4096;
-/// From which share of common letters on a password is too similar to something known of its user.
+/// The ratio of common letters from which a password is too similar to an attribute of its user.
 const MAX_SIMILARITY: f64 = 0.7;
 
-/// 19,640 passwords that are tried first, by Royce Williams; the file is Django's.
+/// 19,640 common passwords, by Royce Williams; Django's file.
 static COMMON_PASSWORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let mut text = String::new();
     let list: &[u8] = include_bytes!("common-passwords.txt.gz");
     GzDecoder::new(list)
         .read_to_string(&mut text)
-        .expect("the embedded list is whole");
+        .expect("the embedded list is valid");
     text.lines().map(|line| line.trim().to_owned()).collect()
 });
 
-/// What is wrong with a username; nothing if it will do.
+/// The errors of a username; none if it is valid.
 pub fn username_errors(username: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if username.is_empty() {
@@ -47,7 +47,7 @@ pub fn username_errors(username: &str) -> Vec<String> {
     errors
 }
 
-/// What is wrong with an address; nothing if it will do. None at all will do.
+/// The errors of an email address; none if it is valid or empty.
 pub fn email_errors(email: &str) -> Vec<String> {
     let mut errors = Vec::new();
     if email.is_empty() {
@@ -60,8 +60,8 @@ pub fn email_errors(email: &str) -> Vec<String> {
     errors
 }
 
-/// What is wrong with a password that was typed twice.
-pub fn new_password_errors(new: &str, again: &str, user: &KnownOfUser<'_>) -> Vec<String> {
+/// The errors of a new password and its repetition.
+pub fn new_password_errors(new: &str, again: &str, user: &UserAttributes<'_>) -> Vec<String> {
     if new.len() > MAX_PASSWORD {
         let text = format!(
             "This password is too long. It must contain at most {MAX_PASSWORD} characters."
@@ -74,7 +74,7 @@ pub fn new_password_errors(new: &str, again: &str, user: &KnownOfUser<'_>) -> Ve
     password_errors(new, user)
 }
 
-/// What a password has to be like, as help texts.
+/// The help texts of the password validators.
 pub fn help_texts() -> Vec<&'static str> {
     vec![
         "Your password can’t be too similar to your other personal information.",
@@ -123,12 +123,12 @@ fn is_email_name(name: &str) -> bool {
         } else {
             Some(character)
         };
-        let is_good = match character {
+        let is_valid = match character {
             Some('\0' | '\n' | '\r') | None => false,
             Some('"' | '\\' | ' ' | '\t') => is_escaped,
             Some(other) => other.is_ascii(),
         };
-        if !is_good {
+        if !is_valid {
             return false;
         }
     }
@@ -163,8 +163,8 @@ fn is_email_domain(domain: &str) -> bool {
     rest.split('.').all(is_label) && is_label(top) && is_top(top)
 }
 
-/// What is wrong with a password for a user; nothing if it will do. Django's four validators, in its order.
-pub fn password_errors(password: &str, user: &KnownOfUser<'_>) -> Vec<String> {
+/// The errors of a password for a user; none if it is valid. Django's four validators, in its order.
+pub fn password_errors(password: &str, user: &UserAttributes<'_>) -> Vec<String> {
     let mut errors = Vec::new();
     if let Some(attribute) = user.similar_to(password) {
         errors.push(format!("The password is too similar to the {attribute}."));
@@ -183,20 +183,20 @@ pub fn password_errors(password: &str, user: &KnownOfUser<'_>) -> Vec<String> {
     errors
 }
 
-/// What others may know of a user, and so try in a password.
+/// The attributes of a user that a password must not be similar to.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct KnownOfUser<'a> {
-    /// The name they log in with.
+pub struct UserAttributes<'a> {
+    /// The username.
     pub username: &'a str,
-    /// First name.
+    /// The first name.
     pub first_name: &'a str,
-    /// Last name.
+    /// The last name.
     pub last_name: &'a str,
-    /// Address.
+    /// The email address.
     pub email: &'a str,
 }
 
-impl<'a> From<&'a user::Model> for KnownOfUser<'a> {
+impl<'a> From<&'a user::Model> for UserAttributes<'a> {
     fn from(user: &'a user::Model) -> Self {
         let user::Model {
             username,
@@ -214,7 +214,7 @@ impl<'a> From<&'a user::Model> for KnownOfUser<'a> {
     }
 }
 
-impl KnownOfUser<'_> {
+impl UserAttributes<'_> {
     /// The first attribute that a password is too similar to.
     fn similar_to(&self, password: &str) -> Option<&'static str> {
         let password = password.to_lowercase();
@@ -239,18 +239,20 @@ impl KnownOfUser<'_> {
 }
 
 fn is_too_similar(password: &str, part: &str) -> bool {
-    let (own, other) = (password.chars().count(), part.chars().count());
-    // A short word in a long password says nothing.
-    let is_far_shorter = own >= 10 * other && (other as f64) < MAX_SIMILARITY / 2.0 * own as f64;
+    let (length, part_length) = (password.chars().count(), part.chars().count());
+    // Django's `exceeds_maximum_length_ratio`.
+    let is_far_shorter =
+        length >= 10 * part_length && (part_length as f64) < MAX_SIMILARITY / 2.0 * length as f64;
     !is_far_shorter && quick_ratio(password, part) >= MAX_SIMILARITY
 }
 
-/// The share of letters that two texts have in common, in whatever order: the `quick_ratio` of Python's `difflib`.
+/// The ratio of characters that two texts have in common, in any order: the `quick_ratio` of Python's
+/// `difflib.SequenceMatcher`.
 fn quick_ratio(a: &str, b: &str) -> f64 {
-    let mut left: HashMap<char, usize> = HashMap::new();
+    let mut remaining: HashMap<char, usize> = HashMap::new();
     b.chars()
-        .for_each(|letter| *left.entry(letter).or_default() += 1);
-    let is_matched = |letter: &char| match left.get_mut(letter) {
+        .for_each(|letter| *remaining.entry(letter).or_default() += 1);
+    let is_matched = |letter: &char| match remaining.get_mut(letter) {
         Some(count) if *count > 0 => {
             *count -= 1;
             true
@@ -271,8 +273,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_judged_as_django_judges_them() {
-        let good = [
+    fn email_addresses_are_validated_as_by_django() {
+        let valid = [
             "a@b.co",
             "first.last+tag@sub.example.com",
             "x@localhost",
@@ -282,10 +284,10 @@ mod tests {
             "x@bücher.example",
             "x@xn--bcher-kva.xn--p1ai",
         ];
-        for email in good {
+        for email in valid {
             assert!(is_email(email), "{email}");
         }
-        let bad = [
+        let invalid = [
             "",
             "nope",
             "@b.co",
@@ -301,15 +303,15 @@ mod tests {
             "a@[300.1.1.1]",
             "a@b.co\n",
         ];
-        for email in bad {
+        for email in invalid {
             assert!(!is_email(email), "{email:?}");
         }
     }
 
     #[test]
-    fn common_passwords_are_known() {
+    fn common_passwords_are_rejected() {
         assert_eq!(COMMON_PASSWORDS.len(), 19_640);
-        let user = KnownOfUser::default();
+        let user = UserAttributes::default();
         assert_eq!(
             password_errors(" PassWord ", &user),
             ["This password is too common."]
@@ -319,10 +321,10 @@ mod tests {
 
     #[test]
     fn similarity_counts_letters_in_any_order() {
-        let john = KnownOfUser {
+        let john = UserAttributes {
             username: "john_smith",
             email: "johnny@example.com",
-            ..KnownOfUser::default()
+            ..UserAttributes::default()
         };
         assert_eq!(
             password_errors("john_smith1", &john),

@@ -1,4 +1,4 @@
-//! What the commands share.
+//! The context of a command: settings, output, databases.
 
 use std::{fmt::Display, io::Write, time::Duration};
 
@@ -18,10 +18,10 @@ pub const MIGRATE_HEADING: Style = AnsiColor::Cyan.on_default().bold();
 /// Django's `MIGRATE_LABEL`.
 pub const MIGRATE_LABEL: Style = Style::new().bold();
 
-/// How long to wait for the database at the end.
+/// The timeout for closing a database.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a command works with: the settings, the output and the databases that it has connected to.
+/// The settings, log, output and databases of a command.
 pub struct Context {
     pub environment: Environment,
     pub settings: Settings,
@@ -29,21 +29,21 @@ pub struct Context {
     pub verbosity: u8,
     /// Whether standard output shows colours.
     pub is_coloured: bool,
-    /// What has been connected to, to be closed at the end: SQLite then brings its file up to date.
+    /// The open databases, which are closed at the end: SQLite then checkpoints its WAL.
     pub databases: Vec<Database>,
     /// Standard output. Written to with `writeln!` and `?`, so that a closed pipe ends the command and does not panic.
     pub out: Box<dyn Write + Send>,
 }
 
 impl Context {
-    /// Whether to say what is usually said.
-    pub fn is_talkative(&self) -> bool {
+    /// Whether to print the usual output (verbosity 1 or more).
+    pub fn is_verbose(&self) -> bool {
         self.verbosity > 0
     }
 
-    /// Reports progress of work that goes on even when the output is closed.
+    /// Prints the progress of work that continues even when the output is closed.
     pub fn tell(&mut self, text: impl Display) {
-        if self.is_talkative() {
+        if self.is_verbose() {
             let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
         }
     }
@@ -57,7 +57,10 @@ impl Context {
         }
     }
 
-    /// Connects to the database, or says why not and to what.
+    /// Connects to the database.
+    ///
+    /// # Errors
+    /// With the address and the reason, when the database cannot be reached.
     pub async fn connect(&mut self, purpose: Purpose) -> anyhow::Result<Database> {
         let settings = &self.settings.database;
         let database = Database::connect(settings, purpose).await;
@@ -67,7 +70,7 @@ impl Context {
         Ok(database)
     }
 
-    /// Ends the connections. One on which the database still works is not waited for.
+    /// Closes the connections. Waits at most 2 s per database for statements that are still executed.
     pub async fn close(&mut self) {
         for database in self.databases.drain(..) {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
@@ -75,7 +78,7 @@ impl Context {
     }
 }
 
-/// An error with its causes, on one line; causes that the text before them repeats are left out.
+/// An error with its causes, on one line. A cause is left out if the text before it contains it.
 pub fn sentence(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -16,32 +16,32 @@ use tracing_subscriber::{
 
 use crate::{settings::LogSettings, telemetry::Traces};
 
-/// The log that has been started.
+/// The global tracing subscriber.
 #[derive(Debug)]
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
-    /// What sends traces, if they are sent.
+    /// The exporter of traces, if they are exported.
     pub traces: Option<Traces>,
-    /// Writes what is left when it is dropped.
+    /// Writes the queued lines when dropped.
     _writer: Option<WorkerGuard>,
 }
 
 impl Log {
-    /// Begins; `is_server` says whether there will be traces to send.
+    /// Installs the global subscriber; for a server also the exporter of traces.
     ///
     /// # Errors
-    /// When the filter cannot be read.
+    /// When the filter does not parse, or the address of the trace collector is invalid.
     pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
-        // A reader of a server's log that stops reading must not stop the server: a thread of its own writes it, and
-        // drops lines when it cannot keep up. What a command has to say is said before it goes on.
+        // A server's log is written by a thread of its own, which drops lines when the reader of the pipe is too slow: the
+        // server is not blocked. A command writes its log synchronously.
         let (writer, guard) = if is_server {
             let (writer, guard) = tracing_appender::non_blocking(io::stderr());
             (BoxMakeWriter::new(writer), Some(guard))
         } else {
             (BoxMakeWriter::new(io::stderr), None)
         };
-        // A log that cannot be written must not stop the work: the subscriber's own complaint about it would panic.
+        // Otherwise an error of writing the log is printed with `eprintln!`, which panics if standard error is closed.
         let lines = tracing_subscriber::fmt::layer()
             .with_writer(writer)
             .log_internal_errors(false);
@@ -70,25 +70,25 @@ impl Log {
         })
     }
 
-    /// Changes what is logged.
+    /// Replaces the filter.
     ///
     /// # Errors
-    /// When the filter cannot be read; what was in force remains so.
+    /// When the new filter does not parse; the old one stays in effect.
     pub fn set_filter(&self, filter: &str) -> anyhow::Result<()> {
         Ok(self.filter.reload(parse(filter)?)?)
     }
 }
 
-/// Reads a filter without putting it in force.
+/// Validates a filter without applying it.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When it does not parse.
 pub fn check_filter(filter: &str) -> anyhow::Result<()> {
     parse(filter).map(drop)
 }
 
-/// A filter, in which a level may have gunicorn's name. A word alone has to be a level: a misspelt one would be the name
-/// of a part of the program, of which nothing else is logged then.
+/// Parses a filter, in which a level may have gunicorn's name. A directive of letters only must be a level: `EnvFilter` would
+/// take a misspelt one for a target, and log nothing else.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
     let mut directives = Vec::new();
     for directive in filter.split(',').map(str::trim) {

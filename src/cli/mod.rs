@@ -36,7 +36,7 @@ use log::Log;
 #[derive(Debug, Parser)]
 #[command(name = "polls", version, max_term_width = 100)]
 struct Cli {
-    /// How much to say: 0 nothing, 1 the usual, 2 more, 3 everything.
+    /// Verbosity: 0 no output, 1 normal output, 2 more, 3 all.
     #[arg(short, long, global = true, help_heading = "Global options", value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=3))]
     verbosity: u8,
     /// Do not colour the output and the log.
@@ -70,7 +70,7 @@ enum Command {
     Man(man::Args),
 }
 
-/// Puts the suggestions for a mistyped command in order: those that begin as it does come first.
+/// Sorts the suggestions for a mistyped command: those with the same beginning come first.
 fn closest_first(mut error: clap::Error) -> clap::Error {
     let typed = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(typed)) => typed.clone(),
@@ -87,7 +87,7 @@ fn closest_first(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Runs the program. A refused command is one line on standard error and exit status 1.
+/// Runs the program. An error is one line on standard error and exit status 1; a closed pipe is no error.
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| closest_first(error).exit());
     match run(cli) {
@@ -98,7 +98,7 @@ pub fn main() -> ExitCode {
                 Some(cancelled) => format!("\n{cancelled}"),
                 None => format!("CommandError: {}{}", sentence(&error), hint(&error)),
             };
-            // Where standard error is closed, the exit status has to do.
+            // If standard error is closed, only the exit status remains.
             let _ = writeln!(io::stderr(), "{text}");
             ExitCode::FAILURE
         }
@@ -120,7 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
-                .context("no asynchronous runtime can be started")?;
+                .context("cannot start the tokio runtime")?;
             return runtime.block_on(args.run(&environment, &mut out, cli.verbosity > 0));
         }
         command => command,
@@ -144,7 +144,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .worker_threads(context.settings.server.threads)
         .enable_all()
         .build()
-        .context("no threads can be started")?;
+        .context("cannot start the tokio runtime and its threads")?;
     let code = runtime.block_on(async {
         if let Some(traces) = &context.log.traces {
             traces.start();
@@ -156,7 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(traces) = &context.log.traces {
         traces.finish();
     }
-    // A prompt may still be waiting for a line.
+    // The thread of a prompt may still be reading a line.
     runtime.shutdown_background();
     let code = code?;
     context.out.flush()?;
@@ -182,7 +182,7 @@ impl Command {
     }
 }
 
-/// What to do about an error of the database.
+/// How to fix an error of the database, if known; appended to the message.
 fn hint(error: &anyhow::Error) -> &'static str {
     let mut causes = error.chain();
     match causes.find_map(|cause| cause.downcast_ref::<DbErr>()) {

@@ -1,4 +1,4 @@
-//! Questions to the operator.
+//! Prompts on the terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -8,23 +8,23 @@ use std::{
 use anyhow::Context;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 
-/// The operator pressed CONTROL-C, or ended the input.
+/// CONTROL-C was pressed, or the input ended.
 #[derive(Debug, thiserror::Error)]
 #[error("Operation cancelled.")]
 pub struct Cancelled;
 
-/// Whether there is a terminal to ask on.
+/// Whether standard input is a terminal.
 pub fn is_possible() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Asks for a line.
+/// Prompts for a line.
 ///
 /// # Errors
-/// [`Cancelled`].
+/// [`Cancelled`] at CONTROL-C or the end of the input; other errors of the terminal.
 pub async fn line(message: &str) -> anyhow::Result<String> {
     let message = message.to_owned();
-    ask(move || {
+    run(move || {
         let mut out = io::stdout();
         write!(out, "{message}")?;
         out.flush()?;
@@ -37,36 +37,36 @@ pub async fn line(message: &str) -> anyhow::Result<String> {
     .await
 }
 
-/// Asks for a password, which is not shown.
+/// Prompts for a password, without echo.
 ///
 /// # Errors
-/// [`Cancelled`].
+/// [`Cancelled`] at CONTROL-C or the end of the input; other errors of the terminal.
 pub async fn password(message: &str) -> anyhow::Result<String> {
     let message = message.to_owned();
-    ask(move || {
-        let _hidden = Hidden::begin();
+    run(move || {
+        let _guard = EchoGuard::new();
         rpassword::prompt_password(message)
     })
     .await
 }
 
-/// Keeps what is typed from being shown, until it is dropped. It begins before the question appears, where rpassword
-/// would let through what is typed at the very moment.
-struct Hidden(Option<Termios>);
+/// Turns the terminal's echo off until dropped. rpassword turns it off only after the prompt is printed: input in between
+/// would be shown.
+struct EchoGuard(Option<Termios>);
 
-impl Hidden {
-    fn begin() -> Self {
+impl EchoGuard {
+    fn new() -> Self {
         let before = termios::tcgetattr(io::stdin()).ok();
         if let Some(mut hidden) = before.clone() {
             hidden.local_flags.remove(LocalFlags::ECHO);
-            // Without it rpassword still does its part.
+            // On failure, rpassword still turns the echo off.
             let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, &hidden);
         }
         Self(before)
     }
 }
 
-impl Drop for Hidden {
+impl Drop for EchoGuard {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             let _ = termios::tcsetattr(io::stdin(), SetArg::TCSANOW, before);
@@ -74,20 +74,20 @@ impl Drop for Hidden {
     }
 }
 
-/// Runs `question` on a thread of its own and listens for CONTROL-C meanwhile.
-async fn ask(
-    question: impl FnOnce() -> io::Result<String> + Send + 'static,
+/// Runs `prompt` on a blocking thread, and returns at CONTROL-C.
+async fn run(
+    prompt: impl FnOnce() -> io::Result<String> + Send + 'static,
 ) -> anyhow::Result<String> {
-    let mut asked = tokio::task::spawn_blocking(question);
+    let mut reading = tokio::task::spawn_blocking(prompt);
     let answer = tokio::select! {
-        answer = &mut asked => answer,
-        // A password prompt sees CONTROL-C itself and must be left the time to turn the echo on again.
-        _ = tokio::signal::ctrl_c() => match tokio::time::timeout(Duration::from_millis(200), asked).await {
+        answer = &mut reading => answer,
+        // A password prompt handles CONTROL-C itself, and needs time to turn the echo on again.
+        _ = tokio::signal::ctrl_c() => match tokio::time::timeout(Duration::from_millis(200), reading).await {
             Ok(answer) => answer,
             Err(_) => return Err(Cancelled.into()),
         },
     };
-    match answer.context("the question could not be asked")? {
+    match answer.context("the thread of the prompt panicked")? {
         Err(error)
             if matches!(
                 error.kind(),

@@ -1,22 +1,22 @@
-//! The signals that a server obeys, and the children that come to a process with the number 1.
+//! Signal handling of the server, and reaping of zombie processes as PID 1 of a container.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// All of them, caught from the moment that this is made.
+/// The handlers of a server's signals.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
     hangup: Signal,
-    /// "Open the log again": there is no log file.
+    /// SIGUSR1, with which gunicorn reopens log files: ignored, since there are none.
     user: Signal,
 }
 
 impl Signals {
-    /// Begins to listen.
+    /// Installs the handlers. As PID 1 also starts reaping zombies.
     ///
     /// # Errors
-    /// When the system does not let it.
+    /// When a handler cannot be registered.
     pub fn new() -> std::io::Result<Self> {
         if std::process::id() == 1 {
             tokio::spawn(reap(signal(SignalKind::child())?));
@@ -30,8 +30,8 @@ impl Signals {
         })
     }
 
-    /// Calls `reload` at each SIGHUP and `stop` at the first SIGTERM or SIGINT; comes back when the process shall end at
-    /// once: at the second, or at SIGQUIT.
+    /// Calls `reload` at each SIGHUP and `stop` at the first SIGTERM or SIGINT; returns at the second, or at SIGQUIT, when the
+    /// process must end immediately.
     pub async fn run(&mut self, reload: impl Fn(), stop: impl Fn()) {
         let mut is_stopping = false;
         loop {
@@ -41,7 +41,7 @@ impl Signals {
                     continue;
                 }
                 _ = self.user.recv() => {
-                    tracing::info!("SIGUSR1: the log goes to standard error, there is no file to open again");
+                    tracing::info!("SIGUSR1: the log goes to standard error, there is no file to reopen");
                     continue;
                 }
                 _ = self.quit.recv() => return,
@@ -57,11 +57,10 @@ impl Signals {
     }
 }
 
-/// Takes leave of children whose parents have died. They come to the first process of a container, and would stay there
-/// as zombies.
-async fn reap(mut ended: Signal) {
+/// Reaps orphaned child processes: in a container PID 1 adopts them, and they would stay zombies.
+async fn reap(mut child_exits: Signal) {
     use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-    while ended.recv().await.is_some() {
+    while child_exits.recv().await.is_some() {
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             if status == WaitStatus::StillAlive {
                 break;

@@ -8,26 +8,22 @@ use crate::{
     entities::content_type::{ActiveModel, Entity},
 };
 
-/// What a person calls an app: its own name, or its label.
+/// The verbose name of an app (Django's `AppConfig.verbose_name`).
 pub fn app_name(label: &str) -> String {
     let name = match label {
         "admin" => "Administration",
         "auth" => "Authentication and Authorization",
         "contenttypes" => "Content Types",
-        // As Python's `str.title` writes it: `Polls_App`.
+        // Python's `str.title`: `Polls_App`.
         other => {
-            return other
-                .split('_')
-                .map(capitalized)
-                .collect::<Vec<_>>()
-                .join("_");
+            return other.split('_').map(capfirst).collect::<Vec<_>>().join("_");
         }
     };
     name.to_owned()
 }
 
-/// A text with its first letter large.
-pub fn capitalized(text: &str) -> String {
+/// A text with its first letter in upper case (Django's `capfirst`).
+pub fn capfirst(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters
         .next()
@@ -35,10 +31,10 @@ pub fn capitalized(text: &str) -> String {
     first.unwrap_or_default()
 }
 
-/// Creates the rows that are missing for these models, in their order.
+/// Creates the missing rows of these models, in their order.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn create_missing(
     tx: &Transaction,
     models: impl Iterator<Item = &Model>,

@@ -1,4 +1,4 @@
-//! The polls in the admin.
+//! Registers questions and choices with the admin.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
@@ -12,7 +12,7 @@ use crate::{
     entities::{choice, question},
 };
 
-/// Shows questions, each with its choices.
+/// Registers the model `Question`, with its choices inline.
 pub fn register(site: &mut AdminSite) {
     let choices = ModelAdmin {
         fields: vec![FieldOptions {
@@ -69,7 +69,7 @@ fn was_published_recently(question: &question::Model, now: DateTime<Utc>) -> Cel
     Cell::Boolean(*question.pub_date <= now && *question.pub_date >= now - TimeDelta::days(1))
 }
 
-/// The votes of a question's choices together.
+/// The sum of the votes of a question's choices.
 fn votes() -> SelectStatement {
     let sum = Func::sum(Expr::col((choice::Entity, choice::Column::Votes)));
     Query::select()

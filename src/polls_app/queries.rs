@@ -1,4 +1,4 @@
-//! The statements of the polls pages. Each page is one query, so that all it shows is from one snapshot.
+//! The statements of the polls pages. Each page is one query, so that all its data is from one snapshot.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
@@ -12,29 +12,32 @@ use crate::{
     entities::{Timestamp, choice, question},
 };
 
-/// How many questions the index lists.
+/// The number of questions on the index page.
 const LATEST: u64 = 5;
 
-/// A question with the sums of its choices.
+/// A question with the totals of its choices.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Listed {
+pub struct QuestionSummary {
     /// The question's key.
     pub id: i32,
-    /// What is asked.
+    /// The text of the question.
     pub question_text: String,
-    /// When it appeared.
+    /// The date of publication.
     pub pub_date: Timestamp,
-    /// How many choices it has.
+    /// The number of its choices.
     pub choices: i64,
-    /// How many votes they have together.
+    /// The sum of their votes.
     pub votes: i64,
 }
 
 /// The latest published questions that have choices, newest first.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn latest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Vec<Listed>, DbErr> {
+/// When the database does not respond.
+pub async fn latest(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<Vec<QuestionSummary>, DbErr> {
     use choice::Column::{Id as ChoiceId, QuestionId, Votes};
     use question::Column::{Id, PubDate, QuestionText};
     let has_choices = Query::select()
@@ -42,7 +45,7 @@ pub async fn latest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Vec
         .from(choice::Entity)
         .and_where(Expr::col((choice::Entity, QuestionId)).equals((question::Entity, Id)))
         .take();
-    // The five are chosen first, so that no other question's choices are added up.
+    // The questions are selected first, so that only their choices are summed up.
     let latest = Query::select()
         .columns([Id, QuestionText, PubDate])
         .from(question::Entity)
@@ -75,14 +78,14 @@ pub async fn latest(db: &impl ConnectionTrait, now: DateTime<Utc>) -> Result<Vec
         .take();
     let rows = db.query_all(&query).await?;
     rows.iter()
-        .map(|row| Listed::from_query_result(row, ""))
+        .map(|row| QuestionSummary::from_query_result(row, ""))
         .collect()
 }
 
-/// The question of that id, if it has been published.
+/// The question with that id, if it is published.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn published(
     db: &impl ConnectionTrait,
     id: i32,
@@ -94,10 +97,10 @@ pub async fn published(
         .await
 }
 
-/// The question of that id, published or not, and its choices in the order in which they were added.
+/// The question with that id, published or not, and its choices in the order of their ids.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn with_choices(
     db: &impl ConnectionTrait,
     id: i32,
@@ -132,21 +135,21 @@ pub async fn add_votes(
     if tx.execute(&update(votes)).await?.rows_affected() > 0 {
         return Ok(votes.unsigned_abs() as usize);
     }
-    let mut present = Query::select();
-    present
+    let mut current = Query::select();
+    current
         .column(Votes)
         .from(choice::Entity)
         .and_where(Expr::col(Id).eq(choice_id))
         .and_where(Expr::col(QuestionId).eq(question_id));
     if tx.get_database_backend() == DbBackend::Postgres {
-        present.lock(LockType::Update);
+        current.lock(LockType::Update);
     }
-    let room = match tx.query_one(&present).await? {
+    let addable = match tx.query_one(&current).await? {
         Some(row) => std::cmp::min(votes, i32::MAX - row.try_get::<i32>("", "votes")?),
         None => 0,
     };
-    if room > 0 {
-        tx.execute(&update(room)).await?;
+    if addable > 0 {
+        tx.execute(&update(addable)).await?;
     }
-    Ok(room.unsigned_abs() as usize)
+    Ok(addable.unsigned_abs() as usize)
 }

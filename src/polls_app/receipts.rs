@@ -1,24 +1,26 @@
-//! What tells, on PostgreSQL, whether a transaction was committed whose commit was not answered.
+//! Receipts: rows that show on PostgreSQL whether a transaction was committed whose `COMMIT` got no response.
 //!
-//! Each writer of votes has a row of its own, in which each of its transactions leaves its number. PostgreSQL's own
-//! numbers (`pg_xact_status`) would not do: those of transactions that a crash undid are given out again.
+//! Each writing task has a row in which each of its transactions stores its number. PostgreSQL's own transaction ids
+//! (`pg_xact_status`) are not suitable: those of transactions that a crash rolled back are used again.
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value};
 
 use crate::db::{Database, Transaction};
 
-/// How long a row is kept after the last transaction, in seconds: longer than a request lasts.
-const KEPT: i64 = 3600;
+/// How long a row is retained after the last transaction, in seconds: longer than the longest request.
+const RETENTION: i64 = 3600;
 
-/// One transaction's mark.
+/// The receipt of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Receipt {
+    /// A random number for the writing task.
     writer: i64,
+    /// The number of the task's transaction, from 1.
     batch: i64,
 }
 
 impl Receipt {
-    /// The receipt of no transaction, of a new writer.
+    /// The first receipt of a new writing task, of no transaction yet.
     pub fn new() -> Self {
         Self {
             writer: rand::random(),
@@ -26,7 +28,7 @@ impl Receipt {
         }
     }
 
-    /// The same writer's next.
+    /// The receipt of the same task's next transaction.
     #[must_use]
     pub fn next(self) -> Self {
         Self {
@@ -35,13 +37,13 @@ impl Receipt {
         }
     }
 
-    /// Leaves it in a transaction, whose further statements wait for locked rows for `lock_timeout` if that is given. A
-    /// writer's first removes what others have left long ago.
+    /// Stores the receipt in a transaction and, if given, sets the transaction's `lock_timeout`. A task's first receipt
+    /// deletes expired rows.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn write(&self, tx: &Transaction, lock_timeout: Option<&str>) -> Result<(), DbErr> {
-        // The database's time: servers need not agree about it.
+        // The database's time, since the clocks of the servers may differ.
         let sql = "INSERT INTO polls_vote_receipts (writer, batch, written) \
                    VALUES ($1, $2, extract(epoch FROM now())::bigint) \
                    ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written";
@@ -59,22 +61,22 @@ impl Receipt {
             }
         }
         if self.batch == 1 {
-            // Another server may be doing the same.
+            // Another server may be deleting the same rows.
             let sql = "DELETE FROM polls_vote_receipts WHERE writer IN (SELECT writer \
                        FROM polls_vote_receipts WHERE written < extract(epoch FROM now())::bigint - $1 \
                        FOR UPDATE SKIP LOCKED)";
-            tx.execute_raw(statement(sql, [KEPT])).await?;
+            tx.execute_raw(statement(sql, [RETENTION])).await?;
         }
         Ok(())
     }
 
-    /// Whether the transaction that it was left in was committed. One that may still be under way is waited for, and none
-    /// can come after the answer.
+    /// Whether the receipt's transaction was committed. Waits for it if it is still open; after the result it cannot be
+    /// committed any more.
     ///
     /// # Errors
-    /// When the database does not answer, or that transaction does not end in time.
+    /// When the database does not respond, or that transaction does not end in time.
     pub async fn is_committed(&self, db: &Database) -> Result<bool, DbErr> {
-        // Undone at the end: only the wait and what is there afterwards are wanted.
+        // Rolled back at the end: it serves to wait for the row's lock, and to read the row afterwards.
         let tx = db.begin().await?;
         let sql = "INSERT INTO polls_vote_receipts (writer, batch, written) VALUES ($1, 0, 0) \
                    ON CONFLICT (writer) DO UPDATE SET batch = polls_vote_receipts.batch RETURNING batch";

@@ -1,4 +1,4 @@
-//! The addresses of the polls pages: patterns for the router, and addresses for links.
+//! The URLs of the polls pages: path patterns for the router, and paths for links.
 
 /// The list of the latest questions.
 pub const INDEX: &str = "/polls/";
@@ -6,20 +6,20 @@ pub const INDEX: &str = "/polls/";
 pub const DETAIL: &str = "/polls/:id<[0-9]+>/";
 /// A question's results.
 pub const RESULTS: &str = "/polls/:id<[0-9]+>/results/";
-/// Where votes go.
+/// Takes votes for a question.
 pub const VOTE: &str = "/polls/:id<[0-9]+>/vote/";
 
-/// The address of a question.
+/// The path of a question.
 pub fn detail(id: i32) -> String {
     format!("/polls/{id}/")
 }
 
-/// The address of a question's results.
+/// The path of a question's results.
 pub fn results(id: i32) -> String {
     format!("/polls/{id}/results/")
 }
 
-/// The address that takes votes for a question.
+/// The path that takes votes for a question.
 pub fn vote(id: i32) -> String {
     format!("/polls/{id}/vote/")
 }

@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// The latest questions.
+/// The list of the latest published questions.
 #[handler]
 pub async fn index(
     page: Page,
@@ -49,35 +49,35 @@ pub async fn index(
     )
 }
 
-/// A question with its choices to vote for.
+/// A question with the form to vote.
 #[handler]
 pub async fn detail(
     page: Page,
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = QuestionContext::find(core, &recent::reader(core, request), request).await?;
-    let is_published = shown.is_published;
-    let context = context! { question => Serde(shown), error_message => "" };
+    let question = QuestionContext::find(core, &recent::reader(core, request), request).await?;
+    let is_published = question.is_published;
+    let context = context! { question => Serde(question), error_message => "" };
     let response = page.render("polls_app/detail.html", context)?;
     Ok(preview_uncached(core, response, is_published))
 }
 
-/// A question with the votes of its choices. A vote leads here.
+/// The results of a question, to which a vote redirects.
 #[handler]
 pub async fn results(
     page: Page,
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = QuestionContext::find(core, &recent::reader(core, request), request).await?;
-    let is_published = shown.is_published;
-    let context = context! { question => Serde(shown) };
+    let question = QuestionContext::find(core, &recent::reader(core, request), request).await?;
+    let is_published = question.is_published;
+    let context = context! { question => Serde(question) };
     let response = page.render("polls_app/results.html", context)?;
     Ok(preview_uncached(core, response, is_published))
 }
 
-/// Keeps what only staff may see out of all caches.
+/// Prevents caching of pages that only staff may see.
 fn preview_uncached(core: &Core, mut response: Response, is_published: bool) -> Response {
     if !is_published {
         never_cache(&mut response, core.now());
@@ -85,7 +85,7 @@ fn preview_uncached(core: &Core, mut response: Response, is_published: bool) -> 
     response
 }
 
-/// Takes a vote and redirects to the results. A GET, as a reload of the error page sends it, redirects to the question.
+/// Adds a vote and redirects to the results. A GET request, such as loading the URL of the error page, redirects to the question.
 #[handler]
 pub async fn vote(
     page: Page,
@@ -111,9 +111,12 @@ pub async fn vote(
     {
         return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
     }
-    let shown = QuestionContext::find(core, core.db.write(), request).await?;
-    // A choice of this question that took no vote has as many as can be counted.
-    let is_full = shown.choices.iter().any(|choice| Some(choice.id) == chosen);
+    let question = QuestionContext::find(core, core.db.write(), request).await?;
+    // The choice exists, and its vote was not counted: the column is at its maximum.
+    let is_full = question
+        .choices
+        .iter()
+        .any(|choice| Some(choice.id) == chosen);
     let error_message = if is_full {
         "This choice cannot take any more votes."
     } else {
@@ -121,11 +124,11 @@ pub async fn vote(
     };
     page.render(
         "polls_app/detail.html",
-        context! { question => Serde(shown), error_message },
+        context! { question => Serde(question), error_message },
     )
 }
 
-/// The id in the address. Digits beyond any id are an address where nothing is.
+/// The id in the path. An id that does not fit `i32` is a 404.
 fn question_id(request: &Request) -> Result<i32> {
     request
         .raw_path_param("id")
@@ -133,7 +136,7 @@ fn question_id(request: &Request) -> Result<i32> {
         .ok_or(AppError::NotFound)
 }
 
-/// A question in the list.
+/// The template context of a question in the list.
 #[derive(Debug, Serialize)]
 struct Row {
     text: String,
@@ -144,7 +147,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(listed: queries::Listed, now: DateTime<Utc>, zone: Tz) -> Self {
+    fn new(listed: queries::QuestionSummary, now: DateTime<Utc>, zone: Tz) -> Self {
         Self {
             url: urls::detail(listed.id),
             votes: counted(listed.votes, "vote"),
@@ -155,7 +158,7 @@ impl Row {
     }
 }
 
-/// A question on its own page.
+/// The template context of a question's page.
 #[derive(Debug, Serialize)]
 struct QuestionContext {
     text: String,
@@ -163,27 +166,27 @@ struct QuestionContext {
     url_results: String,
     url_vote: String,
     published: Moment,
-    /// Whether it is published; otherwise only staff see it.
+    /// Whether it is published; otherwise the page is for staff only.
     is_published: bool,
     votes: String,
-    choices: Vec<ShownChoice>,
+    choices: Vec<ChoiceContext>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownChoice {
+struct ChoiceContext {
     id: i32,
     text: String,
     votes: String,
-    /// The share of all votes, rounded, as the length of the bar.
+    /// The percentage of all votes, rounded: the length of the bar.
     percent: i64,
-    /// The share in words.
+    /// The percentage as text, such as `<1%`.
     share: String,
     /// Whether no choice has more votes.
     leads: bool,
 }
 
 impl QuestionContext {
-    /// The question that an address names. One that is not published yet is there for staff only, to look at.
+    /// The question with the id in the path. One that is not published yet is a 404, except for staff, who can preview it.
     async fn find(core: &Core, db: &impl ConnectionTrait, request: &Request) -> Result<Self> {
         let found = queries::with_choices(db, question_id(request)?).await?;
         let (question, choices) = found.ok_or(AppError::NotFound)?;
@@ -203,22 +206,22 @@ impl QuestionContext {
         now: DateTime<Utc>,
         zone: Tz,
     ) -> Self {
-        // A negative number, which the column allows, counts as no votes.
+        // The column allows negative numbers, which count as 0.
         let votes_of = |choice: &choice::Model| i64::from(choice.votes.max(0));
         let total: i64 = choices.iter().map(votes_of).sum();
-        let most = choices
+        let max_votes = choices
             .iter()
             .map(|choice| choice.votes)
             .max()
             .unwrap_or_default();
-        let shown = |choice: choice::Model| {
+        let to_context = |choice: choice::Model| {
             let votes = votes_of(&choice);
             let percent = if total > 0 {
                 (200 * votes + total) / (2 * total)
             } else {
                 0
             };
-            ShownChoice {
+            ChoiceContext {
                 id: choice.id,
                 text: choice.choice_text,
                 votes: counted(votes, "vote"),
@@ -228,7 +231,7 @@ impl QuestionContext {
                     100 if votes < total => ">99%".to_owned(),
                     _ => format!("{percent}%"),
                 },
-                leads: most > 0 && choice.votes == most,
+                leads: max_votes > 0 && choice.votes == max_votes,
             }
         };
         Self {
@@ -238,7 +241,7 @@ impl QuestionContext {
             published: Moment::new(*question.pub_date, now, zone),
             votes: counted(total, "vote"),
             is_published: *question.pub_date <= now,
-            choices: choices.into_iter().map(shown).collect(),
+            choices: choices.into_iter().map(to_context).collect(),
             text: question.question_text,
         }
     }

@@ -1,6 +1,6 @@
-//! Taking votes by group commit: while one transaction is on its way to the disk, the votes that come in are collected,
-//! and the next transaction writes them together, one `UPDATE` per choice. A busy question so costs one commit for many
-//! votes instead of one each, and no client is answered before its vote is committed.
+//! Counting votes by group commit: while one transaction is being committed, new votes are queued, and the next transaction
+//! writes them together, with one `UPDATE` per choice. Many votes for one question cost one commit, and no client gets its
+//! response before its vote is committed.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -19,38 +19,39 @@ use crate::{
     error::{AppError, Result},
 };
 
-/// Votes in a queue at most; further ones wait for a place in it.
+/// The capacity of a queue, in votes; further requests wait until there is room.
 const QUEUE: usize = 4096;
-/// Transactions at once on PostgreSQL; a question's votes always go to the same task.
+/// Writing tasks, and so concurrent transactions, on PostgreSQL; a question's votes always go to the same task.
 const POSTGRES_TASKS: usize = 4;
-/// Votes written together at most.
+/// The maximum number of votes in a batch.
 const BATCH: usize = 1024;
 
-/// How long a batch waits for a row that another transaction has locked, on PostgreSQL. Votes for that row then wait
-/// elsewhere, and longer.
+/// The `lock_timeout` of a batch, on PostgreSQL. Votes for a row that stays locked are then moved to a task that waits
+/// longer.
 const LOCK_TIMEOUT: &str = "100ms";
 
-/// How long PostgreSQL has to say what became of a commit whose answer was lost, before it is asked once more: longer than
-/// it takes to get a connection and to wait for a lock.
-const INQUIRY_TIMEOUT: Duration = Duration::from_secs(5);
-const INQUIRY_PAUSE: Duration = Duration::from_millis(200);
+/// The timeout of a query for the outcome of a commit whose response was lost, before the next query: longer than it takes
+/// to get a connection and to wait for a lock.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before the next query.
+const OUTCOME_PAUSE: Duration = Duration::from_millis(200);
 
-/// Takes votes, any number at once.
+/// Adds votes to the database; shared by all requests.
 #[derive(Debug, Clone)]
 pub struct VoteCounter {
-    /// One per task.
+    /// The queues of the writing tasks.
     queues: Vec<mpsc::Sender<Vote>>,
     counters: VoteCounters,
 }
 
-/// How it goes with the votes.
+/// The metrics of votes.
 #[derive(Debug, Clone, Default)]
 pub struct VoteCounters {
-    /// Votes that are in the database.
+    /// Votes that were committed.
     pub taken: Counter,
     /// Votes that could not be written.
     pub failed: Counter,
-    /// Votes of which it is not known whether they were committed.
+    /// Votes whose commit got no response, and whose outcome could not be queried.
     pub unknown: Counter,
     /// Transactions that wrote votes.
     pub commits: Counter,
@@ -58,20 +59,20 @@ pub struct VoteCounters {
 
 #[derive(Debug)]
 struct Vote {
-    ballot: Ballot,
-    answer: Answer,
+    key: ChoiceKey,
+    sender: ResultSender,
 }
 
-/// Receives the outcome of a client's vote: false when there is no such choice.
-type Answer = oneshot::Sender<std::result::Result<bool, Arc<DbErr>>>;
+/// Sends the result of a vote to its request: false when the choice does not exist.
+type ResultSender = oneshot::Sender<std::result::Result<bool, Arc<DbErr>>>;
 
-/// The waiting clients, by the choice that they voted for. In the order of the keys, so that two servers that write the same
-/// choices do not deadlock.
-type Batch = BTreeMap<Ballot, Vec<Answer>>;
+/// The senders of the waiting requests, by choice. Sorted by key, so that two servers lock the same rows in the same order and
+/// cannot deadlock.
+type Batch = BTreeMap<ChoiceKey, Vec<ResultSender>>;
 
-/// What is voted for. The question's id is part of it so that a choice of another question is refused.
+/// A choice. The question's id is included so that a choice of another question is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ballot {
+struct ChoiceKey {
     choice_id: i32,
     question_id: i32,
 }
@@ -79,22 +80,21 @@ struct Ballot {
 impl VoteCounter {
     /// Starts the tasks that write to `db`. They end when the last clone of the counter is dropped.
     pub fn start(db: &Database) -> Self {
-        // SQLite has one writer at a time. On PostgreSQL a row that another transaction has locked keeps its task waiting,
-        // and with it a part of the questions only.
+        // SQLite has one writer. On PostgreSQL, a locked row delays only the questions of one task.
         let tasks = if db.get_database_backend() == DbBackend::Sqlite {
             1
         } else {
             POSTGRES_TASKS
         };
         let counters = VoteCounters::default();
-        let inquiries = Arc::default();
+        let outcome_query = Arc::default();
         let start = |locked| {
             let (queue, votes) = mpsc::channel(QUEUE);
             let writer = Writer {
                 db: db.clone(),
                 counters: counters.clone(),
                 receipt: Receipt::new(),
-                inquiries: Arc::clone(&inquiries),
+                outcome_query: Arc::clone(&outcome_query),
                 locked,
             };
             tokio::spawn(writer.run(votes));
@@ -107,24 +107,24 @@ impl VoteCounter {
         }
     }
 
-    /// How it goes with the votes.
+    /// The metrics of votes.
     pub fn counters(&self) -> &VoteCounters {
         &self.counters
     }
 
-    /// Adds one vote; false when the question has no such choice. A vote whose client goes away before it is being
+    /// Adds one vote; false when the question has no such choice. A vote whose client disconnects before it is
     /// written is not counted.
     ///
     /// # Errors
-    /// When the vote could not be written.
+    /// When the database cannot be reached or refuses the write, or the outcome of the commit is unknown.
     pub async fn add(&self, question_id: i32, choice_id: i32) -> Result<bool> {
-        let (answer, answered) = oneshot::channel();
+        let (sender, result) = oneshot::channel();
         let vote = Vote {
-            ballot: Ballot {
+            key: ChoiceKey {
                 choice_id,
                 question_id,
             },
-            answer,
+            sender,
         };
         let stopped =
             || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
@@ -132,51 +132,51 @@ impl VoteCounter {
             .send(vote)
             .await
             .map_err(|_| stopped())?;
-        Ok(answered.await.map_err(|_| stopped())??)
+        Ok(result.await.map_err(|_| stopped())??)
     }
 }
 
-/// Writes votes to the database and answers those who gave them.
+/// Writes votes to the database and reports the results to the waiting requests.
 #[derive(Debug, Clone)]
 struct Writer {
     db: Database,
     counters: VoteCounters,
-    /// That of the last transaction, on PostgreSQL.
+    /// The receipt of the last transaction, on PostgreSQL.
     receipt: Receipt,
-    /// Held by the one inquiry that asks: others need the connections.
-    inquiries: Arc<Mutex<()>>,
-    /// Takes the votes for rows that another transaction has locked; none for the task that writes these.
+    /// Limits outcome queries to one at a time: other requests need the connections.
+    outcome_query: Arc<Mutex<()>>,
+    /// The task for votes whose rows are locked by another transaction; `None` in that task itself.
     locked: Option<mpsc::Sender<Vote>>,
 }
 
-/// How many votes for each choice a transaction has written: none where there is no such choice, and fewer than were given
-/// where the column holds no more.
-type Written = BTreeMap<Ballot, usize>;
+/// The number of votes per choice that a transaction has written: zero where the choice does not exist, and fewer than
+/// requested where the column would overflow.
+type Written = BTreeMap<ChoiceKey, usize>;
 
 #[derive(Debug)]
 enum Failure {
-    /// Before the commit: nothing was written.
+    /// A statement failed before the commit: nothing was written.
     Statement(DbErr),
     /// Before the commit: the row of a choice is locked by another transaction.
-    Locked(Ballot, DbErr),
-    /// There was no transaction to be had, so trying again at once would not help; or it was not committed.
+    Locked(ChoiceKey, DbErr),
+    /// No transaction could be opened, so that an immediate retry would not help; or it was not committed.
     Transaction(DbErr),
-    /// The commit was not answered: it is not known whether it was made.
+    /// The commit got no response: its outcome is unknown.
     Commit(Written, Receipt, DbErr),
 }
 
 type Outcome = std::result::Result<Written, Failure>;
 
 impl Writer {
-    /// Writes what comes in, batch after batch.
+    /// Writes queued votes, batch by batch, until the queue is closed.
     async fn run(mut self, mut votes: mpsc::Receiver<Vote>) {
         let mut received = Vec::new();
         while votes.recv_many(&mut received, BATCH).await > 0 {
             let mut batch = Batch::new();
-            for Vote { ballot, answer } in received.drain(..) {
-                batch.entry(ballot).or_default().push(answer);
+            for Vote { key, sender } in received.drain(..) {
+                batch.entry(key).or_default().push(sender);
             }
-            // A mistake of ours costs one batch, whose voters are told, and not all votes from then on.
+            // A panic fails one batch, whose clients get an error, and not the task.
             let written = AssertUnwindSafe(self.write(batch)).catch_unwind().await;
             if written.is_err() {
                 tracing::error!("writing votes panicked: the votes of one batch are not counted");
@@ -184,66 +184,66 @@ impl Writer {
         }
     }
 
-    /// Writes all votes in one transaction. When a statement fails because one choice is at fault (its row is locked for
-    /// too long, say), each is tried in a transaction of its own: the others' votes are not lost with it.
+    /// Writes all votes in one transaction. When a statement fails because of one choice (for example its row is locked for
+    /// too long), the choices are retried in a transaction each, so that the others' votes are not lost.
     async fn write(&mut self, mut batch: Batch) {
         let mut outcome = self.attempt(&mut batch).await;
         if matches!(&outcome, Err(Failure::Statement(error)) if is_lost(error)) {
-            // Nothing was written, and another connection may be better.
+            // Nothing was written: retry on another connection.
             outcome = self.attempt(&mut batch).await;
         }
         match outcome {
             Err(Failure::Statement(error)) if batch.len() > 1 && is_refusal(&error) => {
                 self.write_one_by_one(batch).await;
             }
-            outcome => self.answer(batch, outcome),
+            outcome => self.send_results(batch, outcome),
         }
     }
 
-    /// Leaves votes for a locked row to the task that waits for it, and refuses those for which its queue has no room.
-    fn divert(
+    /// Forwards votes for a locked row to the task that waits for it. Sends the error for those for which its queue is full.
+    fn forward(
         &self,
         locked: &mpsc::Sender<Vote>,
-        ballot: Ballot,
-        answers: Vec<Answer>,
+        key: ChoiceKey,
+        senders: Vec<ResultSender>,
         error: DbErr,
     ) {
         let error = Arc::new(error);
-        for answer in answers {
-            let sent = locked.try_send(Vote { ballot, answer });
+        for sender in senders {
+            let sent = locked.try_send(Vote { key, sender });
             if let Err(TrySendError::Full(vote) | TrySendError::Closed(vote)) = sent {
                 self.counters.failed.inc();
-                let _ = vote.answer.send(Err(error.clone()));
+                let _ = vote.sender.send(Err(error.clone()));
             }
         }
     }
 
-    /// Writes each choice's votes in a transaction of their own, until the database itself fails.
+    /// Writes each choice's votes in a separate transaction, until the database itself fails.
     async fn write_one_by_one(&mut self, batch: Batch) {
         let mut choices = batch.into_iter();
         while let Some(choice) = choices.next() {
-            let mut alone = Batch::from([choice]);
-            let outcome = self.attempt(&mut alone).await;
-            let is_over = match &outcome {
+            let mut single = Batch::from([choice]);
+            let outcome = self.attempt(&mut single).await;
+            let is_database_failure = match &outcome {
                 Err(Failure::Statement(error)) => !is_refusal(error),
                 Err(Failure::Transaction(_)) => true,
                 Ok(_) | Err(Failure::Locked(..) | Failure::Commit(..)) => false,
             };
-            if is_over {
-                alone.extend(choices);
-                return self.answer(alone, outcome);
+            if is_database_failure {
+                single.extend(choices);
+                return self.send_results(single, outcome);
             }
-            self.answer(alone, outcome);
+            self.send_results(single, outcome);
         }
     }
 
-    /// Writes votes in one transaction, without those for locked rows, which are left to the task that waits for these.
+    /// Writes votes in one transaction, except those for locked rows, which are moved to the task that waits for them.
     async fn attempt(&mut self, batch: &mut Batch) -> Outcome {
         loop {
             match (self.transaction(batch).await, &self.locked) {
-                (Err(Failure::Locked(ballot, error)), Some(locked)) => {
-                    let answers = batch.remove(&ballot).unwrap_or_default();
-                    self.divert(locked, ballot, answers, error);
+                (Err(Failure::Locked(key, error)), Some(locked)) => {
+                    let senders = batch.remove(&key).unwrap_or_default();
+                    self.forward(locked, key, senders, error);
                 }
                 (Err(Failure::Locked(_, error)), None) => return Err(Failure::Statement(error)),
                 (outcome, _) => return outcome,
@@ -251,11 +251,11 @@ impl Writer {
         }
     }
 
-    /// Writes the votes of those who still wait, and forgets the others.
+    /// Writes the votes whose requests still wait, and drops the others.
     async fn transaction(&mut self, batch: &mut Batch) -> Outcome {
-        batch.retain(|_, answers| {
-            answers.retain(|answer| !answer.is_closed());
-            !answers.is_empty()
+        batch.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
         });
         let mut written = Written::new();
         if batch.is_empty() {
@@ -263,7 +263,7 @@ impl Writer {
         }
         let begun = self.db.begin().await;
         let tx = begun.map_err(Failure::Transaction)?;
-        // SQLite answers a commit, whatever the answer.
+        // SQLite always responds to a commit.
         let needs_receipt = tx.get_database_backend() == DbBackend::Postgres;
         // After a failure the row may still be locked: the next transaction uses another.
         let receipt = std::mem::replace(&mut self.receipt, Receipt::new()).next();
@@ -274,17 +274,17 @@ impl Writer {
                 .await
                 .map_err(Failure::Statement)?;
         }
-        for (&ballot, answers) in &*batch {
-            let votes = i32::try_from(answers.len()).expect("a batch is small");
-            let added = add_votes(&tx, ballot.question_id, ballot.choice_id, votes).await;
+        for (&key, senders) in &*batch {
+            let votes = i32::try_from(senders.len()).expect("at most BATCH votes");
+            let added = add_votes(&tx, key.question_id, key.choice_id, votes).await;
             let added = added.map_err(|error| {
                 if is_locked(&error) {
-                    Failure::Locked(ballot, error)
+                    Failure::Locked(key, error)
                 } else {
                     Failure::Statement(error)
                 }
             })?;
-            written.insert(ballot, added);
+            written.insert(key, added);
         }
         match tx.commit().await {
             Ok(()) => {
@@ -297,62 +297,62 @@ impl Writer {
         }
     }
 
-    /// Says what has become of the votes, at once or when it is known.
-    fn answer(&self, batch: Batch, outcome: Outcome) {
+    /// Reports the results of the votes, immediately or when the outcome of the commit is known.
+    fn send_results(&self, batch: Batch, outcome: Outcome) {
         let error = match outcome {
-            Ok(written) => return self.answer_written(batch, &written),
+            Ok(written) => return self.send_written(batch, &written),
             Err(Failure::Commit(written, receipt, error)) => {
-                // Others need not wait for it.
-                tokio::spawn(self.clone().inquire(batch, written, receipt, error));
+                // In a task of its own, so that the next batch does not wait for it.
+                tokio::spawn(self.clone().query_outcome(batch, written, receipt, error));
                 return;
             }
             Err(
                 Failure::Statement(error) | Failure::Locked(_, error) | Failure::Transaction(error),
             ) => Arc::new(error),
         };
-        for answer in batch.into_values().flatten() {
+        for sender in batch.into_values().flatten() {
             self.counters.failed.inc();
-            // A client that has disconnected meanwhile gets no answer, here and below.
-            let _ = answer.send(Err(error.clone()));
+            // The receiver is gone if the client has disconnected, here and below.
+            let _ = sender.send(Err(error.clone()));
         }
     }
 
-    fn answer_written(&self, batch: Batch, written: &Written) {
-        for (ballot, answers) in batch {
-            let counted = written.get(&ballot).copied().unwrap_or_default();
-            for (number, answer) in answers.into_iter().enumerate() {
+    fn send_written(&self, batch: Batch, written: &Written) {
+        for (key, senders) in batch {
+            let counted = written.get(&key).copied().unwrap_or_default();
+            for (number, sender) in senders.into_iter().enumerate() {
                 let is_counted = number < counted;
                 if is_counted {
                     self.counters.taken.inc();
                 }
-                let _ = answer.send(Ok(is_counted));
+                let _ = sender.send(Ok(is_counted));
             }
         }
     }
 
-    /// Asks PostgreSQL whether a transaction was committed whose commit was not answered, while a client waits: one
-    /// that is told that a vote failed sends it again, and it must not count twice.
-    async fn inquire(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
-        while batch.values().flatten().any(|answer| !answer.is_closed()) {
-            let turn = self.inquiries.lock().await;
-            let asked = receipt.is_committed(&self.db);
-            let asked = tokio::time::timeout(INQUIRY_TIMEOUT, asked).await;
-            drop(turn);
-            match asked {
+    /// Queries the outcome of a commit that got no response, while a client waits: a client whose vote is reported as failed
+    /// sends it again, and it must not be counted twice.
+    async fn query_outcome(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
+        while batch.values().flatten().any(|sender| !sender.is_closed()) {
+            let guard = self.outcome_query.lock().await;
+            let query = receipt.is_committed(&self.db);
+            let is_committed = tokio::time::timeout(OUTCOME_TIMEOUT, query).await;
+            drop(guard);
+            match is_committed {
                 Ok(Ok(true)) => {
                     self.counters.commits.inc();
-                    return self.answer_written(batch, &written);
+                    return self.send_written(batch, &written);
                 }
                 Ok(Ok(false)) => {
-                    return self.answer(batch, Err(Failure::Transaction(error)));
+                    return self.send_results(batch, Err(Failure::Transaction(error)));
                 }
-                Ok(Err(_)) | Err(_) => tokio::time::sleep(INQUIRY_PAUSE).await,
+                Ok(Err(_)) | Err(_) => tokio::time::sleep(OUTCOME_PAUSE).await,
             }
         }
         let votes = batch.values().flatten().count();
         self.counters.unknown.inc_by(votes as u64);
         tracing::warn!(
-            "gave up finding out whether {votes} votes were counted: their requests have ended"
+            "the outcome of the commit of {votes} votes is unknown: their requests have ended"
         );
     }
 }

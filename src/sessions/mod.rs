@@ -1,5 +1,5 @@
-//! The app `sessions`: the data of a client's session, in Django's rows and under Django's signature
-//! (`django/contrib/sessions/backends/db.py`), so that a login with one is a login with the other.
+//! The app `sessions`: the data of a client's session, in Django's table and with Django's signature
+//! (`django/contrib/sessions/backends/db.py`), so that a session is valid in both.
 
 mod store;
 
@@ -19,54 +19,54 @@ use crate::{
 };
 
 const KEY_LENGTH: usize = 32;
-const KEY_LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-/// Django takes no shorter cookie for a session's key.
+const KEY_ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+/// The minimum length of a session key; Django ignores shorter cookies.
 const MIN_KEY_LENGTH: usize = 8;
 const MAX_KEY_LENGTH: usize = 40;
-/// When the session ends: absent, whole seconds (0: with the browser), or a moment.
+/// The session's expiry in its data (Django's `set_expiry`): absent, whole seconds (0: with the browser), or a time.
 const EXPIRY: &str = "_session_expiry";
 
-/// The session of one request. It is read when it is first needed, and written only when it was changed.
+/// The session of one request. It is loaded when it is first used, and saved only when it was modified.
 #[derive(Debug)]
 pub struct Session(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the browser sent.
+    /// The session key in the cookie.
     cookie: Option<String>,
-    /// The key of the row that holds the data, if one does.
+    /// The key of the stored row, if there is one.
     row: Option<String>,
-    /// The row is to have another key.
+    /// Whether the row gets a new key when it is saved.
     is_cycled: bool,
     data: Map<String, Value>,
     is_loaded: bool,
     is_modified: bool,
 }
 
-/// What the answer has to tell the browser.
+/// The change of the session's cookie in the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieChange {
-    /// Nothing.
+    /// No change.
     None,
-    /// The key, and how many seconds to keep it; `None` until the browser is closed.
+    /// A new cookie: the key, and the seconds until it expires; `None`: when the browser closes.
     Set(String, Option<i64>),
-    /// The session is over.
+    /// The cookie is deleted.
     Delete,
 }
 
-/// Why a session was not written.
+/// The error of saving a session.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// Its row is gone: the user has logged out in another request meanwhile.
+    /// Its row does not exist any more: the user has logged out in a concurrent request.
     #[error("The request's session was deleted before the request completed.")]
     Vanished,
-    /// The database refuses.
+    /// The database cannot be reached or written to.
     #[error(transparent)]
     Database(#[from] DbErr),
 }
 
 impl Session {
-    /// The session that a cookie names, not read yet.
+    /// The session of a cookie, not loaded yet. A key of invalid length is ignored.
     pub fn new(cookie: Option<&str>) -> Self {
         let cookie = cookie.filter(|key| (MIN_KEY_LENGTH..=MAX_KEY_LENGTH).contains(&key.len()));
         Self(Mutex::new(State {
@@ -75,10 +75,10 @@ impl Session {
         }))
     }
 
-    /// Reads the row. A row that is not there, is over or was not signed with our keys is an empty session.
+    /// Loads the row. Without a row, or when it has expired or its signature is invalid, the session is empty.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn load(&self, store: Store<'_>, now: DateTime<Utc>) -> Result<(), DbErr> {
         let key = {
             let state = self.state();
@@ -103,25 +103,25 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the answer depends on the session.
+    /// Whether the session was used, so that the response depends on it.
     pub fn is_accessed(&self) -> bool {
         let state = self.state();
         state.is_loaded || state.is_modified
     }
 
-    /// A value; the session has to be loaded.
+    /// A value; the session must be loaded.
     pub fn get(&self, name: &str) -> Option<Value> {
         self.state().data.get(name).cloned()
     }
 
-    /// Remembers a value.
+    /// Sets a value.
     pub fn set(&self, name: &str, value: Value) {
         let mut state = self.state();
         state.data.insert(name.to_owned(), value);
         state.is_modified = true;
     }
 
-    /// Forgets a value.
+    /// Removes a value.
     pub fn remove(&self, name: &str) {
         let mut state = self.state();
         if state.data.shift_remove(name).is_some() {
@@ -129,14 +129,14 @@ impl Session {
         }
     }
 
-    /// Keeps the contents under a new key, so that one who knew the old key has nothing.
+    /// Gives the session a new key when saved, which prevents session fixation (Django's `cycle_key`).
     pub fn cycle_key(&self) {
         let mut state = self.state();
         state.is_cycled = true;
         state.is_modified = true;
     }
 
-    /// Forgets everything.
+    /// Removes all data, and the row when saved (Django's `flush`).
     pub fn flush(&self) {
         let mut state = self.state();
         state.data.clear();
@@ -144,10 +144,10 @@ impl Session {
         state.is_modified = true;
     }
 
-    /// Writes what was changed, in one transaction.
+    /// Saves the session if it was modified, in one transaction; returns what to do with the cookie.
     ///
     /// # Errors
-    /// When the row is gone, or the database refuses.
+    /// [`SaveError::Vanished`] when the row was deleted; otherwise when the database cannot be reached or written to.
     pub async fn save(
         &self,
         store: Store<'_>,
@@ -158,8 +158,9 @@ impl Session {
             let state = self.state();
             let is_renewed = security.session_save_every_request && !state.data.is_empty();
             if !state.is_modified && !is_renewed {
-                let is_over = state.is_loaded && state.data.is_empty() && state.cookie.is_some();
-                return Ok(if is_over {
+                let has_stale_cookie =
+                    state.is_loaded && state.data.is_empty() && state.cookie.is_some();
+                return Ok(if has_stale_cookie {
                     CookieChange::Delete
                 } else {
                     CookieChange::None
@@ -174,7 +175,7 @@ impl Session {
         };
         let (lifetime, max_age) = lifetime(&data, security, now);
         if let Some(row) = &row {
-            store.will_change(row).await;
+            store.invalidate(row).await;
         }
         let tx = store.db.begin().await?;
         if let Some(old) = row.as_ref().filter(|_| is_cycled || data.is_empty()) {
@@ -188,17 +189,17 @@ impl Session {
                 CookieChange::None
             });
         }
-        let kept = row.filter(|_| !is_cycled);
+        let existing = row.filter(|_| !is_cycled);
         let signed = store
             .keys
             .dumps(&Value::Object(data), Purpose::Sessions, now);
-        let key = kept.clone().unwrap_or_else(random_key);
+        let key = existing.clone().unwrap_or_else(random_key);
         let content = ActiveModel {
             session_key: Set(key.clone()),
             session_data: Set(signed),
             expire_date: Set(now + lifetime),
         };
-        write(&tx, content, kept.is_some()).await?;
+        write(&tx, content, existing.is_some()).await?;
         tx.commit().await?;
         Ok(CookieChange::Set(key, max_age))
     }
@@ -208,8 +209,8 @@ impl Session {
     }
 }
 
-async fn write(tx: &Transaction, row: ActiveModel, is_there: bool) -> Result<(), SaveError> {
-    if !is_there {
+async fn write(tx: &Transaction, row: ActiveModel, exists: bool) -> Result<(), SaveError> {
+    if !exists {
         Entity::insert(row).exec_without_returning(tx).await?;
         return Ok(());
     }
@@ -231,27 +232,27 @@ async fn write(tx: &Transaction, row: ActiveModel, is_there: bool) -> Result<(),
     }
 }
 
-/// How long the row is to last, and the cookie; the latter in seconds, `None` until the browser is closed.
+/// How long the row is valid, and the cookie's `Max-Age` in seconds; `None`: until the browser closes.
 fn lifetime(
     data: &Map<String, Value>,
     security: &SecuritySettings,
     now: DateTime<Utc>,
 ) -> (TimeDelta, Option<i64>) {
     let age = security.session_cookie.age;
-    let usual = if security.session_expire_at_browser_close {
+    let default = if security.session_expire_at_browser_close {
         0
     } else {
         age
     };
     let seconds = match data.get(EXPIRY) {
-        Some(Value::Number(seconds)) => seconds.as_i64().unwrap_or(usual),
-        Some(Value::String(moment)) => DateTime::parse_from_rfc3339(moment)
-            .map_or(usual, |moment| (moment.to_utc() - now).num_seconds()),
-        _ => usual,
+        Some(Value::Number(seconds)) => seconds.as_i64().unwrap_or(default),
+        Some(Value::String(time)) => DateTime::parse_from_rfc3339(time)
+            .map_or(default, |time| (time.to_utc() - now).num_seconds()),
+        _ => default,
     };
     match seconds {
         0 => (TimeDelta::seconds(age), None),
-        // A century is for ever, and no time that is stored gets beyond what can be.
+        // Caps the expiry at 100 years so that the stored timestamp stays in range.
         _ => {
             let seconds = seconds.clamp(0, 100 * 366 * 86_400);
             (TimeDelta::seconds(seconds), Some(seconds))
@@ -261,6 +262,6 @@ fn lifetime(
 
 fn random_key() -> String {
     let mut rng = rand::rng();
-    let letter = || char::from(KEY_LETTERS[rng.random_range(0..KEY_LETTERS.len())]);
+    let letter = || char::from(KEY_ALPHABET[rng.random_range(0..KEY_ALPHABET.len())]);
     std::iter::repeat_with(letter).take(KEY_LENGTH).collect()
 }

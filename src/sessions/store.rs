@@ -1,9 +1,9 @@
-//! Where sessions are: rows, and in the cache copies of those that were read a moment ago.
+//! The storage of sessions: rows in the database, and copies of recently read rows in the cache.
 //!
-//! A copy is good for [`COPY_TIME`] at most from when the row was read, whenever it got into the cache, since Django on the
-//! same database knows nothing of it. Before a row is changed, its copy is replaced by a mark that keeps others from being
-//! made until all who may have read the old row are done. A copy carries a keyed hash of its name and content: who can
-//! write to the cache cannot log in with that.
+//! A copy is valid for [`COPY_TIME`] from when the row was read, also when it was stored later, since Django on the same
+//! database does not invalidate it. Before a row is changed, its copy is replaced by a tombstone, which prevents new copies
+//! until all requests that may have read the old row have ended. A copy has a keyed hash of its name and content, so that
+//! write access to the cache is not enough to forge a session.
 
 use std::time::Duration;
 
@@ -19,26 +19,26 @@ use crate::{
     signing::{Keys, hex},
 };
 
-/// How long a copy is good.
+/// How long a copy is valid.
 const COPY_TIME: Duration = Duration::from_secs(10);
-/// How long no copy is made of a row that has been changed: longer than a request may read one.
-const MARK_TIME: Duration = Duration::from_secs(60);
-/// What is in the place of a copy that must not be.
-const MARK: &str = "-";
+/// How long a changed row is not copied: longer than a request can hold the old row.
+const TOMBSTONE_TIME: Duration = Duration::from_secs(60);
+/// The value that prevents a copy.
+const TOMBSTONE: &str = "-";
 
-/// Where sessions are.
+/// The storage of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Store<'a> {
-    /// The rows.
+    /// The database with the rows.
     pub db: &'a Database,
-    /// The copies.
+    /// The cache with the copies.
     pub cache: &'a Cache,
-    /// What copies and rows are signed with.
+    /// The keys that sign rows and copies.
     pub keys: &'a Keys,
 }
 
 impl<'a> Store<'a> {
-    /// The sessions of the site.
+    /// The storage of the site.
     pub fn of(core: &'a Core) -> Self {
         Self {
             db: core.db.write(),
@@ -47,17 +47,17 @@ impl<'a> Store<'a> {
         }
     }
 
-    /// The row of that key, unless it is over.
+    /// The row with that key, unless it has expired.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn find(self, key: &str, now: DateTime<Utc>) -> Result<Option<Model>, DbErr> {
-        let name = self.name(key);
-        let kept = self.cache.get(&name).await;
+        let name = self.cache_key(key);
+        let cached = self.cache.get(&name).await;
         let counters = self.cache.counters();
-        if let Some(row) = kept
+        if let Some(row) = cached
             .as_deref()
-            .and_then(|kept| self.read(&name, key, kept, now))
+            .and_then(|cached| self.decode(&name, key, cached, now))
         {
             counters.hits.inc();
             return Ok(Some(row).filter(|row| row.expire_date > now));
@@ -65,40 +65,42 @@ impl<'a> Store<'a> {
         let found = Entity::find_by_id(key).filter(COLUMN.expire_date.gt(now));
         let found = found.one(self.db).await?;
         if let Some(row) = &found
-            && kept.is_none()
+            && cached.is_none()
         {
             counters.misses.inc();
-            let copy = self.copy(&name, row, now);
+            let copy = self.encode(&name, row, now);
             self.cache.add(&name, &copy, COPY_TIME).await;
         }
         Ok(found)
     }
 
-    /// Says that the row of that key is about to be changed.
-    pub async fn will_change(self, key: &str) {
-        self.cache.set(&self.name(key), MARK, MARK_TIME).await;
+    /// Invalidates the copy of a row that is about to be changed.
+    pub async fn invalidate(self, key: &str) {
+        self.cache
+            .set(&self.cache_key(key), TOMBSTONE, TOMBSTONE_TIME)
+            .await;
     }
 
-    /// The key of a copy, which does not reveal the session's key.
-    fn name(self, key: &str) -> String {
+    /// The cache key of a copy, from which the session key cannot be computed.
+    fn cache_key(self, key: &str) -> String {
         let name = hex(&self.keys.salted_hmac("polls.sessions.name", key));
         format!("polls:session:{name}")
     }
 
-    fn copy(self, name: &str, row: &Model, now: DateTime<Utc>) -> String {
+    fn encode(self, name: &str, row: &Model, now: DateTime<Utc>) -> String {
         let (read, expire_date) = (now.timestamp_micros(), row.expire_date.timestamp_micros());
         let content = format!("{read}:{expire_date}:{}", row.session_data);
-        format!("{}:{content}", self.seal(name, &content))
+        format!("{}:{content}", self.mac(name, &content))
     }
 
-    fn read(self, name: &str, key: &str, kept: &str, now: DateTime<Utc>) -> Option<Model> {
-        let (seal, content) = kept.split_once(':')?;
-        if !bool::from(seal.as_bytes().ct_eq(self.seal(name, content).as_bytes())) {
+    fn decode(self, name: &str, key: &str, cached: &str, now: DateTime<Utc>) -> Option<Model> {
+        let (mac, content) = cached.split_once(':')?;
+        if !bool::from(mac.as_bytes().ct_eq(self.mac(name, content).as_bytes())) {
             return None;
         }
         let (read, rest) = content.split_once(':')?;
         let (expire_date, session_data) = rest.split_once(':')?;
-        // Of a machine whose clock is ahead, too.
+        // The absolute value, since the clock of another server may be ahead.
         let age = now.timestamp_micros() - read.parse::<i64>().ok()?;
         if age.unsigned_abs() > COPY_TIME.as_micros() as u64 {
             return None;
@@ -110,7 +112,7 @@ impl<'a> Store<'a> {
         })
     }
 
-    fn seal(self, name: &str, content: &str) -> String {
+    fn mac(self, name: &str, content: &str) -> String {
         let text = format!("{name}:{content}");
         hex(&self.keys.salted_hmac("polls.sessions.copy", &text))
     }

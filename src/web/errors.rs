@@ -173,7 +173,7 @@ fn add_headers(response: &mut Response, error: &AppError) {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         }
-        AppError::TooManyTries(seconds) => {
+        AppError::TooManyAttempts(seconds) => {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, (*seconds).into());
@@ -203,7 +203,7 @@ fn title_and_advice(error: &AppError) -> (&'static str, &'static str) {
             "Forbidden",
             "You are not allowed to do this. Ask an administrator of this site for the permission.",
         ),
-        AppError::TooManyTries(_) => (
+        AppError::TooManyAttempts(_) => (
             "Too Many Requests",
             "Too many tries to log in have failed. Wait a quarter of an hour, then try again; an administrator of the \
              users of this site can give you another password.",

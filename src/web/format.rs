@@ -59,7 +59,7 @@ pub fn counted(number: i64, singular: &str) -> String {
 }
 
 /// A number with its noun and the given plural: `2 entries`.
-pub fn counted_as(number: u64, singular: &str, plural: &str) -> String {
+pub fn with_plural(number: u64, singular: &str, plural: &str) -> String {
     let name = if number == 1 { singular } else { plural };
     format!(
         "{} {name}",

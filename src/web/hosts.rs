@@ -101,14 +101,14 @@ pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
 }
 
 /// The maximum length of a redirect target, in bytes: no page of this site sends a longer one.
-pub const MAX_ADDRESS: usize = 2048;
+pub const MAX_REDIRECT_LENGTH: usize = 2048;
 
-/// Whether a URL of at most [`MAX_ADDRESS`] bytes is on this site (Django's `url_has_allowed_host_and_scheme`). Browsers treat
+/// Whether a URL of at most [`MAX_REDIRECT_LENGTH`] bytes is on this site (Django's `url_has_allowed_host_and_scheme`). Browsers treat
 /// backslashes as slashes, skip control characters, and parse what follows a leading `//` as a host.
-pub fn is_own_address(address: &str, own: &Origin) -> bool {
+pub fn is_allowed_redirect(address: &str, own: &Origin) -> bool {
     let has_unsafe_chars = address.starts_with(char::is_whitespace)
         || address.chars().any(|c| c.is_control() || c == '\\');
-    if address.is_empty() || address.len() > MAX_ADDRESS || has_unsafe_chars {
+    if address.is_empty() || address.len() > MAX_REDIRECT_LENGTH || has_unsafe_chars {
         return false;
     }
     match address.strip_prefix('/') {
@@ -215,7 +215,7 @@ mod tests {
             "https://example.com/admin/",
             "https://example.com:443/",
         ] {
-            assert!(is_own_address(address, &own), "{address}");
+            assert!(is_allowed_redirect(address, &own), "{address}");
         }
         for address in [
             "",
@@ -232,7 +232,7 @@ mod tests {
             "https://example.com@evil.com/",
             "evil",
         ] {
-            assert!(!is_own_address(address, &own), "{address}");
+            assert!(!is_allowed_redirect(address, &own), "{address}");
         }
         assert!(is_allowed("anything.test", &["*".to_owned()]));
         assert!(!is_allowed("any thing/", &["*".to_owned()]));

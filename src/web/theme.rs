@@ -6,7 +6,7 @@ use poem::{Request, Response, handler, http::StatusCode};
 use super::{
     cookies::{self, Jar},
     form::Form,
-    hosts::{Origin, is_own_address},
+    hosts::{Origin, is_allowed_redirect},
     routing::redirect,
 };
 use crate::settings::CookieSettings;
@@ -59,7 +59,7 @@ pub fn choose(request: &Request, form: Form) -> Response {
         .expect("hosts::validate sets it on every request");
     let next = form
         .get("next")
-        .filter(|next| is_own_address(next, origin))
+        .filter(|next| is_allowed_redirect(next, origin))
         .unwrap_or("/");
     let mut response = redirect(StatusCode::FOUND, next);
     let cookie = CookieSettings::new(COOKIE, COOKIE_AGE);

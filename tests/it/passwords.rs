@@ -135,7 +135,7 @@ async fn password_hashing_is_fair_between_networks() {
             let address = format!("2001:db8:0:{number:x}::1").parse().unwrap();
             tokio::spawn(async move {
                 hashing
-                    .even_out("x".to_owned(), Some(address))
+                    .harden_runtime("x".to_owned(), Some(address))
                     .await
                     .unwrap();
                 finished.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +148,10 @@ async fn password_hashing_is_fair_between_networks() {
     }
     let before = finished.load(Ordering::Relaxed);
     let other = "203.0.113.1".parse().unwrap();
-    hashing.even_out("x".to_owned(), Some(other)).await.unwrap();
+    hashing
+        .harden_runtime("x".to_owned(), Some(other))
+        .await
+        .unwrap();
     let meanwhile = finished.load(Ordering::Relaxed) - before;
     let cores = std::thread::available_parallelism().unwrap().get();
     assert!(meanwhile <= 3 * cores, "{meanwhile}");

@@ -15,35 +15,35 @@ use crate::{
         model::{Model, Object},
         options::Cell,
     },
-    contenttypes::capitalized,
+    contenttypes::capfirst,
 };
 
-/// A column.
+/// A column of a changelist.
 pub struct Column {
-    /// Its name in `list_display`.
+    /// The name in `list_display`.
     pub name: &'static str,
-    /// Its heading.
+    /// The heading.
     pub heading: String,
     source: Source,
 }
 
 enum Source {
-    /// What stands for the object.
+    /// The object's label (`__str__`).
     Label,
     Field(Field),
-    /// Position among the computed ones, and the column that orders it.
+    /// A computed column: its position in the declaration, and the column by which the list is ordered for it.
     Computed(usize, Option<&'static str>),
     Related(Related),
 }
 
-/// A field of the object that a foreign key refers to.
+/// A field of a related model, `key__field`.
 pub struct Related {
     key: &'static str,
     table: &'static str,
     field: Field,
 }
 
-/// The columns that a model's `list_display` names.
+/// The columns of a model's `list_display`.
 pub fn of(site: &AdminSite, model: &Model) -> Vec<Column> {
     let column = |name: &&'static str| {
         let (heading, source) = source(site, model, name)?;
@@ -63,7 +63,7 @@ pub fn of(site: &AdminSite, model: &Model) -> Vec<Column> {
 
 fn source(site: &AdminSite, model: &Model, name: &str) -> Option<(String, Source)> {
     if name == "__str__" {
-        return Some((capitalized(model.options.verbose_name), Source::Label));
+        return Some((capfirst(model.options.verbose_name), Source::Label));
     }
     if let Some(field) = model.concrete().find(|field| field.name == name) {
         return Some((field.label(), Source::Field(field.clone())));
@@ -85,7 +85,7 @@ fn source(site: &AdminSite, model: &Model, name: &str) -> Option<(String, Source
     Some((related.field.label(), Source::Related(related)))
 }
 
-/// What `key__field` names, if it names something.
+/// Resolves `key__field`; `None` if it is unknown.
 pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
     let (key, far) = name.split_once("__")?;
     let key = model.concrete().find(|field| field.name == key)?;
@@ -101,7 +101,7 @@ pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
     })
 }
 
-/// The order that the parameter `o` asks for: positions, and whether descending. What names no column counts for nothing.
+/// The order in the parameter `o`: positions, and whether descending. Unknown positions are ignored.
 pub fn order(columns: &[Column], model: &Model, parameter: Option<&str>) -> Vec<(usize, bool)> {
     let mut order: Vec<(usize, bool)> = Vec::new();
     for entry in parameter.unwrap_or_default().split('.') {
@@ -134,7 +134,7 @@ pub fn parameter(order: &[(usize, bool)]) -> String {
 }
 
 impl Column {
-    /// What the rows are ordered by, if they can be.
+    /// The expression by which rows are ordered for the column, if any.
     pub fn order_by(&self, model: &Model) -> Option<Expr> {
         match &self.source {
             Source::Label => None,
@@ -144,14 +144,14 @@ impl Column {
         }
     }
 
-    /// Adds what the column needs beyond the object itself.
+    /// Adds the column of a related model to a query.
     pub fn select(&self, model: &Model, query: &mut SelectStatement) {
         if let Source::Related(related) = &self.source {
             query.expr_as(related.lookup(model), Alias::new(self.name));
         }
     }
 
-    /// The field that it shows, if it shows one.
+    /// The model's field in the column, if it is one.
     pub fn field(&self) -> Option<&Field> {
         match &self.source {
             Source::Field(field) => Some(field),
@@ -159,10 +159,10 @@ impl Column {
         }
     }
 
-    /// What it shows of an object, given with its row.
+    /// The cell of an object, given with its row.
     ///
     /// # Errors
-    /// When the row lacks the column.
+    /// When the row does not have the column.
     pub fn cell(&self, model: &Model, object: &Object, row: &QueryResult) -> Result<Cell, DbErr> {
         Ok(match &self.source {
             Source::Label => Cell::Text(object.label.clone()),
@@ -174,7 +174,7 @@ impl Column {
         })
     }
 
-    /// The links of its heading, while the rows are in `order`; `None` when rows cannot be ordered by it.
+    /// The links of the heading in a list ordered by `order`; `None` when rows cannot be ordered by the column.
     pub fn sorting(
         &self,
         position: usize,
@@ -214,15 +214,15 @@ impl Column {
 /// The links of a heading.
 #[derive(Debug, serde::Serialize)]
 pub struct Sorting {
-    /// Orders by this column before all others.
+    /// Orders by this column first.
     pub url: String,
-    /// Whether it orders downwards; `None` when it does not order.
+    /// Whether the list is in descending order by it; `None` when it is not ordered by it.
     pub is_descending: Option<bool>,
-    /// Its place among several that order.
+    /// The position among several columns of the order.
     pub priority: Option<usize>,
-    /// Turns its direction.
+    /// Reverses the direction.
     pub url_turn: String,
-    /// Takes it out of the order.
+    /// Removes it from the order.
     pub url_remove: String,
 }
 

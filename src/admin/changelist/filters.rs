@@ -14,43 +14,43 @@ use crate::{
     web::format::grouped,
 };
 
-/// Facets count no further.
+/// The maximum number of rows that are counted for a facet.
 const MAX_FACET: u64 = 10_000;
-/// A filter with more choices is not counted.
+/// The maximum number of choices for which facets are counted.
 const MAX_FACETS: usize = 20;
-/// The most choices that a filter by related objects offers.
+/// The maximum number of choices of a filter by related objects.
 const MAX_RELATED: u64 = 200;
 
 /// A filter.
 #[derive(Debug, Serialize)]
 pub struct Filter {
-    /// What it is about.
+    /// The title.
     pub title: String,
-    /// What can be chosen.
+    /// The choices.
     pub choices: Vec<Choice>,
-    /// Whether something is chosen.
+    /// Whether the filter is active.
     pub is_used: bool,
 }
 
 /// A choice of a filter.
 #[derive(Debug, Serialize)]
 pub struct Choice {
-    /// What it says.
+    /// The label.
     pub text: String,
-    /// Where it leads.
+    /// The query string of the link.
     pub url: String,
-    /// Whether it is chosen now.
+    /// Whether it is selected.
     pub is_selected: bool,
-    /// How many objects it would leave, if that was asked for.
+    /// The number of objects with this choice, if facets are requested.
     pub count: Option<String>,
     #[serde(skip)]
     params: Vec<(String, String)>,
 }
 
-/// The filters of a list, with how many objects each choice leaves when the address asks for `_facets`.
+/// The filters of a list, with facet counts when the query string has `_facets`.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn filters(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -199,7 +199,7 @@ async fn options(
     })
 }
 
-/// The periods of a filter by date: what each is called, and its first and last moment as Django writes them.
+/// The periods of a filter by date: the label, and the bounds as Django writes them.
 fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
     let today = list.now.with_timezone(&list.zone).date_naive();
     let tomorrow = today + Days::new(1);
@@ -233,7 +233,7 @@ fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
     .to_vec()
 }
 
-/// How many objects the list would have with these parameters in the place of a filter's.
+/// The number of objects in the list with these parameters in place of a filter's.
 async fn facet(
     list: &ChangeList<'_>,
     db: Connection<'_>,

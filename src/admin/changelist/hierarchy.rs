@@ -1,4 +1,4 @@
-//! The way through a date field by year, month and day.
+//! The date hierarchy: links by year, month and day of a date field.
 
 use std::collections::BTreeSet;
 
@@ -31,33 +31,33 @@ const MAX_YEARS: u32 = 60;
 /// The maximum number of spans of [`MAX_YEARS`] years that are queried.
 const MAX_SPANS: usize = 4;
 
-/// What a link says, and the year, month and day that it leads to.
+/// The label of a link, and its year, month and day.
 type Candidate = (String, Vec<u32>);
 
-/// Where one is, and where one can go.
+/// The links of the date hierarchy.
 #[derive(Debug, Default, Serialize)]
 pub struct Hierarchy {
-    /// The way back.
+    /// The link to the level above.
     pub back: Vec<Step>,
-    /// What is chosen now.
+    /// The label of the selected period.
     pub here: String,
-    /// What can be chosen.
+    /// The periods of the level below.
     pub steps: Vec<Step>,
 }
 
 /// A link.
 #[derive(Debug, Serialize)]
 pub struct Step {
-    /// What it says.
+    /// The label.
     pub text: String,
-    /// Where it leads.
+    /// The query string.
     pub url: String,
 }
 
-/// The links for a list, if its model has such a field and there are objects.
+/// The date hierarchy of a list; `None` if its model has none, or there are no objects.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn hierarchy(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -137,8 +137,8 @@ pub async fn hierarchy(
     Ok((!has_nothing).then_some(shown))
 }
 
-/// The years that have objects, in order: at most [`MAX_YEARS`], the latest. They are looked for in at most [`MAX_SPANS`]
-/// spans, each of which ends with the latest year that has objects, with two statements for each: of dates that are
+/// The years that have objects, in order: at most [`MAX_YEARS`], the latest. At most [`MAX_SPANS`] spans
+/// are queried, each of which ends with the latest year that has objects, with two statements each: of dates that are
 /// centuries apart, the earliest years can be missing.
 async fn years(
     list: &ChangeList<'_>,
@@ -176,7 +176,7 @@ async fn years(
     Ok(years)
 }
 
-/// Those of the periods that have objects which the rest of the list's filters leave.
+/// The periods that have objects, given the list's filters.
 async fn which(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -191,7 +191,7 @@ async fn which(
         };
         let mut rows = Query::select();
         rows.expr(Expr::val(1)).from(Alias::new(list.model.table()));
-        // By the filters only: looking for words in each of the periods would take as many times as long.
+        // Without the search, which would be repeated for each period.
         rows.cond_where(list.condition.clone());
         rows.and_where(list.model.column(column).gte(from))
             .and_where(list.model.column(column).lt(to));

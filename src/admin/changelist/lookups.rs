@@ -1,4 +1,4 @@
-//! Conditions as addresses write them: `pub_date__gte=2026-01-01`, `is_staff__exact=1`, `groups__id__exact=3`.
+//! Field lookups in query strings: `pub_date__gte=2026-01-01`, `is_staff__exact=1`, `groups__id__exact=3`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,15 +19,15 @@ use crate::{
     db::is_storable,
 };
 
-/// More conditions than any page of ours makes.
+/// The maximum number of lookups: more than any page of the admin has.
 const MAX_LOOKUPS: usize = 50;
-/// Values of `__in`.
+/// The maximum number of values of `__in`.
 const MAX_VALUES: usize = 200;
 
-/// Year, month and day of a field, as far as they are given.
+/// Year, month and day of a date hierarchy, as far as they are given.
 type Day = [Option<u32>; 3];
 
-/// The condition that parameters make together; `None` when one of them makes none.
+/// The condition of all parameters; `None` when one of them is invalid.
 pub fn condition(
     model: &Model,
     lookups: &[(&str, &str)],
@@ -38,7 +38,7 @@ pub fn condition(
         return None;
     }
     let mut days: BTreeMap<&str, Day> = BTreeMap::new();
-    // Several values of one name are alternatives, as with Django.
+    // Several values of one parameter are alternatives, as in Django.
     let mut alternatives: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, value) in lookups {
         if value.contains('\0') || value.split(',').count() > MAX_VALUES {
@@ -73,7 +73,7 @@ pub fn condition(
     Some(all)
 }
 
-/// The time that a year, a month or a day takes.
+/// The start and the end of a year, a month or a day.
 pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let year = i32::try_from(year?)
         .ok()
@@ -85,7 +85,7 @@ pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTi
         (Some(_), Some(_)) => from.succ_opt()?,
         (None, Some(_)) => return None,
     };
-    // Nothing is stored before the year 1 or after 9999, wherever the zone puts their ends.
+    // Stored times are in the years 1 to 9999 of UTC.
     let storable = |time: DateTime<Utc>| {
         let first = NaiveDate::from_ymd_opt(1, 1, 1)?.and_time(NaiveTime::MIN);
         let last = NaiveDate::from_ymd_opt(9999, 12, 31)?.and_hms_micro_opt(23, 59, 59, 999_999)?;
@@ -97,7 +97,7 @@ pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTi
     ))
 }
 
-/// The moment at which a day begins. Where the clocks leave midnight out, it begins an hour later.
+/// The start of a day in a time zone. Where midnight does not exist, it is an hour later.
 pub fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
     (0..3).find_map(|hour| {
         let local = day
@@ -201,7 +201,7 @@ fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Opti
 }
 
 fn compare_number(column: Expr, lookup: &str, value: &str) -> Option<Expr> {
-    // Numbers beyond any key are numbers, of which there is no object.
+    // A number that does not fit the key's type is valid, and matches no object.
     let number = |text: &str| text.trim().parse::<i64>().ok();
     match lookup {
         "in" => Some(column.is_in(value.split(',').map(number).collect::<Option<Vec<_>>>()?)),
@@ -234,7 +234,7 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
-/// A moment: a date, or a date and a time, with or without a distance from UTC.
+/// Parses a date, or a date and a time, with or without an offset from UTC.
 fn moment(value: &str, zone: Tz) -> Option<DateTime<Utc>> {
     let value = value.trim();
     let with_offset =
@@ -253,19 +253,19 @@ fn moment(value: &str, zone: Tz) -> Option<DateTime<Utc>> {
     is_storable(moment).then_some(moment)
 }
 
-/// Whether a text is like a pattern, whose signs `%` and `_` mean themselves behind a backslash.
+/// `LIKE` with a pattern, in which a backslash escapes `%` and `_`.
 pub fn like(text: Expr, pattern: &str, is_blind: bool, backend: DbBackend) -> Expr {
     match backend {
-        // PostgreSQL's LIKE tells large letters from small ones; its escape is the backslash.
+        // PostgreSQL's LIKE is case-sensitive; its default escape is the backslash.
         DbBackend::Postgres if is_blind => {
             Func::upper(text).binary(BinOper::Like, Func::upper(pattern))
         }
-        // SQLite's does not, as far as ASCII goes: so it is with Django.
+        // SQLite's LIKE is case-insensitive for ASCII, also in Django.
         _ => text.like(LikeExpr::new(pattern).escape('\\')),
     }
 }
 
-/// A text that stands for itself in a pattern.
+/// Escapes a text for a `LIKE` pattern.
 pub fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('%', "\\%")

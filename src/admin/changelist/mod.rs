@@ -1,4 +1,4 @@
-//! The changelist: which objects of a model, in which order, on which page, as an address says it
+//! The changelist: the objects of a model by search, filters, order and page of a query string
 //! (`django/contrib/admin/views/main.py`).
 
 pub mod columns;
@@ -20,42 +20,42 @@ use self::{columns::Column, params::Params};
 use super::{AdminSite, entity::KEY, model::Model};
 use crate::{db::Connection, web::form::Form};
 
-/// Characters of a search.
+/// The maximum length of a search, in characters.
 const MAX_SEARCH: usize = 1000;
 
-/// What an address asks a changelist for.
+/// The parsed query string of a changelist.
 pub struct ChangeList<'a> {
     /// The site.
     pub site: &'a AdminSite,
-    /// Of which model.
+    /// The model.
     pub model: &'a Model,
-    /// In which zone dates are meant.
+    /// The time zone of dates.
     pub zone: Tz,
-    /// The present time.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// For which database.
+    /// The type of the database.
     pub backend: DbBackend,
-    /// The parameters as they came, for links that change one of them.
+    /// The parameters, for links that change one of them.
     pub params: Params,
     /// The columns.
     pub columns: Vec<Column>,
     /// Positions in `columns`, and whether descending.
     pub order: Vec<(usize, bool)>,
-    /// What is searched for.
+    /// The search text.
     pub search: String,
-    /// What the filters choose; not the search.
+    /// The condition of the filters, without the search.
     pub condition: Condition,
 }
 
-/// The address makes no sense: a parameter that names nothing, or a value that cannot be.
+/// The query string is invalid: an unknown parameter or an invalid value (Django's `IncorrectLookupParameters`).
 #[derive(Debug)]
 pub struct BadLookup;
 
 impl<'a> ChangeList<'a> {
-    /// Reads an address's parameters.
+    /// Parses the parameters of a query string.
     ///
     /// # Errors
-    /// When one of them names no field, or its value does not fit.
+    /// When a parameter is unknown, or its value is invalid.
     pub fn new(
         site: &'a AdminSite,
         model: &'a Model,
@@ -90,7 +90,7 @@ impl<'a> ChangeList<'a> {
         })
     }
 
-    /// Whether the list is of all objects, newest first: then any page of however many is found at once.
+    /// Whether the list has all objects, by descending key: then every page is found with a [`paging::PageMap`].
     pub fn is_plain(&self) -> bool {
         self.condition.is_empty()
             && self.search.is_empty()
@@ -98,18 +98,18 @@ impl<'a> ChangeList<'a> {
             && self.model.options.ordering.is_empty()
     }
 
-    /// Whether something narrows the list.
+    /// Whether the list has a search or filters.
     pub fn is_narrowed(&self) -> bool {
         !self.condition.is_empty() || !self.search.is_empty()
     }
 
-    /// Lets a query choose what the list has; the search looks no further back than `oldest`.
+    /// Adds the conditions of the list to a query; the search covers objects from the key `oldest` on.
     pub fn narrow(&self, query: &mut SelectStatement, oldest: Option<i32>) {
         query.cond_where(self.condition.clone());
         self.narrow_by_search(query, oldest);
     }
 
-    /// Lets a query choose what the search finds, whatever the filters say.
+    /// Adds the condition of the search only.
     pub fn narrow_by_search(&self, query: &mut SelectStatement, oldest: Option<i32>) {
         if self.search.is_empty() {
             return;
@@ -125,7 +125,7 @@ impl<'a> ChangeList<'a> {
         }
     }
 
-    /// Puts a query's rows in order; those that are equal otherwise by key.
+    /// Adds the order to a query, by key for equal rows.
     pub fn sort(&self, query: &mut SelectStatement) {
         let direction = |is_descending| {
             if is_descending {
@@ -148,11 +148,11 @@ impl<'a> ChangeList<'a> {
                 query.order_by_expr(self.model.column(column), direction(is_descending));
             }
         }
-        // Rows that are equal otherwise: Django orders them by `-pk`, whichever way the columns go.
+        // Django orders equal rows by `-pk`, in any direction of the columns.
         query.order_by_expr(self.model.column(KEY), Order::Desc);
     }
 
-    /// All columns of the objects, with those that are looked up in other tables.
+    /// Selects the objects' columns and those of related models.
     pub fn select(&self) -> SelectStatement {
         let mut query = self.model.select();
         for column in &self.columns {
@@ -162,10 +162,10 @@ impl<'a> ChangeList<'a> {
     }
 }
 
-/// How many rows a query chooses; counting stops at `limit`.
+/// The number of rows of a query; counting stops at `limit`.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn count(
     db: Connection<'_>,
     mut rows: SelectStatement,
@@ -181,8 +181,8 @@ pub async fn count(
     Ok(row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64)
 }
 
-/// A query with `LIMIT` and `OFFSET`. The numbers are literals in the statement: for parameters PostgreSQL plans with a
-/// tenth of the table.
+/// A query with `LIMIT` and `OFFSET`. The numbers are literals: for parameters PostgreSQL's planner assumes a tenth of
+/// the table.
 pub fn limited(db: Connection<'_>, rows: &SelectStatement, limit: u64, offset: u64) -> Statement {
     let mut statement = db.get_database_backend().build(rows);
     statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");

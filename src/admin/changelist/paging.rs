@@ -1,8 +1,8 @@
-//! Pages of lists that may be long: nothing here takes longer with a million objects than with a thousand.
+//! Pagination of long lists: the time does not grow with the number of objects.
 //!
-//! Counting stops at [`COUNT_LIMIT`]. A list beyond that can be paged through to there; only the plain list (everything,
-//! newest first) has all its pages, through a [`PageMap`]: the keys of every thousandth object, taken in one go and
-//! again after a while, from which any page is a few steps.
+//! Counting stops at [`COUNT_LIMIT`], and pages end there. Only the plain list (all objects, by descending key) has all its
+//! pages, through a [`PageMap`]: the key of every thousandth object, read in one query and cached for [`MAP_AGE`], from which
+//! each page is reached with a small OFFSET.
 
 use std::{
     collections::HashMap,
@@ -22,55 +22,55 @@ use crate::{
     db::{Connection, Database},
 };
 
-/// Rows are counted, and pages can be reached, up to here.
+/// The number of rows up to which rows are counted and pages can be reached.
 pub const COUNT_LIMIT: u64 = 10_000;
 /// The number of the newest objects that a search in a longer list covers, unless all are requested.
 pub const SEARCH_LIMIT: u64 = 50_000;
-/// Objects between two keys of a map.
+/// The number of objects between two keys of a map.
 const STEP: u64 = 1000;
-/// How long a map is good. Until the next one, objects that others deleted meanwhile shift pages by as many rows.
+/// How long a map is used. Until it is renewed, objects deleted by other processes shift pages by their number.
 const MAP_AGE: TimeDelta = TimeDelta::seconds(60);
 
-/// How many objects a list has.
+/// The number of objects in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// The number, or how far was counted.
+    /// The number, at most the limit of counting.
     pub number: u64,
-    /// Whether there are more.
+    /// Whether there are more than the limit.
     pub has_more: bool,
 }
 
-/// Where the pages of a long table begin.
+/// The keys at which the pages of a long table begin.
 #[derive(Debug, Clone)]
 pub struct PageMap {
     taken: DateTime<Utc>,
-    /// How many objects there were.
+    /// The number of objects when the map was read.
     pub total: u64,
     /// The keys of the first object, the thousand-and-first, and so on, newest first.
     keys: Vec<i32>,
 }
 
-/// The maps of the tables that are long.
+/// The maps of long tables.
 #[derive(Debug, Default)]
 pub struct PageMaps {
     maps: Mutex<HashMap<&'static str, PageMap>>,
-    /// Held while a table is counted of which there is no map.
+    /// Locked while a table without a map is counted.
     counting: tokio::sync::Mutex<()>,
     lookups: Family<LookupLabels, Counter>,
 }
 
-/// What was found of a map.
+/// The labels of the metric of map lookups.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LookupLabels {
     result: &'static str,
 }
 
 impl PageMaps {
-    /// The map of a model's table, if it is longer than what is counted. A map that is too old is still used, while
-    /// the next is taken.
+    /// The map of a model's table, if the table has more than [`COUNT_LIMIT`] rows. An expired map is used while the next one is
+    /// read.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn of(
         &self,
         model: &Model,
@@ -87,7 +87,7 @@ impl PageMaps {
         match known {
             Some(map) if now - map.taken < MAP_AGE => Ok(Some(map)),
             Some(map) => {
-                // Until it is there, the others keep to the old one and take none of their own.
+                // Until it is renewed, concurrent requests use the old one.
                 let old = PageMap { taken: now, ..map };
                 self.maps().insert(model.table(), old.clone());
                 Ok(self.take(model, db, now).await.unwrap_or_else(|error| {
@@ -96,7 +96,7 @@ impl PageMaps {
                 }))
             }
             None => {
-                // One counts, and the others wait for what it finds.
+                // One request counts, and concurrent ones wait for its result.
                 let _counting = self.counting.lock().await;
                 let known = self.maps().get(model.table()).cloned();
                 if known.is_some() {
@@ -113,12 +113,12 @@ impl PageMaps {
         }
     }
 
-    /// Forgets the map of a table whose objects were deleted: the next list makes a new one.
+    /// Removes the map of a table whose objects were deleted: the next list reads a new one.
     pub fn forget(&self, table: &str) {
         self.maps().remove(table);
     }
 
-    /// How often a map was looked for, by what was found.
+    /// The metric of map lookups, by result.
     pub fn lookups(&self) -> &Family<LookupLabels, Counter> {
         &self.lookups
     }
@@ -165,8 +165,8 @@ impl PageMaps {
 }
 
 impl PageMap {
-    /// Where the object of a rank is found: its key's upper bound, and how many objects to skip from there; `newer` is
-    /// the number of objects that came after the map was taken.
+    /// The position of the object with a rank: an upper bound of its key, and the number of objects to skip from there;
+    /// `newer` is the number of objects added after the map was read.
     fn start(&self, rank: u64, newer: u64) -> (Option<i32>, u64) {
         let Some(rank) = rank.checked_sub(newer) else {
             return (None, rank);
@@ -175,14 +175,14 @@ impl PageMap {
         (Some(self.keys[index as usize]), rank - index * STEP)
     }
 
-    /// The key before which a search does not look.
+    /// The lowest key that a search covers.
     pub fn oldest_searched(&self) -> Option<i32> {
         (self.total > SEARCH_LIMIT).then(|| self.keys[(SEARCH_LIMIT / STEP) as usize])
     }
 
-    /// How many objects came after the map was taken.
+    /// The number of objects added after the map was read.
     async fn newer(&self, model: &Model, db: Connection<'_>) -> Result<u64, DbErr> {
-        // In order, so that a database that knows nothing of the table yet walks the index and not the table.
+        // With an order, so that PostgreSQL uses the index even without statistics of the table.
         let sql = format!(
             "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE id > $1 ORDER BY id DESC LIMIT {COUNT_LIMIT}) AS newer",
             model.table()
@@ -197,27 +197,27 @@ impl PageMap {
 /// A page of a list.
 #[derive(Debug)]
 pub struct Paging {
-    /// How many objects the list has.
+    /// The number of objects in the list.
     pub count: Count,
-    /// The page, from 1.
+    /// The number of the page, from 1.
     pub number: u64,
-    /// How many pages there are.
+    /// The number of pages.
     pub pages: u64,
-    /// Whether all rows are on this one page, as was asked for.
+    /// Whether the page has all rows, as requested ("Show all").
     pub shows_all: bool,
-    /// Whether all rows could be.
+    /// Whether a page could have all rows.
     pub can_show_all: bool,
-    /// Upper bound of the keys, and rows to skip.
+    /// The upper bound of the keys, and the number of rows to skip.
     start: (Option<i32>, u64),
-    /// Rows on the page at most.
+    /// The maximum number of rows.
     limit: u64,
 }
 
 impl Paging {
-    /// Counts a list, and finds the page that its address asks for; `None` if there is no such page.
+    /// Counts a list, and finds the requested page; `None` if it does not exist.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn find(
         list: &ChangeList<'_>,
         db: Connection<'_>,
@@ -284,7 +284,7 @@ impl Paging {
         }))
     }
 
-    /// The statement for the page's rows.
+    /// The query of the page's rows.
     pub fn statement(
         &self,
         db: Connection<'_>,
@@ -297,7 +297,7 @@ impl Paging {
         limited(db, query, self.limit, self.start.1)
     }
 
-    /// The numbers for links: around this page and at both ends, `None` for a gap (Django's `get_elided_page_range`).
+    /// The page numbers of links: around this page and at both ends, `None` for a gap (Django's `get_elided_page_range`).
     pub fn elided(&self) -> Vec<Option<u64>> {
         const AROUND: u64 = 3;
         const AT_ENDS: u64 = 2;

@@ -1,8 +1,8 @@
-//! The parameters of a changelist's address.
+//! The parameters of a changelist's query string.
 
 use crate::web::form::Form;
 
-/// Parameters that choose no objects.
+/// The parameters that are no lookups.
 const CONTROLS: [&str; 10] = [
     "q",
     "o",
@@ -16,18 +16,18 @@ const CONTROLS: [&str; 10] = [
     "_changelist_filters",
 ];
 
-/// The parameters of a changelist's address, in the order in which they came.
+/// The parameters of a changelist's query string, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Params(Vec<(String, String)>);
 
 impl Params {
-    /// Those of a query.
+    /// The parameters of a query string.
     pub fn new(query: &Form) -> Self {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Self(query.iter().map(owned).collect())
     }
 
-    /// Those that choose objects: names and values.
+    /// The lookups: names and values.
     pub fn lookups(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self
             .0
@@ -45,7 +45,7 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// A query string with some parameters set and others taken out. It leads to the first page.
+    /// The query string with some parameters set and others removed, for the first page.
     pub fn with(&self, set: &[(&str, &str)], without: &[&str]) -> String {
         let is_kept = |name: &str| {
             !["p", "e"].contains(&name)
@@ -60,7 +60,7 @@ impl Params {
         format!("?{text}")
     }
 
-    /// The whole, as the pages behind the list carry it along.
+    /// The whole query string, for the parameter `_changelist_filters`.
     pub fn text(&self) -> String {
         let pairs = self
             .0
@@ -71,7 +71,7 @@ impl Params {
             .finish()
     }
 
-    /// Those that are set, for hidden fields, less some.
+    /// All parameters but some, for hidden fields.
     pub fn without<'a>(
         &'a self,
         names: &'a [&'a str],

@@ -1,4 +1,4 @@
-//! The search: every word has to be in one of the fields. Words between quotes are one.
+//! The search: each word must occur in one of the fields. A quoted phrase is one word.
 
 use sea_orm::{
     DbBackend,
@@ -13,13 +13,13 @@ use crate::admin::{
     model::Model,
 };
 
-/// The most words of a search.
+/// The maximum number of words.
 const MAX_TERMS: usize = 20;
 
-/// Where a path of `search_fields` leads.
+/// A resolved path of `search_fields`.
 enum Target<'a> {
     Own(&'a Field),
-    /// Table, its column that is compared with the column of ours, and the field to search.
+    /// A related table: its column, the column of the model to which it is equal, and the field to search.
     Other {
         table: &'static str,
         far: String,
@@ -28,12 +28,12 @@ enum Target<'a> {
     },
 }
 
-/// Whether a search can look there.
+/// Whether a path can be resolved.
 pub fn is_searchable(site: &AdminSite, model: &Model, path: &str) -> bool {
     target(site, model, path).is_some()
 }
 
-/// The condition that a search makes.
+/// The condition of a search.
 pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBackend) -> Condition {
     let mut all = Condition::all();
     for term in terms(search) {
@@ -106,7 +106,7 @@ fn target<'a>(site: &'a AdminSite, model: &'a Model, path: &str) -> Option<Targe
     })
 }
 
-/// The words of a search. A quote that is not closed is a letter.
+/// The words of a search. An unclosed quote is part of its word.
 fn terms(search: &str) -> Vec<String> {
     let mut terms = Vec::new();
     let mut rest = search.trim_start();

@@ -1,4 +1,4 @@
-//! A field with what a form holds for it.
+//! A field with its data in a form (Django's `BoundField`).
 
 use chrono_tz::Tz;
 
@@ -7,22 +7,22 @@ use crate::admin::field::{Field, Kind, Raw};
 /// A field of a form.
 #[derive(Debug)]
 pub struct BoundField<'a> {
-    /// Which.
+    /// The field of the model.
     pub field: &'a Field,
-    /// What it holds.
+    /// The current form data.
     pub raw: Raw,
-    /// What it held when the user got it.
+    /// The form data when the form was rendered.
     pub initial: Raw,
-    /// What is in the database now, where that is something else.
+    /// The data of another user's concurrent change, if it differs.
     pub theirs: Option<Raw>,
-    /// What is wrong with it.
+    /// The errors.
     pub errors: Vec<String>,
-    /// Whether it is only shown.
+    /// Whether it is displayed only.
     pub is_readonly: bool,
 }
 
 impl<'a> BoundField<'a> {
-    /// A field that holds this.
+    /// A field with unchanged data.
     pub fn new(field: &'a Field, raw: Raw, is_readonly: bool) -> Self {
         Self {
             field,
@@ -40,7 +40,7 @@ impl<'a> BoundField<'a> {
     }
 }
 
-/// Whether two contents of a field mean the same.
+/// Whether two form data of a field have the same value.
 pub fn is_same(field: &Field, one: &Raw, other: &Raw, zone: Tz) -> bool {
     if field.kind == Kind::ManyToMany {
         let sorted = |raw: &Raw| {

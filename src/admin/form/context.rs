@@ -1,4 +1,4 @@
-//! What the forms of a request depend on.
+//! The context of a request's forms.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -8,21 +8,21 @@ use crate::{
     auth::login::User,
 };
 
-/// What the forms of a request depend on.
+/// The context of a request's forms.
 #[derive(Clone, Copy)]
 pub struct FormContext<'a> {
     /// The site.
     pub site: &'a AdminSite,
-    /// The time zone of what is typed and shown.
+    /// The time zone of entered and displayed times.
     pub zone: Tz,
-    /// The present time.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// The user who fills them in.
+    /// The user of the request.
     pub user: &'a User,
 }
 
 impl<'a> FormContext<'a> {
-    /// That of a request of `user`.
+    /// The context for a request of `user`.
     pub fn new(state: &'a AdminState, user: &'a User) -> Self {
         Self {
             site: &state.site,

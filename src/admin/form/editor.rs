@@ -15,15 +15,15 @@ use crate::{
 pub struct Editor<'a> {
     /// The object's form.
     pub main: ObjectForm<'a>,
-    /// One set of forms per inline that the user may see.
+    /// A formset per inline that the user may view.
     pub formsets: Vec<Formset<'a>>,
 }
 
 impl<'a> Editor<'a> {
-    /// The forms of an object as it is, or empty ones.
+    /// Loads the forms of an object, or empty forms for a new one.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn load(
         model: &'a Model,
         object: Option<Object>,
@@ -39,10 +39,10 @@ impl<'a> Editor<'a> {
         Ok(Self { main, formsets })
     }
 
-    /// Takes what was sent.
+    /// Binds submitted data to the forms.
     ///
     /// # Errors
-    /// When what the page itself put into the form was tampered with.
+    /// [`AppError::BadRequest`](crate::error::AppError::BadRequest) when the management form is missing or invalid.
     pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         self.main.bind(form);
         self.formsets
@@ -50,7 +50,7 @@ impl<'a> Editor<'a> {
             .try_for_each(|formset| formset.bind(form, form_context))
     }
 
-    /// How many things are wrong.
+    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.main.error_count()
             + self

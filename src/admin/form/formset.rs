@@ -1,4 +1,4 @@
-//! The forms of the objects that belong to another, as Django numbers and names them.
+//! The formset of an inline, with Django's names and numbers.
 
 use sea_orm::{
     ConnectionTrait, DbErr,
@@ -17,42 +17,42 @@ use crate::{
     web::form::Form,
 };
 
-/// A set of forms.
+/// The formset of an inline.
 #[derive(Debug)]
 pub struct Formset<'a> {
-    /// For which inline.
+    /// The inline.
     pub inline: &'a Inline,
-    /// The forms, those of present objects first.
+    /// The forms, those of existing objects first.
     pub forms: Vec<InlineForm<'a>>,
-    /// Whether the user may add, change and delete.
+    /// The user's permissions.
     pub may: Rights,
-    /// What is wrong with the set.
+    /// The errors of the formset as a whole.
     pub errors: Vec<String>,
-    /// The objects that there are.
+    /// The existing objects.
     pub present: Vec<Object>,
-    /// The object that all belong to.
+    /// The key of the parent object.
     pub(in crate::admin) owner: Option<i32>,
 }
 
-/// What a user may do with the objects of an inline.
+/// A user's permissions for the objects of an inline.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
-    /// Add further ones.
+    /// To add objects.
     pub add: bool,
-    /// Change those that there are.
+    /// To change existing objects.
     pub change: bool,
-    /// Delete them.
+    /// To delete existing objects.
     pub delete: bool,
 }
 
-/// One of the forms.
+/// A form of a formset.
 #[derive(Debug)]
 pub struct InlineForm<'a> {
-    /// Its fields.
+    /// The form of the object.
     pub form: ObjectForm<'a>,
-    /// Whether its object is to go.
+    /// Whether the object is marked for deletion.
     pub is_deleted: bool,
-    /// The key that it named, of an object that is not among those that there are.
+    /// The submitted key, if no existing object has it.
     pub lost: Option<i32>,
 }
 
@@ -63,10 +63,10 @@ impl std::fmt::Debug for Inline {
 }
 
 impl<'a> Formset<'a> {
-    /// The forms of an object's rows, and some empty ones.
+    /// Loads the forms of an object's inline objects, and empty ones.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn load(
         inline: &'a Inline,
         owner: Option<&Object>,
@@ -106,10 +106,10 @@ impl<'a> Formset<'a> {
         Ok(formset)
     }
 
-    /// Takes what was sent: as many forms as it says, of which each names its object.
+    /// Binds submitted data: `TOTAL_FORMS` forms, each with the key of its object.
     ///
     /// # Errors
-    /// When the numbers are not there or make no sense.
+    /// [`AppError::BadRequest`] when the numbers of the management form are missing or invalid.
     pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         let prefix = self.inline.prefix();
         let number = |name: &str| {
@@ -162,11 +162,11 @@ impl<'a> Formset<'a> {
                 row.form.errors.push(text.to_owned());
             }
         }
-        // A form that was sent without one of the rows leaves that row alone, as Django does.
+        // Objects without a submitted form are not changed, as in Django.
         Ok(())
     }
 
-    /// Adds the form of an object, or an empty one.
+    /// Adds the form of an object, or an empty form.
     pub fn push(&mut self, object: Option<Object>, form_context: FormContext<'_>) {
         let model = &self.inline.model;
         let is_readonly = if object.is_some() {
@@ -202,7 +202,7 @@ impl<'a> Formset<'a> {
         });
     }
 
-    /// Makes forms of new objects of all, for rows that are to belong to another object.
+    /// Turns all forms into those of new objects, for another parent object.
     pub fn adopt(&mut self) {
         self.forms.retain(|row| !row.is_deleted);
         for row in &mut self.forms {
@@ -212,7 +212,7 @@ impl<'a> Formset<'a> {
         self.renumber();
     }
 
-    /// Numbers the forms anew, those of present objects first.
+    /// Renumbers the forms, those of existing objects first.
     pub fn renumber(&mut self) {
         self.forms.sort_by_key(|row| row.form.object.is_none());
         let prefix = self.inline.prefix();
@@ -221,7 +221,7 @@ impl<'a> Formset<'a> {
         }
     }
 
-    /// How many things are wrong.
+    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -232,8 +232,7 @@ impl<'a> Formset<'a> {
     }
 }
 
-/// The objects of an inline that belong to another, in the order in which they came. In a transaction they are kept from
-/// being changed by others.
+/// The inline objects of a parent object, in the order of their keys. In a transaction they are locked.
 async fn rows(
     inline: &Inline,
     owner: i32,
@@ -251,7 +250,7 @@ async fn rows(
     query
         .and_where(model.column(key.column).eq(owner))
         .order_by_expr(model.column(KEY), Order::Asc)
-        // A form has no room for more.
+        // A formset has no more forms.
         .limit(inline.max as u64);
     if let Connection::Transaction(_) = db {
         Model::lock(&mut query, db);

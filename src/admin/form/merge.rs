@@ -1,4 +1,4 @@
-//! When another user has changed an object while its form was open: who, what, and what the form then shows.
+//! Concurrent changes of an object while its form was open: who made them, and how the form is merged with them.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     BoundField, Editor, FormContext, is_same,
-    mark::{ForeignChange, Mark},
+    version::{ForeignChange, FormVersion},
 };
 use crate::{
     admin::{field::Kind, log, model::Model},
@@ -16,17 +16,17 @@ use crate::{
     web::format::Moment,
 };
 
-/// Entries of the log that are shown at most.
+/// The maximum number of log entries.
 const MAX_ENTRIES: u64 = 5;
 
-/// What happened meanwhile.
+/// The changes by other users since a form was rendered.
 #[derive(Debug, Serialize)]
 pub struct ConcurrentChange {
-    /// Who did something, when, and what.
+    /// The log entries since then.
     pub entries: Vec<Entry>,
-    /// What is different.
+    /// The changed values.
     pub changes: Vec<ForeignChange>,
-    /// Whether the object is gone.
+    /// Whether the object was deleted.
     pub is_deleted: bool,
 }
 
@@ -39,14 +39,14 @@ pub struct Entry {
 }
 
 impl ConcurrentChange {
-    /// Asks the log.
+    /// Reads the log entries since the form was rendered.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn find(
         model: &Model,
         id: i32,
-        mark: &Mark,
+        version: &FormVersion,
         changes: Vec<ForeignChange>,
         db: Connection<'_>,
         form_context: FormContext<'_>,
@@ -59,7 +59,7 @@ impl ConcurrentChange {
                     .content_type_id
                     .eq(type_id.unwrap_or_default()),
             )
-            .filter(log_entry::COLUMN.action_time.gte(mark.at))
+            .filter(log_entry::COLUMN.action_time.gte(version.at))
             .find_also_related(user::Entity)
             .order_by_desc(log_entry::Column::ActionTime)
             .order_by_desc(log_entry::Column::Id)
@@ -82,16 +82,16 @@ impl ConcurrentChange {
     }
 }
 
-/// Lets a form show what others have stored, wherever its user has not typed something else. Rows that others have
-/// deleted stay as new ones if the user has changed them; rows that others have added come to those that there are.
-pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, form_context: FormContext<'_>) {
+/// Merges the other users' changes into a form, except for fields that its user has changed. Rows deleted by others stay as
+/// new ones if the user has changed them; rows added by others are appended.
+pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context: FormContext<'_>) {
     let take = |fields: &mut Vec<BoundField<'_>>| {
         for bound in fields {
             let Some(theirs) = bound.theirs.clone() else {
                 continue;
             };
             if bound.field.kind == Kind::ManyToMany {
-                // What either has added, less what either has taken out.
+                // The keys that either user has added, without those that either has removed.
                 let keeps = |key: &&String| {
                     theirs.contains(key) || bound.raw.contains(key) && !bound.initial.contains(key)
                 };
@@ -112,9 +112,9 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, form_context: FormConte
         for row in &mut formset.forms {
             take(&mut row.form.fields);
         }
-        // A row whose object is gone goes too, unless the user has changed it: then it becomes a new one.
+        // A row whose object was deleted is removed, unless the user has changed it: then it becomes a new one.
         formset.forms.retain_mut(|row| {
-            let Some(before) = row.lost.and_then(|id| mark.contents(&prefix, id)) else {
+            let Some(before) = row.lost.and_then(|id| version.contents(&prefix, id)) else {
                 return true;
             };
             row.lost = None;
@@ -133,7 +133,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, mark: &Mark, form_context: FormConte
             .filter_map(|row| row.form.object.as_ref().map(|o| o.id))
             .collect();
         for object in formset.present.clone() {
-            if !shown.contains(&object.id) && mark.contents(&prefix, object.id).is_none() {
+            if !shown.contains(&object.id) && version.contents(&prefix, object.id).is_none() {
                 formset.push(Some(object), form_context);
             }
         }

@@ -4,11 +4,11 @@ mod bound;
 mod context;
 mod editor;
 pub mod formset;
-pub mod mark;
 pub mod merge;
 mod object;
 pub mod save;
 pub mod show;
+pub mod version;
 
 pub use self::{
     bound::{BoundField, is_same},

@@ -1,4 +1,4 @@
-//! The form of one object: text in, typed values out, or the same form with errors.
+//! The form of one object: from form data to typed values, or to errors.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
         model::{Model, Object},
         options::{Fieldset, VirtualKind},
     },
-    contenttypes::capitalized,
+    contenttypes::capfirst,
     db::Connection,
     web::form::Form,
 };
@@ -23,19 +23,19 @@ use crate::{
 /// The form of one object.
 #[derive(Debug)]
 pub struct ObjectForm<'a> {
-    /// Of which model.
+    /// The model.
     pub model: &'a Model,
-    /// The beginning of its names: nothing, or `choice_set-0-`.
+    /// The prefix of its field names: empty, or `choice_set-0-`.
     pub prefix: String,
-    /// The object, unless it is to be a new one.
+    /// The object; `None` for a new one.
     pub object: Option<Object>,
-    /// Its fields, in the order of the form.
+    /// The fields, in the order of the form.
     pub fields: Vec<BoundField<'a>>,
-    /// What is wrong with it as a whole.
+    /// The errors of the form as a whole.
     pub errors: Vec<String>,
 }
 
-/// A model's groups of fields; one group with all of them where none are declared.
+/// A model's groups of fields; one group with all fields if none are declared.
 pub fn fieldsets(model: &Model, is_new: bool) -> Vec<(Option<Fieldset>, Vec<&'_ Field>)> {
     let declared = match &model.options.add_fieldsets {
         Some(fieldsets) if is_new => fieldsets,
@@ -62,10 +62,10 @@ pub fn fieldsets(model: &Model, is_new: bool) -> Vec<(Option<Fieldset>, Vec<&'_ 
 }
 
 impl<'a> ObjectForm<'a> {
-    /// The form of an object as it is, or an empty one.
+    /// Loads the form of an object, or an empty form.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn load(
         model: &'a Model,
         object: Option<Object>,
@@ -100,7 +100,7 @@ impl<'a> ObjectForm<'a> {
         })
     }
 
-    /// Takes what was sent.
+    /// Binds submitted data to the fields.
     pub fn bind(&mut self, form: &Form) {
         for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
             bound.raw = bound.field.posted(form, &self.prefix);
@@ -118,7 +118,7 @@ impl<'a> ObjectForm<'a> {
         changed.map(|bound| bound.field.label()).collect()
     }
 
-    /// The typed values, or errors with the fields.
+    /// Validates the data: the typed values and the errors.
     pub fn clean(&mut self, zone: Tz) -> Changes {
         let mut changes = Changes::default();
         for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
@@ -130,7 +130,7 @@ impl<'a> ObjectForm<'a> {
                     .map(|text| text.parse::<i32>().map_err(|_| text));
                 match keys.collect::<Result<Vec<i32>, _>>() {
                     Ok(keys) => drop(changes.chosen.insert(name, keys)),
-                    Err(text) => changes.refuse(name, format!("“{text}” is not a valid value.")),
+                    Err(text) => changes.add_error(name, format!("“{text}” is not a valid value.")),
                 }
                 continue;
             }
@@ -145,7 +145,7 @@ impl<'a> ObjectForm<'a> {
         changes
     }
 
-    /// Shows errors at their fields; those of fields that are not in the form stand above it.
+    /// Adds errors to their fields; those of fields that are not in the form, to the form as a whole.
     pub fn show_errors(&mut self, errors: BTreeMap<&'static str, Vec<String>>) {
         for (name, errors) in errors {
             match self
@@ -159,7 +159,7 @@ impl<'a> ObjectForm<'a> {
         }
     }
 
-    /// How many things are wrong.
+    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -169,11 +169,10 @@ impl<'a> ObjectForm<'a> {
                 .sum::<usize>()
     }
 
-    /// Checks against the database what only it knows: that referred objects exist, and that no other object has a value
-    /// that must be unique.
+    /// Validates against the database: related objects must exist, and unique values must not be taken.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn check(&self, db: Connection<'_>, changes: &mut Changes) -> Result<(), DbErr> {
         let own = self.object.as_ref().map_or(0, |object| object.id);
         for bound in &self.fields {
@@ -187,7 +186,7 @@ impl<'a> ObjectForm<'a> {
                     let text = format!(
                         "Select a valid choice. {key} is not one of the available choices."
                     );
-                    changes.refuse(name, text);
+                    changes.add_error(name, text);
                 }
                 continue;
             }
@@ -195,7 +194,7 @@ impl<'a> ObjectForm<'a> {
                 (Kind::ForeignKey(table), Some(Value::Int(Some(id)))) => {
                     let is_there = choices::exists(table, *id, db).await?;
                     if !is_there {
-                        changes.refuse(name, NOT_AVAILABLE);
+                        changes.add_error(name, NOT_AVAILABLE);
                     }
                 }
                 (_, Some(value)) if field.unique => {
@@ -210,9 +209,9 @@ impl<'a> ObjectForm<'a> {
                         .iter()
                         .any(|row| row.try_get::<i32>("", KEY).is_ok_and(|id| id != own));
                     if taken {
-                        let label = capitalized(self.model.options.verbose_name);
+                        let label = capfirst(self.model.options.verbose_name);
                         let text = format!("{label} with this {} already exists.", field.label());
-                        changes.refuse(
+                        changes.add_error(
                             name,
                             field.options.unique_message.map_or(text, str::to_owned),
                         );

@@ -1,4 +1,4 @@
-//! Storing what a form means: everything in the one transaction that the caller has begun, with its entry in the log.
+//! Saving a form in the caller's transaction, with its log entry.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ use crate::{
     db::{Connection, Transaction},
 };
 
-/// What is to be stored of a whole form.
+/// The validated changes of an object's form and its formsets.
 #[derive(Debug)]
 pub struct Cleaned {
-    /// Of the object.
+    /// The changes of the object.
     pub main: Changes,
-    /// Of each set of forms, and each form in it that is not to be left alone.
+    /// The changes per formset, by the index of the form.
     sets: Vec<BTreeMap<usize, Changes>>,
 }
 
 impl Cleaned {
-    /// Cleans all forms. Empty forms that were not changed, and those that are to be deleted, are left out.
+    /// Validates all forms, except unchanged ones and those marked for deletion.
     pub fn new(editor: &mut Editor<'_>, form_context: FormContext<'_>) -> Self {
         let main = editor.main.clean(form_context.zone);
         let clean = |formset: &mut Formset<'_>| {
@@ -47,10 +47,10 @@ impl Cleaned {
         }
     }
 
-    /// Checks against the database; afterwards the errors stand in the forms.
+    /// Validates against the database, and adds the errors to the forms.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn check(
         &mut self,
         editor: &mut Editor<'_>,
@@ -80,10 +80,10 @@ impl Cleaned {
         Ok(())
     }
 
-    /// Stores everything, and logs it. Gives the object as it is then.
+    /// Stores all changes and logs them. Returns the stored object.
     ///
     /// # Errors
-    /// When the database refuses.
+    /// When the database cannot be reached or written to.
     pub async fn store(
         self,
         editor: &Editor<'_>,
@@ -137,7 +137,7 @@ async fn store_set(
     let model = &formset.inline.model;
     let db = Connection::Transaction(tx);
     let mut changed = Vec::new();
-    // Those that are new come first in the log, then the changed ones, then those that are gone.
+    // Django's order in the log: added, changed, deleted objects.
     for (index, changes) in &cleaned {
         let form = &formset.forms[*index].form;
         match &form.object {
@@ -187,7 +187,7 @@ async fn store_set(
     Ok(())
 }
 
-/// Changes the columns of the fields that the user has changed, and no others.
+/// Updates the columns of changed fields only.
 pub async fn update(
     tx: &Transaction,
     form: &ObjectForm<'_>,
@@ -224,7 +224,7 @@ pub async fn update(
     Ok(())
 }
 
-/// What a field shall hold. To a counter the user's change is added, so that what was counted since is not lost.
+/// The new value of a field. For a counter, the difference is added to the column, so that concurrent increments are kept.
 fn counted(
     model: &Model,
     object: &Object,
@@ -246,7 +246,7 @@ fn counted(
     }
 }
 
-/// Adds an object; `key` is a column of its own with the object that it belongs to. Gives its key.
+/// Inserts an object and returns its key; `key` is the column and the key of the parent object.
 async fn insert(
     tx: &Transaction,
     model: &Model,
@@ -277,7 +277,7 @@ async fn insert(
         .try_get("", KEY)
 }
 
-/// What a column holds that no form asks for.
+/// The value of a column that is not in the form.
 fn absent(field: &crate::admin::field::Field) -> Value {
     match field.kind {
         Kind::Boolean => Value::Bool(Some(false)),
@@ -289,7 +289,7 @@ fn absent(field: &crate::admin::field::Field) -> Value {
     }
 }
 
-/// Makes a many-to-many field hold these keys.
+/// Replaces the related keys of a many-to-many field.
 async fn choose(
     tx: &Transaction,
     model: &Model,

@@ -1,4 +1,4 @@
-//! What is done with several objects of a list at once.
+//! Actions on selected objects of a list.
 
 use minijinja::{context, value::Serde};
 use poem::Response;
@@ -19,19 +19,19 @@ use crate::{
     db::Connection,
     error::Result,
     signing::hex,
-    web::{form::Form, format::counted_as, messages::Level},
+    web::{form::Form, format::with_plural, messages::Level},
 };
 
-/// The field with the keys of the chosen objects.
+/// The name of the field with the keys of selected objects.
 const SELECTED: &str = "_selected_action";
 const DELETE: &str = "delete_selected";
 const NOTHING_SELECTED: &str =
     "Items must be selected in order to perform actions on them. No items have been changed.";
 
-/// Does the chosen action with the chosen objects.
+/// Runs the selected action on the selected objects.
 ///
 /// # Errors
-/// When the user may not do it, or the database refuses.
+/// When the user has no permission, or the database cannot be reached or written to.
 pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     if form.get("action") == Some(DELETE) {
         return delete_selected(list, form).await;
@@ -50,7 +50,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
     let counted = |objects: &[Object]| {
-        counted_as(
+        with_plural(
             objects.len() as u64,
             model.options.verbose_name,
             model.options.verbose_name_plural,
@@ -60,7 +60,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let objects = match selected(list, form, db).await? {
         Selected::These(objects) => objects,
         Selected::TooMany => {
-            let limit = counted_as(
+            let limit = with_plural(
                 ACTION_LIMIT,
                 model.options.verbose_name,
                 model.options.verbose_name_plural,
@@ -102,7 +102,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let counted = counted(&objects);
     let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
     if form.get("select_across") == Some("1") {
-        // All that the list has then, and no more than are named here.
+        // The objects of the list at that time, at most as many as are listed here.
         hidden.push(("select_across".to_owned(), "1".to_owned()));
         hidden.push(("expected".to_owned(), digest(&objects)));
         hidden.push((SELECTED.to_owned(), objects[0].id.to_string()));
@@ -130,12 +130,12 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     page.render("admin/delete_confirmation.html", title, way, context)
 }
 
-/// The objects that were chosen.
+/// The selected objects.
 enum Selected {
     These(Vec<Object>),
-    /// More than can be done at once.
+    /// More than one action can handle.
     TooMany,
-    /// Others than were confirmed.
+    /// Other objects than those that were confirmed.
     Others,
 }
 
@@ -162,7 +162,7 @@ async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Resul
         return Ok(Selected::TooMany);
     }
     let is_across = form.get("select_across") == Some("1");
-    // Nothing is done to all of a list without knowing which objects were confirmed.
+    // An action on all objects of a list needs the digest of those that were confirmed.
     let is_confirmed = match form.get("expected") {
         Some(expected) => expected == digest(&objects),
         None => !(is_across && form.has("post")),
@@ -173,7 +173,7 @@ async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Resul
     Ok(Selected::These(objects))
 }
 
-/// Which objects these are, in few letters.
+/// A digest of the objects' keys.
 fn digest(objects: &[Object]) -> String {
     let keys = objects.iter().fold(Sha256::new(), |hash, object| {
         hash.chain_update(object.id.to_be_bytes())

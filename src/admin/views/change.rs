@@ -1,4 +1,4 @@
-//! Adding and changing an object.
+//! The pages that add and change an object.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     admin::{
-        form::{Editor, mark::Mark},
+        form::{Editor, version::FormVersion},
         page::AdminPage,
         state::AdminState,
         unsaved::UnsavedForm,
@@ -23,7 +23,7 @@ use crate::{
     web::{form::Form, routing::redirect},
 };
 
-/// `…/7/` leads to `…/7/change/`.
+/// Redirects `…/7/` to `…/7/change/`.
 #[handler]
 pub async fn short(
     page: AdminPage,
@@ -37,7 +37,7 @@ pub async fn short(
     })
 }
 
-/// The form for a new object, and taking it.
+/// Shows and saves the form for a new object.
 #[handler]
 pub async fn add(
     page: AdminPage,
@@ -59,10 +59,10 @@ pub async fn add(
             view.resumed = Some(unsaved);
             return view.show(editor, state.db(), None, None, false).await;
         }
-        // It came from another version of the form.
+        // It was rendered by another version of the program.
         editor = Editor::load(model, None, state.db(), view.form_context).await?;
     }
-    // A link may bring values along.
+    // Initial values in the query string (Django's `get_changeform_initial_data`).
     let query = Form::of_query(request);
     for bound in &mut editor.main.fields {
         let names = [
@@ -76,7 +76,7 @@ pub async fn add(
     view.show(editor, state.db(), None, None, false).await
 }
 
-/// The form of an object, and taking it. A user who may only view gets no inputs.
+/// Shows and saves the form of an object, without inputs for a user who may only view it.
 #[handler]
 pub async fn change(
     page: AdminPage,
@@ -106,11 +106,11 @@ pub async fn change(
     }
     let unsaved = UnsavedForm::take(&page.session, request).filter(|_| may_change);
     let form = unsaved.as_ref().map(UnsavedForm::form);
-    let mut mark = form.as_ref().and_then(|form| Mark::read(form).ok()?);
+    let mut version = form.as_ref().and_then(|form| FormVersion::read(form).ok()?);
     view.resumed = unsaved;
     let Some(object) = model.find(db, id, state.core.now()).await? else {
         return match &form {
-            Some(form) => match view.gone(id, mark.as_ref(), form).await {
+            Some(form) => match view.gone(id, version.as_ref(), form).await {
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
                 answer => answer,
             },
@@ -121,10 +121,10 @@ pub async fn change(
     if let Some(form) = &form
         && editor.bind(form, view.form_context).is_err()
     {
-        // It came from another version of the form.
+        // It was rendered by another version of the program.
         let object = editor.main.object;
         editor = Editor::load(model, object, db, view.form_context).await?;
-        (view.resumed, mark) = (None, None);
+        (view.resumed, version) = (None, None);
     }
-    view.show(editor, db, mark, None, !may_change).await
+    view.show(editor, db, version, None, !may_change).await
 }

@@ -1,4 +1,4 @@
-//! The page with the form of one object: saving what was posted, and showing it.
+//! The page with the form of one object: rendering and saving.
 
 use minijinja::{context, value::Serde};
 use poem::{Request, Response, http::StatusCode};
@@ -14,10 +14,10 @@ use crate::{
         form::{
             Editor, FormContext,
             formset::Formset,
-            mark::{self, Mark},
             merge::{self, ConcurrentChange},
             save::Cleaned,
-            show::ShownEditor,
+            show::EditorContext,
+            version::{self, FormVersion},
         },
         model::{Model, Object},
         page::{AdminPage, Crumb},
@@ -43,12 +43,12 @@ pub struct ChangeView<'a> {
     model: &'a Model,
     request: &'a Request,
     pub form_context: FormContext<'a>,
-    /// The form of an ended session that is shown again.
+    /// The unsaved form of an expired session that is shown again.
     pub resumed: Option<UnsavedForm>,
 }
 
 impl<'a> ChangeView<'a> {
-    /// A page that answers a request.
+    /// The page for a request.
     pub fn new(
         state: &'a AdminState,
         page: &'a AdminPage,
@@ -65,12 +65,12 @@ impl<'a> ChangeView<'a> {
         }
     }
 
-    /// Stores a new object, or shows what is wrong with it.
+    /// Saves a new object, or shows the form with errors.
     pub async fn save_new(&self, form: &Form) -> Result<Response> {
         let mut editor = Editor::load(self.model, None, self.state.db(), self.form_context).await?;
         editor.bind(form, self.form_context)?;
         for formset in &mut editor.formsets {
-            // Rows of another object that are saved as new become rows of this one.
+            // The inline objects are copied to the new object.
             if form.has(SAVED_AS_NEW) {
                 formset.adopt();
             }
@@ -82,22 +82,12 @@ impl<'a> ChangeView<'a> {
             .prepare(&self.state.auth, &mut cleaned.main)
             .await?;
         let tx = self.state.core.db.write().begin().await?;
-        cleaned.check(&mut editor, &tx, self.form_context).await?;
-        if editor.error_count() > 0 {
-            // A page is rendered while nothing is locked, here and below.
-            drop(tx);
-            return self.show(editor, self.state.db(), None, None, false).await;
-        }
-        let object = match self.store(tx, cleaned, &editor).await {
-            Ok(object) => object,
-            Err(error) => return self.taken(editor, None, explain(error)?).await,
-        };
-        self.after(form, &object, ADDED)
+        self.store(tx, cleaned, editor, None, form).await
     }
 
-    /// Stores a changed object; shows what is wrong with it, or what others have done to it meanwhile.
+    /// Saves a changed object, or shows the form with errors or with concurrent changes.
     pub async fn save(&self, id: i32, form: &Form) -> Result<Response> {
-        let mark = Mark::read(form)?;
+        let version = FormVersion::read(form)?;
         let tx = self.state.core.db.write().begin().await?;
         let db = Connection::Transaction(&tx);
         let mut query = self.model.select();
@@ -110,64 +100,70 @@ impl<'a> ChangeView<'a> {
             .pop()
         else {
             drop(tx);
-            return self.gone(id, mark.as_ref(), form).await;
+            return self.gone(id, version.as_ref(), form).await;
         };
         let mut editor = Editor::load(self.model, Some(object), db, self.form_context).await?;
-        let mut changes = mark
+        let mut changes = version
             .as_ref()
-            .map(|mark| mark.compare(&mut editor, self.form_context))
+            .map(|version| version.compare(&mut editor, self.form_context))
             .unwrap_or_default();
-        mark::name_keys(&mut changes, self.model, db).await?;
+        version::name_keys(&mut changes, self.model, db).await?;
         editor.bind(form, self.form_context)?;
-        if let (Some(mark), false) = (&mark, changes.is_empty()) {
+        if let (Some(version), false) = (&version, changes.is_empty()) {
             let meanwhile =
-                ConcurrentChange::find(self.model, id, mark, changes, db, self.form_context)
+                ConcurrentChange::find(self.model, id, version, changes, db, self.form_context)
                     .await?;
-            merge::take_theirs(&mut editor, mark, self.form_context);
+            merge::take_theirs(&mut editor, version, self.form_context);
             drop(tx);
             let db = self.state.db();
             return self.show(editor, db, None, Some(meanwhile), false).await;
         }
-        let mut cleaned = Cleaned::new(&mut editor, self.form_context);
-        cleaned.check(&mut editor, &tx, self.form_context).await?;
-        if editor.error_count() > 0 {
-            drop(tx);
-            let db = self.state.db();
-            return self.show(editor, db, mark, None, false).await;
-        }
-        let object = match self.store(tx, cleaned, &editor).await {
-            Ok(object) => object,
-            Err(error) => return self.taken(editor, mark, explain(error)?).await,
-        };
-        self.after(form, &object, CHANGED)
+        let cleaned = Cleaned::new(&mut editor, self.form_context);
+        self.store(tx, cleaned, editor, version, form).await
     }
 
-    /// Stores everything, or nothing. Dangling foreign keys are found at the commit only.
+    /// Validates and stores the changes, and commits. Shows the form again if it has errors, or if a concurrent save has stored
+    /// something that conflicts with it.
     async fn store(
         &self,
         tx: Transaction,
-        cleaned: Cleaned,
-        editor: &Editor<'_>,
-    ) -> Result<Object, DbErr> {
-        let object = cleaned.store(editor, &tx, self.form_context).await?;
-        tx.commit().await?;
-        Ok(object)
-    }
-
-    /// Two have stored the same at the same time, and the other was first.
-    async fn taken(
-        &self,
+        mut cleaned: Cleaned,
         mut editor: Editor<'_>,
-        mark: Option<Mark>,
-        text: String,
+        version: Option<FormVersion>,
+        form: &Form,
     ) -> Result<Response> {
-        editor.main.errors.push(text);
-        self.show(editor, self.state.db(), mark, None, false).await
+        let done = match editor.main.object {
+            None => ADDED,
+            Some(_) => CHANGED,
+        };
+        cleaned.check(&mut editor, &tx, self.form_context).await?;
+        if editor.error_count() > 0 {
+            // The page is rendered after the transaction has ended.
+            drop(tx);
+        } else {
+            let stored = async {
+                let object = cleaned.store(&editor, &tx, self.form_context).await?;
+                // Deferred foreign keys are checked here.
+                tx.commit().await?;
+                Ok(object)
+            };
+            match stored.await {
+                Ok(object) => return self.after(form, &object, done),
+                Err(error) => editor.main.errors.push(explain(error)?),
+            }
+        }
+        self.show(editor, self.state.db(), version, None, false)
+            .await
     }
 
-    /// The object is gone. What was typed is not: it can be stored as a new one.
-    pub async fn gone(&self, id: i32, mark: Option<&Mark>, form: &Form) -> Result<Response> {
-        let Some(mark) = mark.filter(|_| self.page.staff.may("add", self.model)) else {
+    /// Shows the form of a deleted object, whose data can be saved as a new one.
+    pub async fn gone(
+        &self,
+        id: i32,
+        version: Option<&FormVersion>,
+        form: &Form,
+    ) -> Result<Response> {
+        let Some(version) = version.filter(|_| self.page.staff.may("add", self.model)) else {
             return Ok(missing(self.page, self.model, self.request));
         };
         let db = self.state.db();
@@ -175,29 +171,30 @@ impl<'a> ChangeView<'a> {
         editor.bind(form, self.form_context)?;
         editor.formsets.iter_mut().for_each(Formset::adopt);
         let mut meanwhile =
-            ConcurrentChange::find(self.model, id, mark, Vec::new(), db, self.form_context).await?;
+            ConcurrentChange::find(self.model, id, version, Vec::new(), db, self.form_context)
+                .await?;
         meanwhile.is_deleted = true;
         self.show(editor, db, None, Some(meanwhile), false).await
     }
 
-    /// The form as a page. A form with errors keeps its mark; any other gets one of what it holds.
+    /// Renders the form. A form with errors keeps its version; any other gets the current one.
     pub async fn show(
         &self,
         editor: Editor<'_>,
         db: Connection<'_>,
-        mark: Option<Mark>,
+        version: Option<FormVersion>,
         meanwhile: Option<ConcurrentChange>,
         is_readonly: bool,
     ) -> Result<Response> {
         let (model, object) = (self.model, editor.main.object.clone());
-        let shown = ShownEditor::new(&editor, db, self.form_context, is_readonly).await?;
-        let mark = match (&object, mark) {
+        let shown = EditorContext::new(&editor, db, self.form_context, is_readonly).await?;
+        let version = match (&object, version) {
             (None, _) => None,
-            (Some(_), Some(mark)) => Some(mark),
+            (Some(_), Some(version)) => Some(version),
             (Some(object), None) => {
                 let fresh =
                     Editor::load(model, Some(object.clone()), db, self.form_context).await?;
-                Some(Mark::new(&fresh, self.form_context.now))
+                Some(FormVersion::new(&fresh, self.form_context.now))
             }
         };
         let may = |action| self.page.staff.may(action, model);
@@ -225,13 +222,13 @@ impl<'a> ChangeView<'a> {
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
             meanwhile => Serde(meanwhile.as_ref()),
-            // When another user has deleted the object, the form is posted to the page that adds one.
+            // The form of a deleted object is submitted to the page that adds one.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
             editor_field => unsaved::EDITOR,
             editor => unsaved::editor(self.state, self.page.staff.user()),
             resumed => self.resumed.as_ref().map(|unsaved| unsaved.had_passwords),
-            mark_field => mark::FIELD,
-            mark => mark.map(|mark| mark.text()),
+            version_field => version::FIELD,
+            version => version.map(|version| version.text()),
             history_url => history_url.map(with_filters),
             delete_url => object.as_ref().filter(|_| may("delete") && !is_readonly)
                 .map(|object| with_filters(model.object_url(object.id, "delete"))),
@@ -255,7 +252,7 @@ impl<'a> ChangeView<'a> {
             .render("admin/change_form.html", &title, way, context)
     }
 
-    /// Says what was done, and leads where the button that was pressed leads.
+    /// Adds the success message, and redirects as the pressed button says.
     fn after(&self, form: &Form, object: &Object, done: &str) -> Result<Response> {
         let (model, staff) = (self.model, &self.page.staff);
         let is_new = done == ADDED;
@@ -283,10 +280,10 @@ impl<'a> ChangeView<'a> {
     }
 }
 
-/// What to say of an error that a person can do something about.
+/// The message of an error that the user can correct.
 ///
 /// # Errors
-/// When it is none of those.
+/// All other errors.
 fn explain(error: DbErr) -> Result<String> {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => Ok(
@@ -297,7 +294,7 @@ fn explain(error: DbErr) -> Result<String> {
     }
 }
 
-/// A message about an object, as HTML: Django keeps such texts as they are shown. A link, if the user may follow it.
+/// A message about an object, as HTML like Django's, with a link if the user may follow it.
 fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> String {
     let label = escape(&object.label);
     let name = escape(model.options.verbose_name);

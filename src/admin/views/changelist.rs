@@ -1,4 +1,4 @@
-//! The list of a model's objects, and what can be done with several of them at once.
+//! The list of a model's objects, and its actions.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     web::{form::Form, routing::redirect},
 };
 
-/// The list; and what was chosen to be done with it.
+/// Shows the list, and runs actions on it.
 #[handler]
 pub async fn changelist(
     page: AdminPage,
@@ -59,7 +59,7 @@ pub async fn changelist(
     list.show(&TypedValues::new(), "").await
 }
 
-/// Django leads from what makes no sense to the list with a mark, and says so when that makes none either.
+/// Redirects an invalid query string to `?e=1`, and shows an error if that is invalid too, as Django does.
 fn bad_lookup(model: &Model, query: &Form) -> Response {
     let target = if query.has("e") {
         model.url()

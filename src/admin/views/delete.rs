@@ -1,4 +1,4 @@
-//! Deleting one object, after it was said what goes with it.
+//! The page that deletes one object, after a confirmation.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     web::{messages::Level, routing::redirect},
 };
 
-/// The question, and taking the answer.
+/// Shows the confirmation, and deletes the object.
 #[handler]
 pub async fn delete(
     page: AdminPage,
@@ -79,7 +79,7 @@ pub async fn delete(
         );
     }
     let tx = state.core.db.write().begin().await?;
-    // Another user may have deleted it already, or have given the object rights beyond the user's.
+    // Another user may have deleted it, or have given the object permissions that the user does not have.
     let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));
@@ -108,10 +108,10 @@ pub async fn delete(
     Ok(redirect(StatusCode::FOUND, &back))
 }
 
-/// Deletes objects that `tx` has locked, with what goes with them, and commits. False when other rows still refer to one.
+/// Deletes objects that `tx` has locked, with their dependent objects, and commits. False when other rows refer to one.
 ///
 /// # Errors
-/// [`AppError::PermissionDenied`] when the user may not delete all of it, and what the database refuses.
+/// [`AppError::PermissionDenied`] when the user may not delete all of them; errors of the database.
 ///
 /// [`AppError::PermissionDenied`]: crate::error::AppError::PermissionDenied
 pub async fn delete_locked(

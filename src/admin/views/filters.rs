@@ -1,13 +1,13 @@
-//! The parameters of a changelist, which the pages behind it carry along.
+//! The filters of a changelist, which are preserved by the pages of its objects.
 
 use poem::Request;
 
 use crate::{admin::model::Model, web::form::Form};
 
-/// The parameter in which the pages behind a changelist carry its parameters.
+/// The parameter that holds a changelist's query string (Django's `_changelist_filters`).
 const FILTERS: &str = "_changelist_filters";
 
-/// The parameters of the changelist that one came from, as a query string for the next address.
+/// The preserved filters of a request, as a query string for the next URL.
 pub fn preserved(request: &Request) -> String {
     let query = Form::of_query(request);
     query
@@ -16,7 +16,7 @@ pub fn preserved(request: &Request) -> String {
         .unwrap_or_default()
 }
 
-/// An address with the parameters of a changelist.
+/// A URL with preserved filters.
 pub fn with_filters(url: &str, filters: &str) -> String {
     if filters.is_empty() {
         return url.to_owned();
@@ -27,7 +27,7 @@ pub fn with_filters(url: &str, filters: &str) -> String {
     format!("{url}?{query}")
 }
 
-/// The address of the changelist that one came from.
+/// The URL of the changelist with the preserved filters.
 pub fn back_to_list(model: &Model, request: &Request) -> String {
     let query = Form::of_query(request);
     match query

@@ -1,4 +1,4 @@
-//! What was done to one object.
+//! The history of one object.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     web::{form::Form, format::Moment},
 };
 
-/// Entries on a page.
+/// The number of entries on a page.
 const PER_PAGE: u64 = 100;
 
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ struct Entry {
     text: String,
 }
 
-/// The entries of the log, newest first.
+/// Shows the log entries of an object, newest first.
 #[handler]
 pub async fn history(
     page: AdminPage,
@@ -102,7 +102,7 @@ pub async fn history(
     )
 }
 
-/// The username, with the whole name where there is one, as Django's template has it.
+/// The username, with the full name if there is one, as in Django's template.
 pub fn full_name(user: &user::Model) -> String {
     match format!("{} {}", user.first_name, user.last_name).trim() {
         "" => user.username.clone(),

@@ -14,10 +14,10 @@ use crate::{
     web::{format::Moment, routing::redirect},
 };
 
-/// How many of their own recent actions a user sees.
+/// The maximum number of the user's recent actions.
 const RECENT: u64 = 10;
 
-/// All apps with their models.
+/// Shows all apps with their models.
 #[handler]
 pub async fn index(page: AdminPage, Data(state): Data<&Arc<AdminState>>) -> Result<Response> {
     let recent = recent_actions(state, &page).await?;
@@ -30,7 +30,7 @@ pub async fn index(page: AdminPage, Data(state): Data<&Arc<AdminState>>) -> Resu
     )
 }
 
-/// The models of one app.
+/// Shows the models of one app.
 #[handler]
 pub async fn app_index(
     page: AdminPage,
@@ -78,7 +78,7 @@ pub async fn view_on_site(
     Ok(redirect(StatusCode::FOUND, &url(object.id)))
 }
 
-/// Something that a user has done.
+/// A recent action of the user.
 #[derive(Debug, Serialize)]
 struct Recent {
     action: &'static str,
@@ -118,8 +118,8 @@ async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<Rece
             label: entry.object_repr,
             url: url.map(|(model, id)| model.object_url(id, "change")),
             kind: match (model, found) {
-                (Some(model), _) => crate::contenttypes::capitalized(model.options.verbose_name),
-                (None, Some(found)) => crate::contenttypes::capitalized(&found.model),
+                (Some(model), _) => crate::contenttypes::capfirst(model.options.verbose_name),
+                (None, Some(found)) => crate::contenttypes::capfirst(&found.model),
                 (None, None) => "Unknown content".to_owned(),
             },
             time: Moment::new(

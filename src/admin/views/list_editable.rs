@@ -1,4 +1,4 @@
-//! Saving what was typed into a list itself (Django's `list_editable`).
+//! Saving the inputs of a list (Django's `list_editable`).
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::{
     },
     db::{Connection, Transaction},
     error::Result,
-    web::{form::Form, format::counted_as, messages::Level},
+    web::{form::Form, format::with_plural, messages::Level},
 };
 
-/// Stores what was typed into the list: all of it or, if something is wrong, nothing.
+/// Saves the submitted rows: all of them or, if one has an error, none.
 pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
     let form_context = FormContext::new(state, page.staff.user());
@@ -36,7 +36,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let tx = state.core.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
-    // An object that was deleted meanwhile is left out.
+    // Objects that were deleted meanwhile are skipped.
     let objects = model.seize(&tx, &keys, form_context.now).await?;
     let refused = model
         .options
@@ -70,7 +70,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
             if let Some(theirs) = &bound.theirs
                 && !is_same(bound.field, theirs, &bound.raw, form_context.zone)
             {
-                changes.refuse(
+                changes.add_error(
                     bound.field.name,
                     format!(
                         "Another user has changed this to “{}” meanwhile.",
@@ -103,7 +103,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     tx.commit().await?;
     if count > 0 {
-        let counted = counted_as(
+        let counted = with_plural(
             count,
             model.options.verbose_name,
             model.options.verbose_name_plural,
@@ -119,7 +119,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     Ok(list.redirect())
 }
 
-/// The form of a row: the fields that can be edited in the list. What they held at first comes with them.
+/// The form of a row: the editable fields, with their submitted initial data.
 fn row_form<'a>(
     model: &'a Model,
     object: Object,
@@ -134,7 +134,7 @@ fn row_form<'a>(
     let fields = editable.map(|field| {
         let mut bound = BoundField::new(field, model.raw(&object, field, form_context.zone), false);
         bound.raw = field.posted(form, &prefix);
-        // What it held when the user got the list, as Django names it; a list of Django's own has it not.
+        // The data when the list was rendered, under Django's name; a list that Django rendered does not have it.
         if form.has(&format!("initial-{prefix}{}", field.name)) {
             let initial = field.posted(form, &format!("initial-{prefix}"));
             if !is_same(field, &initial, &bound.initial, form_context.zone) {

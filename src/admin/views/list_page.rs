@@ -1,4 +1,4 @@
-//! A changelist as a page.
+//! The page of a changelist.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
         field::Kind,
         form::{
             FormContext,
-            show::{ShownCell, show_cell},
+            show::{CellContext, show_cell},
         },
         model::{Model, Object},
         page::{AdminPage, Crumb},
@@ -28,12 +28,12 @@ use crate::{
     },
     error::Result,
     web::{
-        format::{counted_as, grouped},
+        format::{grouped, with_plural},
         routing::redirect,
     },
 };
 
-/// Objects that an action takes at once.
+/// The maximum number of objects of an action.
 pub const ACTION_LIMIT: u64 = 2000;
 
 #[derive(Debug, Serialize)]
@@ -48,7 +48,7 @@ struct Row {
     id: i32,
     label: String,
     url: String,
-    /// For rows that can be edited here: their number in the form.
+    /// The number of the row in the form, if it is editable.
     index: usize,
     cells: Vec<RowCell>,
 }
@@ -56,45 +56,45 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct RowCell {
     #[serde(flatten)]
-    shown: ShownCell,
-    /// The input in the place of the text.
+    shown: CellContext,
+    /// The input in place of the text.
     input: Option<Input>,
 }
 
 /// An input in a row.
 #[derive(Debug, Serialize)]
 pub struct Input {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its label for screen readers.
+    /// The label for screen readers.
     pub label: String,
     /// `checkbox`, `number` or `text`.
     pub kind: &'static str,
-    /// What it holds.
+    /// The current data.
     pub value: String,
-    /// What is in the database.
+    /// The data in the database.
     pub initial: String,
-    /// What is wrong with it.
+    /// The errors.
     pub errors: Vec<String>,
 }
 
-/// What was typed into a list, with what is wrong, by key and field.
+/// The submitted data of a list and its errors, by key and field.
 pub type TypedValues = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
 
-/// A list that is about to be shown, or acted upon.
+/// A changelist with its request.
 pub struct ListPage<'a> {
     /// The state of the admin.
     pub state: &'a Arc<AdminState>,
     /// The page.
     pub page: &'a AdminPage,
-    /// What the address says.
+    /// The parsed query string.
     pub list: ChangeList<'a>,
     /// The pages of a long table.
     pub map: Option<PageMap>,
 }
 
 impl ListPage<'_> {
-    /// How far back a search looks; everywhere without one.
+    /// The lowest key that a search covers; `None`: all.
     pub fn oldest(&self) -> Option<i32> {
         let is_bounded =
             !self.list.search.is_empty() && self.list.params.get("scope") != Some("all");
@@ -104,14 +104,14 @@ impl ListPage<'_> {
             .and_then(PageMap::oldest_searched)
     }
 
-    /// A redirect to the list as it is.
+    /// Redirects to the list with the same query string.
     pub fn redirect(&self) -> Response {
         let (url, filters) = (self.list.model.url(), self.list.params.text());
         let separator = if filters.is_empty() { "" } else { "?" };
         redirect(StatusCode::FOUND, &format!("{url}{separator}{filters}"))
     }
 
-    /// The page, with what was typed into it.
+    /// Renders the page, with submitted data.
     pub async fn show(&self, typed: &TypedValues, error: &str) -> Result<Response> {
         let (state, list, model) = (self.state, &self.list, self.list.model);
         let (db, oldest) = (state.db(), self.oldest());
@@ -126,7 +126,7 @@ impl ListPage<'_> {
         let filters_text = list.params.text();
         let may_change = self.page.staff.may("change", model);
         let mut rows = Vec::new();
-        // What was counted and is not there need not be looked for again.
+        // An empty list needs no query.
         let found = match paging.count.number {
             0 => Vec::new(),
             _ => {
@@ -169,7 +169,7 @@ impl ListPage<'_> {
             .collect();
         let filters = filters::filters(list, db, oldest).await?;
         let hierarchy = hierarchy::hierarchy(list, db).await?;
-        let count = counted_as(
+        let count = with_plural(
             paging.count.number,
             model.options.verbose_name,
             model.options.verbose_name_plural,
@@ -226,7 +226,7 @@ impl ListPage<'_> {
             next_url => (paging.number < paging.pages).then(|| list.params.with(&[("p", &(paging.number + 1).to_string())], &[])),
             links => Serde(links),
             show_all_url => (paging.can_show_all && paging.pages > 1 && !paging.shows_all).then_some(all_url),
-            // Of a list that is cut off, only what is shown can be chosen.
+            // If counting stopped, only the displayed objects can be selected.
             across => (paging.count.number as usize > rows.len() && paging.count.number <= ACTION_LIMIT && !paging.count.has_more)
                 .then(|| format!("Select all {}", count_text(&paging, model))),
             is_cut_off => paging.pages * model.options.list_per_page < paging.count.number || paging.count.has_more,
@@ -249,7 +249,7 @@ impl ListPage<'_> {
             .render("admin/change_list.html", &title, way, context)
     }
 
-    /// The input for a field of a row, with what was typed into it.
+    /// The input for a field of a row, with submitted data.
     fn input(
         &self,
         object: &Object,
@@ -285,7 +285,7 @@ impl ListPage<'_> {
         })
     }
 
-    /// Puts names in the place of keys of other objects.
+    /// Replaces the keys of related objects by labels.
     async fn name_keys(&self, rows: &mut [Row]) -> Result<()> {
         for (position, column) in self.list.columns.iter().enumerate() {
             let Some(Kind::ForeignKey(table)) = column.field().map(|field| &field.kind) else {
@@ -311,7 +311,7 @@ impl ListPage<'_> {
             for row in rows.iter_mut() {
                 let found = key(row).and_then(|key| objects.iter().find(|object| object.id == key));
                 if let Some(object) = found {
-                    row.cells[position].shown = ShownCell {
+                    row.cells[position].shown = CellContext {
                         kind: "text",
                         text: object.label.clone(),
                         iso: String::new(),
@@ -324,7 +324,7 @@ impl ListPage<'_> {
 }
 
 fn count_text(paging: &Paging, model: &Model) -> String {
-    counted_as(
+    with_plural(
         paging.count.number,
         model.options.verbose_name,
         model.options.verbose_name_plural,

@@ -1,4 +1,4 @@
-//! Logging in and out.
+//! The pages that log in and out.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::{
     web::{
         admin_link, csrf,
         form::{Form, REQUIRED},
-        hosts::{MAX_ADDRESS, Origin, client_address, is_own_address},
+        hosts::{MAX_REDIRECT_LENGTH, Origin, client_address, is_allowed_redirect},
         messages::Level,
         page::Page,
         routing::redirect,
@@ -36,7 +36,7 @@ use crate::{
 const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
                      case-sensitive.";
 
-/// The form to log in, and taking it.
+/// Shows the login form, and logs in.
 #[handler]
 pub async fn login(
     page: Page,
@@ -50,7 +50,7 @@ pub async fn login(
     let next = form
         .get("next")
         .or_else(|| query.get("next"))
-        .filter(|next| next.len() <= MAX_ADDRESS)
+        .filter(|next| next.len() <= MAX_REDIRECT_LENGTH)
         .unwrap_or_default();
     if *request.method() != Method::POST {
         if is_staff {
@@ -94,7 +94,7 @@ pub async fn login(
                     .expect("hosts::validate comes first");
                 let next = match &unsaved {
                     Some(unsaved) => resume(request, unsaved),
-                    None if is_own_address(next, origin) => next,
+                    None if is_allowed_redirect(next, origin) => next,
                     None => INDEX,
                 };
                 let mut response = redirect(StatusCode::FOUND, next);
@@ -102,7 +102,7 @@ pub async fn login(
                 return Ok(response);
             }
             Outcome::Throttled(wait) => {
-                return Err(AppError::TooManyTries(wait.num_seconds().max(1)));
+                return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
             }
             Outcome::Refused => errors.form = WRONG,
         }
@@ -116,10 +116,10 @@ pub async fn login(
     show(&page, state, current, request, &shown)
 }
 
-/// The form to log in again, for a user whose session has ended and who has posted a form.
+/// The login page in response to a form whose session has expired.
 ///
 /// # Errors
-/// When the template is at fault.
+/// When the template has an error.
 pub fn show_with_unsaved(
     state: &AdminState,
     request: &Request,
@@ -140,7 +140,7 @@ pub fn show_with_unsaved(
     )
 }
 
-/// Puts an unsaved form into the session after the login of its user; gives the address to redirect to.
+/// Stores an unsaved form in the session after the login of its user; returns the URL to redirect to.
 fn resume<'a>(request: &Request, unsaved: &'a UnsavedForm) -> &'a str {
     let session = session_of(request);
     if user_id(session) == Some(unsaved.user) {
@@ -152,7 +152,7 @@ fn resume<'a>(request: &Request, unsaved: &'a UnsavedForm) -> &'a str {
     INDEX
 }
 
-/// Ends the session.
+/// Logs out.
 #[handler]
 pub async fn logout(page: Page, request: &Request) -> Result<Response> {
     session_of(request).flush();
@@ -163,7 +163,7 @@ pub async fn logout(page: Page, request: &Request) -> Result<Response> {
     Ok(response)
 }
 
-/// What the form to log in holds.
+/// The data of the login form.
 #[derive(Default)]
 struct LoginForm<'a> {
     next: &'a str,
@@ -190,7 +190,7 @@ fn show(
     let messages: Value = messages_of(request).take(&state.core, session_of(request));
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
-    // A user who is logged in and is not staff.
+    // The user is logged in and is not staff.
     let outsider = current.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",
@@ -200,7 +200,7 @@ fn show(
             next => form.next,
             unsaved_field => unsaved::FIELD,
             unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(state)),
-            // However long it is, no more of it comes back than the field may hold.
+            // At most the maximum length of the field is echoed.
             username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,
             username_error => &errors.username,

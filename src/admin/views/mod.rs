@@ -1,4 +1,4 @@
-//! The pages, one file each, and what several of them need.
+//! The pages, one file each, and the files that several of them share.
 
 mod actions;
 pub mod change;

@@ -1,4 +1,4 @@
-//! Changing one's own password.
+//! The page on which users change their own password.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     admin::{AdminPage, AdminState, Crumb},
     auth::{
         hashers::{self, Verdict},
-        login::keep_session,
+        login::update_session_auth_hash,
         throttle::{Admission, Throttle},
         users,
         validators::{help_texts, new_password_errors},
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// The form, and taking it.
+/// Shows the form, and changes the password.
 #[handler]
 pub async fn change(
     page: AdminPage,
@@ -73,7 +73,7 @@ pub async fn change(
                 ));
             }
             tx.commit().await?;
-            keep_session(&state.core, &page.session, &encoded);
+            update_session_auth_hash(&state.core, &page.session, &encoded);
             let mut response = redirect(StatusCode::FOUND, "/admin/password_change/done/");
             csrf::rotate(&mut response, request);
             return Ok(response);
@@ -89,7 +89,7 @@ pub async fn change(
     )
 }
 
-/// Compares the old password, as often as the throttle lets a user try.
+/// Compares the old password, unless the throttle refuses the attempt.
 async fn compare(
     state: &AdminState,
     user: &user::Model,
@@ -102,7 +102,7 @@ async fn compare(
         Admission::Admitted(attempt) => attempt,
         Admission::Refused(wait) => {
             state.auth.counters.throttled.inc();
-            return Err(AppError::TooManyTries(wait.num_seconds().max(1)));
+            return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
         }
     };
     let compared = state
@@ -127,7 +127,7 @@ async fn compare(
     }
 }
 
-/// It has been changed.
+/// Confirms the change.
 #[handler]
 pub async fn done(page: AdminPage) -> Result<Response> {
     let way = vec![Crumb::here("Password change")];

@@ -1,4 +1,4 @@
-//! The model and the object that an address names.
+//! The model and the object of a URL.
 
 use poem::{Request, Response, http::StatusCode};
 
@@ -8,10 +8,10 @@ use crate::{
     web::{messages::Level, routing::redirect},
 };
 
-/// The model that an address names.
+/// The model of a URL.
 ///
 /// # Errors
-/// When it names none.
+/// [`AppError::NotFound`] for an unknown model.
 pub fn model_of<'a>(state: &'a AdminState, request: &Request) -> Result<&'a Model> {
     let part = |name| request.raw_path_param(name).unwrap_or_default();
     state
@@ -20,10 +20,10 @@ pub fn model_of<'a>(state: &'a AdminState, request: &Request) -> Result<&'a Mode
         .ok_or(AppError::NotFound)
 }
 
-/// The model and the key that an address names; `None` for a key that no object can have.
+/// The model and the key of a URL; `None` for a key that does not fit `i32`.
 ///
 /// # Errors
-/// When it names no model.
+/// [`AppError::NotFound`] for an unknown model.
 pub fn model_and_id<'a>(
     state: &'a AdminState,
     request: &Request,
@@ -32,7 +32,7 @@ pub fn model_and_id<'a>(
     Ok((model_of(state, request)?, id))
 }
 
-/// Django answers a missing object with a warning on the index, not with 404.
+/// The response for a missing object: as in Django a redirect to the index with a warning, and no 404.
 pub fn missing(page: &AdminPage, model: &Model, request: &Request) -> Response {
     let id = request.raw_path_param("id").unwrap_or_default();
     let id: String = id.chars().take(50).collect();

@@ -1,4 +1,4 @@
-//! Users and groups in the admin.
+//! Registers users and groups with the admin.
 
 mod password;
 mod rules;
@@ -24,7 +24,7 @@ use crate::{
     web::routing::get_and_post,
 };
 
-/// Shows users and groups.
+/// Registers the models `Group` and `User`.
 pub fn register(site: &mut AdminSite) {
     site.register(ModelAdmin {
         many_to_many: vec![ManyToMany {
@@ -83,7 +83,7 @@ pub fn register(site: &mut AdminSite) {
         list_filter: &["is_staff", "is_superuser", "is_active", "groups"],
         search_fields: &["username", "first_name", "last_name", "email"],
         ordering: &["username"],
-        // Each login writes it.
+        // Each login updates it.
         readonly_fields: &["last_login"],
         fieldsets: vec![
             Fieldset::new(None, &["username", "password_info"]),
@@ -103,7 +103,7 @@ pub fn register(site: &mut AdminSite) {
     });
 }
 
-/// The addresses for users beyond those of every model.
+/// Adds the route of a user's password page; the routes that all models have are the admin's.
 pub fn routes(route: Route) -> Route {
     get_and_post(
         route,
@@ -217,9 +217,9 @@ fn all_permissions() -> SelectStatement {
 fn permission_label(row: &QueryResult) -> Result<String, DbErr> {
     let text = |name| row.try_get::<String>("", name);
     let (app, model, name) = (app_name(&text("app_label")?), text("model")?, text("name")?);
-    // The name ends with what a person calls the model.
-    let kind = name.splitn(3, ' ').nth(2).unwrap_or(&model);
-    Ok(format!("{app} | {kind} | {name}"))
+    // The name ends with the model's verbose name.
+    let verbose_name = name.splitn(3, ' ').nth(2).unwrap_or(&model);
+    Ok(format!("{app} | {verbose_name} | {name}"))
 }
 
 fn all_groups() -> SelectStatement {

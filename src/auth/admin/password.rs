@@ -1,4 +1,4 @@
-//! Setting the password of a user.
+//! The page that sets a user's password.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     admin::{Action, AdminPage, AdminState, ChangeMessage, Crumb, Log},
     auth::{
         hashers,
-        login::keep_session,
+        login::update_session_auth_hash,
         users,
         validators::{help_texts, new_password_errors},
     },
@@ -30,7 +30,7 @@ use crate::{
     },
 };
 
-/// Sets the password of a user, or takes it away.
+/// Sets the password of a user, or makes it unusable (Django's `user_change_password`).
 #[handler]
 pub async fn change_password(
     page: AdminPage,
@@ -57,8 +57,8 @@ pub async fn change_password(
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
         let (new, again) = (text("password1"), text("password2"));
-        let takes_away = has_password && form.has("unset-password");
-        if !takes_away {
+        let disables_password = has_password && form.has("unset-password");
+        if !disables_password {
             for (text, errors) in [&new, &again].into_iter().zip(&mut errors) {
                 if text.is_empty() {
                     errors.push(REQUIRED.to_owned());
@@ -69,14 +69,14 @@ pub async fn change_password(
             }
         }
         if errors.iter().all(Vec::is_empty) {
-            let encoded = if takes_away {
+            let encoded = if disables_password {
                 hashers::unusable_password()
             } else {
                 let address = client_address(request, &state.core.settings.security);
                 state.auth.hashing.make_password(new, address).await?
             };
             let tx = state.core.db.write().begin().await?;
-            // Their rights may have grown while the hash was made.
+            // The user may have got further permissions while the hash was computed.
             page.staff.require(
                 model
                     .may_change(Connection::Transaction(&tx), staff, &[id])
@@ -98,26 +98,26 @@ pub async fn change_password(
             )
             .await?;
             tx.commit().await?;
-            let told = if takes_away {
+            let success_message = if disables_password {
                 "Password-based authentication was disabled."
             } else {
                 "Password changed successfully."
             };
-            page.messages.add(Level::Success, told);
+            page.messages.add(Level::Success, success_message);
             let mut response = redirect(StatusCode::FOUND, &model.object_url(id, "change"));
             if staff.row.id == id {
-                keep_session(&state.core, &page.session, &encoded);
+                update_session_auth_hash(&state.core, &page.session, &encoded);
                 csrf::rotate(&mut response, request);
             }
             return Ok(response);
         }
     }
-    let mut way = Crumb::to_changelist(model);
-    way.push(Crumb::link(
+    let mut breadcrumbs = Crumb::to_changelist(model);
+    breadcrumbs.push(Crumb::link(
         target.username.clone(),
         model.object_url(id, "change"),
     ));
-    way.push(Crumb::here(if has_password {
+    breadcrumbs.push(Crumb::here(if has_password {
         "Change password"
     } else {
         "Set password"
@@ -132,7 +132,7 @@ pub async fn change_password(
     page.render(
         "admin/auth/user/change_password.html",
         &title,
-        way,
+        breadcrumbs,
         context! {
             username => target.username,
             has_password,

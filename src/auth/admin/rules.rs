@@ -1,5 +1,5 @@
-//! A user who manages users cannot grant rights that they do not have, nor change users and groups that have more:
-//! Django allows both.
+//! Stricter than Django: a user who manages users cannot grant permissions that they do not have, nor change users and
+//! groups that have more.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::{
         hashers,
         login::User,
         permissions::{self, Permissions},
-        validators::{KnownOfUser, new_password_errors},
+        validators::{UserAttributes, new_password_errors},
     },
     db::{Connection, Transaction},
     entities::{group_permissions, user, user_groups, user_user_permissions},
@@ -24,10 +24,14 @@ use crate::{
     web::form::REQUIRED,
 };
 
-const RAISES: &str = "You cannot give a right that you do not have yourself: ";
+const ESCALATION_ERROR: &str = "You cannot give a right that you do not have yourself: ";
 
-/// The names of those of these permissions that a user does not have.
-async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSet<String>, DbErr> {
+/// The names of the permissions among `keys` that a user does not have.
+async fn missing_names(
+    db: Connection<'_>,
+    user: &User,
+    keys: &[i32],
+) -> Result<BTreeSet<String>, DbErr> {
     if keys.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -38,8 +42,8 @@ async fn beyond(db: Connection<'_>, user: &User, keys: &[i32]) -> Result<BTreeSe
     Ok(missing.into_values().collect())
 }
 
-/// The permissions of groups, by key.
-async fn of_groups(db: Connection<'_>, groups: &[i32]) -> Result<Vec<i32>, DbErr> {
+/// The keys of the permissions of groups.
+async fn keys_of_groups(db: Connection<'_>, groups: &[i32]) -> Result<Vec<i32>, DbErr> {
     let rows = group_permissions::Entity::find().filter(
         group_permissions::COLUMN
             .group_id
@@ -56,28 +60,29 @@ async fn of_groups(db: Connection<'_>, groups: &[i32]) -> Result<Vec<i32>, DbErr
 /// The column that [`keys`] reads.
 const KEY: &str = "key";
 
-/// The keys that a query gives.
+/// The keys that a query returns.
 async fn keys(db: Connection<'_>, query: &SelectStatement) -> Result<BTreeSet<i32>, DbErr> {
     let rows = db.query_all(query).await?;
     rows.iter().map(|row| row.try_get("", KEY)).collect()
 }
 
-fn raises(names: &BTreeSet<String>) -> String {
-    let some: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
-    let more = if names.len() > some.len() {
+/// The error message for permissions that the user cannot grant; names at most three of them.
+fn escalation_error(names: &BTreeSet<String>) -> String {
+    let first: Vec<&str> = names.iter().take(3).map(String::as_str).collect();
+    let more = if names.len() > first.len() {
         ", …"
     } else {
         "."
     };
-    format!("{RAISES}{}{more}", some.join(", "))
+    format!("{ESCALATION_ERROR}{}{more}", first.join(", "))
 }
 
-/// For groups.
+/// The rules of the model `Group`.
 pub struct GroupRules;
 
 #[async_trait]
 impl Rules for GroupRules {
-    /// Groups with no more rights than oneself: others would lose what one cannot give them back.
+    /// Groups with permissions that the user does not have: the user could remove them and not grant them again.
     async fn not_changeable(
         &self,
         db: Connection<'_>,
@@ -105,7 +110,7 @@ impl Rules for GroupRules {
         keys(db, &groups).await
     }
 
-    /// A group may have what its editor has; what it had before may stay.
+    /// New permissions must be among the user's own; the group keeps those it had.
     async fn validate(
         &self,
         tx: &Transaction,
@@ -115,7 +120,7 @@ impl Rules for GroupRules {
     ) -> Result<(), DbErr> {
         let db = Connection::Transaction(tx);
         let before = match id {
-            Some(id) => of_groups(db, &[id]).await?,
+            Some(id) => keys_of_groups(db, &[id]).await?,
             None => Vec::new(),
         };
         let chosen = changes
@@ -127,26 +132,25 @@ impl Rules for GroupRules {
             .into_iter()
             .filter(|key| !before.contains(key))
             .collect();
-        let missing = beyond(db, user, &new).await?;
+        let missing = missing_names(db, user, &new).await?;
         if !missing.is_empty() {
-            changes.refuse("permissions", raises(&missing));
+            changes.add_error("permissions", escalation_error(&missing));
         }
         Ok(())
     }
 }
 
-/// For users.
+/// The rules of the model `User`.
 pub struct UserRules;
 
 #[async_trait]
 impl Rules for UserRules {
-    /// As with Django: the second step of adding a user is changing them.
+    /// Requires the change permission, as in Django: adding a user continues with the change form.
     fn may_add(&self, user: &User) -> bool {
         user.has_perm("auth.change_user")
     }
 
-    /// Users who have no more rights than the user themselves, which includes their own account.
-    /// An account that is not active counts too: it would have its rights again as soon as it is active.
+    /// Users with permissions that `user` does not have. Those of inactive users count: activation restores them.
     async fn not_changeable(
         &self,
         db: Connection<'_>,
@@ -207,28 +211,28 @@ impl Rules for UserRules {
         if let Some(id) = id
             && !self.not_changeable(db, user, &[id]).await?.is_empty()
         {
-            changes.refuse(
+            changes.add_error(
                 "username",
                 "This user has rights that you do not have, and so you cannot change them.",
             );
         }
         let was_superuser = target.as_ref().is_some_and(|target| target.is_superuser);
         if changes.is_true("is_superuser") && !was_superuser {
-            changes.refuse(
+            changes.add_error(
                 "is_superuser",
                 "Only a superuser can make another user a superuser.",
             );
         }
         if let Some(keys) = changes.chosen.get("user_permissions") {
-            let missing = beyond(db, user, keys).await?;
+            let missing = missing_names(db, user, keys).await?;
             if !missing.is_empty() {
-                changes.refuse("user_permissions", raises(&missing));
+                changes.add_error("user_permissions", escalation_error(&missing));
             }
         }
         if let Some(groups) = changes.chosen.get("groups") {
-            let missing = beyond(db, user, &of_groups(db, groups).await?).await?;
+            let missing = missing_names(db, user, &keys_of_groups(db, groups).await?).await?;
             if !missing.is_empty() {
-                changes.refuse("groups", raises(&missing));
+                changes.add_error("groups", escalation_error(&missing));
             }
         }
         Ok(())
@@ -244,24 +248,24 @@ impl Rules for UserRules {
             );
             for (name, text) in [("password1", &new), ("password2", &again)] {
                 if text.is_empty() {
-                    changes.refuse(name, REQUIRED);
+                    changes.add_error(name, REQUIRED);
                 }
             }
             if !new.is_empty() && !again.is_empty() {
                 let username = changes.text("username").to_owned();
-                let known = KnownOfUser {
+                let known = UserAttributes {
                     username: &username,
-                    ..KnownOfUser::default()
+                    ..UserAttributes::default()
                 };
                 for error in new_password_errors(&new, &again, &known) {
-                    changes.refuse("password2", error);
+                    changes.add_error("password2", error);
                 }
             }
-            // A hash takes a while: not for a form that will come back.
+            // Hashing is slow: not for an invalid form.
             if !changes.errors.is_empty() {
                 return Ok(());
             }
-            // All who add users queue together.
+            // Requests that add users share one queue.
             auth.hashing.make_password(new, None).await?
         };
         changes

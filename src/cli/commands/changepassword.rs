@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail};
 use crate::{
     auth::{
         hashers, users,
-        validators::{KnownOfUser, password_errors},
+        validators::{UserAttributes, password_errors},
     },
     cli::{context::Context, prompt},
     db::Purpose,
@@ -16,7 +16,7 @@ const MAX_TRIES: usize = 3;
 /// Change a user's password.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Whose; default that of the system's user.
+    /// The username; default the name of the operating system's user.
     username: Option<String>,
 }
 
@@ -24,7 +24,8 @@ impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let username = match self.username {
             Some(username) => username,
-            None => whoami::username().context("the system's user has no name: give a username")?,
+            None => whoami::username()
+                .context("the operating system's user has no name: give a username")?,
         };
         let db = context.connect(Purpose::Command).await?;
         let user = users::find(&db, &username).await?;
@@ -46,7 +47,7 @@ impl Args {
     }
 }
 
-async fn ask_password(known: &KnownOfUser<'_>, username: &str) -> anyhow::Result<String> {
+async fn ask_password(known: &UserAttributes<'_>, username: &str) -> anyhow::Result<String> {
     for _ in 0..MAX_TRIES {
         let password = prompt::password("Password: ").await?;
         if password.is_empty() {

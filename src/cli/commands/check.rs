@@ -10,13 +10,13 @@ use crate::{
 /// Check the settings, the templates, the database and its migrations.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Check only this; may be given several times.
+    /// Run only the checks with this tag; may be given several times.
     #[arg(short, long = "tag", value_name = "TAG")]
     tags: Vec<Tag>,
-    /// List what can be checked, and check nothing.
+    /// List the tags, and run no checks.
     #[arg(long)]
     list_tags: bool,
-    /// Check too whether the site is fit for the internet.
+    /// Also check the security settings for production.
     #[arg(long)]
     deploy: bool,
     /// From which level on a finding makes the command fail.
@@ -50,7 +50,7 @@ impl Args {
         let passed = checks::report(
             &messages,
             self.fail_level,
-            context.is_talkative(),
+            context.is_verbose(),
             &mut context.out,
         )?;
         Ok(if passed {

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 /// Print a script that completes commands and options in a shell.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Whose syntax to use.
+    /// The shell.
     shell: Shell,
 }
 

@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     auth::{
         hashers, users,
-        validators::{KnownOfUser, email_errors, password_errors, username_errors},
+        validators::{UserAttributes, email_errors, password_errors, username_errors},
     },
     cli::{context::Context, prompt},
     db::{Database, Purpose},
@@ -17,16 +17,16 @@ use crate::{
 /// Add a user with all permissions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-    With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD stand in for what is \
-    not given. Without a password, the user cannot log in until one is set.")]
+    With --noinput, DJANGO_SUPERUSER_USERNAME, DJANGO_SUPERUSER_EMAIL and DJANGO_SUPERUSER_PASSWORD replace the options \
+    that are not given. Without a password, the user cannot log in until one is set.")]
 pub struct Args {
     /// The name to log in with.
     #[arg(long)]
     username: Option<String>,
-    /// The address.
+    /// The email address.
     #[arg(long)]
     email: Option<String>,
-    /// Ask nothing.
+    /// Do not prompt for input.
     #[arg(long, visible_alias = "no-input")]
     noinput: bool,
 }
@@ -68,7 +68,7 @@ impl Args {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The user of the options and the environment.
+    /// The user from the options and the environment variables.
     async fn read_options(
         self,
         environment: &Environment,
@@ -100,7 +100,7 @@ impl Args {
         })
     }
 
-    /// The user that the operator enters.
+    /// The user from the prompts.
     async fn prompt_all(self, db: &Database) -> anyhow::Result<Superuser> {
         let username = match self.username {
             Some(given) => match username_error(db, &given).await? {
@@ -120,10 +120,10 @@ impl Args {
             },
             None => ask_email().await?,
         };
-        let known = KnownOfUser {
+        let known = UserAttributes {
             username: &username,
             email: &email,
-            ..KnownOfUser::default()
+            ..UserAttributes::default()
         };
         let password = ask_password(&known).await?;
         Ok(Superuser {
@@ -166,7 +166,7 @@ async fn ask_email() -> anyhow::Result<String> {
     }
 }
 
-async fn ask_password(known: &KnownOfUser<'_>) -> anyhow::Result<String> {
+async fn ask_password(known: &UserAttributes<'_>) -> anyhow::Result<String> {
     loop {
         let password = prompt::password("Password: ").await?;
         if prompt::password("Password (again): ").await? != password {
@@ -190,7 +190,7 @@ async fn ask_password(known: &KnownOfUser<'_>) -> anyhow::Result<String> {
     }
 }
 
-/// Why a username cannot be had, if it cannot.
+/// The error of a username that is invalid or taken; `None` for a usable one.
 async fn username_error(db: &Database, username: &str) -> anyhow::Result<Option<String>> {
     if users::find(db, &username.nfkc().collect::<String>())
         .await?
@@ -205,7 +205,7 @@ async fn username_error(db: &Database, username: &str) -> anyhow::Result<Option<
     Ok((!errors.is_empty()).then(|| errors.join("; ")))
 }
 
-/// The name of the system's user, if it would do and is free.
+/// The name of the operating system's user, if it is valid and not taken (Django's `get_default_username`).
 async fn default_username(db: &Database) -> anyhow::Result<Option<String>> {
     let Ok(name) = whoami::username() else {
         return Ok(None);
@@ -215,6 +215,6 @@ async fn default_username(db: &Database) -> anyhow::Result<Option<String>> {
         .filter(|c| c.is_ascii() && *c != ' ')
         .collect::<String>()
         .to_lowercase();
-    let is_good = username_errors(&name).is_empty() && users::find(db, &name).await?.is_none();
-    Ok(is_good.then_some(name))
+    let is_usable = username_errors(&name).is_empty() && users::find(db, &name).await?.is_none();
+    Ok(is_usable.then_some(name))
 }

@@ -36,7 +36,7 @@ impl Args {
         self,
         environment: &Environment,
         out: &mut dyn Write,
-        is_talkative: bool,
+        is_verbose: bool,
     ) -> anyhow::Result<ExitCode> {
         let options = ServerOptions::default().resolve(environment, None)?;
         let settings = ServerSettings::new(&options)?;
@@ -46,14 +46,17 @@ impl Args {
         let (name, answer) = match bind {
             Bind::Unix(path) => {
                 let connecting = async { Ok(UnixStream::connect(path).await?) };
-                let answer = ask(connecting, settings.proxy_protocol, is_tls).await;
+                let answer = probe(connecting, settings.proxy_protocol, is_tls).await;
                 (bind.to_string(), answer)
             }
             Bind::Tcp(_) => {
-                let address = reachable(bind.resolve().await?[0]);
+                let address = connect_address(bind.resolve().await?[0]);
                 let connecting = async { Ok(TcpStream::connect(address).await?) };
                 let is_proxy = settings.proxy_protocol && is_trusted(address.ip(), &proxies);
-                (address.to_string(), ask(connecting, is_proxy, is_tls).await)
+                (
+                    address.to_string(),
+                    probe(connecting, is_proxy, is_tls).await,
+                )
             }
         };
         let (status, body) = match answer {
@@ -64,15 +67,15 @@ impl Args {
         if !status.is_success() {
             bail!("the server at {name} is not ready: {answer}");
         }
-        if is_talkative {
+        if is_verbose {
             writeln!(out, "{answer}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A server that listens on all addresses is asked on this machine's own.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// The address to connect to: loopback for a server that listens on all addresses.
+fn connect_address(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -82,34 +85,35 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-type Answer = anyhow::Result<(hyper::StatusCode, String)>;
+type Reply = anyhow::Result<(hyper::StatusCode, String)>;
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+/// Sends a request for `/readyz`; returns the status and the body.
+async fn probe<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     connecting: impl Future<Output = anyhow::Result<S>>,
     is_proxy: bool,
     is_tls: bool,
-) -> Result<Answer, tokio::time::error::Elapsed> {
-    let asking = async {
+) -> Result<Reply, tokio::time::error::Elapsed> {
+    let probing = async {
         let mut stream = connecting.await.context("nothing listens there")?;
         if is_proxy {
             stream.write_all(b"PROXY UNKNOWN\r\n").await?;
         }
         let answer = if is_tls {
             let stream = tls::connect(stream).await;
-            request(stream.context("it does not speak TLS, or not as CERTFILE has it")?).await
+            request(stream.context("no TLS, or not with the certificate in CERTFILE")?).await
         } else {
             request(stream).await
         };
-        answer.context("it does not speak HTTP, or speaks TLS and CERTFILE is not set")
+        answer.context("the response is not HTTP: if the server uses TLS, set CERTFILE")
     };
-    tokio::time::timeout(TIMEOUT, asking).await
+    tokio::time::timeout(TIMEOUT, probing).await
 }
 
-async fn request(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Answer {
+async fn request(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Reply {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get("/readyz")
-        // Probes may use any.
+        // Health checks may use any host.
         .header("Host", "localhost")
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;

@@ -23,7 +23,7 @@ impl Args {
             .map(|app| (app, drift::of_app(app)))
             .collect();
         if changed.iter().all(|(_, changes)| changes.is_empty()) {
-            if context.is_talkative() {
+            if context.is_verbose() {
                 match self.apps.as_slice() {
                     [app] => writeln!(context.out, "No changes detected in app '{app}'")?,
                     [] => writeln!(context.out, "No changes detected")?,
@@ -38,7 +38,7 @@ impl Args {
         }
         for (app, changes) in changed.iter().filter(|(_, changes)| !changes.is_empty()) {
             let file = drift::migration_file(app, changes);
-            if context.is_talkative() {
+            if context.is_verbose() {
                 writeln!(context.out, "Migrations for '{app}':\n  {}", file.path)?;
                 for change in changes {
                     writeln!(context.out, "    {change}")?;

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 /// Print the manual page, or write one per command into a folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Without it, the main page goes to standard output.
+    /// The folder; without it, the main page is printed to standard output.
     folder: Option<PathBuf>,
 }
 

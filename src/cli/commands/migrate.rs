@@ -10,7 +10,7 @@ use crate::{
     migrations::{self, Mode, Outcome, Plan, Target, drift},
 };
 
-/// Bring the database to the state of the migrations, or of one of them. Safe when many start it at once.
+/// Bring the database to the state of the migrations, or of one of them. Safe when several processes run it at once.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only this app, and what it depends on.
@@ -26,10 +26,10 @@ pub struct Args {
     /// Record the migrations as applied or unapplied without running them.
     #[arg(long)]
     fake: bool,
-    /// Record an app's first migration without running it where all its tables are there.
+    /// Record an app's first migration without running it if all its tables exist.
     #[arg(long)]
     fake_initial: bool,
-    /// Accepted for Django's sake: no question is ever asked.
+    /// Accepted for compatibility with Django: the command never prompts.
     #[arg(long, visible_alias = "no-input")]
     noinput: bool,
 }
@@ -39,10 +39,10 @@ impl Args {
         let graph = Graph::new();
         let app = self.app.as_deref().map(find_app).transpose()?;
         let targets = self.targets(&graph, app)?;
-        // A look leaves an SQLite file in the journal mode that it has.
-        let is_look = self.plan || self.check;
+        // A dry run does not change the journal mode of an SQLite file either.
+        let is_dry_run = self.plan || self.check;
         let db = context
-            .connect(if is_look {
+            .connect(if is_dry_run {
                 Purpose::Command
             } else {
                 Purpose::Migrations
@@ -58,7 +58,7 @@ impl Args {
         if self.plan {
             print_plan(&plan, &mut context.out)?;
         }
-        if is_look {
+        if is_dry_run {
             return Ok(if self.check && !plan.is_empty() {
                 ExitCode::FAILURE
             } else {
@@ -82,7 +82,7 @@ impl Args {
             .iter()
             .any(|(_, direction)| *direction == Direction::Backwards)
         {
-            // Django renders its models here; ours need no rendering, but scripts may look for the line.
+            // Django's line for rendering its model states, which scripts may search for.
             let done = context.styled(" DONE", SUCCESS);
             context.tell(format_args!("  Rendering model states...{done}\n"));
         }
@@ -118,7 +118,7 @@ impl Args {
         Ok(vec![Target::Migration(migration.with_context(unknown)?)])
     }
 
-    /// What is about to be done, and to what.
+    /// The operation and its targets, as Django describes them.
     fn describe(&self, app: Option<&str>, targets: &[Target]) -> (&'static str, String) {
         match (targets, &self.name) {
             ([Target::Zero(app)], _) => ("Unapply all migrations", (*app).to_owned()),
@@ -135,7 +135,7 @@ impl Args {
     }
 }
 
-/// Runs one migration and says how it went.
+/// Runs one migration and prints its result.
 async fn step(
     context: &mut Context,
     db: &crate::db::Database,
@@ -150,7 +150,7 @@ async fn step(
     context.tell(format_args!("  {verb} {migration}..."));
     let start = Instant::now();
     let result = migrations::run(db, migration, direction, mode).await;
-    let word = match &result {
+    let status = match &result {
         Ok(Outcome::Done) => " OK",
         Ok(Outcome::Faked) => " FAKED",
         Ok(Outcome::AlreadyDone) => done,
@@ -161,7 +161,7 @@ async fn step(
         _ => String::new(),
     };
     let outcome = match &result {
-        Ok(_) => context.styled(format_args!("{word}{elapsed}"), SUCCESS),
+        Ok(_) => context.styled(format_args!("{status}{elapsed}"), SUCCESS),
         Err(_) => String::new(),
     };
     context.tell(format_args!("{outcome}\n"));
@@ -186,7 +186,7 @@ fn print_plan(plan: &Plan, out: &mut dyn Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An operation as `--plan` shows it, with the beginning of its documentation where it has one.
+/// The line of an operation in `--plan`, with the beginning of its documentation, if any.
 fn describe_operation(operation: &Operation, direction: Direction) -> String {
     let description = operation.describe();
     match operation {
@@ -200,7 +200,7 @@ fn describe_operation(operation: &Operation, direction: Direction) -> String {
     }
 }
 
-/// What to say when the entities have moved on without the migrations.
+/// Django's notice of entities that differ from the migrations; empty if there are none.
 fn drift_notice() -> String {
     let changed = APPS
         .into_iter()

@@ -1,4 +1,4 @@
-//! The subcommands: in each file its arguments and what it does.
+//! The subcommands: one file each, with its arguments and `run`.
 
 pub mod changepassword;
 pub mod check;
@@ -24,7 +24,7 @@ fn find_app(label: &str) -> anyhow::Result<&'static str> {
     }
 }
 
-/// Those apps, or all when none is named; `None`, and a line for each that does not exist, when there is such a one.
+/// The apps with these labels, or all without labels. Prints a line for each unknown label, and then returns `None`.
 fn find_apps(labels: &[String]) -> Option<Vec<&'static str>> {
     let unknown: Vec<_> = labels
         .iter()
@@ -39,7 +39,10 @@ fn find_apps(labels: &[String]) -> Option<Vec<&'static str>> {
         .then(|| APPS.into_iter().filter(is_wanted).collect())
 }
 
-/// The one migration of an app whose name begins so; `None` when none does.
+/// The migration of an app whose name starts with `name`; `None` if there is none.
+///
+/// # Errors
+/// When there are several.
 fn find_migration(
     graph: &Graph,
     app: &str,
@@ -56,7 +59,7 @@ fn find_migration(
     }
 }
 
-/// Django's words for an app that does not exist.
+/// Django's message for an unknown app label.
 fn no_such_app(label: &str) -> String {
     format!("No installed app with label '{label}'.")
 }

@@ -50,18 +50,18 @@ pub struct Args {
 }
 
 impl Args {
-    /// The options that are in force.
+    /// The effective options: of flags, environment and file.
     fn resolve(&self, environment: &Environment) -> anyhow::Result<ServerOptions> {
         let mut flags = self.options.clone();
         if let Some(address) = &self.address {
-            // Django's words are an error of the command, not of the command line.
+            // Not parsed by clap: as in Django, an invalid address is a `CommandError`, not a usage error.
             let bind: anyhow::Result<Bind> = address.parse();
             flags.bind.push(bind.map_err(|error| anyhow!("{error}."))?);
         }
         flags.resolve(environment, self.config.as_deref())
     }
 
-    /// The settings with the options that are in force.
+    /// The settings with the effective options.
     pub fn settings(&self, environment: &Environment) -> anyhow::Result<Settings> {
         Settings::with_options(environment, &self.resolve(environment)?)
     }
@@ -79,15 +79,15 @@ impl Args {
         if settings.security.allowed_hosts.is_empty() {
             bail!("You must set settings.ALLOWED_HOSTS if DEBUG is False.");
         }
-        if context.is_talkative() {
+        if context.is_verbose() {
             writeln!(context.out, "Performing system checks...\n")?;
         }
-        // The database is looked at below: a server starts without it and waits for it.
+        // The database is not checked here: a server starts without it.
         let messages = checks::run(&settings, &[Tag::Admin, Tag::Settings, Tag::Templates]).await;
         if !checks::report(
             &messages,
             checks::Level::Error,
-            context.is_talkative(),
+            context.is_verbose(),
             &mut context.out,
         )? {
             return Ok(ExitCode::FAILURE);
@@ -96,7 +96,7 @@ impl Args {
         if self.check_config {
             return Ok(ExitCode::SUCCESS);
         }
-        // From here on signals are handled; the first process of a container would ignore them otherwise.
+        // Signals are handled from here on: PID 1 of a container ignores unhandled ones.
         let mut signals = Signals::new()?;
         let site = Site::build(settings, admin_site(), Utc::now)
             .await
@@ -108,7 +108,7 @@ impl Args {
             })?;
         let core = &site.core;
         context.databases.push(core.db.write().clone());
-        notice_unapplied(context, core).await?;
+        print_unapplied(context, core).await?;
         let server = Server::new(
             core.live.clone(),
             core.settings.security.trusted_proxies.clone(),
@@ -118,11 +118,11 @@ impl Args {
         );
         serve_metrics(&site, &server).await?;
         let listeners = listen::open(&core.settings.server).await?;
-        greet(context, &listeners, tls.is_some())?;
+        print_start(context, &listeners, tls.is_some())?;
         notify(sd_notify::NotifyState::Ready);
         let reload = || match self.reload(context, core, tls.as_ref()) {
             Ok(()) => tracing::info!(
-                "reloaded certificate, limits, times and log; all else needs a restart"
+                "reloaded certificate, limits, timeouts and log; other settings need a restart"
             ),
             Err(error) => {
                 tracing::error!("not reloaded, all stays as it was: {}", sentence(&error))
@@ -139,7 +139,7 @@ impl Args {
         }
     }
 
-    /// Reads again what may change while the server runs.
+    /// Reloads the settings that may change while the server runs.
     fn reload(&self, context: &Context, core: &Core, tls: Option<&Tls>) -> anyhow::Result<()> {
         let environment = Environment::load(context.settings.env_file.as_deref())?;
         let settings = self.settings(&environment)?;
@@ -153,14 +153,14 @@ impl Args {
     }
 }
 
-/// Tells a supervisor as systemd, if there is one.
+/// Notifies the service manager, such as systemd, if there is one.
 fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "the supervisor could not be told");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }
 
-/// Serves the metrics on a listener of their own.
+/// Serves the metrics on the separate listener of `METRICS_BIND`, if set.
 async fn serve_metrics(site: &Site, server: &Server) -> anyhow::Result<()> {
     let settings = &site.core.settings.server;
     let Some(bind) = &settings.metrics_bind else {
@@ -178,8 +178,9 @@ async fn serve_metrics(site: &Site, server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn greet(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow::Result<()> {
-    if !context.is_talkative() {
+/// Prints the lines that Django's `runserver` prints when it starts.
+fn print_start(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow::Result<()> {
+    if !context.is_verbose() {
         return Ok(());
     }
     let source = match &context.settings.env_file {
@@ -208,8 +209,8 @@ fn greet(context: &mut Context, listeners: &[Listener], is_tls: bool) -> anyhow:
     Ok(())
 }
 
-/// Says what `migrate` would have to do, if anything.
-async fn notice_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<()> {
+/// Prints how many migrations are unapplied, if any.
+async fn print_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<()> {
     let unapplied = match migrations::unapplied(core.db.write()).await {
         Ok(unapplied) => unapplied,
         Err(error) => {
@@ -220,7 +221,7 @@ async fn notice_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<
             return Ok(());
         }
     };
-    if unapplied.is_empty() || !context.is_talkative() {
+    if unapplied.is_empty() || !context.is_verbose() {
         return Ok(());
     }
     let apps: BTreeSet<&str> = unapplied.iter().map(|migration| migration.app).collect();

@@ -29,7 +29,7 @@ pub struct Args {
     /// Ask for questions and choices.
     #[arg(short, long, conflicts_with_all = ["files", "random"])]
     interactive: bool,
-    /// Make up this many questions with four choices each; each time anew.
+    /// Add this many random questions with four choices each.
     #[arg(long, value_name = "N", conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     random: Option<u32>,
 }
@@ -37,13 +37,13 @@ pub struct Args {
 impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let polls = match (self.interactive, self.random) {
-            (true, _) => ask_polls().await?,
+            (true, _) => prompt_polls().await?,
             (_, Some(_)) => Vec::new(),
             _ => read_files(&self.files)?,
         };
         let db = context.connect(Purpose::Command).await?;
         let added = match self.random {
-            Some(count) => add_random(&db, count as usize, context.is_talkative()).await,
+            Some(count) => add_random(&db, count as usize, context.is_verbose()).await,
             None => add(&db, &polls).await.map_err(Into::into),
         };
         let added = added.context("the questions could not be added")?;
@@ -69,8 +69,8 @@ async fn add(db: &Database, polls: &[Poll]) -> Result<Added, sea_orm::DbErr> {
     Ok(added)
 }
 
-async fn add_random(db: &Database, count: usize, is_talkative: bool) -> anyhow::Result<Added> {
-    let bar = if is_talkative {
+async fn add_random(db: &Database, count: usize, is_verbose: bool) -> anyhow::Result<Added> {
+    let bar = if is_verbose {
         ProgressBar::new(count as u64)
     } else {
         ProgressBar::hidden()
@@ -78,7 +78,7 @@ async fn add_random(db: &Database, count: usize, is_talkative: bool) -> anyhow::
     let style = "{bar:40} {human_pos}/{human_len} questions, {rate}, {eta} left";
     let style = ProgressStyle::with_template(style).expect("the template is well-formed");
     let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-        // What does not fit on the bar need not be told.
+        // A rate that cannot be written is left out.
         let _ = write!(text, "{} a second", HumanCount(state.per_sec() as u64));
     };
     bar.set_style(style.with_key("rate", rate));
@@ -99,11 +99,11 @@ async fn add_random(db: &Database, count: usize, is_talkative: bool) -> anyhow::
     })
 }
 
-/// All files, before anything is written.
+/// Reads all files, before anything is written.
 fn read_files(files: &[PathBuf]) -> anyhow::Result<Vec<Poll>> {
     if files.is_empty() {
         let examples = seed::parse(seed::EXAMPLES, Syntax::Yaml);
-        return Ok(examples.expect("the embedded file is good").0);
+        return Ok(examples.expect("the embedded file is valid").0);
     }
     let mut polls = Vec::new();
     for file in files {
@@ -129,7 +129,7 @@ fn read(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// By the file's name, or where that says nothing by how it begins.
+/// The syntax by the file's extension or, without a known one, by its first character.
 fn syntax(file: &Path, text: &str) -> Syntax {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("json") => Syntax::Json,
@@ -139,15 +139,15 @@ fn syntax(file: &Path, text: &str) -> Syntax {
     }
 }
 
-async fn ask_polls() -> anyhow::Result<Vec<Poll>> {
+async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
     if !prompt::is_possible() {
         bail!("--interactive needs a terminal: give a file instead.");
     }
     println!("An empty line ends the choices of a question, and the questions.");
     let mut polls = Vec::new();
-    while let Some(question) = ask_text("Question: ").await? {
+    while let Some(question) = prompt_text("Question: ").await? {
         let mut choices = Vec::new();
-        while let Some(choice) = ask_text(&format!("  Choice {}: ", choices.len() + 1)).await? {
+        while let Some(choice) = prompt_text(&format!("  Choice {}: ", choices.len() + 1)).await? {
             choices.push((choice, 0));
         }
         if choices.is_empty() {
@@ -163,8 +163,8 @@ async fn ask_polls() -> anyhow::Result<Vec<Poll>> {
     Ok(polls)
 }
 
-/// A text, asked for until it is good; `None` for an empty line.
-async fn ask_text(message: &str) -> anyhow::Result<Option<Text>> {
+/// Prompts for a text until it is valid; `None` for an empty line.
+async fn prompt_text(message: &str) -> anyhow::Result<Option<Text>> {
     loop {
         let line = prompt::line(message).await?;
         if line.is_empty() {

@@ -44,7 +44,7 @@ impl Args {
         applied: &Applied,
     ) -> anyhow::Result<()> {
         let graph = Graph::new();
-        // The plan of one app holds what it depends on, too.
+        // The plan of one app includes its dependencies.
         let mut plan = graph.full_plan();
         if !self.apps.is_empty() {
             let leaves = apps.iter().flat_map(|app| graph.leaves(Some(app)));

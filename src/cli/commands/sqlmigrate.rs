@@ -54,7 +54,7 @@ impl Args {
                 },
             )
             .script();
-        if script.is_empty() && context.is_talkative() {
+        if script.is_empty() && context.is_verbose() {
             eprintln!("No operations found.");
         }
         write!(context.out, "{script}")?;

@@ -1,4 +1,4 @@
-//! Putting the objects of a Django fixture together: choices name their questions by key.
+//! Builds polls from the objects of a Django fixture, in which choices refer to their questions by key.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
     values::{Time, Votes},
 };
 
-/// What a fixture says of a question or a choice; of other models nothing is read.
+/// The fields of a question or a choice; objects of other models are counted only.
 #[derive(Debug, Default, Deserialize)]
 pub struct Fields {
     question_text: Option<Text>,
@@ -19,17 +19,22 @@ pub struct Fields {
     question: Option<i64>,
 }
 
-/// The questions and choices of a fixture by their keys, with the lines where they stand.
+/// The questions and choices of a fixture by their keys, with their lines.
 #[derive(Debug, Default)]
 pub struct Fixture {
+    /// The line, and the question.
     questions: BTreeMap<i64, (usize, Poll)>,
+    /// The line, the question's key, the text and the votes.
     choices: BTreeMap<i64, (usize, i64, Text, i32)>,
-    /// Objects of other models.
+    /// The number of objects of other models.
     pub skipped: usize,
 }
 
 impl Fixture {
-    /// Takes an object in.
+    /// Adds an object.
+    ///
+    /// # Errors
+    /// The reason, when a field or the key is missing, or another object has the same key.
     pub fn add(
         &mut self,
         line: usize,
@@ -73,7 +78,10 @@ impl Fixture {
         }
     }
 
-    /// All of them, once the file has been read.
+    /// The polls with their lines.
+    ///
+    /// # Errors
+    /// When the question of a choice is missing.
     pub fn into_polls(mut self) -> Result<Vec<(usize, Poll)>, ParseError> {
         for (line, question, text, votes) in self.choices.into_values() {
             let reason = || {

@@ -1,4 +1,4 @@
-//! Questions from files: reading them, and adding what the database lacks.
+//! Questions from files: parsing them, and adding those that the database does not have.
 
 mod fixture;
 mod parse;
@@ -21,13 +21,13 @@ use crate::{
     entities::{choice, question},
 };
 
-/// Questions looked up, and choices written, per statement: within the limits of both databases on parameters.
+/// Questions selected, and choices inserted, per statement: within both databases' limits on parameters.
 const CHUNK: usize = 500;
 
 /// The built-in example polls.
 pub const EXAMPLES: &str = include_str!("examples.yaml");
 
-/// What was added.
+/// The number of added objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Added {
     /// New questions.
@@ -36,17 +36,17 @@ pub struct Added {
     pub choices: usize,
 }
 
-/// Adds the questions and choices that are not there yet. A question is known by its text, a choice by its question
-/// and its text; what is there stays as it is, votes included.
+/// Adds the questions and choices that do not exist yet. A question is identified by its text, a choice by its question and
+/// its text. Existing ones are not changed.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result<Added, DbErr> {
     let mut added = Added::default();
     for polls in polls.chunks(CHUNK) {
-        let mut known = known(tx, polls).await?;
+        let mut existing = find_existing(tx, polls).await?;
         for poll in polls {
-            let (id, texts) = match known.entry(poll.question.to_string()) {
+            let (id, texts) = match existing.entry(poll.question.to_string()) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
                     added.questions += 1;
@@ -76,9 +76,9 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
     Ok(added)
 }
 
-/// The questions among `polls` that are there already: by their texts, their keys and the texts of their choices. Of
-/// questions with the same text, the first.
-async fn known(
+/// The existing questions among `polls`: by text, the key and the texts of the choices. Of several questions with the same
+/// text, the first.
+async fn find_existing(
     tx: &Transaction,
     polls: &[Poll],
 ) -> Result<HashMap<String, (i32, HashSet<String>)>, DbErr> {
@@ -90,14 +90,14 @@ async fn known(
         .order_by_asc(choice::Column::Id)
         .all(tx)
         .await?;
-    let known = found.into_iter().map(|(question, choices)| {
+    let existing = found.into_iter().map(|(question, choices)| {
         let texts = choices
             .into_iter()
             .map(|choice| choice.choice_text)
             .collect();
         (question.question_text, (question.id, texts))
     });
-    Ok(known.collect())
+    Ok(existing.collect())
 }
 
 async fn add_question(tx: &Transaction, poll: &Poll, now: DateTime<Utc>) -> Result<i32, DbErr> {

@@ -1,4 +1,4 @@
-//! Reading files of polls: our own form, or a Django fixture, as YAML or JSON. A file is good as a whole or not at all.
+//! Parses files of polls: a list of polls or a Django fixture, as YAML or JSON. A file with any error is refused.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use super::{
     values::{ChoiceEntry, Time},
 };
 
-/// How a file is written.
+/// The syntax of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
     /// JSON.
@@ -21,12 +21,12 @@ pub enum Syntax {
     Yaml,
 }
 
-/// The polls of a file, and how many objects of other models a fixture holds besides.
+/// The polls of a file, and the number of a fixture's objects of other models.
 ///
 /// # Errors
-/// With line and reason, when anything in the file is not as it should be.
+/// The line and the reason, when the file has an error.
 pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), ParseError> {
-    // What some editors put before everything else.
+    // The byte order mark that some editors write.
     let text = text.trim_start_matches('\u{feff}');
     let entries = match syntax {
         Syntax::Json => json_entries(text)?,
@@ -90,19 +90,19 @@ pub fn parse(text: &str, syntax: Syntax) -> Result<(Vec<Poll>, usize), ParseErro
     Ok((polls.into_iter().map(|(_, poll)| poll).collect(), skipped))
 }
 
-/// Refuses what could not be told apart in the database: questions with the same text, and choices within one.
+/// Refuses duplicates: questions with the same text, and choices of one question with the same text.
 fn check_duplicates(polls: &[(usize, Poll)]) -> Result<(), ParseError> {
     let mut questions = HashSet::new();
     for (line, poll) in polls {
-        let refuse = |what: &str, text: &Text| {
-            let reason = format!("the file has the {what} {:?} twice", text.as_str());
+        let duplicate = |kind: &str, text: &Text| {
+            let reason = format!("the file has the {kind} {:?} twice", text.as_str());
             Err(ParseError {
                 line: *line,
                 reason,
             })
         };
         if !questions.insert(poll.question.as_str()) {
-            return refuse("question", &poll.question);
+            return duplicate("question", &poll.question);
         }
         let mut choices = HashSet::new();
         if let Some((text, _)) = poll
@@ -110,13 +110,13 @@ fn check_duplicates(polls: &[(usize, Poll)]) -> Result<(), ParseError> {
             .iter()
             .find(|(text, _)| !choices.insert(text.as_str()))
         {
-            return refuse("choice", text);
+            return duplicate("choice", text);
         }
     }
     Ok(())
 }
 
-/// An entry of either form.
+/// An entry of a list or of a fixture.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -131,13 +131,13 @@ struct Entry {
 fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
     let bad = |base: usize, error: &serde_json::Error| ParseError {
         line: base + error.line().max(1) - 1,
-        reason: plain(&error.to_string()),
+        reason: reason_of(&error.to_string()),
     };
     let raw: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| bad(1, &error))?;
     let mut entries = Vec::new();
     let (mut line, mut counted) = (1, 0);
     for raw in raw {
-        // Each piece is a part of the text, so where it begins tells its line.
+        // Each raw value is a slice of the text, so that its offset gives the line.
         let offset = raw.get().as_ptr() as usize - text.as_ptr() as usize;
         line += text[counted..offset].matches('\n').count();
         counted = offset;
@@ -148,7 +148,7 @@ fn json_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
 }
 
 fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
-    // Yes and No are answers here, not truth values.
+    // Yes and No, booleans in YAML 1.1, are texts of choices here.
     let options = serde_saphyr::options! { strict_booleans: true };
     let entries: Result<Vec<Spanned<Entry>>, _> =
         serde_saphyr::from_str_with_options(text, options);
@@ -159,7 +159,7 @@ fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
             .map_or(1, |location| location.line() as usize);
         ParseError {
             line,
-            reason: plain(&error.to_string()),
+            reason: reason_of(&error.to_string()),
         }
     })?;
     Ok(entries
@@ -168,8 +168,8 @@ fn yaml_entries(text: &str) -> Result<Vec<(usize, Entry)>, ParseError> {
         .collect())
 }
 
-/// What a parser says, without the place that it repeats, and in words of the file where it speaks of its own workings.
-fn plain(error: &str) -> String {
+/// A parser's message without the position, which [`ParseError`] has; messages about the parser's internals are replaced.
+fn reason_of(error: &str) -> String {
     let reason = error
         .split(" at line ")
         .next()
@@ -205,7 +205,7 @@ fn plain(error: &str) -> String {
 mod tests {
     use super::{super::EXAMPLES, *};
 
-    fn refusal(text: &str, syntax: Syntax) -> String {
+    fn error_of(text: &str, syntax: Syntax) -> String {
         parse(text, syntax).unwrap_err().to_string()
     }
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn both_syntaxes_say_the_same() {
+    fn both_syntaxes_give_the_same_polls() {
         let json = r#"[{"question": "Who? 🎉", "published": "2026-11-20T07:30:00Z",
                         "choices": ["I", {"choice": "You", "votes": 3}]}]"#;
         let yaml = "- question: Who? 🎉\n  published: 2026-11-20 07:30\n  choices:\n    - I\n    - choice: You\n      votes: 3\n";
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_line_and_reason() {
+    fn errors_have_the_line_and_the_reason() {
         let long = "x".repeat(201);
         let cases = [
             (
@@ -268,9 +268,9 @@ mod tests {
             ),
         ];
         for (text, expected) in cases {
-            assert_eq!(refusal(text, Syntax::Yaml), expected);
+            assert_eq!(error_of(text, Syntax::Yaml), expected);
         }
-        let misspelt = refusal("- question: A\n  chioces: [x]\n", Syntax::Yaml);
+        let misspelt = error_of("- question: A\n  chioces: [x]\n", Syntax::Yaml);
         assert!(
             misspelt.starts_with("line 2: ") && misspelt.contains("chioces"),
             "{misspelt}"
@@ -297,21 +297,21 @@ mod tests {
                 "line 2: a true or false that is meant as a text has to be in quotes",
             ),
         ] {
-            assert_eq!(refusal(text, Syntax::Yaml), expected);
+            assert_eq!(error_of(text, Syntax::Yaml), expected);
         }
-        let broken = refusal("- question: [\n", Syntax::Yaml);
+        let broken = error_of("- question: [\n", Syntax::Yaml);
         assert!(broken.starts_with("line "), "{broken}");
 
         let json = "[\n{\"question\": \"A\", \"choices\": [\"x\"]},\n{\"question\": \"B\",\n \"choices\": [\"\\u0000\"]}\n]";
         assert_eq!(
-            refusal(json, Syntax::Json),
+            error_of(json, Syntax::Json),
             "line 4: the text contains a NUL character"
         );
-        assert!(refusal("[{]", Syntax::Json).starts_with("line 1: "));
+        assert!(error_of("[{]", Syntax::Json).starts_with("line 1: "));
     }
 
     #[test]
-    fn answers_are_texts_whatever_yaml_makes_of_them() {
+    fn choices_are_texts_whatever_their_type_in_yaml() {
         let (polls, _) = parse(
             "- question: Well?\n  choices: [Yes, No, 42, -1]\n",
             Syntax::Yaml,
@@ -326,21 +326,21 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_apart_is_refused() {
+    fn duplicates_are_refused() {
         let twice = "- question: Same?\n  choices: [a]\n- question: Same?\n  choices: [b]\n";
         assert_eq!(
-            refusal(twice, Syntax::Yaml),
+            error_of(twice, Syntax::Yaml),
             "line 3: the file has the question \"Same?\" twice"
         );
         let twice = "- question: Once?\n  choices: [a, b, a]\n";
         assert_eq!(
-            refusal(twice, Syntax::Yaml),
+            error_of(twice, Syntax::Yaml),
             "line 1: the file has the choice \"a\" twice"
         );
     }
 
     #[test]
-    fn fixtures_are_put_together_by_their_keys() {
+    fn choices_of_a_fixture_are_assigned_by_key() {
         let fixture = r#"[
             {"model": "auth.user", "pk": 1, "fields": {"username": "admin", "groups": []}},
             {"model": "polls_app.choice", "pk": 2, "fields": {"question": 7, "choice_text": "b", "votes": 2}},
@@ -362,12 +362,12 @@ mod tests {
             "\"question\": 8, \"choice_text\": \"b\"",
         );
         assert_eq!(
-            refusal(&lost, Syntax::Json),
+            error_of(&lost, Syntax::Json),
             "line 3: the choice belongs to question 8, which the file does not have"
         );
         let double = fixture.replace("\"pk\": 2", "\"pk\": 1");
         assert_eq!(
-            refusal(&double, Syntax::Json),
+            error_of(&double, Syntax::Json),
             "line 5: there is another polls_app.choice with this `pk`"
         );
     }

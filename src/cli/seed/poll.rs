@@ -1,20 +1,20 @@
-//! A question with its choices, as a file holds it, and what can be wrong with the file.
+//! A question with its choices from a file, and the error of a file.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 
-/// The most characters of a question or a choice.
+/// The maximum length of a question or a choice, in characters.
 const MAX_TEXT: usize = 200;
 
-/// A question with its choices, checked.
+/// A validated question with its choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poll {
-    /// What is asked.
+    /// The text of the question.
     pub question: Text,
-    /// When it appears; `None` means at once.
+    /// The date of publication; `None`: now.
     pub published: Option<DateTime<Utc>>,
-    /// The answers and their votes.
+    /// The choices and their votes.
     pub choices: Vec<(Text, i32)>,
 }
 
@@ -23,10 +23,10 @@ pub struct Poll {
 pub struct Text(String);
 
 impl Text {
-    /// Checks a text, less the blanks around it.
+    /// Trims and validates a text.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The reason, when it is blank, too long, or contains NUL.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let length = text.chars().count();
@@ -61,6 +61,6 @@ impl fmt::Display for Text {
 pub struct ParseError {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong in it.
+    /// What is wrong in that line.
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Questions made up for trying the site at size.
+//! Random questions, for tests with many rows.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::{RngExt, seq::IndexedRandom};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 const CHOICES: [&str; 4] = ["Yes", "No", "Both, depending on the day", "Neither"];
-const THINGS: [&str; 16] = [
+const SUBJECTS: [&str; 16] = [
     "coffee",
     "tea",
     "winter",
@@ -28,14 +28,14 @@ const THINGS: [&str; 16] = [
     "the cinema",
     "the theatre",
 ];
-/// Questions per statement: their choices stay below the number of values that SQLite takes in one (32,766).
+/// Questions per statement: the parameters of their choices stay below SQLite's limit of 32,766.
 const BATCH: usize = 1000;
 
-/// Adds `count` questions of the past year, each with four choices that have some votes. Tells `progress` how many are
-/// done.
+/// Adds `count` questions of the past year, each with four choices of 0 to 499 votes. Calls `progress` with the number of
+/// questions added so far.
 ///
 /// # Errors
-/// When the database refuses.
+/// When the database cannot be reached or written to.
 pub async fn add_random(
     tx: &Transaction,
     count: usize,
@@ -60,7 +60,7 @@ pub async fn add_random(
         done += batch;
         progress(done);
     }
-    // PostgreSQL plans badly for tables that it knows nothing of yet, which would be so until its next round.
+    // Without statistics PostgreSQL plans badly, until its next autovacuum.
     if tx.get_database_backend() == DbBackend::Postgres {
         tx.execute_unprepared("ANALYZE polls_app_question, polls_app_choice")
             .await?;
@@ -70,13 +70,13 @@ pub async fn add_random(
 
 fn question(number: usize, now: DateTime<Utc>) -> question::ActiveModel {
     let mut rng = rand::rng();
-    let things: Vec<_> = THINGS.sample(&mut rng, 2).collect();
+    let subjects: Vec<_> = SUBJECTS.sample(&mut rng, 2).collect();
     let age = TimeDelta::seconds(rng.random_range(0..365 * 24 * 3600));
     question::ActiveModel {
         question_text: Set(format!(
             "Do you prefer {} or {}? (No. {})",
-            things[0],
-            things[1],
+            subjects[0],
+            subjects[1],
             number + 1
         )),
         pub_date: Set((now - age).into()),

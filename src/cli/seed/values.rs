@@ -1,5 +1,5 @@
-//! The values in a file of polls: each knows what it may be, so that the reader of either syntax can tell the line of a
-//! bad one.
+//! The values in a file of polls. Each validates itself while it is deserialised, so that either parser reports the line of an
+//! invalid one.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde::{Deserialize, Deserializer, de};
@@ -14,9 +14,11 @@ pub struct ChoiceEntry {
     pub votes: Votes,
 }
 
+/// The votes of a choice, from 0.
 #[derive(Debug, Default)]
 pub struct Votes(pub i32);
 
+/// A time that the database can store: see [`parse_time`].
 #[derive(Debug)]
 pub struct Time(pub DateTime<Utc>);
 
@@ -39,8 +41,8 @@ impl<'de> Deserialize<'de> for Votes {
             }
 
             fn visit_i64<E: de::Error>(self, votes: i64) -> Result<Votes, E> {
-                let is_count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
-                is_count
+                let count = i32::try_from(votes).ok().filter(|votes| *votes >= 0);
+                count
                     .map(Votes)
                     .ok_or_else(|| E::custom(format!("{votes} is no number of votes")))
             }
@@ -109,7 +111,7 @@ impl<'de> Deserialize<'de> for ChoiceEntry {
     }
 }
 
-/// A time with a zone, or in UTC without; a day alone means its beginning.
+/// Parses a time: RFC 3339, or in UTC without an offset; a date alone means midnight.
 fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());

@@ -70,7 +70,7 @@ on_both_databases! {
         let admin = app.superuser().await;
         app.add_user("other", Kind::Superuser, &[]).await;
         let other = app.logged_in("other").await;
-        let question = app.question("Doomed?", &["A", "B"]).await;
+        let question = app.question("DeletedObject?", &["A", "B"]).await;
         let path = change(question.id);
         let form = admin.form(&path, "object-form").await;
         other.form(&format!("{LIST}{}/delete/", question.id), "submit-row").await.submit(&other).await.assert_redirect(302, LIST);

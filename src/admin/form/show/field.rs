@@ -1,4 +1,4 @@
-//! A field as its template gets it: which input, what it holds, and what is to be said about it.
+//! The template context of a field.
 
 use sea_orm::DbErr;
 use serde::Serialize;
@@ -15,51 +15,51 @@ use crate::{
     web::format::{date_time, grouped},
 };
 
-/// A field.
+/// The template context of a field.
 #[derive(Debug, Serialize)]
-pub struct ShownField {
+pub struct FieldContext {
     name: String,
     id: String,
     label: String,
     help: &'static str,
     pub(super) is_required: bool,
-    /// Whether one begins to type here.
+    /// Whether the input has the focus at first.
     pub(super) is_focused: bool,
     pub(super) errors: Vec<String>,
-    /// Which input: the name of a macro's branch.
+    /// The type of the input in the template's macro.
     pub(super) kind: &'static str,
     value: String,
-    /// The time beside a date.
+    /// The time input beside a date input.
     time: String,
-    /// The types of the inputs for a date and a time: `text` for what those could not show.
+    /// The types of the inputs for date and time: `text` for values that such an input cannot show.
     date_type: &'static str,
     time_type: &'static str,
     max_length: Option<u32>,
-    options: Vec<ShownOption>,
-    /// What is shown in the place of an input.
-    cells: Vec<ShownCell>,
+    options: Vec<OptionContext>,
+    /// The text in place of an input, if it is read-only.
+    cells: Vec<CellContext>,
     description: Description,
-    /// What is in the database now, where the user typed something else.
+    /// The value of another user's concurrent change, if it differs.
     theirs: Option<String>,
-    /// Where the objects are listed that a typed key may mean.
+    /// The URL of the list of objects, for a key that is entered.
     lookup_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ShownOption {
+struct OptionContext {
     value: String,
     label: String,
     is_selected: bool,
 }
 
-/// What is shown of a value.
+/// The template context of a displayed value.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct ShownCell {
+pub struct CellContext {
     /// `empty`, `yes`, `no`, `number`, `text`, `moment`.
     pub kind: &'static str,
-    /// In words.
+    /// The text.
     pub text: String,
-    /// A moment for machines.
+    /// A time in ISO 8601.
     pub iso: String,
 }
 
@@ -73,22 +73,22 @@ pub fn id_of(form: &ObjectForm<'_>, bound: &BoundField<'_>) -> String {
     format!("id_{}{}{end}", form.prefix, bound.field.name)
 }
 
-/// A field of a form, as an input or, if it is only to be looked at, as text.
+/// The template context of a field of a form: an input, or a text if it is read-only.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn show_field(
     form: &ObjectForm<'_>,
     bound: &BoundField<'_>,
     db: Connection<'_>,
     form_context: FormContext<'_>,
     is_readonly: bool,
-) -> Result<ShownField, DbErr> {
+) -> Result<FieldContext, DbErr> {
     let field = bound.field;
     let may_change = !is_readonly;
     let is_readonly = is_readonly || bound.is_readonly;
     let first = bound.raw.first().cloned().unwrap_or_default();
-    let mut shown = ShownField {
+    let mut shown = FieldContext {
         name: format!("{}{}", form.prefix, field.name),
         id: id_of(form, bound),
         label: field.label(),
@@ -121,7 +121,7 @@ pub async fn show_field(
     let choose = |all: Vec<(i32, String)>, raw: &Raw| {
         let option = |(id, label): (i32, String)| {
             let value = id.to_string();
-            ShownOption {
+            OptionContext {
                 is_selected: raw.contains(&value),
                 value,
                 label,
@@ -131,7 +131,7 @@ pub async fn show_field(
     };
     shown.kind = match &field.kind {
         _ if !field.options.choices.is_empty() => {
-            let option = |(value, label): &(&str, &str)| ShownOption {
+            let option = |(value, label): &(&str, &str)| OptionContext {
                 value: (*value).to_owned(),
                 label: (*label).to_owned(),
                 is_selected: first == *value,
@@ -206,7 +206,7 @@ pub async fn show_field(
             _ if !shown.options.is_empty() => {
                 let chosen = shown.options.iter().filter(|option| option.is_selected);
                 chosen
-                    .map(|option| ShownCell {
+                    .map(|option| CellContext {
                         kind: "text",
                         text: option.label.clone(),
                         iso: String::new(),
@@ -227,7 +227,7 @@ pub async fn show_field(
     Ok(shown)
 }
 
-/// The type of an input that can show a text.
+/// `wanted`, or `text` if such an input cannot show the value.
 fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool) -> &'static str {
     if text.is_empty() || can_show(text) {
         wanted
@@ -236,8 +236,8 @@ fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool)
     }
 }
 
-/// What a page shows of a value.
-pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> ShownCell {
+/// The template context of a cell.
+pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> CellContext {
     let (kind, text, iso) = match cell {
         Cell::Empty => ("empty", String::new(), String::new()),
         Cell::Boolean(true) => ("yes", "Yes".to_owned(), String::new()),
@@ -250,5 +250,5 @@ pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> ShownCell {
             time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ),
     };
-    ShownCell { kind, text, iso }
+    CellContext { kind, text, iso }
 }

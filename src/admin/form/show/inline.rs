@@ -1,29 +1,29 @@
-//! An inline as its template gets it.
+//! The template context of an inline.
 
 use sea_orm::DbErr;
 use serde::Serialize;
 
 use super::{
     super::{FormContext, ObjectForm, formset::Formset},
-    field::{ShownField, show_field},
+    field::{FieldContext, show_field},
 };
 use crate::{
     admin::{field::Kind, options::Layout},
-    contenttypes::capitalized,
+    contenttypes::capfirst,
     db::Connection,
 };
 
-/// The forms of an inline.
+/// The template context of an inline.
 #[derive(Debug, Serialize)]
-pub struct ShownInline {
+pub struct InlineContext {
     title: String,
     name: &'static str,
     prefix: String,
     is_tabular: bool,
     headings: Vec<Heading>,
-    rows: Vec<ShownRow>,
-    /// An empty form for a script to copy, with `__prefix__` in the place of its number.
-    empty: Option<ShownRow>,
+    rows: Vec<RowContext>,
+    /// An empty form that a script copies, with `__prefix__` in place of its number.
+    empty: Option<RowContext>,
     total: usize,
     initial: usize,
     max: usize,
@@ -40,25 +40,25 @@ struct Heading {
 }
 
 #[derive(Debug, Serialize)]
-struct ShownRow {
+struct RowContext {
     prefix: String,
     id: Option<i32>,
     label: String,
-    fields: Vec<ShownField>,
+    fields: Vec<FieldContext>,
     errors: Vec<String>,
     is_deleted: bool,
 }
 
-/// The forms of an inline.
+/// The template context of an inline.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn show_inline(
     formset: &Formset<'_>,
     db: Connection<'_>,
     form_context: FormContext<'_>,
     is_readonly: bool,
-) -> Result<ShownInline, DbErr> {
+) -> Result<InlineContext, DbErr> {
     let model = &formset.inline.model;
     let mut rows = Vec::new();
     for row in &formset.forms {
@@ -95,8 +95,8 @@ pub async fn show_inline(
         blank.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
         Some(show_row(&blank.forms[0].form, false, db, form_context, false).await?)
     };
-    Ok(ShownInline {
-        title: capitalized(model.options.verbose_name_plural),
+    Ok(InlineContext {
+        title: capfirst(model.options.verbose_name_plural),
         name: model.options.verbose_name,
         prefix: formset.inline.prefix(),
         is_tabular: formset.inline.layout == Layout::Tabular,
@@ -118,15 +118,15 @@ async fn show_row(
     db: Connection<'_>,
     form_context: FormContext<'_>,
     is_readonly: bool,
-) -> Result<ShownRow, DbErr> {
+) -> Result<RowContext, DbErr> {
     let mut fields = Vec::new();
     for bound in &form.fields {
         let mut field = show_field(form, bound, db, form_context, is_readonly).await?;
-        // A blank row may stay blank.
+        // An empty row may stay empty.
         field.is_required &= form.object.is_some();
         fields.push(field);
     }
-    Ok(ShownRow {
+    Ok(RowContext {
         prefix: form.prefix.clone(),
         id: form.object.as_ref().map(|object| object.id),
         label: form

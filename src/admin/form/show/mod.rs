@@ -1,4 +1,4 @@
-//! A form as its template gets it.
+//! The template context of a form.
 
 mod field;
 mod inline;
@@ -6,54 +6,54 @@ mod inline;
 use sea_orm::DbErr;
 use serde::Serialize;
 
-pub use self::field::{ShownCell, show_cell};
+pub use self::field::{CellContext, show_cell};
 use self::{
-    field::{ShownField, id_of, show_field},
-    inline::{ShownInline, show_inline},
+    field::{FieldContext, id_of, show_field},
+    inline::{InlineContext, show_inline},
 };
 use super::{Editor, FormContext, ObjectForm, fieldsets};
 use crate::{admin::field::Kind, db::Connection};
 
-/// A whole form.
+/// The template context of an object's form.
 #[derive(Debug, Serialize)]
-pub struct ShownEditor {
-    /// The object's fields in groups.
-    pub fieldsets: Vec<ShownFieldset>,
-    /// The forms of its inlines.
-    pub inlines: Vec<ShownInline>,
-    /// Everything that is wrong, with where it is.
+pub struct EditorContext {
+    /// The fields in groups.
+    pub fieldsets: Vec<FieldsetContext>,
+    /// The inlines.
+    pub inlines: Vec<InlineContext>,
+    /// All errors, with links to their fields.
     pub summary: Vec<ErrorLink>,
-    /// Whether there are times to be typed.
+    /// Whether there are inputs for times.
     pub has_times: bool,
 }
 
-/// An error, and the field that it is about.
+/// An error with a link to its field.
 #[derive(Debug, Serialize)]
 pub struct ErrorLink {
-    /// The field's id, empty for the form as a whole.
+    /// The id of the field's input; empty for the form as a whole.
     pub id: String,
     /// The field's label.
     pub label: String,
-    /// What is wrong.
+    /// The error.
     pub text: String,
 }
 
 /// A group of fields.
 #[derive(Debug, Serialize)]
-pub struct ShownFieldset {
+pub struct FieldsetContext {
     name: Option<&'static str>,
     description: &'static str,
-    /// Whether it can be closed, and whether it is.
+    /// Whether it can be collapsed, and whether it is open.
     is_collapsible: bool,
     is_open: bool,
-    fields: Vec<ShownField>,
+    fields: Vec<FieldContext>,
 }
 
-impl ShownEditor {
-    /// What a template gets of a form; without inputs if it is only to be looked at.
+impl EditorContext {
+    /// The template context of a form; without inputs if `is_readonly`.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not respond.
     pub async fn new(
         editor: &Editor<'_>,
         db: Connection<'_>,
@@ -75,11 +75,11 @@ impl ShownEditor {
             let is_collapsible = fieldset
                 .as_ref()
                 .is_some_and(|fieldset| fieldset.is_collapsed);
-            shown.push(ShownFieldset {
+            shown.push(FieldsetContext {
                 name: fieldset.as_ref().and_then(|fieldset| fieldset.name),
                 description: fieldset.map_or("", |fieldset| fieldset.description),
                 is_collapsible,
-                // What is wrong must be seen, and what must be filled in.
+                // Open if it has errors, or fields to fill in.
                 is_open: !is_collapsible || has_errors || main.object.is_none(),
                 fields: shown_fields,
             });

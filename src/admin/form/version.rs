@@ -1,5 +1,5 @@
-//! What a form was made from, carried in the form: by it a save notices that another user has changed the object
-//! meanwhile. A form that Django rendered has none, and is saved as Django would.
+//! The version of an object in a hidden field of its form: the contents of all fields when the form was rendered. A save
+//! compares it with the database to detect concurrent changes. A form that Django rendered has none, and is saved without it.
 
 use std::collections::BTreeMap;
 
@@ -19,29 +19,29 @@ use crate::{
     web::form::Form,
 };
 
-/// The name of the field that carries it.
+/// The name of the hidden field.
 pub const FIELD: &str = "_version";
 
 /// The contents of all fields at one time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Mark {
-    /// When.
+pub struct FormVersion {
+    /// When the form was rendered.
     pub at: DateTime<Utc>,
     object: BTreeMap<String, Raw>,
-    /// By the inline's prefix and the object's key.
+    /// The inline objects, by the inline's prefix and the object's key.
     inlines: BTreeMap<String, BTreeMap<i32, BTreeMap<String, Raw>>>,
 }
 
-/// What another user has done meanwhile.
+/// A change by another user since the form was rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForeignChange {
-    /// Which field or object.
+    /// The field or object.
     pub what: String,
-    /// What it was when the user got the form.
+    /// The value when the form was rendered.
     pub before: String,
-    /// What it is now.
+    /// The current value.
     pub now: String,
-    /// The many-to-many field whose keys these are, until they have been named.
+    /// The many-to-many field of the keys, until they are replaced by labels.
     #[serde(skip)]
     relation: Option<&'static str>,
 }
@@ -57,10 +57,10 @@ impl ForeignChange {
     }
 }
 
-/// Puts names in the place of keys.
+/// Replaces keys by labels.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not respond.
 pub async fn name_keys(
     changes: &mut [ForeignChange],
     model: &Model,
@@ -83,8 +83,8 @@ pub async fn name_keys(
     Ok(())
 }
 
-impl Mark {
-    /// The mark of a form as it was loaded.
+impl FormVersion {
+    /// The version of a loaded form.
     pub fn new(editor: &Editor<'_>, now: DateTime<Utc>) -> Self {
         let inlines = editor.formsets.iter().map(|formset| {
             let present = formset.forms.iter().filter_map(|row| {
@@ -102,27 +102,28 @@ impl Mark {
         }
     }
 
-    /// The mark that a form carries, if it does.
+    /// The version in a submitted form, if there is one.
     ///
     /// # Errors
-    /// When it is not readable.
+    /// [`AppError::BadRequest`] when it cannot be parsed.
     pub fn read(form: &Form) -> Result<Option<Self>> {
         let Some(text) = form.get(FIELD) else {
             return Ok(None);
         };
-        let mark = serde_json::from_str::<Self>(text).ok();
-        mark.filter(|mark| is_storable(mark.at))
+        let version = serde_json::from_str::<Self>(text).ok();
+        version
+            .filter(|version| is_storable(version.at))
             .map(Some)
-            .ok_or_else(|| AppError::BadRequest("the form's mark is not readable".into()))
+            .ok_or_else(|| AppError::BadRequest("the form's version is not readable".into()))
     }
 
-    /// As the form carries it.
+    /// The JSON of the hidden field.
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("texts are JSON")
     }
 
-    /// Compares with a form that was just loaded and has not been bound: what has been changed since, by others or by
-    /// voters. The form's fields get the values of the time of the mark. Counters are not compared.
+    /// Compares with a form that is loaded and not yet bound, and returns the changes since the form was rendered. The initial
+    /// data of the form's fields becomes that of this version. Counters are not compared.
     pub fn compare(
         &self,
         editor: &mut Editor<'_>,
@@ -163,7 +164,7 @@ impl Mark {
         changes
     }
 
-    /// What the form held of an object of an inline, if it was in it.
+    /// The contents of an inline object in this version, if it existed.
     pub fn contents(&self, prefix: &str, id: i32) -> Option<&BTreeMap<String, Raw>> {
         self.inlines.get(prefix)?.get(&id)
     }

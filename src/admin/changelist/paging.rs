@@ -66,7 +66,7 @@ pub struct LookupLabels {
 }
 
 impl PageMaps {
-    /// The map of a model's table, if the table has more than [`COUNT_LIMIT`] rows. An expired map is used while the next one is
+    /// The map of a model's table, if the table has more than `COUNT_LIMIT` rows. An expired map is used while the next one is
     /// read.
     ///
     /// # Errors

@@ -1,17 +1,17 @@
-//! The validated values of a form, before they are stored.
+//! The cleaned data of a form (Django's `cleaned_data`), before it is stored.
 
 use std::collections::BTreeMap;
 
 use sea_orm::Value;
 
-/// The changes of one object, and the errors of its form.
+/// The cleaned data of one object's form, and its errors.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// The values of fields by name.
+    /// The values, by field name.
     pub values: BTreeMap<&'static str, Value>,
-    /// The chosen keys of many-to-many fields by name.
+    /// The selected keys of many-to-many fields, by field name.
     pub chosen: BTreeMap<&'static str, Vec<i32>>,
-    /// The errors, by the name of the field.
+    /// The error messages, by field name.
     pub errors: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -24,12 +24,12 @@ impl Changes {
         }
     }
 
-    /// Whether a value is set to true.
+    /// Whether the value of a boolean field is true.
     pub fn is_true(&self, name: &str) -> bool {
         self.values.get(name) == Some(&Value::Bool(Some(true)))
     }
 
-    /// Adds an error to a field.
+    /// Adds an error message to a field.
     pub fn add_error(&mut self, field: &'static str, error: impl Into<String>) {
         self.errors.entry(field).or_default().push(error.into());
     }

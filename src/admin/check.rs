@@ -1,4 +1,4 @@
-//! Checks of the declarations, with the ids of Django's checks where it has them.
+//! Checks of the declarations, with the ids of Django's `admin.checks`; `polls.` ids for checks that Django does not have.
 
 use std::collections::BTreeSet;
 
@@ -9,55 +9,55 @@ use super::{
     options::{Fieldset, VirtualKind},
 };
 
-/// An error in a declaration: its id and its text.
-pub type Mistake = (&'static str, String);
+/// A check message: its id and its text.
+pub type CheckMessage = (&'static str, String);
 
-/// Checks all declarations of a site.
-pub fn mistakes(site: &AdminSite) -> Vec<Mistake> {
-    let mut found = Vec::new();
+/// Checks all declarations of a site. Empty if they are valid.
+pub fn mistakes(site: &AdminSite) -> Vec<CheckMessage> {
+    let mut messages = Vec::new();
     for (index, model) in site.models().iter().enumerate() {
         let is_same = |other: &&Model| {
             (other.options.app_label, other.options.name)
                 == (model.options.app_label, model.options.name)
         };
         if site.models()[..index].iter().any(|other| is_same(&other)) {
-            found.push((
+            messages.push((
                 "polls.E004",
                 format!("The model {} is registered twice.", title(model)),
             ));
         }
-        changelist(site, model, &mut found);
-        forms(model, &mut found);
+        changelist(site, model, &mut messages);
+        forms(model, &mut messages);
         for inline in &model.options.inlines {
-            let refers = inline.model.field(inline.key).map(|field| &field.kind);
-            if refers != Some(&Kind::ForeignKey(model.table().to_owned())) {
+            let key_kind = inline.model.field(inline.key).map(|field| &field.kind);
+            if key_kind != Some(&Kind::ForeignKey(model.table().to_owned())) {
                 let text = format!(
                     "'{}.{}' has no ForeignKey to '{}'.",
                     inline.model.options.app_label,
                     inline.model.options.name,
                     title(model)
                 );
-                found.push(("admin.E202", text));
+                messages.push(("admin.E202", text));
             }
-            forms(&inline.model, &mut found);
+            forms(&inline.model, &mut messages);
         }
     }
-    found
+    messages
 }
 
-fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
-    let mut refuse = |id, option: &str, name: &str, why: &str| {
-        found.push((
+fn changelist(site: &AdminSite, model: &Model, messages: &mut Vec<CheckMessage>) {
+    let mut report = |id, option: &str, name: &str, reason: &str| {
+        messages.push((
             id,
             format!(
-                "{}: the value of '{option}' refers to '{name}', which {why}.",
+                "{}: the value of '{option}' refers to '{name}', which {reason}.",
                 title(model)
             ),
         ));
     };
     for name in model.options.list_display {
         if !is_column(site, model, name) {
-            refuse(
+            report(
                 "admin.E108",
                 "list_display",
                 name,
@@ -69,37 +69,37 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
         if !model.options.list_display.contains(name)
             || model.options.list_display.first() == Some(name)
         {
-            refuse(
+            report(
                 "admin.E122",
                 "list_editable",
                 name,
-                "is not among 'list_display' beyond the first",
+                "is not in 'list_display', or is its first column",
             );
         }
         if !model.concrete().any(|field| field.name == *name) {
-            refuse("admin.E121", "list_editable", name, "is not a field");
+            report("admin.E121", "list_editable", name, "is not a field");
         }
     }
     for name in model.options.list_filter {
         let can_filter = model.field(name).is_some_and(|field| {
-            let kinds = matches!(
+            let has_filter = matches!(
                 field.kind,
                 Kind::Boolean | Kind::DateTime | Kind::ForeignKey(_) | Kind::ManyToMany
             );
-            kinds || !field.options.choices.is_empty()
+            has_filter || !field.options.choices.is_empty()
         });
         if !can_filter {
-            refuse(
+            report(
                 "admin.E116",
                 "list_filter",
                 name,
-                "is not a field that can filter",
+                "is not a field that supports filtering",
             );
         }
     }
     for path in model.options.search_fields {
         if !super::changelist::search::is_searchable(site, model, path) {
-            refuse("polls.E005", "search_fields", path, "is not a text field");
+            report("polls.E005", "search_fields", path, "is not a text field");
         }
     }
     if let Some(name) = model.options.date_hierarchy
@@ -107,7 +107,7 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             .field(name)
             .is_none_or(|field| field.kind != Kind::DateTime)
     {
-        refuse(
+        report(
             "admin.E128",
             "date_hierarchy",
             name,
@@ -117,7 +117,7 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
     for name in model.options.ordering {
         let name = name.strip_prefix('-').unwrap_or(name);
         if name != "id" && !model.concrete().any(|field| field.name == name) {
-            refuse("admin.E033", "ordering", name, "is not a field");
+            report("admin.E033", "ordering", name, "is not a field");
         }
     }
     for column in &model.options.computed {
@@ -125,21 +125,21 @@ fn changelist(site: &AdminSite, model: &Model, found: &mut Vec<Mistake>) {
             .ordered_by
             .filter(|name| !model.concrete().any(|field| field.name == *name))
         {
-            refuse("polls.E006", "ordered_by", name, "is not a field");
+            report("polls.E006", "ordered_by", name, "is not a field");
         }
     }
 }
 
-fn forms(model: &Model, found: &mut Vec<Mistake>) {
-    let mut refuse = |id, text: String| found.push((id, format!("{}: {text}", title(model))));
+fn forms(model: &Model, messages: &mut Vec<CheckMessage>) {
+    let mut report = |id, text: String| messages.push((id, format!("{}: {text}", title(model))));
     if !model.options.entity.has_usual_key {
-        refuse(
+        report(
             "polls.E007",
             "the key is not one integer named 'id'.".to_owned(),
         );
     }
     for name in &model.unknown_fields {
-        refuse(
+        report(
             "polls.E008",
             format!("options are given for '{name}', which is not a field."),
         );
@@ -150,7 +150,7 @@ fn forms(model: &Model, found: &mut Vec<Mistake>) {
         .iter()
         .filter(|name| model.field(name).is_none())
     {
-        refuse(
+        report(
             "admin.E035",
             format!("the value of 'readonly_fields' refers to '{name}', which is not a field."),
         );
@@ -168,13 +168,13 @@ fn forms(model: &Model, found: &mut Vec<Mistake>) {
             .flat_map(|fieldset: &Fieldset| fieldset.fields)
         {
             if model.field(name).is_none() {
-                refuse(
+                report(
                     "polls.E009",
                     format!("the value of 'fieldsets' refers to '{name}', which is not a field."),
                 );
             }
             if !seen.insert(name) {
-                refuse(
+                report(
                     "admin.E012",
                     format!("there are duplicate field(s) in 'fieldsets': '{name}'."),
                 );
@@ -187,7 +187,7 @@ fn forms(model: &Model, found: &mut Vec<Mistake>) {
         .filter(|field| field.kind == Kind::Virtual(VirtualKind::Radio))
     {
         if field.options.choices.is_empty() {
-            refuse("polls.E010", format!("'{}' has no choices.", field.name));
+            report("polls.E010", format!("'{}' has no choices.", field.name));
         }
     }
 }

@@ -8,13 +8,13 @@ use sea_orm::{
 use super::{entity::KEY, form::FormContext, model::Model};
 use crate::db::Connection;
 
-/// The maximum number of choices in a list; with more, the key is entered.
+/// The maximum number of choices in a `<select>`; with more, the user enters the key.
 pub const MAX_LISTED: u64 = 1000;
 
-/// The choices of a many-to-many field: keys and labels, in order.
+/// The choices of a many-to-many field: keys and labels, in the order of the declared query. Empty for an unknown field.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn of_relation(
     model: &Model,
     name: &str,
@@ -29,10 +29,11 @@ pub async fn of_relation(
         .collect()
 }
 
-/// The objects of a table; `None` when there are too many for a list, or their model is not registered.
+/// The keys and labels of a table's objects, by key; `None` when there are more than [`MAX_LISTED`], or their model is not
+/// registered.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn of_table(
     table: &str,
     db: Connection<'_>,
@@ -46,8 +47,8 @@ pub async fn of_table(
         .order_by_expr(model.column(KEY), Order::Asc)
         .limit(MAX_LISTED + 1);
     let objects = model.all(db, query, form_context.now).await?;
-    let listed = objects.len() as u64 <= MAX_LISTED;
-    Ok(listed.then(|| {
+    let is_listable = objects.len() as u64 <= MAX_LISTED;
+    Ok(is_listable.then(|| {
         objects
             .into_iter()
             .map(|object| (object.id, object.label))
@@ -58,7 +59,7 @@ pub async fn of_table(
 /// Whether a table has a row with this key.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn exists(table: &str, id: i32, db: Connection<'_>) -> Result<bool, DbErr> {
     let query = Query::select()
         .expr(Expr::val(1))

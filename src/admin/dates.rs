@@ -18,7 +18,7 @@ const DATES: [&str; 11] = [
 ];
 const TIMES: [&str; 3] = ["%H:%M:%S", "%H:%M:%S%.f", "%H:%M"];
 
-/// Parses a date in one of the formats, with or without surrounding blanks.
+/// Parses a date in one of [`DATES`]; surrounding whitespace is ignored.
 pub fn parse_date(text: &str) -> Option<NaiveDate> {
     let text = text.trim();
     // In Python `%Y` has exactly four digits and `%y` two; chrono accepts any number.
@@ -45,7 +45,7 @@ pub fn parse_date(text: &str) -> Option<NaiveDate> {
     })
 }
 
-/// Parses a time of day in one of the formats, with or without surrounding blanks.
+/// Parses a time of day in one of [`TIMES`]; surrounding whitespace is ignored.
 pub fn parse_time(text: &str) -> Option<NaiveTime> {
     let parse = |format| NaiveTime::parse_from_str(text.trim(), format).ok();
     // chrono accepts a leap second, Python does not.
@@ -55,7 +55,10 @@ pub fn parse_time(text: &str) -> Option<NaiveTime> {
         .filter(|time| time.nanosecond() < 1_000_000_000)
 }
 
-/// The time for a local time in a time zone; Django's error when it does not exist or is ambiguous.
+/// Converts a local time in a time zone to UTC.
+///
+/// # Errors
+/// Django's message when the local time does not exist or is ambiguous.
 pub fn moment(local: NaiveDateTime, zone: Tz) -> Result<DateTime<Utc>, String> {
     zone.from_local_datetime(&local).single().map(|time| time.to_utc()).ok_or_else(|| {
         format!(
@@ -69,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_read_as_django_reads_them() {
+    fn dates_are_parsed_as_in_django() {
         let day = NaiveDate::from_ymd_opt(2026, 11, 5).unwrap();
         for text in [
             "2026-11-05",
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_django_reads_them() {
+    fn times_are_parsed_as_in_django() {
         for (text, expected) in [
             ("7:05", (7, 5, 0)),
             ("07:05:09", (7, 5, 9)),
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_that_never_was_is_refused() {
+    fn nonexistent_and_ambiguous_local_times_are_errors() {
         let at = |text: &str| text.parse::<NaiveDateTime>().unwrap();
         let zone: Tz = "Europe/Berlin".parse().unwrap();
         assert_eq!(

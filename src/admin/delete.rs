@@ -19,12 +19,12 @@ use crate::{
     web::format::{grouped, with_plural},
 };
 
-/// The maximum number of objects that a page lists; further ones are counted.
-const MAX_NAMED: u64 = 100;
-/// The number of lines that fit on a screen together with the buttons below them.
-const LONG: usize = 10;
+/// The maximum number of objects that a page lists; further objects are only counted.
+const MAX_LISTED: u64 = 100;
+/// The number of list items that fit on a screen together with the buttons below them.
+const SCREEN_LINES: usize = 10;
 /// The maximum number of keys in a statement.
-const KEYS_AT_ONCE: usize = 1000;
+const KEYS_PER_STATEMENT: usize = 1000;
 
 /// The objects that would be deleted.
 #[derive(Debug, Default, Serialize)]
@@ -46,7 +46,7 @@ pub struct Plan {
 /// An object that would be deleted.
 #[derive(Debug, Serialize)]
 pub struct DeletedObject {
-    /// Model and label: `Question: …`.
+    /// Model and label: `Question: Best season?`.
     pub text: String,
     /// The URL of its page.
     pub url: String,
@@ -58,7 +58,7 @@ impl Plan {
     /// Collects the objects that are deleted with objects of a model.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn new(
         site: &AdminSite,
         model: &Model,
@@ -73,8 +73,8 @@ impl Plan {
             model.options.verbose_name_plural,
         ));
         let kind = crate::contenttypes::capfirst(model.options.verbose_name);
-        let named = &objects[..objects.len().min(MAX_NAMED as usize)];
-        plan.objects = named
+        let listed = &objects[..objects.len().min(MAX_LISTED as usize)];
+        plan.objects = listed
             .iter()
             .map(|object| DeletedObject {
                 text: format!("{kind}: {}", object.label),
@@ -82,7 +82,7 @@ impl Plan {
                 rows: Vec::new(),
             })
             .collect();
-        let unnamed = objects.len() - named.len();
+        let unnamed = objects.len() - listed.len();
         plan.unnamed = (unnamed > 0).then(|| grouped(unnamed as i64));
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
         for dependent in dependents(model) {
@@ -90,10 +90,10 @@ impl Plan {
             if total == 0 {
                 continue;
             }
-            if let Some((_, (one, several))) = dependent.counter
+            if let Some((_, (singular, plural))) = dependent.counter
                 && counted > 0
             {
-                plan.lost.push(with_plural(counted, one, several));
+                plan.lost.push(with_plural(counted, singular, plural));
             }
             plan.summary.push(with_plural(
                 total,
@@ -108,34 +108,34 @@ impl Plan {
             {
                 plan.forbidden.push(other.options.verbose_name.to_owned());
             }
-            plan.name_rows(&dependent, named, db).await?;
+            plan.list_rows(&dependent, listed, db).await?;
         }
         let rows = plan.objects.iter().map(|object| object.rows.len());
-        plan.is_long = plan.objects.len() + rows.sum::<usize>() > LONG;
+        plan.is_long = plan.objects.len() + rows.sum::<usize>() > SCREEN_LINES;
         Ok(plan)
     }
 
-    async fn name_rows(
+    async fn list_rows(
         &mut self,
         dependent: &Dependent,
-        named: &[Object],
+        listed: &[Object],
         db: Connection<'_>,
     ) -> Result<(), DbErr> {
         let (Some(label), (_, key)) = (dependent.label_column, dependent.table) else {
             return Ok(());
         };
-        let keys: Vec<i32> = named.iter().map(|object| object.id).collect();
+        let keys: Vec<i32> = listed.iter().map(|object| object.id).collect();
         let mut query = dependent.rows(&keys);
         query
             .expr_as(Expr::col(Alias::new(key)), Alias::new("owner"))
             .expr_as(Expr::col(Alias::new(label)), Alias::new("label"))
             .order_by(Alias::new(KEY), Order::Asc)
-            .limit(MAX_NAMED);
+            .limit(MAX_LISTED);
         let kind = crate::contenttypes::capfirst(dependent.verbose_name);
         for row in db.query_all(&query).await? {
             let (owner, label): (i32, String) =
                 (row.try_get("", "owner")?, row.try_get("", "label")?);
-            if let Some(position) = named.iter().position(|object| object.id == owner) {
+            if let Some(position) = listed.iter().position(|object| object.id == owner) {
                 self.objects[position].rows.push(format!("{kind}: {label}"));
             }
         }
@@ -168,9 +168,9 @@ pub async fn delete(
     }
 }
 
-/// The message when other rows refer to the objects.
-pub fn still_referenced(what: &str) -> String {
-    format!("Cannot delete {what}: data of another application refers to it. Delete that first.")
+/// The message when rows of an unknown table refer to the objects.
+pub fn still_referenced(name: &str) -> String {
+    format!("Cannot delete {name}: data of another application refers to it. Delete that first.")
 }
 
 async fn delete_rows(
@@ -179,15 +179,15 @@ async fn delete_rows(
     objects: &[Object],
     log: Log<'_>,
 ) -> Result<(), DbErr> {
-    let named: Vec<(i32, &str)> = objects
+    let labels: Vec<(i32, &str)> = objects
         .iter()
         .map(|object| (object.id, object.label.as_str()))
         .collect();
-    log.write(tx, Action::Deletion, &named, "").await?;
+    log.write(tx, Action::Deletion, &labels, "").await?;
     let mut keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
     // In ascending order, so that concurrent deletions do not deadlock.
     keys.sort_unstable();
-    for keys in keys.chunks(KEYS_AT_ONCE) {
+    for keys in keys.chunks(KEYS_PER_STATEMENT) {
         for dependent in dependents(model) {
             let (table, column) = dependent.table;
             dependent.lock(tx, keys).await?;
@@ -209,19 +209,21 @@ async fn delete_rows(
 /// The dependent rows: those of inlines, of many-to-many fields, and those that the model declares.
 fn dependents(model: &Model) -> Vec<Dependent> {
     let inlines = model.options.inlines.iter().map(|inline| {
-        let of = &inline.model;
-        let text = of
+        let inline_model = &inline.model;
+        let label_field = inline_model
             .concrete()
             .find(|field| matches!(field.kind, super::field::Kind::Char(_)));
         Dependent {
             table: (
-                of.table(),
-                of.field(inline.key).map_or("", |field| field.column),
+                inline_model.table(),
+                inline_model
+                    .field(inline.key)
+                    .map_or("", |field| field.column),
             ),
-            verbose_name: of.options.verbose_name,
-            verbose_name_plural: of.options.verbose_name_plural,
-            label_column: text.map(|field| field.column),
-            counter: of
+            verbose_name: inline_model.options.verbose_name,
+            verbose_name_plural: inline_model.options.verbose_name_plural,
+            label_column: label_field.map(|field| field.column),
+            counter: inline_model
                 .concrete()
                 .find_map(|field| Some((field.column, field.options.counts?))),
         }
@@ -257,10 +259,10 @@ impl Dependent {
         tx.query_one(&count).await.map(drop)
     }
 
-    /// The number of rows, and the sum of their counters.
+    /// The number of rows, and the sum of their counters; 0 without a counter.
     async fn totals(&self, keys: &[i32], db: Connection<'_>) -> Result<(u64, u64), DbErr> {
         let (mut rows, mut counted) = (0, 0);
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in keys.chunks(KEYS_PER_STATEMENT) {
             let mut query = self.rows(keys);
             query.expr_as(Expr::cust("count(*)"), Alias::new("count"));
             if let Some((column, _)) = self.counter {

@@ -1,4 +1,4 @@
-//! A table as sea-orm's entity describes it, without the entity's type.
+//! The table of a sea-orm entity, with the entity's type erased.
 
 use sea_orm::{
     ColumnTrait, ColumnType, DbErr, EntityTrait, FromQueryResult, IdenStatic, Iterable, ModelTrait,
@@ -14,7 +14,7 @@ use crate::entities::references;
 /// The name of the primary key of every registered model.
 pub const KEY: &str = "id";
 
-/// The length of a text column without a maximum.
+/// The maximum length of a text field, in characters, if its column has none.
 const CHAR_LIMIT: u32 = 255;
 
 /// Reads the label and the values of an object from a row, the values in the order of the columns.
@@ -31,7 +31,7 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// The table of an entity; `label` returns an object's label.
+    /// The table of an entity; `label` is Django's `__str__`.
     pub fn of<E: EntityTrait>(label: fn(&E::Model) -> String) -> Self {
         let keys: Vec<_> = E::PrimaryKey::iter()
             .map(|key| key.into_column().as_str().to_owned())
@@ -63,17 +63,17 @@ fn field<E: EntityTrait>(column: &E::Column) -> Field {
         (ColumnType::TimestampWithTimeZone, _) => Kind::DateTime,
         _ => Kind::Text,
     };
-    let short = match kind {
+    let field_name = match kind {
         Kind::ForeignKey(_) => name.strip_suffix("_id").unwrap_or(name),
         _ => name,
     };
     Field {
-        name: short,
+        name: field_name,
         column: name,
-        verbose_name: short.replace('_', " "),
+        verbose_name: field_name.replace('_', " "),
         kind,
         null: definition.is_null(),
         unique: definition.is_unique(),
-        options: FieldOptions::new(short),
+        options: FieldOptions::new(field_name),
     }
 }

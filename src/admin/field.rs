@@ -18,25 +18,20 @@ use crate::{
 pub const NOT_AVAILABLE: &str =
     "Select a valid choice. That choice is not one of the available choices.";
 
-/// The form data of a field: one text, two (date and time) for a time, any number for several choices.
+/// The form data of a field: one text; date and time for [`Kind::DateTime`]; the keys for [`Kind::ManyToMany`]; `on` or nothing
+/// for [`Kind::Boolean`].
 pub type Raw = Vec<String>;
 
-/// A field of a model.
 #[derive(Debug, Clone)]
 pub struct Field {
     /// The name in declarations, URLs and forms.
     pub name: &'static str,
-    /// The name of the column.
     pub column: &'static str,
     /// Django's `verbose_name`.
     pub verbose_name: String,
-    /// The type.
     pub kind: Kind,
-    /// Whether the column may be NULL.
     pub null: bool,
-    /// Whether the column is unique.
     pub unique: bool,
-    /// The declared options.
     pub options: FieldOptions,
 }
 
@@ -51,13 +46,10 @@ pub enum Kind {
     Integer,
     /// An integer of 16 bits.
     SmallInteger,
-    /// A boolean.
     Boolean,
-    /// A date and time.
     DateTime,
     /// A foreign key to this table.
     ForeignKey(String),
-    /// A many-to-many relation.
     ManyToMany,
     /// A field of the form without a column.
     Virtual(VirtualKind),
@@ -69,7 +61,7 @@ impl Field {
         capfirst(&self.verbose_name)
     }
 
-    /// Whether a form must have a value.
+    /// Whether a form must have a value (Django's `required`).
     pub fn is_required(&self) -> bool {
         match self.kind {
             Kind::Boolean | Kind::ManyToMany | Kind::Virtual(VirtualKind::Description) => false,
@@ -148,9 +140,9 @@ impl Field {
             _ => text.is_empty(),
         };
         if is_empty {
-            let is_half =
+            let is_partial =
                 self.kind == Kind::DateTime && raw.iter().any(|part| !part.trim().is_empty());
-            return if self.is_required() || is_half {
+            return if self.is_required() || is_partial {
                 Err(vec![REQUIRED.to_owned()])
             } else {
                 Ok(self.empty())
@@ -165,12 +157,12 @@ impl Field {
         }
         match self.kind {
             Kind::Integer => {
-                let least = if self.options.counts.is_some() {
+                let min = if self.options.counts.is_some() {
                     0
                 } else {
                     i32::MIN
                 };
-                number(text, least, i32::MAX).map(|number| Value::Int(Some(number)))
+                number(text, min, i32::MAX).map(|number| Value::Int(Some(number)))
             }
             Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))
                 .map(|number| Value::SmallInt(Some(number as i16))),
@@ -185,22 +177,24 @@ impl Field {
         }
     }
 
-    /// The cell of a list for a value.
+    /// The content of a changelist's cell for a value.
     pub fn cell(&self, value: &Value) -> Cell {
-        let chosen = |text: &str| {
-            let known = self.options.choices.iter().find(|choice| choice.0 == text);
-            known.map(|choice| Cell::Text(choice.1.to_owned()))
+        let choice_label = |text: &str| {
+            let choice = self.options.choices.iter().find(|choice| choice.0 == text);
+            choice.map(|choice| Cell::Text(choice.1.to_owned()))
         };
         match value {
             Value::String(Some(text)) if text.is_empty() => Cell::Empty,
-            Value::String(Some(text)) => chosen(text).unwrap_or_else(|| Cell::Text(text.clone())),
+            Value::String(Some(text)) => {
+                choice_label(text).unwrap_or_else(|| Cell::Text(text.clone()))
+            }
             Value::Int(Some(number)) => {
-                chosen(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
+                choice_label(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
             }
             Value::SmallInt(Some(number)) => {
-                chosen(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
+                choice_label(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
             }
-            Value::Bool(Some(is)) => Cell::Boolean(*is),
+            Value::Bool(Some(boolean)) => Cell::Boolean(*boolean),
             Value::ChronoDateTimeUtc(Some(time)) => Cell::Moment(*time),
             _ => Cell::Empty,
         }
@@ -218,7 +212,7 @@ impl Field {
     }
 
     fn clean_text(&self, text: &str) -> Result<Value, Vec<String>> {
-        // The normalised text is validated: it may be longer, and have other letters.
+        // Validated after normalisation, which may change length and characters.
         let text = self
             .options
             .normalize
@@ -239,29 +233,31 @@ impl Field {
     }
 }
 
-fn number(text: &str, least: i32, most: i32) -> Result<i32, Vec<String>> {
+fn number(text: &str, min: i32, max: i32) -> Result<i32, Vec<String>> {
     // Django accepts 3.0 as 3.
-    let whole = match text.split_once('.') {
-        Some((whole, zeros)) if zeros.chars().all(|c| c == '0') => whole,
+    let integer = match text.split_once('.') {
+        Some((integer, zeros)) if zeros.chars().all(|c| c == '0') => integer,
         _ => text,
     };
-    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    let digits = integer.strip_prefix(['-', '+']).unwrap_or(integer);
     if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
         return Err(vec!["Enter a whole number.".to_owned()]);
     }
     // A number that does not fit `i64` is out of range in any case.
-    let number = whole.parse::<i64>().unwrap_or(if whole.starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    });
-    if number < i64::from(least) {
+    let number = integer
+        .parse::<i64>()
+        .unwrap_or(if integer.starts_with('-') {
+            i64::MIN
+        } else {
+            i64::MAX
+        });
+    if number < i64::from(min) {
         Err(vec![format!(
-            "Ensure this value is greater than or equal to {least}."
+            "Ensure this value is greater than or equal to {min}."
         )])
-    } else if number > i64::from(most) {
+    } else if number > i64::from(max) {
         Err(vec![format!(
-            "Ensure this value is less than or equal to {most}."
+            "Ensure this value is less than or equal to {max}."
         )])
     } else {
         Ok(number as i32)

@@ -33,8 +33,8 @@ use crate::{
 
 /// The URL of the index without its final slash.
 const WITHOUT_SLASH: &str = "/admin";
-/// The characters that are not escaped in `next` (Django's `urlencode(safe="/")`).
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+/// The ASCII characters that are percent-encoded in `next` (Django's `urlencode(safe="/")`).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'_')
     .remove(b'.')
@@ -45,7 +45,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let state: Arc<AdminState> = request
         .data::<Arc<AdminState>>()
-        .expect("the router gives it")
+        .expect("admin::routes sets it")
         .clone();
     let session = session_of(&request).clone();
     let user = login::current_user(&state.core, &session)
@@ -56,7 +56,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     set_error_layout(&request, &state, staff.clone());
     let user = user.map_err(AppError::from)?;
     let is_staff = staff.is_some();
-    let (jar, has_link) = (Jar::of(&request), admin_link::is_shown(&request));
+    let (jar, is_link_shown) = (Jar::of(&request), admin_link::is_shown(&request));
     let path = request.original_uri().path().to_owned();
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
         let rejected = RejectedForm::default();
@@ -67,8 +67,9 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
             Ok(response) => response.into_response(),
             Err(error) => {
                 let form = rejected.get().zip(staff.as_deref());
-                let kept = form.and_then(|(form, user)| keep_rejected(&state, &uri, form, user));
-                let unsaved = kept.ok_or(error)?;
+                let unsaved =
+                    form.and_then(|(form, user)| unsaved_from_rejected(&state, &uri, form, user));
+                let unsaved = unsaved.ok_or(error)?;
                 unsaved.store(&session);
                 redirect(StatusCode::FOUND, &unsaved.target)
             }
@@ -82,7 +83,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
         && unsaved::can_keep(&state.site, &path)
     {
         let to_login = redirect_to_login(&request);
-        let endpoint = poem::endpoint::make(|request| async move { answer_expired(&request) });
+        let endpoint = poem::endpoint::make(|request| async move { respond_to_expired(&request) });
         match csrf::protect(Arc::new(endpoint), request).await {
             Ok(response) => response,
             Err(error) if matches!(error.downcast_ref(), Some(AppError::Csrf(_))) => to_login,
@@ -91,7 +92,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     } else {
         redirect_to_login(&request)
     };
-    if is_staff && !has_link && path != LOGOUT {
+    if is_staff && !is_link_shown && path != LOGOUT {
         let security = &state.core.settings.security;
         let age = Some(security.session_cookie.age);
         let age = age.filter(|_| !security.session_expire_at_browser_close);
@@ -104,14 +105,14 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
 
 /// Redirects to the login page, with the requested URL as `next`.
 fn redirect_to_login(request: &Request) -> Response {
-    let target = utf8_percent_encode(address_of(request), PLAIN);
+    let target = utf8_percent_encode(address_of(request), ESCAPED);
     redirect(StatusCode::FOUND, &format!("{LOGIN}?next={target}"))
 }
 
-/// The response to a form whose session has expired: a login form that contains it or, when it has no signed user or is too
-/// large, a redirect to the login page.
-fn answer_expired(request: &Request) -> Result<Response> {
-    let state: &Arc<AdminState> = request.data().expect("the router gives it");
+/// The response to a form whose session has expired: the login form with the submitted form in a hidden field or, when that has
+/// no signed user or is too large, a redirect to the login page.
+fn respond_to_expired(request: &Request) -> Result<Response> {
+    let state: &Arc<AdminState> = request.data().expect("admin::routes sets it");
     let form = request.data::<Form>();
     let unsaved = form.and_then(|form| UnsavedForm::new(state, request.original_uri(), form));
     match unsaved {
@@ -126,9 +127,14 @@ fn answer_expired(request: &Request) -> Result<Response> {
     }
 }
 
-/// The form with a CSRF token from before a login in another tab of the same browser, to be shown again. Only to the user for
-/// whom the form was rendered, whose signed id it contains; nothing is saved.
-fn keep_rejected(state: &AdminState, uri: &Uri, form: &Form, user: &User) -> Option<UnsavedForm> {
+/// The form of a request that failed the CSRF check, to be rendered again and not saved: a login in another tab of the same
+/// browser has replaced the token. `None` unless the form has the signed id of `user`, so that it is from that user's page.
+fn unsaved_from_rejected(
+    state: &AdminState,
+    uri: &Uri,
+    form: &Form,
+    user: &User,
+) -> Option<UnsavedForm> {
     let unsaved = if uri.path() == LOGIN {
         UnsavedForm::read(state, form.get(unsaved::FIELD)?)
     } else if unsaved::can_keep(&state.site, uri.path()) {

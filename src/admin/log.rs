@@ -11,10 +11,10 @@ use crate::{
     signing::ascii_json,
 };
 
-/// In characters.
+/// The maximum length of `object_repr`, in characters.
 const MAX_REPR: usize = 200;
-/// Rows per INSERT: 7 values each, and SQLite's limit is 32,766.
-const ROWS_AT_ONCE: usize = 1000;
+/// Rows per INSERT, with 7 parameters each; SQLite's limit is 32,766 parameters.
+const ROWS_PER_INSERT: usize = 1000;
 
 /// The action of an entry: Django's `LogEntry.action_flag` 1, 2, 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Log<'_> {
         message: &str,
     ) -> Result<(), DbErr> {
         let content_type_id = content_type_id(tx, self.model).await?;
-        for objects in objects.chunks(ROWS_AT_ONCE) {
+        for objects in objects.chunks(ROWS_PER_INSERT) {
             let row = |(id, label): &(i32, &str)| log_entry::ActiveModel {
                 action_time: Set(self.now),
                 object_id: Set(Some(id.to_string())),
@@ -130,7 +130,7 @@ async fn content_type_id(tx: &Transaction, model: &Model) -> Result<i32, DbErr> 
 /// The key of a model's content type, if it has one.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Option<i32>, DbErr> {
     let query = content_type::Entity::find()
         .filter(content_type::COLUMN.app_label.eq(model.options.app_label))
@@ -169,7 +169,7 @@ fn sentence(part: &Value) -> Option<String> {
                 .iter()
                 .filter_map(Value::as_str)
                 .collect();
-            let fields = listed(&fields);
+            let fields = text_list(&fields);
             object.map_or_else(
                 || format!("Changed {fields}."),
                 |object| format!("Changed {fields} for {object}."),
@@ -180,8 +180,8 @@ fn sentence(part: &Value) -> Option<String> {
     })
 }
 
-/// Joins names with commas, and with `and` before the last.
-pub fn listed(names: &[&str]) -> String {
+/// Joins names with commas, and with `and` before the last (Django's `get_text_list`).
+fn text_list(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [one] => (*one).to_owned(),
@@ -194,7 +194,7 @@ mod tests {
     use super::shown;
 
     #[test]
-    fn entries_are_put_into_words_as_django_does() {
+    fn change_messages_are_formatted_as_in_django() {
         for (stored, text) in [
             ("[]", "No fields changed."),
             (r#"[{"added": {}}]"#, "Added."),

@@ -1,4 +1,4 @@
-//! The admin site: pages to view, add, change and delete the objects of registered models. It knows no model: each app's
+//! The admin site: pages to view, add, change and delete the objects of registered models. It depends on no app: each app's
 //! `admin.rs` declares its models ([`ModelAdmin`]).
 
 mod changelist;
@@ -44,9 +44,9 @@ pub use self::{
 };
 use crate::web::routing::{get, get_and_post, post};
 
-/// The routes below `/admin/`; `own` are those that apps add for their models.
-pub fn routes(state: Arc<AdminState>, own: Route) -> BoxEndpoint<'static, Response> {
-    let route = get(own, urls::INDEX, views::index::index);
+/// The routes below `/admin/`; `app_routes` are those that apps add for their models.
+pub fn routes(state: Arc<AdminState>, app_routes: Route) -> BoxEndpoint<'static, Response> {
+    let route = get(app_routes, urls::INDEX, views::index::index);
     let route = get_and_post(route, urls::LOGIN, views::login::login);
     let route = post(route, urls::LOGOUT, views::login::logout);
     let route = get_and_post(route, "/admin/password_change/", views::password::change);

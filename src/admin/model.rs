@@ -43,9 +43,9 @@ pub struct ModelAdmin {
     pub search_fields: &'static [&'static str],
     /// The date field of the date hierarchy.
     pub date_hierarchy: Option<&'static str>,
-    /// The order of the changelist, with `-` for descending; if empty, by descending key.
+    /// The fields that order the changelist, with `-` for descending; if empty, by descending key.
     pub ordering: &'static [&'static str],
-    /// Rows on a page.
+    /// The number of rows on a page of the changelist.
     pub list_per_page: u64,
     /// The maximum number of rows of "Show all".
     pub list_max_show_all: u64,
@@ -61,7 +61,7 @@ pub struct ModelAdmin {
     pub save_as: bool,
     /// The URL of an object's public page, given its key.
     pub view_on_site: Option<fn(i32) -> String>,
-    /// Further rules.
+    /// Validation, and permissions for single objects.
     pub rules: Box<dyn Rules>,
 }
 
@@ -101,27 +101,27 @@ impl ModelAdmin {
     }
 }
 
-/// An inline: forms for the objects that refer to another.
+/// An inline (Django's `InlineModelAdmin`): the forms of the objects that refer to a parent object.
 pub struct Inline {
-    /// The model of those objects.
+    /// The model of the inline objects.
     pub model: Model,
     /// The layout.
     pub layout: Layout,
-    /// The field of that model that refers to the object.
+    /// The foreign key to the parent object (Django's `fk_name`).
     pub key: &'static str,
-    /// The number of empty forms; Django's default is 3.
+    /// The number of empty forms; by default 3.
     pub extra: usize,
-    /// The maximum number of forms.
+    /// The maximum number of forms (Django's `max_num`); 1000.
     pub max: usize,
 }
 
 impl Inline {
-    /// A tabular inline; `key` is the field that refers to the object.
+    /// A tabular inline; `key` is the foreign key to the parent object.
     pub fn tabular(admin: ModelAdmin, key: &'static str) -> Self {
         Self::new(Layout::Tabular, admin, key)
     }
 
-    /// A stacked inline.
+    /// A stacked inline; `key` is the foreign key to the parent object.
     pub fn stacked(admin: ModelAdmin, key: &'static str) -> Self {
         Self::new(Layout::Stacked, admin, key)
     }
@@ -176,14 +176,14 @@ impl Model {
         let mut declared = options.fields.clone();
         let mut fields = options.entity.fields.clone();
         for field in &mut fields {
-            let own = declared.extract_if(.., |declared| {
+            let matching = declared.extract_if(.., |declared| {
                 declared.name == field.name && declared.virtual_kind.is_none()
             });
-            if let Some(own) = own.last() {
-                if let Some(verbose_name) = own.verbose_name {
+            if let Some(declaration) = matching.last() {
+                if let Some(verbose_name) = declaration.verbose_name {
                     verbose_name.clone_into(&mut field.verbose_name);
                 }
-                field.options = own;
+                field.options = declaration;
             }
         }
         fields.extend(options.many_to_many.iter().map(many_to_many));
@@ -201,12 +201,12 @@ impl Model {
         self.options.entity.table
     }
 
-    /// The field with that name.
+    /// The field with a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The many-to-many field with that name.
+    /// The many-to-many field with a name.
     pub fn relation(&self, name: &str) -> Option<&ManyToMany> {
         let mut relations = self.options.many_to_many.iter();
         relations.find(|relation| relation.name == name)
@@ -235,7 +235,7 @@ impl Model {
         format!("/admin/{}/{}/", self.options.app_label, self.options.name)
     }
 
-    /// The URL of a page of one object.
+    /// The URL of a page of one object: `change`, `delete` or `history`.
     pub fn object_url(&self, id: i32, page: &str) -> String {
         format!("{}{id}/{page}/", self.url())
     }

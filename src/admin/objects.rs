@@ -64,7 +64,7 @@ impl Model {
     /// The objects of a query, to which the computed columns are added.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn all(
         &self,
         db: Connection<'_>,
@@ -79,7 +79,7 @@ impl Model {
     /// The object with a key.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn find(
         &self,
         db: Connection<'_>,
@@ -102,7 +102,7 @@ impl Model {
     /// transaction ends (`FOR UPDATE`).
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn seize(
         &self,
         tx: &Transaction,
@@ -119,32 +119,32 @@ impl Model {
         self.all(Connection::Transaction(tx), query, now).await
     }
 
-    /// The related keys of an object in a many-to-many field, in order.
+    /// The related keys of an object in a many-to-many field, ascending.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
         let Some(relation) = self.relation(name) else {
             return Ok(Vec::new());
         };
-        let (table, near, far) = relation.through;
+        let (table, source, target) = relation.through;
         let query = Query::select()
-            .column(Alias::new(far))
+            .column(Alias::new(target))
             .from(Alias::new(table))
-            .and_where(Expr::col(Alias::new(near)).eq(id))
-            .order_by(Alias::new(far), Order::Asc)
+            .and_where(Expr::col(Alias::new(source)).eq(id))
+            .order_by(Alias::new(target), Order::Asc)
             .take();
         db.query_all(&query)
             .await?
             .iter()
-            .map(|row| row.try_get("", far))
+            .map(|row| row.try_get("", target))
             .collect()
     }
 
     /// Whether `user`, who has the permission for the model, may change and delete all of these objects.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn may_change(
         &self,
         db: Connection<'_>,

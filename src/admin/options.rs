@@ -18,7 +18,7 @@ use crate::{
 pub struct FieldOptions {
     /// The name.
     pub name: &'static str,
-    /// Django's `verbose_name`; by default the name with blanks in place of underscores.
+    /// Django's `verbose_name`; by default the name with spaces in place of underscores.
     pub verbose_name: Option<&'static str>,
     /// The help text below the input.
     pub help_text: &'static str,
@@ -34,19 +34,19 @@ pub struct FieldOptions {
     pub normalize: Option<fn(&str) -> String>,
     /// The error when another object has the same value.
     pub unique_message: Option<&'static str>,
-    /// The noun that it counts (singular, plural), if the site itself increments it: such changes are no conflict between
-    /// editors.
+    /// The counted noun (singular, plural), if it is a counter that the site increments: a save adds the user's difference to
+    /// the stored value, and concurrent changes are no conflict.
     pub counts: Option<(&'static str, &'static str)>,
-    /// Whether lists cannot filter or search by it: the number of results would reveal it.
+    /// Whether lookups in the changelist cannot use it, because the results would reveal its value.
     pub is_secret: bool,
-    /// Whether it is a field of the form without a column.
+    /// The type of a form field without a column; `None` for a field with a column.
     pub virtual_kind: Option<VirtualKind>,
 }
 
 /// The type of a form field without a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VirtualKind {
-    /// A password input, which is never filled in.
+    /// A password input, rendered without a value.
     Password,
     /// Radio buttons for its choices.
     Radio,
@@ -80,7 +80,7 @@ pub struct Computed {
     pub name: &'static str,
     /// The heading.
     pub heading: &'static str,
-    /// The field by which the list is ordered for it, if any (Django's `ordering`).
+    /// The field that sorting by this column orders the list by, if any (`ordering` of Django's `admin.display`).
     pub ordered_by: Option<&'static str>,
     /// The source of its cells.
     pub source: Source,
@@ -170,12 +170,12 @@ pub struct Fieldset {
     pub fields: &'static [&'static str],
     /// The text below the heading.
     pub description: &'static str,
-    /// Whether it is collapsed at first (Django's class `collapse`).
+    /// Whether it is initially collapsed (Django's class `collapse`).
     pub is_collapsed: bool,
 }
 
 impl Fieldset {
-    /// A group that is open.
+    /// A group that cannot be collapsed.
     pub const fn new(name: Option<&'static str>, fields: &'static [&'static str]) -> Self {
         Self {
             name,
@@ -185,7 +185,7 @@ impl Fieldset {
         }
     }
 
-    /// A group that is collapsed at first.
+    /// A group that is initially collapsed.
     pub const fn collapsed(name: &'static str, fields: &'static [&'static str]) -> Self {
         Self {
             name: Some(name),
@@ -205,7 +205,7 @@ pub enum Layout {
     Stacked,
 }
 
-/// The rules of a model, of which an app implements those that it needs.
+/// The rules of a model. Each method has a default.
 #[async_trait]
 pub trait Rules: Send + Sync {
     /// Whether `user` may add an object, if they have the permission for the model.
@@ -214,6 +214,9 @@ pub trait Rules: Send + Sync {
     }
 
     /// The objects among `ids` that `user` may neither change nor delete, although they have the permissions for the model.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
     async fn not_changeable(
         &self,
         _: Connection<'_>,
@@ -223,7 +226,10 @@ pub trait Rules: Send + Sync {
         Ok(BTreeSet::new())
     }
 
-    /// Validates changes before they are stored, and may add errors to fields. `id` is the object's unless it is new.
+    /// Validates changes before they are stored, and may add errors to fields. `id` is the object's key; `None` if it is new.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
     async fn validate(
         &self,
         _: &Transaction,
@@ -235,6 +241,9 @@ pub trait Rules: Send + Sync {
     }
 
     /// Converts the virtual fields of a new object to columns, before the transaction begins.
+    ///
+    /// # Errors
+    /// When the conversion fails, for example because no slot for hashing the password is free within 10 s.
     async fn prepare(&self, _: &Auth, _: &mut Changes) -> Result<()> {
         Ok(())
     }
@@ -244,7 +253,7 @@ pub trait Rules: Send + Sync {
         Description::default()
     }
 
-    /// Whether adding an object continues with its change form.
+    /// Whether "Save" redirects from the form of a new object to its change form.
     fn continues_after_add(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! The frame of the admin's pages: user, menu, breadcrumbs and messages.
+//! The layout of the admin's pages: user, menu, breadcrumbs and messages.
 
 use std::sync::Arc;
 
@@ -31,10 +31,11 @@ pub struct AdminPage {
     pub messages: Arc<Messages>,
     /// The user's session.
     pub session: Arc<Session>,
-    address: String,
+    /// Path and query of the request.
+    target: String,
 }
 
-/// A breadcrumb: a step from the index to a page.
+/// A breadcrumb (Django's `breadcrumbs` block).
 #[derive(Debug, Serialize)]
 pub struct Crumb {
     /// The title.
@@ -78,12 +79,12 @@ impl<'a> FromRequest<'a> for AdminPage {
             page: Page::new(request),
             state: request
                 .data::<Arc<AdminState>>()
-                .expect("the router gives it")
+                .expect("admin::routes sets it")
                 .clone(),
             staff: Staff::from_request(request, body).await?,
             messages: messages_of(request).clone(),
             session: session_of(request).clone(),
-            address: address_of(request).to_owned(),
+            target: address_of(request).to_owned(),
         })
     }
 }
@@ -92,53 +93,53 @@ impl AdminPage {
     /// Renders a template with `context`, a title and breadcrumbs.
     ///
     /// # Errors
-    /// When the template has an error.
+    /// When the template is missing or invalid, or uses an undefined variable.
     pub fn render(
         &self,
         template: &str,
         title: &str,
-        way: Vec<Crumb>,
+        breadcrumbs: Vec<Crumb>,
         context: Value,
     ) -> error::Result<Response> {
-        let frame = frame(&self.state, Some(self.staff.user()), &self.address);
+        let layout = layout_context(&self.state, Some(self.staff.user()), &self.target);
         let common = context! {
             title,
-            breadcrumbs => Serde(way),
+            breadcrumbs => Serde(breadcrumbs),
             messages => self.messages.take(&self.state.core, &self.session),
         };
         self.page
-            .render(template, context! { ..context, ..common, ..frame })
+            .render(template, context! { ..context, ..common, ..layout })
     }
 }
 
-/// The template context of the frame around a page of the admin; `user` is `None` for a client that is not logged in.
-fn frame(state: &AdminState, user: Option<&User>, address: &str) -> Value {
+/// The template context of the layout; `user` is `None` for a client that is not logged in.
+fn layout_context(state: &AdminState, user: Option<&User>, target: &str) -> Value {
     context! {
         user => user.map(User::short_name),
         has_usable_password => user.is_some_and(|user| is_usable(&user.row.password)),
         menu => Serde(user.map(|user| state.site.apps(user)).unwrap_or_default()),
-        address,
+        address => target,
     }
 }
 
-/// Sets the admin's layout for error pages that answer `request`; `user` is `None` for a client that is not logged in.
+/// Sets the admin's layout for error responses to `request`; `user` is `None` for a client that is not logged in.
 pub fn set_error_layout(request: &Request, state: &Arc<AdminState>, user: Option<Arc<User>>) {
-    let (page, state, address) = (
+    let (page, state, target) = (
         Page::new(request),
         state.clone(),
         address_of(request).to_owned(),
     );
     errors::set_layout(request, move |error| {
-        let frame = frame(&state, user.as_deref(), &address);
+        let layout = layout_context(&state, user.as_deref(), &target);
         let common = context! { breadcrumbs => (), messages => () };
         let mut response =
-            page.render("admin/error.html", context! { ..error, ..common, ..frame })?;
+            page.render("admin/error.html", context! { ..error, ..common, ..layout })?;
         never_cache(&mut response, state.core.now());
         Ok(response)
     });
 }
 
-/// Path and query of a request.
+/// Path and query of a request, before routing changes them.
 pub fn address_of(request: &Request) -> &str {
     let target = request.original_uri().path_and_query();
     target.map_or(INDEX, |target| target.as_str())

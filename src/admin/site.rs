@@ -1,4 +1,4 @@
-//! The registry of models.
+//! The registry of models (Django's `AdminSite`).
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub struct AppEntry {
     pub name: String,
     /// The URL of its page.
     pub url: String,
-    /// Its models that the user may view.
+    /// Its models for which the user has any permission, sorted by name.
     pub models: Vec<ModelEntry>,
 }
 
@@ -63,7 +63,7 @@ impl AdminSite {
         self.models.iter().find(|model| model.table() == table)
     }
 
-    /// The apps and models that a user may view, sorted by name.
+    /// The apps and models for which a user has any permission, sorted by name.
     pub fn apps(&self, user: &User) -> Vec<AppEntry> {
         let mut apps: Vec<AppEntry> = Vec::new();
         for model in &self.models {
@@ -97,13 +97,13 @@ impl AdminSite {
         apps
     }
 
-    /// The inlines of a model that a user may view.
+    /// The inlines of a model for which a user has any permission.
     pub fn inlines<'a>(&self, model: &'a Model, user: &User) -> Vec<&'a Inline> {
-        let may_see = |inline: &&Inline| {
+        let may_view = |inline: &&Inline| {
             let may = |action| user.has_perm(&inline.model.permission(action));
             ["add", "change", "delete", "view"].into_iter().any(may)
         };
-        model.options.inlines.iter().filter(may_see).collect()
+        model.options.inlines.iter().filter(may_view).collect()
     }
 }
 

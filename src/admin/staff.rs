@@ -10,11 +10,11 @@ use crate::{
     error::{self, AppError},
 };
 
-/// A logged-in staff user. A view that extracts it cannot be reached by others.
+/// The staff user of a request. Its extractor responds with 403 to other users.
 #[derive(Debug, Clone)]
 pub struct Staff(Arc<User>);
 
-/// The user of a request to a page that needs no login; `None` if not logged in.
+/// The user of a request, who need not be staff; `None` if not logged in.
 #[derive(Debug, Clone)]
 pub struct CurrentUser(pub Option<Arc<User>>);
 
@@ -24,7 +24,7 @@ impl Staff {
         &self.0
     }
 
-    /// Whether the user has a permission for a model.
+    /// Whether the user has a permission for a model; `action` is `add`, `change`, `delete` or `view`.
     pub fn may(&self, action: &str, model: &Model) -> bool {
         self.0.has_perm(&model.permission(action))
     }
@@ -34,10 +34,10 @@ impl Staff {
         self.may("view", model) || self.may("change", model)
     }
 
-    /// Refuses a user without the permission.
+    /// Returns an error unless `is_allowed`.
     ///
     /// # Errors
-    /// When the user has no permission.
+    /// [`AppError::PermissionDenied`].
     pub fn require(&self, is_allowed: bool) -> error::Result<()> {
         if is_allowed {
             Ok(())

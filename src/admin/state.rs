@@ -5,21 +5,21 @@ use std::sync::Arc;
 use super::{changelist::paging::PageMaps, site::AdminSite};
 use crate::{auth::Auth, core::Core, db::Connection};
 
-/// The state of the admin. One per process, which [`super::routes`] gives to its views.
+/// The state of the admin, one per process. [`super::routes`] attaches it to its routes as poem data.
 #[derive(Debug)]
 pub struct AdminState {
     /// The settings, databases and clock.
     pub core: Arc<Core>,
-    /// Users, passwords and logins.
+    /// Password hashing, login and its metrics.
     pub auth: Auth,
     /// The registered models.
     pub site: AdminSite,
-    /// The first keys of the pages of long lists.
+    /// The page maps of long tables.
     pub page_maps: PageMaps,
 }
 
 impl AdminState {
-    /// The state at the start.
+    /// The state without page maps.
     pub fn new(core: Arc<Core>, auth: Auth, site: AdminSite) -> Self {
         Self {
             core,

@@ -1,5 +1,5 @@
-//! A form that was submitted after its session had expired: it is kept through the login, first signed in a field of the login
-//! form and then in the new session, and shown again to the same user.
+//! A form that was submitted after its session had expired. It is preserved during the login, first signed in a hidden field of
+//! the login form and then in the new session, and rendered again for the same user.
 
 use poem::{
     Request,
@@ -22,9 +22,9 @@ use crate::{
 pub const EDITOR: &str = "_editor";
 /// The field of the login form with an unsaved form.
 pub const FIELD: &str = "unsaved";
-/// The key in the session.
+/// The key of the form in the session.
 const SESSION_KEY: &str = "_unsaved_form";
-/// The maximum total length of names and values, in bytes.
+/// The maximum total length of the form's names and values, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
 
 /// A submitted form that was not saved.
@@ -34,8 +34,9 @@ pub struct UnsavedForm {
     pub user: i32,
     /// The path and query of the request.
     pub target: String,
+    /// Names and values, without passwords and CSRF token.
     fields: Vec<(String, String)>,
-    /// Whether the form had passwords, which are not kept.
+    /// Whether the form had passwords, which are not stored.
     pub had_passwords: bool,
 }
 
@@ -45,7 +46,7 @@ pub fn editor(state: &AdminState, user: &User) -> String {
     keys.dumps(&json!(user.row.id), Purpose::Editor, state.core.now())
 }
 
-/// Whether forms for a path can be kept: those that add or change an object.
+/// Whether forms for a path can be preserved: those that add or change an object.
 pub fn can_keep(site: &AdminSite, path: &str) -> bool {
     let mut parts = path.strip_prefix(INDEX).unwrap_or_default().split('/');
     let (Some(app), Some(model)) = (parts.next(), parts.next()) else {
@@ -56,7 +57,7 @@ pub fn can_keep(site: &AdminSite, path: &str) -> bool {
 }
 
 impl UnsavedForm {
-    /// The form to keep; `None` when it has no signed user, or is too large.
+    /// The form to preserve; `None` when it has no signed user, or is larger than [`MAX_SIZE`].
     pub fn new(state: &AdminState, target: &Uri, form: &Form) -> Option<Self> {
         let keys = &state.core.settings.security.keys;
         let user = keys.loads(form.get(EDITOR)?, Purpose::Editor)?;
@@ -85,7 +86,7 @@ impl UnsavedForm {
         keys.dumps(&self.value(), Purpose::UnsavedForm, state.core.now())
     }
 
-    /// The form of a field with a valid signature of [`Self::signed`].
+    /// The form in a field of the login form; `None` without a valid signature of [`Self::signed`].
     pub fn read(state: &AdminState, text: &str) -> Option<Self> {
         let keys = &state.core.settings.security.keys;
         serde_json::from_value(keys.loads(text, Purpose::UnsavedForm)?).ok()
@@ -107,13 +108,13 @@ impl UnsavedForm {
         Some(unsaved)
     }
 
-    /// The fields.
+    /// The fields as a submitted form.
     pub fn form(&self) -> Form {
         Form::from(self.fields.clone())
     }
 
     fn value(&self) -> Value {
-        serde_json::to_value(self).expect("texts and numbers are JSON")
+        serde_json::to_value(self).expect("strings and numbers serialise to JSON")
     }
 }
 

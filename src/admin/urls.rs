@@ -1,4 +1,4 @@
-//! The URLs of the admin that belong to no model.
+//! The URLs of the admin's pages without a model.
 
 /// The index of the admin.
 pub const INDEX: &str = "/admin/";

@@ -22,7 +22,6 @@ use crate::{
 pub struct Column {
     /// The name in `list_display`.
     pub name: &'static str,
-    /// The heading.
     pub heading: String,
     source: Source,
 }
@@ -31,12 +30,12 @@ enum Source {
     /// The object's label (`__str__`).
     Label,
     Field(Field),
-    /// A computed column: its position in the declaration, and the column by which the list is ordered for it.
+    /// A computed column: its position in the declaration, and the table's column that sorting by it uses.
     Computed(usize, Option<&'static str>),
     Related(Related),
 }
 
-/// A field of a related model, `key__field`.
+/// A field of a related model, `key__field`: the column of the foreign key, and the related table and field.
 pub struct Related {
     key: &'static str,
     table: &'static str,
@@ -75,25 +74,31 @@ fn source(site: &AdminSite, model: &Model, name: &str) -> Option<(String, Source
         .position(|column| column.name == name)
     {
         let computed = &model.options.computed[position];
-        let by = computed
+        let order_column = computed
             .ordered_by
             .and_then(|name| model.field(name))
             .map(|field| field.column);
-        return Some((computed.heading.to_owned(), Source::Computed(position, by)));
+        return Some((
+            computed.heading.to_owned(),
+            Source::Computed(position, order_column),
+        ));
     }
     let related = related(site, model, name)?;
     Some((related.field.label(), Source::Related(related)))
 }
 
-/// Resolves `key__field`; `None` if it is unknown.
+/// Resolves `key__field`; `None` if `key` is no foreign key to a registered model, or has no such field.
 pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
-    let (key, far) = name.split_once("__")?;
+    let (key, field_name) = name.split_once("__")?;
     let key = model.concrete().find(|field| field.name == key)?;
     let Kind::ForeignKey(table) = &key.kind else {
         return None;
     };
     let target = site.of_table(table)?;
-    let field = target.concrete().find(|field| field.name == far)?.clone();
+    let field = target
+        .concrete()
+        .find(|field| field.name == field_name)?
+        .clone();
     Some(Related {
         key: key.column,
         table: target.table(),
@@ -101,7 +106,7 @@ pub fn related(site: &AdminSite, model: &Model, name: &str) -> Option<Related> {
     })
 }
 
-/// The order in the parameter `o`: positions, and whether descending. Unknown positions are ignored.
+/// Parses the parameter `o`: positions, and whether descending. Unknown positions are ignored.
 pub fn order(columns: &[Column], model: &Model, parameter: Option<&str>) -> Vec<(usize, bool)> {
     let mut order: Vec<(usize, bool)> = Vec::new();
     for entry in parameter.unwrap_or_default().split('.') {
@@ -125,7 +130,7 @@ pub fn order(columns: &[Column], model: &Model, parameter: Option<&str>) -> Vec<
     order
 }
 
-/// The parameter `o` for an order.
+/// Formats an order as the parameter `o`: `1.-2`.
 pub fn parameter(order: &[(usize, bool)]) -> String {
     let entry = |(position, is_descending): &(usize, bool)| {
         format!("{}{}", if *is_descending { "-" } else { "" }, position + 1)
@@ -139,15 +144,15 @@ impl Column {
         match &self.source {
             Source::Label => None,
             Source::Field(field) => Some(model.column(field.column)),
-            Source::Computed(_, by) => by.map(|column| model.column(column)),
-            Source::Related(related) => Some(related.lookup(model)),
+            Source::Computed(_, order_column) => order_column.map(|column| model.column(column)),
+            Source::Related(related) => Some(related.subquery(model)),
         }
     }
 
     /// Adds the column of a related model to a query.
     pub fn select(&self, model: &Model, query: &mut SelectStatement) {
         if let Source::Related(related) = &self.source {
-            query.expr_as(related.lookup(model), Alias::new(self.name));
+            query.expr_as(related.subquery(model), Alias::new(self.name));
         }
     }
 
@@ -159,7 +164,7 @@ impl Column {
         }
     }
 
-    /// The cell of an object, given with its row.
+    /// The cell of an object; `row` is the object's.
     ///
     /// # Errors
     /// When the row does not have the column.
@@ -185,17 +190,20 @@ impl Column {
         self.order_by(model)?;
         let priority = order.iter().position(|(known, _)| *known == position);
         let is_descending = priority.map(|index| order[index].1);
-        let without: Vec<_> = order
+        let others: Vec<_> = order
             .iter()
             .copied()
             .filter(|(known, _)| *known != position)
             .collect();
-        let turned = (position, is_descending.is_some_and(|is| !is));
-        let mut first = vec![turned];
-        first.extend(&without);
+        let toggled = (
+            position,
+            is_descending.is_some_and(|is_descending| !is_descending),
+        );
+        let mut first = vec![toggled];
+        first.extend(&others);
         let in_place: Vec<_> = order
             .iter()
-            .map(|entry| if entry.0 == position { turned } else { *entry })
+            .map(|entry| if entry.0 == position { toggled } else { *entry })
             .collect();
         let link = |order: &[(usize, bool)]| match order {
             [] => params.with(&[], &["o"]),
@@ -206,19 +214,19 @@ impl Column {
             is_descending,
             priority: priority.filter(|_| order.len() > 1).map(|index| index + 1),
             url_turn: link(&in_place),
-            url_remove: link(&without),
+            url_remove: link(&others),
         })
     }
 }
 
-/// The links of a heading.
+/// The query strings of a heading's links.
 #[derive(Debug, serde::Serialize)]
 pub struct Sorting {
     /// Orders by this column first.
     pub url: String,
     /// Whether the list is in descending order by it; `None` when it is not ordered by it.
     pub is_descending: Option<bool>,
-    /// The position among several columns of the order.
+    /// The position among several columns of the order, from 1.
     pub priority: Option<usize>,
     /// Reverses the direction.
     pub url_turn: String,
@@ -227,7 +235,7 @@ pub struct Sorting {
 }
 
 impl Related {
-    fn lookup(&self, model: &Model) -> Expr {
+    fn subquery(&self, model: &Model) -> Expr {
         let table = Alias::new(self.table);
         let query = Query::select()
             .column((table.clone(), Alias::new(self.field.column)))

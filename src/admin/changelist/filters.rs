@@ -15,18 +15,16 @@ use crate::{
 };
 
 /// The maximum number of rows that are counted for a facet.
-const MAX_FACET: u64 = 10_000;
+const MAX_FACET_COUNT: u64 = 10_000;
 /// The maximum number of choices for which facets are counted.
 const MAX_FACETS: usize = 20;
 /// The maximum number of choices of a filter by related objects.
 const MAX_RELATED: u64 = 200;
 
-/// A filter.
+/// A filter (Django's `ListFilter`).
 #[derive(Debug, Serialize)]
 pub struct Filter {
-    /// The title.
     pub title: String,
-    /// The choices.
     pub choices: Vec<Choice>,
     /// Whether the filter is active.
     pub is_used: bool,
@@ -35,14 +33,13 @@ pub struct Filter {
 /// A choice of a filter.
 #[derive(Debug, Serialize)]
 pub struct Choice {
-    /// The label.
     pub text: String,
     /// The query string of the link.
     pub url: String,
-    /// Whether it is selected.
     pub is_selected: bool,
     /// The number of objects with this choice, if facets are requested.
     pub count: Option<String>,
+    /// The parameters that the choice sets.
     #[serde(skip)]
     params: Vec<(String, String)>,
 }
@@ -50,7 +47,7 @@ pub struct Choice {
 /// The filters of a list, with facet counts when the query string has `_facets`.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn filters(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -63,8 +60,8 @@ pub async fn filters(
         };
         let (keys, options) = options(list, db, field).await?;
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let present = |key: &str| list.params.get(key);
-        let is_used = keys.iter().any(|key| present(key).is_some());
+        let current = |key: &str| list.params.get(key);
+        let is_used = keys.iter().any(|key| current(key).is_some());
         let mut choices = Vec::new();
         for (text, params) in options {
             let set: Vec<(&str, &str)> = params
@@ -72,7 +69,7 @@ pub async fn filters(
                 .map(|(key, value)| (key.as_str(), value.as_str()))
                 .collect();
             let is_selected = keys.iter().all(|key| {
-                present(key)
+                current(key)
                     == set
                         .iter()
                         .find(|(known, _)| known == key)
@@ -100,37 +97,38 @@ pub async fn filters(
     Ok(filters)
 }
 
+/// The label and the parameters of each choice.
 type Options = Vec<(String, Vec<(String, String)>)>;
 
-/// The parameters that a filter uses, and its choices.
+/// The names of the parameters of a filter, and its choices.
 async fn options(
     list: &ChangeList<'_>,
     db: Connection<'_>,
     field: &Field,
 ) -> Result<(Vec<String>, Options), DbErr> {
-    let all = |text: &str| (text.to_owned(), Vec::new());
+    let all_option = |text: &str| (text.to_owned(), Vec::new());
     let exact = format!("{}__exact", field.name);
     let is_null = format!("{}__isnull", field.name);
-    let pick = |text: &str, key: &str, value: &str| {
+    let option = |text: &str, key: &str, value: &str| {
         (text.to_owned(), vec![(key.to_owned(), value.to_owned())])
     };
     if !field.options.choices.is_empty() {
-        let mut options = vec![all("All")];
+        let mut options = vec![all_option("All")];
         options.extend(
             field
                 .options
                 .choices
                 .iter()
-                .map(|(value, text)| pick(text, &exact, value)),
+                .map(|(value, text)| option(text, &exact, value)),
         );
         return Ok((vec![exact], options));
     }
     Ok(match &field.kind {
         Kind::Boolean => {
             let options = vec![
-                all("All"),
-                pick("Yes", &exact, "1"),
-                pick("No", &exact, "0"),
+                all_option("All"),
+                option("Yes", &exact, "1"),
+                option("No", &exact, "0"),
             ];
             (vec![exact], options)
         }
@@ -139,7 +137,7 @@ async fn options(
                 format!("{}__gte", field.name),
                 format!("{}__lt", field.name),
             );
-            let mut options = vec![all("Any date")];
+            let mut options = vec![all_option("Any date")];
             options.extend(periods(list).into_iter().map(|(text, start, end)| {
                 (
                     text.to_owned(),
@@ -147,14 +145,14 @@ async fn options(
                 )
             }));
             if field.null {
-                options.push(pick("No date", &is_null, "True"));
-                options.push(pick("Has date", &is_null, "False"));
+                options.push(option("No date", &is_null, "True"));
+                options.push(option("Has date", &is_null, "False"));
             }
             (vec![from, to, is_null], options)
         }
         Kind::ForeignKey(table) => {
             let key = format!("{}__id__exact", field.name);
-            let mut options = vec![all("All")];
+            let mut options = vec![all_option("All")];
             if let Some(target) = list.site.of_table(table) {
                 let mut query = target.select();
                 query
@@ -164,17 +162,17 @@ async fn options(
                 options.extend(
                     objects
                         .iter()
-                        .map(|object| pick(&object.label, &key, &object.id.to_string())),
+                        .map(|object| option(&object.label, &key, &object.id.to_string())),
                 );
             }
             if field.null {
-                options.push(pick("-", &is_null, "True"));
+                options.push(option("-", &is_null, "True"));
             }
             (vec![key, is_null], options)
         }
         Kind::ManyToMany => {
             let key = format!("{}__id__exact", field.name);
-            let mut options = vec![all("All")];
+            let mut options = vec![all_option("All")];
             if let Some(relation) = list
                 .model
                 .options
@@ -185,21 +183,21 @@ async fn options(
                 let mut query = (relation.choices.query)();
                 for row in db.query_all(query.limit(MAX_RELATED)).await? {
                     let id: i32 = row.try_get("", KEY)?;
-                    options.push(pick(
+                    options.push(option(
                         &(relation.choices.label)(&row)?,
                         &key,
                         &id.to_string(),
                     ));
                 }
             }
-            options.push(pick("-", &is_null, "True"));
+            options.push(option("-", &is_null, "True"));
             (vec![key, is_null], options)
         }
         _ => (Vec::new(), Vec::new()),
     })
 }
 
-/// The periods of a filter by date: the label, and the bounds as Django writes them.
+/// The periods of a filter by date: the label, the inclusive start and the exclusive end, formatted as by Django.
 fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
     let today = list.now.with_timezone(&list.zone).date_naive();
     let tomorrow = today + Days::new(1);
@@ -233,7 +231,7 @@ fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
     .to_vec()
 }
 
-/// The number of objects in the list with these parameters in place of a filter's.
+/// The number of objects in the list with `params` in place of the filter's parameters `keys`; `None` if they are invalid.
 async fn facet(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -255,8 +253,8 @@ async fn facet(
     let mut query = list.model.select();
     query.cond_where(condition);
     list.narrow_by_search(&mut query, oldest);
-    let count = count(db, query, MAX_FACET + 1).await? as i64;
-    let limit = MAX_FACET as i64;
+    let count = count(db, query, MAX_FACET_COUNT + 1).await? as i64;
+    let limit = MAX_FACET_COUNT as i64;
     Ok(Some(if count > limit {
         format!("{}+", grouped(limit))
     } else {

@@ -26,9 +26,9 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// The maximum number of years shown, and of years checked by one statement.
+/// The maximum number of years in the hierarchy, and of years that one statement checks.
 const MAX_YEARS: u32 = 60;
-/// The maximum number of spans of [`MAX_YEARS`] years that are queried.
+/// The maximum number of spans of [`MAX_YEARS`] years that are queried for one page.
 const MAX_SPANS: usize = 4;
 
 /// The label of a link, and its year, month and day.
@@ -37,7 +37,7 @@ type Candidate = (String, Vec<u32>);
 /// The links of the date hierarchy.
 #[derive(Debug, Default, Serialize)]
 pub struct Hierarchy {
-    /// The link to the level above.
+    /// The links to the levels above.
     pub back: Vec<Step>,
     /// The label of the selected period.
     pub here: String,
@@ -48,7 +48,6 @@ pub struct Hierarchy {
 /// A link.
 #[derive(Debug, Serialize)]
 pub struct Step {
-    /// The label.
     pub text: String,
     /// The query string.
     pub url: String,
@@ -57,7 +56,7 @@ pub struct Step {
 /// The date hierarchy of a list; `None` if its model has none, or there are no objects.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn hierarchy(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -91,19 +90,19 @@ pub async fn hierarchy(
         }
     };
     let month_name = |month: u32| MONTHS.get(month as usize - 1).copied().unwrap_or_default();
-    let mut shown = Hierarchy::default();
+    let mut result = Hierarchy::default();
     let candidates: Vec<Candidate> = match (year, month, day) {
         (Some(year), Some(month), day) if (1..=12).contains(&month) => {
-            shown.back.push(link("All dates".to_owned(), &[]));
-            shown.back.push(link(year.to_string(), &[year]));
+            result.back.push(link("All dates".to_owned(), &[]));
+            result.back.push(link(year.to_string(), &[year]));
             if let Some(day) = day {
-                shown
+                result
                     .back
                     .push(link(month_name(month).to_owned(), &[year, month]));
-                shown.here = format!("{} {day}", month_name(month));
+                result.here = format!("{} {day}", month_name(month));
                 Vec::new()
             } else {
-                shown.here = format!("{} {year}", month_name(month));
+                result.here = format!("{} {year}", month_name(month));
                 (1..=31)
                     .map(|day| {
                         (
@@ -115,31 +114,31 @@ pub async fn hierarchy(
             }
         }
         (Some(year), None, None) => {
-            shown.back.push(link("All dates".to_owned(), &[]));
-            shown.here = year.to_string();
+            result.back.push(link("All dates".to_owned(), &[]));
+            result.here = year.to_string();
             (1..=12)
                 .map(|month| (format!("{} {year}", month_name(month)), vec![year, month]))
                 .collect()
         }
         _ => years(list, db, field.column).await?,
     };
-    let is_by_year = shown.back.is_empty();
-    let present = if is_by_year {
+    let is_top_level = result.back.is_empty();
+    let periods = if is_top_level {
         candidates
     } else {
-        which(list, db, field.column, candidates).await?
+        non_empty(list, db, field.column, candidates).await?
     };
-    shown.steps = present
+    result.steps = periods
         .into_iter()
         .map(|(text, values)| link(text, &values))
         .collect();
-    let has_nothing = shown.steps.is_empty() && shown.back.is_empty();
-    Ok((!has_nothing).then_some(shown))
+    let is_empty = result.steps.is_empty() && result.back.is_empty();
+    Ok((!is_empty).then_some(result))
 }
 
-/// The years that have objects, in order: at most [`MAX_YEARS`], the latest. At most [`MAX_SPANS`] spans
-/// are queried, each of which ends with the latest year that has objects, with two statements each: of dates that are
-/// centuries apart, the earliest years can be missing.
+/// The years that have objects, ascending: the latest [`MAX_YEARS`] of them. Queries [`MAX_SPANS`] spans at most, with two
+/// statements each; a span ends with the latest year that has objects before the previous span. If there are gaps of more than
+/// [`MAX_YEARS`] years, the earliest years can be missing.
 async fn years(
     list: &ChangeList<'_>,
     db: Connection<'_>,
@@ -164,7 +163,7 @@ async fn years(
         };
         let first = std::cmp::max(last.saturating_sub(MAX_YEARS - 1), 1);
         let span = (first..=last).map(|year| (year.to_string(), vec![year]));
-        let mut earlier = which(list, db, column, span.collect()).await?;
+        let mut earlier = non_empty(list, db, column, span.collect()).await?;
         earlier.append(&mut years);
         years = earlier;
         before = lookups::range([Some(first), None, None], list.zone).map(|(from, _)| from);
@@ -176,8 +175,8 @@ async fn years(
     Ok(years)
 }
 
-/// The periods that have objects, given the list's filters.
-async fn which(
+/// The candidates that have objects, given the list's filters.
+async fn non_empty(
     list: &ChangeList<'_>,
     db: Connection<'_>,
     column: &str,

@@ -19,7 +19,7 @@ use crate::{
     db::is_storable,
 };
 
-/// The maximum number of lookups: more than any page of the admin has.
+/// The maximum number of lookups in a query string: more than any link of the admin has.
 const MAX_LOOKUPS: usize = 50;
 /// The maximum number of values of `__in`.
 const MAX_VALUES: usize = 200;
@@ -27,7 +27,7 @@ const MAX_VALUES: usize = 200;
 /// Year, month and day of a date hierarchy, as far as they are given.
 type Day = [Option<u32>; 3];
 
-/// The condition of all parameters; `None` when one of them is invalid.
+/// The condition for all lookups, given as names and values; `None` when one of them is invalid.
 pub fn condition(
     model: &Model,
     lookups: &[(&str, &str)],
@@ -58,7 +58,7 @@ pub fn condition(
     for (name, values) in alternatives {
         let mut any = Condition::any();
         for value in values {
-            any = any.add(single(model, name, value, zone, backend)?);
+            any = any.add(lookup_condition(model, name, value, zone, backend)?);
         }
         all = all.add(any);
     }
@@ -73,7 +73,7 @@ pub fn condition(
     Some(all)
 }
 
-/// The start and the end of a year, a month or a day.
+/// The start (inclusive) and the end (exclusive) of a year, a month or a day; `None` for an invalid date.
 pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let year = i32::try_from(year?)
         .ok()
@@ -97,7 +97,7 @@ pub fn range([year, month, day]: Day, zone: Tz) -> Option<(DateTime<Utc>, DateTi
     ))
 }
 
-/// The start of a day in a time zone. Where midnight does not exist, it is an hour later.
+/// The start of a day in a time zone; without a local midnight (daylight saving time), the first full hour that exists.
 pub fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
     (0..3).find_map(|hour| {
         let local = day
@@ -107,7 +107,13 @@ pub fn midnight(day: NaiveDate, zone: Tz) -> Option<DateTime<Utc>> {
     })
 }
 
-fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) -> Option<Expr> {
+fn lookup_condition(
+    model: &Model,
+    name: &str,
+    value: &str,
+    zone: Tz,
+    backend: DbBackend,
+) -> Option<Expr> {
     let (path, lookup) = match name.rsplit_once("__") {
         Some((path, lookup)) if is_lookup(lookup) => (path, lookup),
         _ => (name, "exact"),
@@ -142,14 +148,14 @@ fn single(model: &Model, name: &str, value: &str, zone: Tz, backend: DbBackend) 
             "in" => Some(column.is_in(value.split(',').map(str::to_owned))),
             "gt" | "gte" | "lt" | "lte" | "exact" => compare(column, lookup, value.to_owned()),
             _ => {
-                let is_blind = lookup.starts_with('i');
+                let ignores_case = lookup.starts_with('i');
                 let pattern = match lookup.strip_prefix('i').unwrap_or(lookup) {
                     "contains" => format!("%{}%", escaped(value)),
                     "startswith" => format!("{}%", escaped(value)),
                     "endswith" => format!("%{}", escaped(value)),
                     _ => escaped(value),
                 };
-                Some(like(column, &pattern, is_blind, backend))
+                Some(like(column, &pattern, ignores_case, backend))
             }
         },
         Kind::ManyToMany | Kind::Virtual(_) => None,
@@ -186,15 +192,19 @@ fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Opti
         .many_to_many
         .iter()
         .find(|relation| relation.name == field.name)?;
-    let (table, near, far) = relation.through;
+    let (table, source, target) = relation.through;
     let mut query = Query::select();
-    query.column(Alias::new(near)).from(Alias::new(table));
+    query.column(Alias::new(source)).from(Alias::new(table));
     let key = model.column(KEY);
     match lookup {
         "isnull" if boolean(value)? => Some(key.not_in_subquery(query)),
         "isnull" => Some(key.in_subquery(query)),
         _ => {
-            query.and_where(compare_number(Expr::col(Alias::new(far)), lookup, value)?);
+            query.and_where(compare_number(
+                Expr::col(Alias::new(target)),
+                lookup,
+                value,
+            )?);
             Some(key.in_subquery(query))
         }
     }
@@ -253,19 +263,19 @@ fn moment(value: &str, zone: Tz) -> Option<DateTime<Utc>> {
     is_storable(moment).then_some(moment)
 }
 
-/// `LIKE` with a pattern, in which a backslash escapes `%` and `_`.
-pub fn like(text: Expr, pattern: &str, is_blind: bool, backend: DbBackend) -> Expr {
+/// `LIKE` with a pattern, in which a backslash escapes `%` and `_`. On SQLite it always ignores the case of ASCII letters.
+pub fn like(text: Expr, pattern: &str, ignores_case: bool, backend: DbBackend) -> Expr {
     match backend {
         // PostgreSQL's LIKE is case-sensitive; its default escape is the backslash.
-        DbBackend::Postgres if is_blind => {
+        DbBackend::Postgres if ignores_case => {
             Func::upper(text).binary(BinOper::Like, Func::upper(pattern))
         }
-        // SQLite's LIKE is case-insensitive for ASCII, also in Django.
+        // As in Django.
         _ => text.like(LikeExpr::new(pattern).escape('\\')),
     }
 }
 
-/// Escapes a text for a `LIKE` pattern.
+/// Escapes a text for the pattern of [`like`].
 pub fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('%', "\\%")

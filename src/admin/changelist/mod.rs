@@ -1,4 +1,4 @@
-//! The changelist: the objects of a model by search, filters, order and page of a query string
+//! The changelist: the objects of a model that a query string selects by search, filters, order and page
 //! (`django/contrib/admin/views/main.py`).
 
 pub mod columns;
@@ -25,23 +25,17 @@ const MAX_SEARCH: usize = 1000;
 
 /// The parsed query string of a changelist.
 pub struct ChangeList<'a> {
-    /// The site.
     pub site: &'a AdminSite,
-    /// The model.
     pub model: &'a Model,
     /// The time zone of dates.
     pub zone: Tz,
-    /// The current time.
     pub now: DateTime<Utc>,
-    /// The type of the database.
     pub backend: DbBackend,
     /// The parameters, for links that change one of them.
     pub params: Params,
-    /// The columns.
     pub columns: Vec<Column>,
-    /// Positions in `columns`, and whether descending.
+    /// The requested order: positions in `columns`, and whether descending. Empty for the default order.
     pub order: Vec<(usize, bool)>,
-    /// The search text.
     pub search: String,
     /// The condition of the filters, without the search.
     pub condition: Condition,
@@ -55,7 +49,7 @@ impl<'a> ChangeList<'a> {
     /// Parses the parameters of a query string.
     ///
     /// # Errors
-    /// When a parameter is unknown, or its value is invalid.
+    /// [`BadLookup`] when a parameter is unknown, or its value is invalid.
     pub fn new(
         site: &'a AdminSite,
         model: &'a Model,
@@ -90,7 +84,7 @@ impl<'a> ChangeList<'a> {
         })
     }
 
-    /// Whether the list has all objects, by descending key: then every page is found with a [`paging::PageMap`].
+    /// Whether the list has all objects, by descending key. Only then a [`paging::PageMap`] gives all pages.
     pub fn is_plain(&self) -> bool {
         self.condition.is_empty()
             && self.search.is_empty()
@@ -103,7 +97,7 @@ impl<'a> ChangeList<'a> {
         !self.condition.is_empty() || !self.search.is_empty()
     }
 
-    /// Adds the conditions of the list to a query; the search covers objects from the key `oldest` on.
+    /// Adds the conditions of the list to a query; the search covers keys from `oldest` on, or all.
     pub fn narrow(&self, query: &mut SelectStatement, oldest: Option<i32>) {
         query.cond_where(self.condition.clone());
         self.narrow_by_search(query, oldest);
@@ -125,7 +119,7 @@ impl<'a> ChangeList<'a> {
         }
     }
 
-    /// Adds the order to a query, by key for equal rows.
+    /// Adds the order to a query, with the key as last criterion.
     pub fn sort(&self, query: &mut SelectStatement) {
         let direction = |is_descending| {
             if is_descending {
@@ -148,7 +142,7 @@ impl<'a> ChangeList<'a> {
                 query.order_by_expr(self.model.column(column), direction(is_descending));
             }
         }
-        // Django orders equal rows by `-pk`, in any direction of the columns.
+        // Django orders equal rows by `-pk`, whatever the direction of the columns.
         query.order_by_expr(self.model.column(KEY), Order::Desc);
     }
 
@@ -165,7 +159,7 @@ impl<'a> ChangeList<'a> {
 /// The number of rows of a query; counting stops at `limit`.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn count(
     db: Connection<'_>,
     mut rows: SelectStatement,
@@ -181,8 +175,7 @@ pub async fn count(
     Ok(row.map_or(Ok(0), |row| row.try_get::<i64>("", "count"))? as u64)
 }
 
-/// A query with `LIMIT` and `OFFSET`. The numbers are literals: for parameters PostgreSQL's planner assumes a tenth of
-/// the table.
+/// A query with `LIMIT` and `OFFSET`. The numbers are literals: for parameters, PostgreSQL's planner assumes a tenth of the rows.
 pub fn limited(db: Connection<'_>, rows: &SelectStatement, limit: u64, offset: u64) -> Statement {
     let mut statement = db.get_database_backend().build(rows);
     statement.sql += &format!(" LIMIT {limit} OFFSET {offset}");

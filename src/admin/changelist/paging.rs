@@ -1,8 +1,8 @@
-//! Pagination of long lists: the time does not grow with the number of objects.
+//! Pagination of long lists, in a time that does not depend on the number of objects.
 //!
 //! Counting stops at [`COUNT_LIMIT`], and pages end there. Only the plain list (all objects, by descending key) has all its
-//! pages, through a [`PageMap`]: the key of every thousandth object, read in one query and cached for [`MAP_AGE`], from which
-//! each page is reached with a small OFFSET.
+//! pages, through a [`PageMap`]: the key of every 1000th object, read by one query and cached for [`MAP_AGE`]. The query for a
+//! page begins at such a key, with a small OFFSET.
 
 use std::{
     collections::HashMap,
@@ -22,35 +22,35 @@ use crate::{
     db::{Connection, Database},
 };
 
-/// The number of rows up to which rows are counted and pages can be reached.
+/// The maximum number of rows that are counted, and of rows on the pages of a list that is not plain.
 pub const COUNT_LIMIT: u64 = 10_000;
-/// The number of the newest objects that a search in a longer list covers, unless all are requested.
+/// The number of newest objects that a search in a longer list covers, without the parameter `scope=all`.
 pub const SEARCH_LIMIT: u64 = 50_000;
 /// The number of objects between two keys of a map.
 const STEP: u64 = 1000;
-/// How long a map is used. Until it is renewed, objects deleted by other processes shift pages by their number.
+/// The time after which a map is renewed. Until then, objects deleted by other processes shift pages by their number.
 const MAP_AGE: TimeDelta = TimeDelta::seconds(60);
 
 /// The number of objects in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// The number, at most the limit of counting.
+    /// The number of objects, or the limit if counting stopped there.
     pub number: u64,
-    /// Whether there are more than the limit.
+    /// Whether there are more than `number`.
     pub has_more: bool,
 }
 
 /// The keys at which the pages of a long table begin.
 #[derive(Debug, Clone)]
 pub struct PageMap {
-    taken: DateTime<Utc>,
+    read_at: DateTime<Utc>,
     /// The number of objects when the map was read.
     pub total: u64,
-    /// The keys of the first object, the thousand-and-first, and so on, newest first.
+    /// The keys of the objects at the ranks 0, [`STEP`], 2 × [`STEP`] and so on, by descending key.
     keys: Vec<i32>,
 }
 
-/// The maps of long tables.
+/// The cached page maps of long tables, by table.
 #[derive(Debug, Default)]
 pub struct PageMaps {
     maps: Mutex<HashMap<&'static str, PageMap>>,
@@ -66,54 +66,57 @@ pub struct LookupLabels {
 }
 
 impl PageMaps {
-    /// The map of a model's table, if the table has more than `COUNT_LIMIT` rows. An expired map is used while the next one is
-    /// read.
+    /// The map of a model's table, if the table has more than `COUNT_LIMIT` rows. An expired map is renewed; meanwhile, and if
+    /// that fails, it is still used.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn of(
         &self,
         model: &Model,
         db: &Database,
         now: DateTime<Utc>,
     ) -> Result<Option<PageMap>, DbErr> {
-        let known = self.maps().get(model.table()).cloned();
-        let result = match &known {
-            Some(map) if now - map.taken < MAP_AGE => "fresh",
+        let cached = self.maps().get(model.table()).cloned();
+        let result = match &cached {
+            Some(map) if now - map.read_at < MAP_AGE => "fresh",
             Some(_) => "old",
             None => "none",
         };
         self.lookups.get_or_create(&LookupLabels { result }).inc();
-        match known {
-            Some(map) if now - map.taken < MAP_AGE => Ok(Some(map)),
+        match cached {
+            Some(map) if now - map.read_at < MAP_AGE => Ok(Some(map)),
             Some(map) => {
-                // Until it is renewed, concurrent requests use the old one.
-                let old = PageMap { taken: now, ..map };
-                self.maps().insert(model.table(), old.clone());
-                Ok(self.take(model, db, now).await.unwrap_or_else(|error| {
-                    tracing::warn!(%error, table = model.table(), "the pages of a long list could not be found anew");
-                    Some(old)
+                // Concurrent requests use the expired map until it is renewed.
+                let expired = PageMap {
+                    read_at: now,
+                    ..map
+                };
+                self.maps().insert(model.table(), expired.clone());
+                Ok(self.read(model, db, now).await.unwrap_or_else(|error| {
+                    tracing::warn!(%error, table = model.table(), "the page map of a long list cannot be renewed");
+                    Some(expired)
                 }))
             }
             None => {
                 // One request counts, and concurrent ones wait for its result.
                 let _counting = self.counting.lock().await;
-                let known = self.maps().get(model.table()).cloned();
-                if known.is_some() {
-                    return Ok(known);
+                let cached = self.maps().get(model.table()).cloned();
+                if cached.is_some() {
+                    return Ok(cached);
                 }
                 let count =
                     count(Connection::Database(db), model.select(), COUNT_LIMIT + 1).await?;
                 if count <= COUNT_LIMIT {
                     Ok(None)
                 } else {
-                    self.take(model, db, now).await
+                    self.read(model, db, now).await
                 }
             }
         }
     }
 
-    /// Removes the map of a table whose objects were deleted: the next list reads a new one.
+    /// Removes the map of a table whose objects were deleted: the next request reads a new one.
     pub fn forget(&self, table: &str) {
         self.maps().remove(table);
     }
@@ -123,7 +126,7 @@ impl PageMaps {
         &self.lookups
     }
 
-    async fn take(
+    async fn read(
         &self,
         model: &Model,
         db: &Database,
@@ -151,7 +154,7 @@ impl PageMaps {
             return Ok(None);
         }
         let map = PageMap {
-            taken: now,
+            read_at: now,
             total,
             keys,
         };
@@ -160,12 +163,12 @@ impl PageMaps {
     }
 
     fn maps(&self) -> MutexGuard<'_, HashMap<&'static str, PageMap>> {
-        self.maps.lock().expect("no holder panics")
+        self.maps.lock().expect("no panic while it is locked")
     }
 }
 
 impl PageMap {
-    /// The position of the object with a rank: an upper bound of its key, and the number of objects to skip from there;
+    /// Where the query for the object with a rank (0 is the newest) starts: an upper bound of the key, and the OFFSET from there.
     /// `newer` is the number of objects added after the map was read.
     fn start(&self, rank: u64, newer: u64) -> (Option<i32>, u64) {
         let Some(rank) = rank.checked_sub(newer) else {
@@ -175,14 +178,14 @@ impl PageMap {
         (Some(self.keys[index as usize]), rank - index * STEP)
     }
 
-    /// The lowest key that a search covers.
+    /// The lowest key that a search covers by default; `None` if it covers all.
     pub fn oldest_searched(&self) -> Option<i32> {
         (self.total > SEARCH_LIMIT).then(|| self.keys[(SEARCH_LIMIT / STEP) as usize])
     }
 
     /// The number of objects added after the map was read.
     async fn newer(&self, model: &Model, db: Connection<'_>) -> Result<u64, DbErr> {
-        // With an order, so that PostgreSQL uses the index even without statistics of the table.
+        // With ORDER BY, so that PostgreSQL uses the index even without statistics of the table.
         let sql = format!(
             "SELECT count(*) AS count FROM (SELECT 1 FROM {} WHERE id > $1 ORDER BY id DESC LIMIT {COUNT_LIMIT}) AS newer",
             model.table()
@@ -197,17 +200,15 @@ impl PageMap {
 /// A page of a list.
 #[derive(Debug)]
 pub struct Paging {
-    /// The number of objects in the list.
     pub count: Count,
     /// The number of the page, from 1.
     pub number: u64,
-    /// The number of pages.
     pub pages: u64,
-    /// Whether the page has all rows, as requested ("Show all").
+    /// Whether the page has all rows ("Show all", the parameter `all`).
     pub shows_all: bool,
-    /// Whether a page could have all rows.
+    /// Whether "Show all" is possible (Django's `list_max_show_all`).
     pub can_show_all: bool,
-    /// The upper bound of the keys, and the number of rows to skip.
+    /// The upper bound of the keys, and the OFFSET.
     start: (Option<i32>, u64),
     /// The maximum number of rows.
     limit: u64,
@@ -217,7 +218,7 @@ impl Paging {
     /// Counts a list, and finds the requested page; `None` if it does not exist.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn find(
         list: &ChangeList<'_>,
         db: Connection<'_>,
@@ -284,7 +285,7 @@ impl Paging {
         }))
     }
 
-    /// The query of the page's rows.
+    /// The query for the page's rows.
     pub fn statement(
         &self,
         db: Connection<'_>,

@@ -2,8 +2,8 @@
 
 use crate::web::form::Form;
 
-/// The parameters that are no lookups.
-const CONTROLS: [&str; 10] = [
+/// The parameters that are not lookups (Django's `IGNORED_PARAMS`).
+const IGNORED: [&str; 10] = [
     "q",
     "o",
     "p",
@@ -33,7 +33,7 @@ impl Params {
             .0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        pairs.filter(|(name, _)| !CONTROLS.contains(name))
+        pairs.filter(|(name, _)| !IGNORED.contains(name))
     }
 
     /// The value of a parameter; of several, the last.
@@ -45,22 +45,22 @@ impl Params {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The query string with some parameters set and others removed, for the first page.
+    /// The query string with the parameters `set` replaced and `without` removed, for the first page; starts with `?`.
     pub fn with(&self, set: &[(&str, &str)], without: &[&str]) -> String {
-        let is_kept = |name: &str| {
+        let is_preserved = |name: &str| {
             !["p", "e"].contains(&name)
                 && !without.contains(&name)
                 && !set.iter().any(|(other, _)| *other == name)
         };
-        let kept = self.0.iter().filter(|(name, _)| is_kept(name));
-        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        let preserved = self.0.iter().filter(|(name, _)| is_preserved(name));
+        let preserved = preserved.map(|(name, value)| (name.as_str(), value.as_str()));
         let text = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(kept.chain(set.iter().copied()))
+            .extend_pairs(preserved.chain(set.iter().copied()))
             .finish();
         format!("?{text}")
     }
 
-    /// The whole query string, for the parameter `_changelist_filters`.
+    /// The query string for the parameter `_changelist_filters`, without `?`.
     pub fn text(&self) -> String {
         let pairs = self
             .0
@@ -71,7 +71,7 @@ impl Params {
             .finish()
     }
 
-    /// All parameters but some, for hidden fields.
+    /// All parameters except `names`, for hidden inputs.
     pub fn without<'a>(
         &'a self,
         names: &'a [&'a str],

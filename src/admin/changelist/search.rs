@@ -1,4 +1,5 @@
-//! The search: each word must occur in one of the fields. A quoted phrase is one word.
+//! The search: each term must occur in one of `search_fields`. A term is a word or a quoted phrase
+//! (Django's `smart_split`).
 
 use sea_orm::{
     DbBackend,
@@ -13,22 +14,23 @@ use crate::admin::{
     model::Model,
 };
 
-/// The maximum number of words.
+/// The maximum number of terms.
 const MAX_TERMS: usize = 20;
 
 /// A resolved path of `search_fields`.
 enum Target<'a> {
+    /// A field of the model.
     Own(&'a Field),
-    /// A related table: its column, the column of the model to which it is equal, and the field to search.
-    Other {
+    /// A field of the rows of `table` whose `related_column` equals the model's `own_column`.
+    Related {
         table: &'static str,
-        far: String,
-        near: String,
+        related_column: String,
+        own_column: String,
         field: &'a Field,
     },
 }
 
-/// Whether a path can be resolved.
+/// Whether a path of `search_fields` is a text field of the model, of an inline or of a related model.
 pub fn is_searchable(site: &AdminSite, model: &Model, path: &str) -> bool {
     target(site, model, path).is_some()
 }
@@ -47,10 +49,10 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
         {
             any = any.add(match target {
                 Target::Own(field) => like(model.column(field.column), &pattern, true, backend),
-                Target::Other {
+                Target::Related {
                     table,
-                    far,
-                    near,
+                    related_column,
+                    own_column,
                     field,
                 } => {
                     let name = Alias::new(table);
@@ -58,7 +60,7 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
                     let rows = Query::select()
                         .expr(Expr::val(1))
                         .from(name.clone())
-                        .and_where(column(&far).eq(model.column(&near)))
+                        .and_where(column(&related_column).eq(model.column(&own_column)))
                         .and_where(like(column(field.column), &pattern, true, backend))
                         .take();
                     Expr::exists(rows)
@@ -71,13 +73,13 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
 }
 
 fn target<'a>(site: &'a AdminSite, model: &'a Model, path: &str) -> Option<Target<'a>> {
-    let text = |model: &'a Model, name: &str| {
+    let text_field = |model: &'a Model, name: &str| {
         model
             .field(name)
             .filter(|field| matches!(field.kind, Kind::Char(_) | Kind::Text))
     };
-    let Some((relation, far)) = path.split_once("__") else {
-        return text(model, path).map(Target::Own);
+    let Some((relation, field_name)) = path.split_once("__") else {
+        return text_field(model, path).map(Target::Own);
     };
     if let Some(inline) = model
         .options
@@ -86,27 +88,27 @@ fn target<'a>(site: &'a AdminSite, model: &'a Model, path: &str) -> Option<Targe
         .find(|inline| inline.model.options.name == relation)
     {
         let key = inline.model.field(inline.key)?;
-        return Some(Target::Other {
+        return Some(Target::Related {
             table: inline.model.table(),
-            far: key.column.to_owned(),
-            near: KEY.to_owned(),
-            field: text(&inline.model, far)?,
+            related_column: key.column.to_owned(),
+            own_column: KEY.to_owned(),
+            field: text_field(&inline.model, field_name)?,
         });
     }
     let key = model.field(relation)?;
     let Kind::ForeignKey(table) = &key.kind else {
         return None;
     };
-    let other = site.of_table(table)?;
-    Some(Target::Other {
-        table: other.table(),
-        far: KEY.to_owned(),
-        near: key.column.to_owned(),
-        field: text(other, far)?,
+    let related = site.of_table(table)?;
+    Some(Target::Related {
+        table: related.table(),
+        related_column: KEY.to_owned(),
+        own_column: key.column.to_owned(),
+        field: text_field(related, field_name)?,
     })
 }
 
-/// The words of a search. An unclosed quote is part of its word.
+/// The terms of a search. An unclosed quote is part of its term.
 fn terms(search: &str) -> Vec<String> {
     let mut terms = Vec::new();
     let mut rest = search.trim_start();
@@ -132,7 +134,7 @@ mod tests {
     use super::terms;
 
     #[test]
-    fn quoted_words_are_one() {
+    fn a_quoted_phrase_is_one_term() {
         for (search, expected) in [
             ("", vec![]),
             (" a  b ", vec!["a", "b"]),

@@ -4,20 +4,17 @@ use chrono_tz::Tz;
 
 use crate::admin::field::{Field, Kind, Raw};
 
-/// A field of a form.
 #[derive(Debug)]
 pub struct BoundField<'a> {
-    /// The field of the model.
     pub field: &'a Field,
-    /// The current form data.
+    /// The form data: the submitted data once the form is bound.
     pub raw: Raw,
     /// The form data when the form was rendered.
     pub initial: Raw,
     /// The data of another user's concurrent change, if it differs.
     pub theirs: Option<Raw>,
-    /// The errors.
     pub errors: Vec<String>,
-    /// Whether it is displayed only.
+    /// Whether it is displayed without an input.
     pub is_readonly: bool,
 }
 
@@ -34,13 +31,13 @@ impl<'a> BoundField<'a> {
         }
     }
 
-    /// Whether the user changed it.
+    /// Whether the form data differs from the initial data.
     pub fn has_changed(&self, zone: Tz) -> bool {
         !self.is_readonly && !is_same(self.field, &self.raw, &self.initial, zone)
     }
 }
 
-/// Whether two form data of a field have the same value.
+/// Whether two form data of a field convert to the same value.
 pub fn is_same(field: &Field, one: &Raw, other: &Raw, zone: Tz) -> bool {
     if field.kind == Kind::ManyToMany {
         let sorted = |raw: &Raw| {

@@ -11,13 +11,10 @@ use crate::{
 /// The context of a request's forms.
 #[derive(Clone, Copy)]
 pub struct FormContext<'a> {
-    /// The site.
     pub site: &'a AdminSite,
     /// The time zone of entered and displayed times.
     pub zone: Tz,
-    /// The current time.
     pub now: DateTime<Utc>,
-    /// The user of the request.
     pub user: &'a User,
 }
 

@@ -13,9 +13,8 @@ use crate::{
 /// An object's form and those of its inlines.
 #[derive(Debug)]
 pub struct Editor<'a> {
-    /// The object's form.
     pub main: ObjectForm<'a>,
-    /// A formset per inline that the user may view.
+    /// A formset per inline for which the user has any permission.
     pub formsets: Vec<Formset<'a>>,
 }
 
@@ -23,7 +22,7 @@ impl<'a> Editor<'a> {
     /// Loads the forms of an object, or empty forms for a new one.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn load(
         model: &'a Model,
         object: Option<Object>,
@@ -42,7 +41,7 @@ impl<'a> Editor<'a> {
     /// Binds submitted data to the forms.
     ///
     /// # Errors
-    /// [`AppError::BadRequest`](crate::error::AppError::BadRequest) when the management form is missing or invalid.
+    /// [`AppError::BadRequest`](crate::error::AppError::BadRequest) when a management form is missing or invalid.
     pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         self.main.bind(form);
         self.formsets
@@ -50,7 +49,6 @@ impl<'a> Editor<'a> {
             .try_for_each(|formset| formset.bind(form, form_context))
     }
 
-    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.main.error_count()
             + self

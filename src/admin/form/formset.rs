@@ -1,4 +1,4 @@
-//! The formset of an inline, with Django's names and numbers.
+//! The formset of an inline, with the field names and the management form of Django's `BaseInlineFormSet`.
 
 use sea_orm::{
     ConnectionTrait, DbErr,
@@ -20,13 +20,11 @@ use crate::{
 /// The formset of an inline.
 #[derive(Debug)]
 pub struct Formset<'a> {
-    /// The inline.
     pub inline: &'a Inline,
     /// The forms, those of existing objects first.
     pub forms: Vec<InlineForm<'a>>,
-    /// The user's permissions.
     pub may: Rights,
-    /// The errors of the formset as a whole.
+    /// The errors that belong to no form (Django's `non_form_errors`).
     pub errors: Vec<String>,
     /// The existing objects.
     pub present: Vec<Object>,
@@ -37,18 +35,14 @@ pub struct Formset<'a> {
 /// A user's permissions for the objects of an inline.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
-    /// To add objects.
     pub add: bool,
-    /// To change existing objects.
     pub change: bool,
-    /// To delete existing objects.
     pub delete: bool,
 }
 
 /// A form of a formset.
 #[derive(Debug)]
 pub struct InlineForm<'a> {
-    /// The form of the object.
     pub form: ObjectForm<'a>,
     /// Whether the object is marked for deletion.
     pub is_deleted: bool,
@@ -66,7 +60,7 @@ impl<'a> Formset<'a> {
     /// Loads the forms of an object's inline objects, and empty ones.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn load(
         inline: &'a Inline,
         owner: Option<&Object>,
@@ -109,55 +103,55 @@ impl<'a> Formset<'a> {
     /// Binds submitted data: `TOTAL_FORMS` forms, each with the key of its object.
     ///
     /// # Errors
-    /// [`AppError::BadRequest`] when the numbers of the management form are missing or invalid.
+    /// [`AppError::BadRequest`] when `TOTAL_FORMS` or `INITIAL_FORMS` is missing or invalid.
     pub fn bind(&mut self, form: &Form, form_context: FormContext<'_>) -> Result<()> {
         let prefix = self.inline.prefix();
         let number = |name: &str| {
             form.get(&format!("{prefix}-{name}"))
                 .and_then(|text| text.parse::<usize>().ok())
         };
-        let tampered = || {
+        let bad_management_form = || {
             AppError::BadRequest("ManagementForm data is missing or has been tampered with".into())
         };
-        let total = number("TOTAL_FORMS").ok_or_else(tampered)?;
+        let total = number("TOTAL_FORMS").ok_or_else(bad_management_form)?;
         number("INITIAL_FORMS")
             .filter(|initial| *initial <= total)
-            .ok_or_else(tampered)?;
+            .ok_or_else(bad_management_form)?;
         if total > self.inline.max {
             self.errors
                 .push(format!("Please submit at most {} forms.", self.inline.max));
         }
         let mut loaded = std::mem::take(&mut self.forms);
         for index in 0..total.min(self.inline.max) {
-            let start = format!("{prefix}-{index}-");
+            let form_prefix = format!("{prefix}-{index}-");
             let id = form
-                .get(&format!("{start}{KEY}"))
+                .get(&format!("{form_prefix}{KEY}"))
                 .unwrap_or_default()
                 .trim();
-            let is_of = |row: &InlineForm<'_>| {
+            let has_id = |row: &InlineForm<'_>| {
                 let object = row.form.object.as_ref();
                 object.is_some_and(|object| object.id.to_string() == id)
             };
-            match loaded.iter().position(is_of) {
+            match loaded.iter().position(has_id) {
                 Some(position) => self.forms.push(loaded.remove(position)),
                 None => self.push(None, form_context),
             }
             let owner = form
-                .get(&format!("{start}{}", self.inline.key))
+                .get(&format!("{form_prefix}{}", self.inline.key))
                 .unwrap_or_default();
-            let is_foreign =
+            let has_other_parent =
                 !owner.is_empty() && self.owner.is_none_or(|own| own.to_string() != owner);
             let Some(row) = self.forms.last_mut() else {
                 continue;
             };
-            row.form.prefix = start;
+            row.form.prefix = form_prefix;
             row.form.bind(form);
             row.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
             if !id.is_empty() && row.form.object.is_none() {
                 row.lost = id.parse().ok();
                 row.form.errors.push(NOT_AVAILABLE.to_owned());
             }
-            if is_foreign {
+            if has_other_parent {
                 let text = "The inline value did not match the parent instance.";
                 row.form.errors.push(text.to_owned());
             }
@@ -202,7 +196,7 @@ impl<'a> Formset<'a> {
         });
     }
 
-    /// Turns all forms into those of new objects, for another parent object.
+    /// Converts all forms to forms of new objects, except those marked for deletion, which are removed.
     pub fn adopt(&mut self) {
         self.forms.retain(|row| !row.is_deleted);
         for row in &mut self.forms {
@@ -221,7 +215,6 @@ impl<'a> Formset<'a> {
         }
     }
 
-    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -250,7 +243,7 @@ async fn rows(
     query
         .and_where(model.column(key.column).eq(owner))
         .order_by_expr(model.column(KEY), Order::Asc)
-        // A formset has no more forms.
+        // A formset has at most this many forms.
         .limit(inline.max as u64);
     if let Connection::Transaction(_) = db {
         Model::lock(&mut query, db);

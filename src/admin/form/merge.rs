@@ -1,4 +1,4 @@
-//! Concurrent changes of an object while its form was open: who made them, and how the form is merged with them.
+//! Concurrent changes of an object while its form was open: their log entries, and a three-way merge of the form with them.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -16,21 +16,20 @@ use crate::{
     web::format::Moment,
 };
 
-/// The maximum number of log entries.
+/// The maximum number of log entries in a [`ConcurrentChange`].
 const MAX_ENTRIES: u64 = 5;
 
 /// The changes by other users since a form was rendered.
 #[derive(Debug, Serialize)]
 pub struct ConcurrentChange {
-    /// The log entries since then.
+    /// The latest log entries since then, newest first.
     pub entries: Vec<Entry>,
-    /// The changed values.
     pub changes: Vec<ForeignChange>,
     /// Whether the object was deleted.
     pub is_deleted: bool,
 }
 
-/// An entry of the log.
+/// A log entry.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     user: String,
@@ -42,7 +41,7 @@ impl ConcurrentChange {
     /// Reads the log entries since the form was rendered.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn find(
         model: &Model,
         id: i32,
@@ -66,8 +65,8 @@ impl ConcurrentChange {
             .limit(MAX_ENTRIES)
             .all(&db)
             .await?;
-        let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
-            user: who.map_or_else(|| "Another user".to_owned(), |user| user.username),
+        let entry = |(row, user): (log_entry::Model, Option<user::Model>)| Entry {
+            user: user.map_or_else(|| "Another user".to_owned(), |user| user.username),
             time: Moment::new(row.action_time, form_context.now, form_context.zone),
             text: match row.action_flag {
                 3 => "Deleted it.".to_owned(),
@@ -82,23 +81,27 @@ impl ConcurrentChange {
     }
 }
 
-/// Merges the other users' changes into a form, except for fields that its user has changed. Rows deleted by others stay as
-/// new ones if the user has changed them; rows added by others are appended.
+/// Merges the other users' changes into a form, except for fields that its user has changed. Rows of objects deleted by others
+/// become new objects if the user has changed them; rows of objects added by others are appended.
 pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context: FormContext<'_>) {
-    let take = |fields: &mut Vec<BoundField<'_>>| {
+    let merge_fields = |fields: &mut Vec<BoundField<'_>>| {
         for bound in fields {
             let Some(theirs) = bound.theirs.clone() else {
                 continue;
             };
             if bound.field.kind == Kind::ManyToMany {
                 // The keys that either user has added, without those that either has removed.
-                let keeps = |key: &&String| {
+                let is_selected = |key: &&String| {
                     theirs.contains(key) || bound.raw.contains(key) && !bound.initial.contains(key)
                 };
-                let drops = |key: &&String| bound.initial.contains(key) && !bound.raw.contains(key);
+                let is_removed =
+                    |key: &&String| bound.initial.contains(key) && !bound.raw.contains(key);
                 let all: BTreeSet<&String> = theirs.iter().chain(&bound.raw).collect();
-                let kept = all.into_iter().filter(keeps).filter(|key| !drops(key));
-                bound.raw = kept.cloned().collect();
+                let merged = all
+                    .into_iter()
+                    .filter(is_selected)
+                    .filter(|key| !is_removed(key));
+                bound.raw = merged.cloned().collect();
                 bound.theirs = None;
             } else if is_same(bound.field, &bound.raw, &bound.initial, form_context.zone) {
                 bound.raw = theirs;
@@ -106,34 +109,34 @@ pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context:
             }
         }
     };
-    take(&mut editor.main.fields);
+    merge_fields(&mut editor.main.fields);
     for formset in &mut editor.formsets {
         let prefix = formset.inline.prefix();
         for row in &mut formset.forms {
-            take(&mut row.form.fields);
+            merge_fields(&mut row.form.fields);
         }
-        // A row whose object was deleted is removed, unless the user has changed it: then it becomes a new one.
+        // A row whose object was deleted is removed, unless the user has changed it: then it becomes a new object.
         formset.forms.retain_mut(|row| {
             let Some(before) = row.lost.and_then(|id| version.contents(&prefix, id)) else {
                 return true;
             };
             row.lost = None;
             row.form.errors.clear();
-            let was_touched = row.form.fields.iter().any(|bound| {
+            let is_changed = row.form.fields.iter().any(|bound| {
                 let known = before.get(bound.field.name);
                 known.is_some_and(|known| {
                     !is_same(bound.field, known, &bound.raw, form_context.zone)
                 })
             });
-            was_touched && !row.is_deleted
+            is_changed && !row.is_deleted
         });
-        let shown: HashSet<i32> = formset
+        let form_ids: HashSet<i32> = formset
             .forms
             .iter()
             .filter_map(|row| row.form.object.as_ref().map(|o| o.id))
             .collect();
         for object in formset.present.clone() {
-            if !shown.contains(&object.id) && version.contents(&prefix, object.id).is_none() {
+            if !form_ids.contains(&object.id) && version.contents(&prefix, object.id).is_none() {
                 formset.push(Some(object), form_context);
             }
         }

@@ -1,4 +1,4 @@
-//! The form of one object: from form data to typed values, or to errors.
+//! The form of one object: converts form data to values of columns, or to errors.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,6 @@ use crate::{
 /// The form of one object.
 #[derive(Debug)]
 pub struct ObjectForm<'a> {
-    /// The model.
     pub model: &'a Model,
     /// The prefix of its field names: empty, or `choice_set-0-`.
     pub prefix: String,
@@ -31,11 +30,11 @@ pub struct ObjectForm<'a> {
     pub object: Option<Object>,
     /// The fields, in the order of the form.
     pub fields: Vec<BoundField<'a>>,
-    /// The errors of the form as a whole.
+    /// The errors that belong to no field (Django's `non_field_errors`).
     pub errors: Vec<String>,
 }
 
-/// A model's groups of fields; one group with all fields if none are declared.
+/// A model's fieldsets with their fields; if none are declared, one with all fields that have a column or are many-to-many.
 pub fn fieldsets(model: &Model, is_new: bool) -> Vec<(Option<Fieldset>, Vec<&'_ Field>)> {
     let declared = match &model.options.add_fieldsets {
         Some(fieldsets) if is_new => fieldsets,
@@ -65,7 +64,7 @@ impl<'a> ObjectForm<'a> {
     /// Loads the form of an object, or an empty form.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn load(
         model: &'a Model,
         object: Option<Object>,
@@ -107,18 +106,18 @@ impl<'a> ObjectForm<'a> {
         }
     }
 
-    /// Whether the user changed anything.
+    /// Whether the submitted data differs from the initial data.
     pub fn has_changed(&self, zone: Tz) -> bool {
         self.fields.iter().any(|bound| bound.has_changed(zone))
     }
 
-    /// The labels of the fields that the user changed.
+    /// The labels of the fields whose submitted data differs from the initial data.
     pub fn changed_labels(&self, zone: Tz) -> Vec<String> {
         let changed = self.fields.iter().filter(|bound| bound.has_changed(zone));
         changed.map(|bound| bound.field.label()).collect()
     }
 
-    /// Validates the data: the typed values and the errors.
+    /// Validates the data without the database: the converted values and the errors.
     pub fn clean(&mut self, zone: Tz) -> Changes {
         let mut changes = Changes::default();
         for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
@@ -145,7 +144,7 @@ impl<'a> ObjectForm<'a> {
         changes
     }
 
-    /// Adds errors to their fields; those of fields that are not in the form, to the form as a whole.
+    /// Adds errors to their fields, and errors of fields that are not in the form to [`Self::errors`].
     pub fn show_errors(&mut self, errors: BTreeMap<&'static str, Vec<String>>) {
         for (name, errors) in errors {
             match self
@@ -159,7 +158,6 @@ impl<'a> ObjectForm<'a> {
         }
     }
 
-    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -172,16 +170,16 @@ impl<'a> ObjectForm<'a> {
     /// Validates against the database: related objects must exist, and unique values must not be taken.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn check(&self, db: Connection<'_>, changes: &mut Changes) -> Result<(), DbErr> {
-        let own = self.object.as_ref().map_or(0, |object| object.id);
+        let own_id = self.object.as_ref().map_or(0, |object| object.id);
         for bound in &self.fields {
             let (field, name) = (bound.field, bound.field.name);
             if let Some(keys) = changes.chosen.get(name) {
-                let all = choices::of_relation(self.model, name, db).await?;
+                let choices_of_field = choices::of_relation(self.model, name, db).await?;
                 let unknown = keys
                     .iter()
-                    .find(|key| !all.iter().any(|(known, _)| known == *key));
+                    .find(|key| !choices_of_field.iter().any(|(known, _)| known == *key));
                 if let Some(key) = unknown {
                     let text = format!(
                         "Select a valid choice. {key} is not one of the available choices."
@@ -192,23 +190,23 @@ impl<'a> ObjectForm<'a> {
             }
             match (&field.kind, changes.values.get(name)) {
                 (Kind::ForeignKey(table), Some(Value::Int(Some(id)))) => {
-                    let is_there = choices::exists(table, *id, db).await?;
-                    if !is_there {
+                    let exists = choices::exists(table, *id, db).await?;
+                    if !exists {
                         changes.add_error(name, NOT_AVAILABLE);
                     }
                 }
                 (_, Some(value)) if field.unique => {
-                    let same = self
+                    let query = self
                         .model
                         .select()
                         .and_where(self.model.column(field.column).eq(value.clone()))
                         .take();
-                    let taken = db
-                        .query_all(&same)
+                    let is_taken = db
+                        .query_all(&query)
                         .await?
                         .iter()
-                        .any(|row| row.try_get::<i32>("", KEY).is_ok_and(|id| id != own));
-                    if taken {
+                        .any(|row| row.try_get::<i32>("", KEY).is_ok_and(|id| id != own_id));
+                    if is_taken {
                         let label = capfirst(self.model.options.verbose_name);
                         let text = format!("{label} with this {} already exists.", field.label());
                         changes.add_error(

@@ -22,10 +22,9 @@ use crate::{
 /// The validated changes of an object's form and its formsets.
 #[derive(Debug)]
 pub struct Cleaned {
-    /// The changes of the object.
     pub main: Changes,
     /// The changes per formset, by the index of the form.
-    sets: Vec<BTreeMap<usize, Changes>>,
+    formsets: Vec<BTreeMap<usize, Changes>>,
 }
 
 impl Cleaned {
@@ -43,14 +42,14 @@ impl Cleaned {
         };
         Self {
             main,
-            sets: editor.formsets.iter_mut().map(clean).collect(),
+            formsets: editor.formsets.iter_mut().map(clean).collect(),
         }
     }
 
     /// Validates against the database, and adds the errors to the forms.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn check(
         &mut self,
         editor: &mut Editor<'_>,
@@ -70,7 +69,7 @@ impl Cleaned {
         editor
             .main
             .show_errors(std::mem::take(&mut self.main.errors));
-        for (formset, cleaned) in editor.formsets.iter_mut().zip(&mut self.sets) {
+        for (formset, cleaned) in editor.formsets.iter_mut().zip(&mut self.formsets) {
             for (index, changes) in cleaned {
                 let form = &mut formset.forms[*index].form;
                 form.check(db, changes).await?;
@@ -105,10 +104,10 @@ impl Cleaned {
             }
         };
         for (name, keys) in &self.main.chosen {
-            choose(tx, model, name, id, keys).await?;
+            set_related(tx, model, name, id, keys).await?;
         }
-        for (formset, cleaned) in editor.formsets.iter().zip(self.sets) {
-            store_set(tx, formset, cleaned, id, &mut message, form_context).await?;
+        for (formset, cleaned) in editor.formsets.iter().zip(self.formsets) {
+            store_formset(tx, formset, cleaned, id, &mut message, form_context).await?;
         }
         let stored = model
             .find(Connection::Transaction(tx), id, form_context.now)
@@ -126,7 +125,7 @@ impl Cleaned {
     }
 }
 
-async fn store_set(
+async fn store_formset(
     tx: &Transaction,
     formset: &Formset<'_>,
     cleaned: BTreeMap<usize, Changes>,
@@ -188,6 +187,9 @@ async fn store_set(
 }
 
 /// Updates the columns of changed fields only.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
 pub async fn update(
     tx: &Transaction,
     form: &ObjectForm<'_>,
@@ -215,7 +217,7 @@ pub async fn update(
         has_changes = true;
         update.value(
             Alias::new(bound.field.column),
-            counted(form.model, object, bound, value, form_context),
+            column_value(form.model, object, bound, value, form_context),
         );
     }
     if has_changes {
@@ -224,8 +226,8 @@ pub async fn update(
     Ok(())
 }
 
-/// The new value of a field. For a counter, the difference is added to the column, so that concurrent increments are kept.
-fn counted(
+/// The new value of a field. For a counter, the difference is added to the column, so that concurrent increments are not lost.
+fn column_value(
     model: &Model,
     object: &Object,
     bound: &BoundField<'_>,
@@ -237,10 +239,14 @@ fn counted(
     }
     let before = bound.field.clean(&bound.initial, form_context.zone);
     match (value, before, model.value(object, bound.field.name)) {
-        (Value::Int(Some(wanted)), Ok(Value::Int(Some(before))), Some(Value::Int(Some(now)))) => {
-            let sum = i64::from(*now) + i64::from(*wanted) - i64::from(before);
+        (
+            Value::Int(Some(submitted)),
+            Ok(Value::Int(Some(before))),
+            Some(Value::Int(Some(current))),
+        ) => {
+            let sum = i64::from(*current) + i64::from(*submitted) - i64::from(before);
             let clamped = sum.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-            Value::Int(Some(i32::try_from(clamped).unwrap_or(*wanted)))
+            Value::Int(Some(i32::try_from(clamped).unwrap_or(*submitted)))
         }
         _ => value.clone(),
     }
@@ -261,7 +267,7 @@ async fn insert(
             (Some((column, owner)), ..) if column == field.column => Value::Int(Some(owner)),
             (_, Some(value), _) => value.clone(),
             (_, None, Some(default)) => default(form_context.now),
-            (_, None, None) => absent(field),
+            (_, None, None) => default_value(field),
         };
         columns.push(Alias::new(field.column));
         values.push(Expr::val(value));
@@ -278,7 +284,7 @@ async fn insert(
 }
 
 /// The value of a column that is not in the form.
-fn absent(field: &crate::admin::field::Field) -> Value {
+fn default_value(field: &crate::admin::field::Field) -> Value {
     match field.kind {
         Kind::Boolean => Value::Bool(Some(false)),
         Kind::DateTime => Value::ChronoDateTimeUtc(None),
@@ -290,7 +296,7 @@ fn absent(field: &crate::admin::field::Field) -> Value {
 }
 
 /// Replaces the related keys of a many-to-many field.
-async fn choose(
+async fn set_related(
     tx: &Transaction,
     model: &Model,
     name: &str,
@@ -305,34 +311,34 @@ async fn choose(
     else {
         return Ok(());
     };
-    let (table, near, far) = relation.through;
-    let present = model.chosen(Connection::Transaction(tx), name, id).await?;
-    let gone: Vec<i32> = present
+    let (table, source, target) = relation.through;
+    let current = model.chosen(Connection::Transaction(tx), name, id).await?;
+    let removed: Vec<i32> = current
         .iter()
         .copied()
         .filter(|key| !keys.contains(key))
         .collect();
-    if !gone.is_empty() {
+    if !removed.is_empty() {
         let delete = Query::delete()
             .from_table(Alias::new(table))
-            .and_where(Expr::col(Alias::new(near)).eq(id))
-            .and_where(Expr::col(Alias::new(far)).is_in(gone))
+            .and_where(Expr::col(Alias::new(source)).eq(id))
+            .and_where(Expr::col(Alias::new(target)).is_in(removed))
             .take();
         tx.execute(&delete).await?;
     }
-    let mut new: Vec<i32> = keys
+    let mut added: Vec<i32> = keys
         .iter()
         .copied()
-        .filter(|key| !present.contains(key))
+        .filter(|key| !current.contains(key))
         .collect();
-    new.sort_unstable();
-    new.dedup();
-    if !new.is_empty() {
+    added.sort_unstable();
+    added.dedup();
+    if !added.is_empty() {
         let mut insert = Query::insert();
         insert
             .into_table(Alias::new(table))
-            .columns([Alias::new(near), Alias::new(far)]);
-        for key in new {
+            .columns([Alias::new(source), Alias::new(target)]);
+        for key in added {
             insert.values_panic([id.into(), key.into()]);
         }
         tx.execute(&insert).await?;

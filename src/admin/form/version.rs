@@ -1,5 +1,5 @@
 //! The version of an object in a hidden field of its form: the contents of all fields when the form was rendered. A save
-//! compares it with the database to detect concurrent changes. A form that Django rendered has none, and is saved without it.
+//! compares it with the database to detect concurrent changes. A form that Django rendered has no version, and is not compared.
 
 use std::collections::BTreeMap;
 
@@ -22,32 +22,33 @@ use crate::{
 /// The name of the hidden field.
 pub const FIELD: &str = "_version";
 
-/// The contents of all fields at one time.
+/// The contents of all fields of an object and its inline objects when a form was rendered.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FormVersion {
     /// When the form was rendered.
     pub at: DateTime<Utc>,
+    /// The object's form data, by field name.
     object: BTreeMap<String, Raw>,
-    /// The inline objects, by the inline's prefix and the object's key.
+    /// The form data of inline objects, by the inline's prefix, the object's key and the field name.
     inlines: BTreeMap<String, BTreeMap<i32, BTreeMap<String, Raw>>>,
 }
 
 /// A change by another user since the form was rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ForeignChange {
-    /// The field or object.
+    /// The label of the field, or the name and label of the inline object.
     pub what: String,
     /// The value when the form was rendered.
     pub before: String,
     /// The current value.
     pub now: String,
-    /// The many-to-many field of the keys, until they are replaced by labels.
+    /// The many-to-many field whose keys `before` and `now` hold, until [`name_keys`] replaces them by labels.
     #[serde(skip)]
     relation: Option<&'static str>,
 }
 
 impl ForeignChange {
-    fn text(what: String, before: &str, now: &str) -> Self {
+    fn new(what: String, before: &str, now: &str) -> Self {
         Self {
             what,
             before: before.to_owned(),
@@ -57,28 +58,28 @@ impl ForeignChange {
     }
 }
 
-/// Replaces keys by labels.
+/// Replaces the keys of many-to-many fields by labels.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn name_keys(
     changes: &mut [ForeignChange],
     model: &Model,
     db: Connection<'_>,
 ) -> Result<(), DbErr> {
-    for item in changes {
-        let Some(relation) = item.relation.take() else {
+    for change in changes {
+        let Some(relation) = change.relation.take() else {
             continue;
         };
         let all = choices::of_relation(model, relation, db).await?;
-        let named = |keys: &str| {
-            let names = all
+        let labels_of = |keys: &str| {
+            let labels = all
                 .iter()
                 .filter(|(id, _)| keys.split(' ').any(|key| key == id.to_string()));
-            let names: Vec<&str> = names.map(|(_, label)| label.as_str()).collect();
-            names.join(", ")
+            let labels: Vec<&str> = labels.map(|(_, label)| label.as_str()).collect();
+            labels.join(", ")
         };
-        (item.before, item.now) = (named(&item.before), named(&item.now));
+        (change.before, change.now) = (labels_of(&change.before), labels_of(&change.now));
     }
     Ok(())
 }
@@ -114,16 +115,16 @@ impl FormVersion {
         version
             .filter(|version| is_storable(version.at))
             .map(Some)
-            .ok_or_else(|| AppError::BadRequest("the form's version is not readable".into()))
+            .ok_or_else(|| AppError::BadRequest("the field _version of the form is invalid".into()))
     }
 
     /// The JSON of the hidden field.
     pub fn text(&self) -> String {
-        serde_json::to_string(self).expect("texts are JSON")
+        serde_json::to_string(self).expect("strings serialise to JSON")
     }
 
-    /// Compares with a form that is loaded and not yet bound, and returns the changes since the form was rendered. The initial
-    /// data of the form's fields becomes that of this version. Counters are not compared.
+    /// Compares with a form that is loaded and not yet bound, and returns the changes since the version's form was rendered. The
+    /// initial data of the form's fields becomes that of the version. Changes of counters are not returned.
     pub fn compare(
         &self,
         editor: &mut Editor<'_>,
@@ -150,14 +151,14 @@ impl FormVersion {
                     Some(before) => {
                         compare_object(&mut row.form, before, &title, form_context, &mut changes)
                     }
-                    None => changes.push(ForeignChange::text(title, "not there", "added")),
+                    None => changes.push(ForeignChange::new(title, "not there", "added")),
                 }
             }
             for (id, before) in known {
                 if !formset.present.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
                     let what = format!("{name} “{}”", first.map_or("", String::as_str));
-                    changes.push(ForeignChange::text(what, "there", "deleted"));
+                    changes.push(ForeignChange::new(what, "there", "deleted"));
                 }
             }
         }
@@ -171,8 +172,8 @@ impl FormVersion {
 }
 
 fn contents(form: &ObjectForm<'_>) -> BTreeMap<String, Raw> {
-    let shown = form.fields.iter().filter(|bound| !bound.is_readonly);
-    shown
+    let editable = form.fields.iter().filter(|bound| !bound.is_readonly);
+    editable
         .map(|bound| (bound.field.name.to_owned(), bound.initial.clone()))
         .collect()
 }
@@ -206,7 +207,7 @@ fn compare_object(
             let is_relation = bound.field.kind == Kind::ManyToMany;
             changes.push(ForeignChange {
                 relation: is_relation.then_some(bound.field.name),
-                ..ForeignChange::text(what, &text(known), &now)
+                ..ForeignChange::new(what, &text(known), &now)
             });
         }
     }

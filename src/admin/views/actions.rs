@@ -1,4 +1,4 @@
-//! Actions on selected objects of a list.
+//! Actions on the selected objects of a changelist.
 
 use minijinja::{context, value::Serde};
 use poem::Response;
@@ -31,7 +31,7 @@ const NOTHING_SELECTED: &str =
 /// Runs the selected action on the selected objects.
 ///
 /// # Errors
-/// When the user has no permission, or the database cannot be reached or written to.
+/// When the user lacks the permission, or the database cannot be reached or written to.
 pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     if form.get("action") == Some(DELETE) {
         return delete_selected(list, form).await;
@@ -49,7 +49,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
-    let counted = |objects: &[Object]| {
+    let count_text = |objects: &[Object]| {
         with_plural(
             objects.len() as u64,
             model.options.verbose_name,
@@ -58,7 +58,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     };
     let db = state.db();
     let objects = match selected(list, form, db).await? {
-        Selected::These(objects) => objects,
+        Selected::Objects(objects) => objects,
         Selected::TooMany => {
             let limit = with_plural(
                 ACTION_LIMIT,
@@ -70,7 +70,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
             page.messages.add(Level::Warning, &text);
             return Ok(list.redirect());
         }
-        Selected::Others => {
+        Selected::Changed => {
             let text = "The list has changed since you looked at it. Nothing has been deleted: choose again.";
             page.messages.add(Level::Warning, text);
             return Ok(list.redirect());
@@ -87,11 +87,11 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         if !delete_locked(page, state, model, tx, &objects).await? {
             page.messages.add(
                 Level::Warning,
-                &still_referenced(&format!("the selected {}", counted(&objects))),
+                &still_referenced(&format!("the selected {}", count_text(&objects))),
             );
             return Ok(list.redirect());
         }
-        let text = format!("Successfully deleted {}.", counted(&objects));
+        let text = format!("Successfully deleted {}.", count_text(&objects));
         page.messages.add(Level::Success, &text);
         return Ok(list.redirect());
     }
@@ -99,10 +99,10 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     page.staff
         .require(model.may_change(db, user, &keys).await?)?;
     let plan = Plan::new(&state.site, model, &objects, db, user).await?;
-    let counted = counted(&objects);
+    let count_text = count_text(&objects);
     let mut hidden = vec![("action".to_owned(), DELETE.to_owned())];
     if form.get("select_across") == Some("1") {
-        // The objects of the list at that time, at most as many as are listed here.
+        // All objects of the list: the form has a digest of their keys, and one key so that the selection is not empty.
         hidden.push(("select_across".to_owned(), "1".to_owned()));
         hidden.push(("expected".to_owned(), digest(&objects)));
         hidden.push((SELECTED.to_owned(), objects[0].id.to_string()));
@@ -113,8 +113,8 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
                 .map(|object| (SELECTED.to_owned(), object.id.to_string())),
         );
     }
-    let mut way = Crumb::to_changelist(model);
-    way.push(Crumb::here("Delete multiple objects"));
+    let mut breadcrumbs = Crumb::to_changelist(model);
+    breadcrumbs.push(Crumb::here("Delete multiple objects"));
     let title = if plan.forbidden.is_empty() {
         "Delete multiple objects"
     } else {
@@ -123,20 +123,25 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let filters = list.list.params.text();
     let context = context! {
         plan => Serde(plan),
-        question => format!("the selected {counted}"),
+        question => format!("the selected {count_text}"),
         hidden => Serde(hidden),
         back => format!("{}?{filters}", model.url()),
     };
-    page.render("admin/delete_confirmation.html", title, way, context)
+    page.render(
+        "admin/delete_confirmation.html",
+        title,
+        breadcrumbs,
+        context,
+    )
 }
 
 /// The selected objects.
 enum Selected {
-    These(Vec<Object>),
-    /// More than one action can handle.
+    Objects(Vec<Object>),
+    /// More than [`ACTION_LIMIT`].
     TooMany,
-    /// Other objects than those that were confirmed.
-    Others,
+    /// Not the objects that the confirmation page listed.
+    Changed,
 }
 
 async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Result<Selected> {
@@ -150,7 +155,7 @@ async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Resul
             .filter_map(|key| key.parse().ok())
             .collect();
         if keys.is_empty() {
-            return Ok(Selected::These(Vec::new()));
+            return Ok(Selected::Objects(Vec::new()));
         }
         query.and_where(model.column(KEY).is_in(keys));
     }
@@ -161,19 +166,19 @@ async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Resul
     if objects.len() as u64 > ACTION_LIMIT {
         return Ok(Selected::TooMany);
     }
-    let is_across = form.get("select_across") == Some("1");
-    // An action on all objects of a list needs the digest of those that were confirmed.
+    let selects_all = form.get("select_across") == Some("1");
+    // A confirmed action on all objects of the list must have the digest of the confirmation page.
     let is_confirmed = match form.get("expected") {
         Some(expected) => expected == digest(&objects),
-        None => !(is_across && form.has("post")),
+        None => !(selects_all && form.has("post")),
     };
     if !is_confirmed {
-        return Ok(Selected::Others);
+        return Ok(Selected::Changed);
     }
-    Ok(Selected::These(objects))
+    Ok(Selected::Objects(objects))
 }
 
-/// A digest of the objects' keys.
+/// The SHA-256 of the objects' keys, in hexadecimal.
 fn digest(objects: &[Object]) -> String {
     let keys = objects.iter().fold(Sha256::new(), |hash, object| {
         hash.chain_update(object.id.to_be_bytes())

@@ -59,7 +59,7 @@ pub async fn add(
             view.resumed = Some(unsaved);
             return view.show(editor, state.db(), None, None, false).await;
         }
-        // It was rendered by another version of the program.
+        // Rendered by another version of the program, with other inlines.
         editor = Editor::load(model, None, state.db(), view.form_context).await?;
     }
     // Initial values in the query string (Django's `get_changeform_initial_data`).
@@ -112,7 +112,7 @@ pub async fn change(
         return match &form {
             Some(form) => match view.gone(id, version.as_ref(), form).await {
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
-                answer => answer,
+                result => result,
             },
             None => Ok(missing(&page, model, request)),
         };
@@ -121,7 +121,7 @@ pub async fn change(
     if let Some(form) = &form
         && editor.bind(form, view.form_context).is_err()
     {
-        // It was rendered by another version of the program.
+        // Rendered by another version of the program, with other inlines.
         let object = editor.main.object;
         editor = Editor::load(model, object, db, view.form_context).await?;
         (view.resumed, version) = (None, None);

@@ -1,4 +1,4 @@
-//! The page with the form of one object: rendering and saving.
+//! The page with the form of one object: rendering and saving (Django's `changeform_view`).
 
 use minijinja::{context, value::Serde};
 use poem::{Request, Response, http::StatusCode};
@@ -31,7 +31,7 @@ use crate::{
     web::{form::Form, messages::Level, routing::redirect},
 };
 
-/// The button that saves an object's form as a new object.
+/// The name of the submit button that saves an object's form as a new object.
 pub const SAVED_AS_NEW: &str = "_saveasnew";
 const ADDED: &str = "added";
 const CHANGED: &str = "changed";
@@ -43,12 +43,11 @@ pub struct ChangeView<'a> {
     model: &'a Model,
     request: &'a Request,
     pub form_context: FormContext<'a>,
-    /// The unsaved form of an expired session that is shown again.
+    /// The form that was submitted after its session expired, restored after the login.
     pub resumed: Option<UnsavedForm>,
 }
 
 impl<'a> ChangeView<'a> {
-    /// The page for a request.
     pub fn new(
         state: &'a AdminState,
         page: &'a AdminPage,
@@ -65,7 +64,10 @@ impl<'a> ChangeView<'a> {
         }
     }
 
-    /// Saves a new object, or shows the form with errors.
+    /// Saves a new object, or renders the form with errors.
+    ///
+    /// # Errors
+    /// [`AppError::BadRequest`] when a management form is invalid; others when the database cannot be reached or written to.
     pub async fn save_new(&self, form: &Form) -> Result<Response> {
         let mut editor = Editor::load(self.model, None, self.state.db(), self.form_context).await?;
         editor.bind(form, self.form_context)?;
@@ -85,7 +87,11 @@ impl<'a> ChangeView<'a> {
         self.store(tx, cleaned, editor, None, form).await
     }
 
-    /// Saves a changed object, or shows the form with errors or with concurrent changes.
+    /// Saves a changed object, or renders the form with errors or with concurrent changes.
+    ///
+    /// # Errors
+    /// [`AppError::BadRequest`] when a management form or the version is invalid; others when the database cannot be reached or
+    /// written to.
     pub async fn save(&self, id: i32, form: &Form) -> Result<Response> {
         let version = FormVersion::read(form)?;
         let tx = self.state.core.db.write().begin().await?;
@@ -110,20 +116,20 @@ impl<'a> ChangeView<'a> {
         version::name_keys(&mut changes, self.model, db).await?;
         editor.bind(form, self.form_context)?;
         if let (Some(version), false) = (&version, changes.is_empty()) {
-            let meanwhile =
+            let concurrent =
                 ConcurrentChange::find(self.model, id, version, changes, db, self.form_context)
                     .await?;
             merge::take_theirs(&mut editor, version, self.form_context);
             drop(tx);
             let db = self.state.db();
-            return self.show(editor, db, None, Some(meanwhile), false).await;
+            return self.show(editor, db, None, Some(concurrent), false).await;
         }
         let cleaned = Cleaned::new(&mut editor, self.form_context);
         self.store(tx, cleaned, editor, version, form).await
     }
 
-    /// Validates and stores the changes, and commits. Shows the form again if it has errors, or if a concurrent save has stored
-    /// something that conflicts with it.
+    /// Validates and stores the changes, and commits. Renders the form with errors if it is invalid, or if a concurrent save
+    /// makes the changes violate a unique or foreign key constraint.
     async fn store(
         &self,
         tx: Transaction,
@@ -132,7 +138,7 @@ impl<'a> ChangeView<'a> {
         version: Option<FormVersion>,
         form: &Form,
     ) -> Result<Response> {
-        let done = match editor.main.object {
+        let action = match editor.main.object {
             None => ADDED,
             Some(_) => CHANGED,
         };
@@ -148,15 +154,18 @@ impl<'a> ChangeView<'a> {
                 Ok(object)
             };
             match stored.await {
-                Ok(object) => return self.after(form, &object, done),
-                Err(error) => editor.main.errors.push(explain(error)?),
+                Ok(object) => return self.redirect_after_save(form, &object, action),
+                Err(error) => editor.main.errors.push(constraint_error(error)?),
             }
         }
         self.show(editor, self.state.db(), version, None, false)
             .await
     }
 
-    /// Shows the form of a deleted object, whose data can be saved as a new one.
+    /// Renders the form of an object that was deleted concurrently; submitting it adds a new object.
+    ///
+    /// # Errors
+    /// [`AppError::BadRequest`] when a management form is invalid; others when the database cannot be reached.
     pub async fn gone(
         &self,
         id: i32,
@@ -170,31 +179,35 @@ impl<'a> ChangeView<'a> {
         let mut editor = Editor::load(self.model, None, db, self.form_context).await?;
         editor.bind(form, self.form_context)?;
         editor.formsets.iter_mut().for_each(Formset::adopt);
-        let mut meanwhile =
+        let mut concurrent =
             ConcurrentChange::find(self.model, id, version, Vec::new(), db, self.form_context)
                 .await?;
-        meanwhile.is_deleted = true;
-        self.show(editor, db, None, Some(meanwhile), false).await
+        concurrent.is_deleted = true;
+        self.show(editor, db, None, Some(concurrent), false).await
     }
 
-    /// Renders the form. A form with errors keeps its version; any other gets the current one.
+    /// Renders the form, with `version` in its hidden field or, without one, with the version of the stored object.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or the template is invalid.
     pub async fn show(
         &self,
         editor: Editor<'_>,
         db: Connection<'_>,
         version: Option<FormVersion>,
-        meanwhile: Option<ConcurrentChange>,
+        concurrent: Option<ConcurrentChange>,
         is_readonly: bool,
     ) -> Result<Response> {
         let (model, object) = (self.model, editor.main.object.clone());
-        let shown = EditorContext::new(&editor, db, self.form_context, is_readonly).await?;
+        let editor_context =
+            EditorContext::new(&editor, db, self.form_context, is_readonly).await?;
         let version = match (&object, version) {
             (None, _) => None,
             (Some(_), Some(version)) => Some(version),
             (Some(object), None) => {
-                let fresh =
+                let stored =
                     Editor::load(model, Some(object.clone()), db, self.form_context).await?;
-                Some(FormVersion::new(&fresh, self.form_context.now))
+                Some(FormVersion::new(&stored, self.form_context.now))
             }
         };
         let may = |action| self.page.staff.may(action, model);
@@ -203,25 +216,25 @@ impl<'a> ChangeView<'a> {
             (Some(_), false) => "Change",
             (Some(_), true) => "View",
         };
-        let mut way = Crumb::to_changelist(model);
-        way.push(Crumb::here(object.as_ref().map_or_else(
+        let mut breadcrumbs = Crumb::to_changelist(model);
+        breadcrumbs.push(Crumb::here(object.as_ref().map_or_else(
             || format!("Add {}", model.options.verbose_name),
             |o| o.label.clone(),
         )));
         let errors = editor.error_count();
-        let meanwhile_is_shown = meanwhile.is_some();
+        let has_concurrent_change = concurrent.is_some();
         let history_url = object
             .as_ref()
             .map(|object| model.object_url(object.id, "history"));
         let with_filters = |url: String| format!("{url}{}", preserved(self.request));
         let context = context! {
-            form => Serde(shown),
+            form => Serde(editor_context),
             kind => model.options.verbose_name,
             heading => format!("{verb} {}", model.options.verbose_name),
             is_readonly,
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
-            meanwhile => Serde(meanwhile.as_ref()),
+            meanwhile => Serde(concurrent.as_ref()),
             // The form of a deleted object is submitted to the page that adds one.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
             editor_field => unsaved::EDITOR,
@@ -243,48 +256,48 @@ impl<'a> ChangeView<'a> {
             Some(object) => format!("{} | {verb} {}", object.label, model.options.verbose_name),
             None => format!("{verb} {}", model.options.verbose_name),
         };
-        let title = if errors > 0 || meanwhile_is_shown {
+        let title = if errors > 0 || has_concurrent_change {
             format!("Error: {title}")
         } else {
             title
         };
         self.page
-            .render("admin/change_form.html", &title, way, context)
+            .render("admin/change_form.html", &title, breadcrumbs, context)
     }
 
-    /// Adds the success message, and redirects as the pressed button says.
-    fn after(&self, form: &Form, object: &Object, done: &str) -> Result<Response> {
+    /// Adds the success message, and redirects by the submit button (Django's `response_add` and `response_change`).
+    fn redirect_after_save(&self, form: &Form, object: &Object, action: &str) -> Result<Response> {
         let (model, staff) = (self.model, &self.page.staff);
-        let is_new = done == ADDED;
+        let is_new = action == ADDED;
         let adds_another = form.has("_addanother");
         let continues = form.has("_continue")
             || is_new
                 && (form.has(SAVED_AS_NEW) || model.options.rules.continues_after_add())
                 && !adds_another;
         let filters = preserved(self.request);
-        let (more, target) = if continues && staff.may_view(model) {
+        let (hint, target) = if continues && staff.may_view(model) {
             let url = model.object_url(object.id, "change");
             (" You may edit it again below.".to_owned(), url + &filters)
         } else if adds_another {
-            let more = format!(" You may add another {} below.", model.options.verbose_name);
-            (more, format!("{}add/{filters}", model.url()))
+            let hint = format!(" You may add another {} below.", model.options.verbose_name);
+            (hint, format!("{}add/{filters}", model.url()))
         } else if staff.may_view(model) {
             (String::new(), back_to_list(model, self.request))
         } else {
             (String::new(), INDEX.to_owned())
         };
-        let what = format!("was {done} successfully.{more}");
-        let html = changed_html(model, object, &what, staff.may("change", model));
+        let text = format!("was {action} successfully.{hint}");
+        let html = message_html(model, object, &text, staff.may("change", model));
         self.page.messages.add_html(Level::Success, &html);
         Ok(redirect(StatusCode::FOUND, &target))
     }
 }
 
-/// The message of an error that the user can correct.
+/// The form error for a violated unique or foreign key constraint.
 ///
 /// # Errors
-/// All other errors.
-fn explain(error: DbErr) -> Result<String> {
+/// Any other error of the database.
+fn constraint_error(error: DbErr) -> Result<String> {
     match error.sql_err() {
         Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => Ok(
             "Another user stored something at the same moment that conflicts with this. Try again."
@@ -294,14 +307,14 @@ fn explain(error: DbErr) -> Result<String> {
     }
 }
 
-/// A message about an object, as HTML like Django's, with a link if the user may follow it.
-fn changed_html(model: &Model, object: &Object, what: &str, with_link: bool) -> String {
+/// The success message about an object, as HTML like Django's, with a link to its page if `with_link`.
+fn message_html(model: &Model, object: &Object, text: &str, with_link: bool) -> String {
     let label = escape(&object.label);
     let name = escape(model.options.verbose_name);
     if with_link {
         let url = model.object_url(object.id, "change");
-        format!("The {name} “<a href=\"{url}\">{label}</a>” {what}")
+        format!("The {name} “<a href=\"{url}\">{label}</a>” {text}")
     } else {
-        format!("The {name} “{label}” {what}")
+        format!("The {name} “{label}” {text}")
     }
 }

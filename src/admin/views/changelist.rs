@@ -31,12 +31,12 @@ pub async fn changelist(
     let model = model_of(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
     let query = Form::of_query(request);
-    let where_ = (
+    let environment = (
         state.core.settings.time_zone,
         state.core.now(),
         state.core.db.write().get_database_backend(),
     );
-    let Ok(list) = ChangeList::new(&state.site, model, &query, where_) else {
+    let Ok(list) = ChangeList::new(&state.site, model, &query, environment) else {
         return Ok(bad_lookup(model, &query));
     };
     let map = state
@@ -59,7 +59,7 @@ pub async fn changelist(
     list.show(&TypedValues::new(), "").await
 }
 
-/// Redirects an invalid query string to `?e=1`, and shows an error if that is invalid too, as Django does.
+/// Redirects an invalid query string to `?e=1` (Django's `ERROR_FLAG`) and, if it has that already, to the whole list.
 fn bad_lookup(model: &Model, query: &Form) -> Response {
     let target = if query.has("e") {
         model.url()

@@ -35,11 +35,11 @@ pub async fn delete(
     let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
-    let found = match id {
+    let object = match id {
         Some(id) => model.find(state.db(), id, state.core.now()).await?,
         None => None,
     };
-    let Some(object) = found else {
+    let Some(object) = object else {
         return Ok(missing(&page, model, request));
     };
     page.staff
@@ -53,14 +53,14 @@ pub async fn delete(
             user,
         )
         .await?;
-        let mut way = Crumb::to_changelist(model);
+        let mut breadcrumbs = Crumb::to_changelist(model);
         let back = format!(
             "{}{}",
             model.object_url(object.id, "change"),
             preserved(request)
         );
-        way.push(Crumb::link(object.label.clone(), back.clone()));
-        way.push(Crumb::here("Delete"));
+        breadcrumbs.push(Crumb::link(object.label.clone(), back.clone()));
+        breadcrumbs.push(Crumb::here("Delete"));
         let title = if plan.forbidden.is_empty() {
             "Delete"
         } else {
@@ -69,7 +69,7 @@ pub async fn delete(
         return page.render(
             "admin/delete_confirmation.html",
             &format!("{title} {}", model.options.verbose_name),
-            way,
+            breadcrumbs,
             context! {
                 plan => Serde(plan),
                 question => format!("the {} “{}”", model.options.verbose_name, object.label),
@@ -79,14 +79,14 @@ pub async fn delete(
         );
     }
     let tx = state.core.db.write().begin().await?;
-    // Another user may have deleted it, or have given the object permissions that the user does not have.
+    // Since it was read, another user may have deleted it, or have granted it permissions that the user does not have.
     let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));
     }
     if !delete_locked(&page, state, model, tx, &objects).await? {
-        let what = format!("the {} “{}”", model.options.verbose_name, objects[0].label);
-        page.messages.add(Level::Warning, &still_referenced(&what));
+        let name = format!("the {} “{}”", model.options.verbose_name, objects[0].label);
+        page.messages.add(Level::Warning, &still_referenced(&name));
         let url = model.object_url(object.id, "change");
         return Ok(redirect(
             StatusCode::FOUND,
@@ -108,10 +108,12 @@ pub async fn delete(
     Ok(redirect(StatusCode::FOUND, &back))
 }
 
-/// Deletes objects that `tx` has locked, with their dependent objects, and commits. False when other rows refer to one.
+/// Deletes objects that `tx` has locked, with their dependent objects, and commits. Returns false, and deletes nothing, when rows
+/// of an unknown table refer to one of them.
 ///
 /// # Errors
-/// [`AppError::PermissionDenied`] when the user may not delete all of them; errors of the database.
+/// [`AppError::PermissionDenied`] when the user may not delete all of them; others when the database cannot be reached or
+/// written to.
 ///
 /// [`AppError::PermissionDenied`]: crate::error::AppError::PermissionDenied
 pub async fn delete_locked(

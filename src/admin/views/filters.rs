@@ -1,4 +1,4 @@
-//! The filters of a changelist, which are preserved by the pages of its objects.
+//! The query string of a changelist, which the pages of its objects preserve (Django's `preserve_filters`).
 
 use poem::Request;
 
@@ -16,7 +16,7 @@ pub fn preserved(request: &Request) -> String {
         .unwrap_or_default()
 }
 
-/// A URL with preserved filters.
+/// A URL with `filters`, a changelist's query string, as its parameter.
 pub fn with_filters(url: &str, filters: &str) -> String {
     if filters.is_empty() {
         return url.to_owned();

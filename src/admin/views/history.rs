@@ -18,7 +18,7 @@ use crate::{
     web::{form::Form, format::Moment},
 };
 
-/// The number of entries on a page.
+/// The number of log entries on a page.
 const PER_PAGE: u64 = 100;
 
 #[derive(Debug, Serialize)]
@@ -38,11 +38,11 @@ pub async fn history(
 ) -> Result<Response> {
     let (model, id) = model_and_id(state, request)?;
     page.staff.require(page.staff.may_view(model))?;
-    let found = match id {
+    let object = match id {
         Some(id) => model.find(state.db(), id, state.core.now()).await?,
         None => None,
     };
-    let Some(object) = found else {
+    let Some(object) = object else {
         return Ok(missing(&page, model, request));
     };
     let type_id = log::find_content_type(state.db(), model).await?;
@@ -69,13 +69,13 @@ pub async fn history(
         .limit(PER_PAGE)
         .all(state.core.db.write())
         .await?;
-    let entry = |(row, who): (log_entry::Model, Option<user::Model>)| Entry {
+    let entry = |(row, user): (log_entry::Model, Option<user::Model>)| Entry {
         time: Moment::new(
             row.action_time,
             state.core.now(),
             state.core.settings.time_zone,
         ),
-        user: who.map(|user| full_name(&user)).unwrap_or_default(),
+        user: user.map(|user| full_name(&user)).unwrap_or_default(),
         action: match row.action_flag {
             1 => "added",
             3 => "deleted",
@@ -84,8 +84,8 @@ pub async fn history(
         text: log::shown(&row.change_message),
     };
     let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
-    let mut way = Crumb::to_changelist(model);
-    way.push(Crumb::link(
+    let mut breadcrumbs = Crumb::to_changelist(model);
+    breadcrumbs.push(Crumb::link(
         object.label.clone(),
         format!(
             "{}{}",
@@ -93,11 +93,11 @@ pub async fn history(
             preserved(request)
         ),
     ));
-    way.push(Crumb::here("History"));
+    breadcrumbs.push(Crumb::here("History"));
     page.render(
         "admin/object_history.html",
         &format!("Change history: {}", object.label),
-        way,
+        breadcrumbs,
         context! { entries => Serde(entries), count, number, pages, kind => model.options.verbose_name },
     )
 }

@@ -14,8 +14,8 @@ use crate::{
     web::{format::Moment, routing::redirect},
 };
 
-/// The maximum number of the user's recent actions.
-const RECENT: u64 = 10;
+/// The maximum number of the user's recent actions on the index.
+const MAX_RECENT: u64 = 10;
 
 /// Shows all apps with their models.
 #[handler]
@@ -45,7 +45,7 @@ pub async fn app_index(
         .map(|entry| entry.name.clone())
         .ok_or(AppError::NotFound)?;
     let title = format!("{name} administration");
-    let context = context! { apps => Serde(apps), recent => Serde(Vec::<Recent>::new()), has_recent => false };
+    let context = context! { apps => Serde(apps), recent => Serde(Vec::<RecentAction>::new()), has_recent => false };
     page.render("admin/index.html", &title, vec![Crumb::here(name)], context)
 }
 
@@ -64,10 +64,10 @@ pub async fn view_on_site(
     let (Some(type_id), Some(id)) = (number("type"), number("id")) else {
         return Err(AppError::NotFound);
     };
-    let found = content_type::Entity::find_by_id(type_id)
+    let row = content_type::Entity::find_by_id(type_id)
         .one(state.core.db.write())
         .await?;
-    let model = found.and_then(|found| state.site.find(&found.app_label, &found.model));
+    let model = row.and_then(|row| state.site.find(&row.app_label, &row.model));
     let (model, url) = model
         .and_then(|model| Some((model, model.options.view_on_site?)))
         .ok_or(AppError::NotFound)?;
@@ -80,7 +80,7 @@ pub async fn view_on_site(
 
 /// A recent action of the user.
 #[derive(Debug, Serialize)]
-struct Recent {
+struct RecentAction {
     action: &'static str,
     label: String,
     url: Option<String>,
@@ -88,38 +88,38 @@ struct Recent {
     time: Moment,
 }
 
-async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<Recent>, DbErr> {
+async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<RecentAction>, DbErr> {
     let entries = log_entry::Entity::find()
         .filter(log_entry::COLUMN.user_id.eq(page.staff.user().row.id))
         .find_also_related(content_type::Entity)
         .order_by_desc(log_entry::Column::ActionTime)
         .order_by_desc(log_entry::Column::Id)
-        .limit(RECENT)
+        .limit(MAX_RECENT)
         .all(state.core.db.write())
         .await?;
-    let recent = |(entry, found): (log_entry::Model, Option<content_type::Model>)| {
-        let model = found
+    let recent = |(entry, kind): (log_entry::Model, Option<content_type::Model>)| {
+        let model = kind
             .as_ref()
-            .and_then(|found| state.site.find(&found.app_label, &found.model));
+            .and_then(|kind| state.site.find(&kind.app_label, &kind.model));
         let id = entry
             .object_id
             .as_deref()
             .and_then(|id| id.parse::<i32>().ok());
-        let (action, is_there) = match entry.action_flag {
+        let (action, exists) = match entry.action_flag {
             1 => ("Added", true),
             3 => ("Deleted", false),
             _ => ("Changed", true),
         };
         let url = model
             .zip(id)
-            .filter(|(model, _)| is_there && page.staff.may_view(model));
-        Recent {
+            .filter(|(model, _)| exists && page.staff.may_view(model));
+        RecentAction {
             action,
             label: entry.object_repr,
             url: url.map(|(model, id)| model.object_url(id, "change")),
-            kind: match (model, found) {
+            kind: match (model, kind) {
                 (Some(model), _) => crate::contenttypes::capfirst(model.options.verbose_name),
-                (None, Some(found)) => crate::contenttypes::capfirst(&found.model),
+                (None, Some(kind)) => crate::contenttypes::capfirst(&kind.model),
                 (None, None) => "Unknown content".to_owned(),
             },
             time: Moment::new(

@@ -20,6 +20,9 @@ use crate::{
 };
 
 /// Saves the submitted rows: all of them or, if one has an error, none.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
 pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
     let form_context = FormContext::new(state, page.staff.user());
@@ -27,8 +30,9 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         .get("form-TOTAL_FORMS")
         .and_then(|text| text.parse::<usize>().ok())
         .unwrap_or(0);
-    let most = std::cmp::max(model.options.list_max_show_all, model.options.list_per_page) as usize;
-    let posted = (0..std::cmp::min(total, most)).filter_map(|index| {
+    let max_rows =
+        std::cmp::max(model.options.list_max_show_all, model.options.list_per_page) as usize;
+    let posted = (0..std::cmp::min(total, max_rows)).filter_map(|index| {
         let key = form.get(&format!("form-{index}-{KEY}"))?;
         Some((key.parse::<i32>().ok()?, index))
     });
@@ -36,25 +40,25 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let tx = state.core.db.write().begin().await?;
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
-    // Objects that were deleted meanwhile are skipped.
+    // Objects that were deleted concurrently are skipped.
     let objects = model.seize(&tx, &keys, form_context.now).await?;
-    let refused = model
+    let not_changeable = model
         .options
         .rules
         .not_changeable(db, form_context.user, &keys)
         .await?;
-    let mut typed = TypedValues::new();
+    let mut submitted = TypedValues::new();
     let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
     for object in objects {
         let id = object.id;
-        if refused.contains(&id) {
+        if not_changeable.contains(&id) {
             continue;
         }
         let mut row = row_form(model, object, indexes[&id], form, form_context);
         let mut changes = row.clean(form_context.zone);
         if !row.has_changed(form_context.zone) {
             for bound in &row.fields {
-                typed.insert((id, bound.field.name), (bound.raw.clone(), Vec::new()));
+                submitted.insert((id, bound.field.name), (bound.raw.clone(), Vec::new()));
             }
             continue;
         }
@@ -82,20 +86,20 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         let errors = std::mem::take(&mut changes.errors);
         for bound in &row.fields {
             let errors = errors.get(bound.field.name).cloned().unwrap_or_default();
-            typed.insert((id, bound.field.name), (bound.raw.clone(), errors));
+            submitted.insert((id, bound.field.name), (bound.raw.clone(), errors));
         }
         row.show_errors(errors);
         changed.insert(id, (row, changes));
     }
-    let mistakes: usize = changed.values().map(|(row, _)| row.error_count()).sum();
-    if mistakes > 0 {
+    let error_count: usize = changed.values().map(|(row, _)| row.error_count()).sum();
+    if error_count > 0 {
         drop(tx);
-        let text = if mistakes == 1 {
+        let text = if error_count == 1 {
             "Please correct the error below."
         } else {
             "Please correct the errors below."
         };
-        return list.show(&typed, text).await;
+        return list.show(&submitted, text).await;
     }
     let count = changed.len() as u64;
     for (id, (row, changes)) in changed {
@@ -103,7 +107,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     tx.commit().await?;
     if count > 0 {
-        let counted = with_plural(
+        let count_text = with_plural(
             count,
             model.options.verbose_name,
             model.options.verbose_name_plural,
@@ -111,7 +115,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         page.messages.add(
             Level::Success,
             &format!(
-                "{counted} {} changed successfully.",
+                "{count_text} {} changed successfully.",
                 if count == 1 { "was" } else { "were" }
             ),
         );
@@ -134,7 +138,7 @@ fn row_form<'a>(
     let fields = editable.map(|field| {
         let mut bound = BoundField::new(field, model.raw(&object, field, form_context.zone), false);
         bound.raw = field.posted(form, &prefix);
-        // The data when the list was rendered, under Django's name; a list that Django rendered does not have it.
+        // The data when the list was rendered, named as by Django's `show_hidden_initial`; lists that Django rendered lack it.
         if form.has(&format!("initial-{prefix}{}", field.name)) {
             let initial = field.posted(form, &format!("initial-{prefix}"));
             if !is_same(field, &initial, &bound.initial, form_context.zone) {

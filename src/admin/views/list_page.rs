@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-/// The maximum number of objects of an action.
+/// The maximum number of objects to which an action is applied.
 pub const ACTION_LIMIT: u64 = 2000;
 
 #[derive(Debug, Serialize)]
@@ -56,45 +56,42 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct RowCell {
     #[serde(flatten)]
-    shown: CellContext,
-    /// The input in place of the text.
+    cell: CellContext,
+    /// The input in place of the text, if the cell is editable.
     input: Option<Input>,
 }
 
 /// An input in a row.
 #[derive(Debug, Serialize)]
 pub struct Input {
-    /// The name.
+    /// The name, with the prefix of its row.
     pub name: String,
-    /// The label for screen readers.
     pub label: String,
     /// `checkbox`, `number` or `text`.
     pub kind: &'static str,
-    /// The current data.
+    /// The submitted data or, without it, the stored data.
     pub value: String,
-    /// The data in the database.
+    /// The stored data.
     pub initial: String,
-    /// The errors.
     pub errors: Vec<String>,
 }
 
-/// The submitted data of a list and its errors, by key and field.
+/// The submitted data of editable cells and its error messages, by the object's key and the field's name.
 pub type TypedValues = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
 
-/// A changelist with its request.
+/// A changelist, as requested by a user.
 pub struct ListPage<'a> {
-    /// The state of the admin.
     pub state: &'a Arc<AdminState>,
-    /// The page.
+    /// The layout, user and messages.
     pub page: &'a AdminPage,
     /// The parsed query string.
     pub list: ChangeList<'a>,
-    /// The pages of a long table.
+    /// The page map of the table, if it is long.
     pub map: Option<PageMap>,
 }
 
 impl ListPage<'_> {
-    /// The lowest key that a search covers; `None`: all.
+    /// The lowest key that the search covers; `None` if it covers all.
     pub fn oldest(&self) -> Option<i32> {
         let is_bounded =
             !self.list.search.is_empty() && self.list.params.get("scope") != Some("all");
@@ -111,8 +108,11 @@ impl ListPage<'_> {
         redirect(StatusCode::FOUND, &format!("{url}{separator}{filters}"))
     }
 
-    /// Renders the page, with submitted data.
-    pub async fn show(&self, typed: &TypedValues, error: &str) -> Result<Response> {
+    /// Renders the page, with submitted data and an error message, which may be empty.
+    ///
+    /// # Errors
+    /// When the database cannot be reached, or the template is invalid.
+    pub async fn show(&self, submitted: &TypedValues, error: &str) -> Result<Response> {
         let (state, list, model) = (self.state, &self.list, self.list.model);
         let (db, oldest) = (state.db(), self.oldest());
         let form_context = FormContext::new(state, self.page.staff.user());
@@ -127,23 +127,23 @@ impl ListPage<'_> {
         let may_change = self.page.staff.may("change", model);
         let mut rows = Vec::new();
         // An empty list needs no query.
-        let found = match paging.count.number {
+        let results = match paging.count.number {
             0 => Vec::new(),
             _ => {
                 db.query_all_raw(paging.statement(db, model, &mut query))
                     .await?
             }
         };
-        for row in found {
+        for row in results {
             let object = model.object(&row, form_context.now)?;
             let mut cells = Vec::new();
             for column in &list.columns {
-                let shown = show_cell(&column.cell(model, &object, &row)?, form_context);
+                let cell = show_cell(&column.cell(model, &object, &row)?, form_context);
                 let is_editable = may_change && model.options.list_editable.contains(&column.name);
                 let input = is_editable
-                    .then(|| self.input(&object, column.name, rows.len(), typed))
+                    .then(|| self.input(&object, column.name, rows.len(), submitted))
                     .flatten();
-                cells.push(RowCell { shown, input });
+                cells.push(RowCell { cell, input });
             }
             let url = with_filters(&model.object_url(object.id, "change"), &filters_text);
             rows.push(Row {
@@ -154,7 +154,7 @@ impl ListPage<'_> {
                 cells,
             });
         }
-        self.name_keys(&mut rows).await?;
+        self.replace_keys_by_labels(&mut rows).await?;
         let headings: Vec<Heading> = list
             .columns
             .iter()
@@ -163,7 +163,7 @@ impl ListPage<'_> {
                 text: column.heading.clone(),
                 kind: rows
                     .first()
-                    .map_or("text", |row| row.cells[position].shown.kind),
+                    .map_or("text", |row| row.cells[position].cell.kind),
                 sorting: column.sorting(position, model, &list.order, &list.params),
             })
             .collect();
@@ -236,8 +236,8 @@ impl ListPage<'_> {
             search_all_url => list.params.with(&[("scope", "all")], &[]),
             is_bad_lookup => list.params.get("e").is_some(),
         };
-        let mut way = Crumb::to_changelist(model);
-        if let Some(last) = way.last_mut() {
+        let mut breadcrumbs = Crumb::to_changelist(model);
+        if let Some(last) = breadcrumbs.last_mut() {
             last.url = String::new();
         }
         let title = format!(
@@ -246,7 +246,7 @@ impl ListPage<'_> {
             if may_change { "change" } else { "view" }
         );
         self.page
-            .render("admin/change_list.html", &title, way, context)
+            .render("admin/change_list.html", &title, breadcrumbs, context)
     }
 
     /// The input for a field of a row, with submitted data.
@@ -255,7 +255,7 @@ impl ListPage<'_> {
         object: &Object,
         name: &str,
         index: usize,
-        typed: &TypedValues,
+        submitted: &TypedValues,
     ) -> Option<Input> {
         let model = self.list.model;
         let field = model.field(name)?;
@@ -264,7 +264,7 @@ impl ListPage<'_> {
             .first()
             .cloned()
             .unwrap_or_default();
-        let (raw, errors) = match typed.get(&(object.id, field.name)) {
+        let (raw, errors) = match submitted.get(&(object.id, field.name)) {
             Some((raw, errors)) => (raw.clone(), errors.clone()),
             None => (model.raw(object, field, self.list.zone), Vec::new()),
         };
@@ -286,32 +286,32 @@ impl ListPage<'_> {
     }
 
     /// Replaces the keys of related objects by labels.
-    async fn name_keys(&self, rows: &mut [Row]) -> Result<()> {
+    async fn replace_keys_by_labels(&self, rows: &mut [Row]) -> Result<()> {
         for (position, column) in self.list.columns.iter().enumerate() {
             let Some(Kind::ForeignKey(table)) = column.field().map(|field| &field.kind) else {
                 continue;
             };
-            let Some(other) = self.state.site.of_table(table) else {
+            let Some(related) = self.state.site.of_table(table) else {
                 continue;
             };
             let key = |row: &Row| {
                 row.cells[position]
-                    .shown
+                    .cell
                     .text
                     .replace(',', "")
                     .parse::<i32>()
                     .ok()
             };
             let keys: Vec<i32> = rows.iter().filter_map(key).collect();
-            let query = other
+            let query = related
                 .select()
-                .and_where(other.column(KEY).is_in(keys))
+                .and_where(related.column(KEY).is_in(keys))
                 .take();
-            let objects = other.all(self.state.db(), query, self.list.now).await?;
+            let objects = related.all(self.state.db(), query, self.list.now).await?;
             for row in rows.iter_mut() {
                 let found = key(row).and_then(|key| objects.iter().find(|object| object.id == key));
                 if let Some(object) = found {
-                    row.cells[position].shown = CellContext {
+                    row.cells[position].cell = CellContext {
                         kind: "text",
                         text: object.label.clone(),
                         iso: String::new(),

@@ -1,4 +1,4 @@
-//! The pages that log in and out.
+//! The login and logout pages (Django's `LoginView` and `LogoutView`).
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-const WRONG: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
+const INVALID_LOGIN: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
                      case-sensitive.";
 
 /// Shows the login form, and logs in.
@@ -56,11 +56,11 @@ pub async fn login(
         if is_staff {
             return Ok(redirect(StatusCode::FOUND, INDEX));
         }
-        let blank = LoginForm {
+        let empty = LoginForm {
             next,
             ..LoginForm::default()
         };
-        return show(&page, state, current, request, &blank);
+        return render(&page, state, current, request, &empty);
     }
     let (username, password) = (
         form.get("username").unwrap_or_default(),
@@ -81,19 +81,17 @@ pub async fn login(
         let session = session_of(request);
         let address = client_address(request, &state.core.settings.security);
         let username: String = username.trim().nfkc().collect();
-        let can_be = |text: &str| text.len() <= MAX_PASSWORD && !text.contains('\0');
-        let outcome = if can_be(&username) && can_be(password) {
+        let is_valid = |text: &str| text.len() <= MAX_PASSWORD && !text.contains('\0');
+        let outcome = if is_valid(&username) && is_valid(password) {
             log_in(&state.auth, session, &username, password, address).await?
         } else {
             Outcome::Refused
         };
         match outcome {
             Outcome::LoggedIn => {
-                let origin = request
-                    .data::<Origin>()
-                    .expect("hosts::validate comes first");
+                let origin = request.data::<Origin>().expect("hosts::validate sets it");
                 let next = match &unsaved {
-                    Some(unsaved) => resume(request, unsaved),
+                    Some(unsaved) => store_unsaved(request, unsaved),
                     None if is_allowed_redirect(next, origin) => next,
                     None => INDEX,
                 };
@@ -104,22 +102,22 @@ pub async fn login(
             Outcome::Throttled(wait) => {
                 return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
             }
-            Outcome::Refused => errors.form = WRONG,
+            Outcome::Refused => errors.form = INVALID_LOGIN,
         }
     }
-    let shown = LoginForm {
+    let login_form = LoginForm {
         next,
         username,
         errors,
         unsaved,
     };
-    show(&page, state, current, request, &shown)
+    render(&page, state, current, request, &login_form)
 }
 
 /// The login page in response to a form whose session has expired.
 ///
 /// # Errors
-/// When the template has an error.
+/// When the template is missing or invalid, or uses an undefined variable.
 pub fn show_with_unsaved(
     state: &AdminState,
     request: &Request,
@@ -131,7 +129,7 @@ pub fn show_with_unsaved(
         unsaved: Some(unsaved),
         ..LoginForm::default()
     };
-    show(
+    render(
         &Page::new(request),
         state,
         &CurrentUser(None),
@@ -140,8 +138,8 @@ pub fn show_with_unsaved(
     )
 }
 
-/// Stores an unsaved form in the session after the login of its user; returns the URL to redirect to.
-fn resume<'a>(request: &Request, unsaved: &'a UnsavedForm) -> &'a str {
+/// Stores an unsaved form in the session if its user has logged in, else discards it; returns the URL to redirect to.
+fn store_unsaved<'a>(request: &Request, unsaved: &'a UnsavedForm) -> &'a str {
     let session = session_of(request);
     if user_id(session) == Some(unsaved.user) {
         unsaved.store(session);
@@ -179,7 +177,7 @@ struct Errors {
     password: &'static str,
 }
 
-fn show(
+fn render(
     page: &Page,
     state: &AdminState,
     current: &CurrentUser,
@@ -190,7 +188,7 @@ fn show(
     let messages: Value = messages_of(request).take(&state.core, session_of(request));
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
-    // The user is logged in and is not staff.
+    // The username of a logged-in user who is not staff.
     let outsider = current.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",
@@ -200,7 +198,7 @@ fn show(
             next => form.next,
             unsaved_field => unsaved::FIELD,
             unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(state)),
-            // At most the maximum length of the field is echoed.
+            // A longer username is truncated to the maximum length of the field.
             username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
             error => errors.form,
             username_error => &errors.username,

@@ -44,20 +44,22 @@ pub async fn change(
     let mut errors: [Vec<String>; 3] = Default::default();
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();
-        let (old, new, again) = (
+        let (old, new, confirmation) = (
             text("old_password"),
             text("new_password1"),
             text("new_password2"),
         );
-        for (text, errors) in [&old, &new, &again].into_iter().zip(&mut errors) {
+        for (text, errors) in [&old, &new, &confirmation].into_iter().zip(&mut errors) {
             if text.is_empty() {
                 errors.push(REQUIRED.to_owned());
             }
         }
-        if !new.is_empty() && !again.is_empty() {
-            errors[2] = new_password_errors(&new, &again, &user.into());
+        if !new.is_empty() && !confirmation.is_empty() {
+            errors[2] = new_password_errors(&new, &confirmation, &user.into());
         }
-        if errors[0].is_empty() && compare(state, user, old, address).await? == Verdict::Wrong {
+        if errors[0].is_empty()
+            && check_old_password(state, user, old, address).await? == Verdict::Wrong
+        {
             errors[0].push(
                 "Your old password was entered incorrectly. Please enter it again.".to_owned(),
             );
@@ -65,11 +67,11 @@ pub async fn change(
         if errors.iter().all(Vec::is_empty) {
             let encoded = state.auth.hashing.make_password(new, address).await?;
             let tx = state.core.db.write().begin().await?;
-            let was_replaced =
+            let is_replaced =
                 users::replace_password(&tx, user.id, &user.password, &encoded).await?;
-            if !was_replaced {
+            if !is_replaced {
                 return Err(AppError::BadRequest(
-                    "the password was changed elsewhere meanwhile".into(),
+                    "a concurrent request has changed the password".into(),
                 ));
             }
             tx.commit().await?;
@@ -89,8 +91,12 @@ pub async fn change(
     )
 }
 
-/// Compares the old password, unless the throttle refuses the attempt.
-async fn compare(
+/// Checks the old password.
+///
+/// # Errors
+/// [`AppError::TooManyAttempts`] when the throttle refuses the attempt; others when the database cannot be reached, or when no
+/// slot for hashing is free.
+async fn check_old_password(
     state: &AdminState,
     user: &user::Model,
     password: String,
@@ -105,11 +111,11 @@ async fn compare(
             return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
         }
     };
-    let compared = state
+    let check = state
         .auth
         .hashing
         .check_password(password, user.password.clone(), address);
-    match compared.await {
+    match check.await {
         Ok(Verdict::Wrong) => {
             state.auth.counters.failed.inc();
             Ok(Verdict::Wrong)
@@ -127,14 +133,14 @@ async fn compare(
     }
 }
 
-/// Confirms the change.
+/// Shows that the password was changed.
 #[handler]
 pub async fn done(page: AdminPage) -> Result<Response> {
-    let way = vec![Crumb::here("Password change")];
+    let breadcrumbs = vec![Crumb::here("Password change")];
     page.render(
         "registration/password_change_done.html",
         "Password change successful",
-        way,
+        breadcrumbs,
         context! {},
     )
 }

@@ -32,7 +32,7 @@ pub fn model_and_id<'a>(
     Ok((model_of(state, request)?, id))
 }
 
-/// The response for a missing object: as in Django a redirect to the index with a warning, and no 404.
+/// The response for a missing object: as in Django a redirect to the index with a warning, not a 404.
 pub fn missing(page: &AdminPage, model: &Model, request: &Request) -> Response {
     let id = request.raw_path_param("id").unwrap_or_default();
     let id: String = id.chars().take(50).collect();

@@ -23,25 +23,25 @@ pub struct FieldContext {
     label: String,
     help: &'static str,
     pub(super) is_required: bool,
-    /// Whether the input has the focus at first.
+    /// Whether the input has the attribute `autofocus`.
     pub(super) is_focused: bool,
     pub(super) errors: Vec<String>,
     /// The type of the input in the template's macro.
     pub(super) kind: &'static str,
     value: String,
-    /// The time input beside a date input.
+    /// The value of the time input beside a date input.
     time: String,
     /// The types of the inputs for date and time: `text` for values that such an input cannot show.
     date_type: &'static str,
     time_type: &'static str,
     max_length: Option<u32>,
     options: Vec<OptionContext>,
-    /// The text in place of an input, if it is read-only.
+    /// The values in place of an input, if it is read-only.
     cells: Vec<CellContext>,
     description: Description,
     /// The value of another user's concurrent change, if it differs.
     theirs: Option<String>,
-    /// The URL of the list of objects, for a key that is entered.
+    /// The URL of the changelist of related objects, if the user enters a key.
     lookup_url: Option<String>,
 }
 
@@ -59,24 +59,24 @@ pub struct CellContext {
     pub kind: &'static str,
     /// The text.
     pub text: String,
-    /// A time in ISO 8601.
+    /// A time in ISO 8601, UTC; empty for other values.
     pub iso: String,
 }
 
-/// The id of a field's first input.
+/// The HTML id of a field's first input (Django's `id_for_label`).
 pub fn id_of(form: &ObjectForm<'_>, bound: &BoundField<'_>) -> String {
-    let end = if bound.field.kind == Kind::DateTime {
+    let suffix = if bound.field.kind == Kind::DateTime {
         "_0"
     } else {
         ""
     };
-    format!("id_{}{}{end}", form.prefix, bound.field.name)
+    format!("id_{}{}{suffix}", form.prefix, bound.field.name)
 }
 
-/// The template context of a field of a form: an input, or a text if it is read-only.
+/// Builds the template context of a field of a form: an input, or a text if it is read-only.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn show_field(
     form: &ObjectForm<'_>,
     bound: &BoundField<'_>,
@@ -85,10 +85,10 @@ pub async fn show_field(
     is_readonly: bool,
 ) -> Result<FieldContext, DbErr> {
     let field = bound.field;
-    let may_change = !is_readonly;
-    let is_readonly = is_readonly || bound.is_readonly;
+    let is_form_readonly = is_readonly;
+    let is_readonly = is_form_readonly || bound.is_readonly;
     let first = bound.raw.first().cloned().unwrap_or_default();
-    let mut shown = FieldContext {
+    let mut context = FieldContext {
         name: format!("{}{}", form.prefix, field.name),
         id: id_of(form, bound),
         label: field.label(),
@@ -118,7 +118,7 @@ pub async fn show_field(
             .map(|theirs| theirs.join(" ")),
         lookup_url: None,
     };
-    let choose = |all: Vec<(i32, String)>, raw: &Raw| {
+    let related_options = |all: Vec<(i32, String)>, raw: &Raw| {
         let option = |(id, label): (i32, String)| {
             let value = id.to_string();
             OptionContext {
@@ -129,14 +129,14 @@ pub async fn show_field(
         };
         all.into_iter().map(option).collect::<Vec<_>>()
     };
-    shown.kind = match &field.kind {
+    context.kind = match &field.kind {
         _ if !field.options.choices.is_empty() => {
             let option = |(value, label): &(&str, &str)| OptionContext {
                 value: (*value).to_owned(),
                 label: (*label).to_owned(),
                 is_selected: first == *value,
             };
-            shown.options = field.options.choices.iter().map(option).collect();
+            context.options = field.options.choices.iter().map(option).collect();
             if matches!(field.kind, Kind::Virtual(_)) {
                 "radio"
             } else {
@@ -144,13 +144,13 @@ pub async fn show_field(
             }
         }
         Kind::Char(limit) => {
-            shown.max_length = Some(*limit);
+            context.max_length = Some(*limit);
             "text"
         }
         Kind::Text => "textarea",
         Kind::Integer | Kind::SmallInteger => "number",
         Kind::Boolean => {
-            shown.value = if bound.raw.is_empty() {
+            context.value = if bound.raw.is_empty() {
                 String::new()
             } else {
                 "on".to_owned()
@@ -160,23 +160,23 @@ pub async fn show_field(
         Kind::DateTime => "moment",
         Kind::ForeignKey(table) => match choices::of_table(table, db, form_context).await? {
             Some(all) => {
-                shown.options = choose(all, &bound.raw);
+                context.options = related_options(all, &bound.raw);
                 "select"
             }
             None => {
-                shown.lookup_url = form_context.site.of_table(table).map(Model::url);
+                context.lookup_url = form_context.site.of_table(table).map(Model::url);
                 "number"
             }
         },
         Kind::ManyToMany => {
-            shown.options = choose(
+            context.options = related_options(
                 choices::of_relation(form.model, field.name, db).await?,
                 &bound.raw,
             );
             "multiple"
         }
         Kind::Virtual(VirtualKind::Password) => {
-            shown.value.clear();
+            context.value.clear();
             "password"
         }
         Kind::Virtual(VirtualKind::Radio) => "radio",
@@ -189,22 +189,22 @@ pub async fn show_field(
                         .position(|field| field.column == column)?;
                     object.values.get(position)
                 };
-                shown.description = form
+                context.description = form
                     .model
                     .options
                     .rules
                     .describe(field.name, &Values(&value));
-                if !may_change {
-                    shown.description.link = "";
+                if is_form_readonly {
+                    context.description.link = "";
                 }
             }
             "description"
         }
     };
-    if is_readonly && shown.kind != "description" {
-        shown.cells = match &form.object {
-            _ if !shown.options.is_empty() => {
-                let chosen = shown.options.iter().filter(|option| option.is_selected);
+    if is_readonly && context.kind != "description" {
+        context.cells = match &form.object {
+            _ if !context.options.is_empty() => {
+                let chosen = context.options.iter().filter(|option| option.is_selected);
                 chosen
                     .map(|option| CellContext {
                         kind: "text",
@@ -222,15 +222,15 @@ pub async fn show_field(
             }
             None => Vec::new(),
         };
-        shown.kind = "readonly";
+        context.kind = "readonly";
     }
-    Ok(shown)
+    Ok(context)
 }
 
-/// `wanted`, or `text` if such an input cannot show the value.
-fn input_type(wanted: &'static str, text: &str, can_show: impl Fn(&str) -> bool) -> &'static str {
+/// `kind`, or `text` if an input of that type cannot show the value.
+fn input_type(kind: &'static str, text: &str, can_show: impl Fn(&str) -> bool) -> &'static str {
     if text.is_empty() || can_show(text) {
-        wanted
+        kind
     } else {
         "text"
     }

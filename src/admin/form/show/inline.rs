@@ -22,7 +22,7 @@ pub struct InlineContext {
     is_tabular: bool,
     headings: Vec<Heading>,
     rows: Vec<RowContext>,
-    /// An empty form that a script copies, with `__prefix__` in place of its number.
+    /// The form that a script copies to add a row, with `__prefix__` in place of its index (Django's `empty_form`).
     empty: Option<RowContext>,
     total: usize,
     initial: usize,
@@ -49,10 +49,10 @@ struct RowContext {
     is_deleted: bool,
 }
 
-/// The template context of an inline.
+/// Builds the template context of an inline; without inputs if `is_readonly`.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn show_inline(
     formset: &Formset<'_>,
     db: Connection<'_>,
@@ -67,7 +67,7 @@ pub async fn show_inline(
         }
         rows.push(show_row(&row.form, row.is_deleted, db, form_context, is_readonly).await?);
     }
-    let mut blank = Formset {
+    let mut empty_formset = Formset {
         inline: formset.inline,
         forms: Vec::new(),
         may: formset.may,
@@ -75,9 +75,9 @@ pub async fn show_inline(
         present: Vec::new(),
         owner: None,
     };
-    blank.push(None, form_context);
+    empty_formset.push(None, form_context);
     let mut headings = Vec::new();
-    for bound in &blank.forms[0].form.fields {
+    for bound in &empty_formset.forms[0].form.fields {
         let kind = if matches!(bound.field.kind, Kind::Integer | Kind::SmallInteger) {
             "number"
         } else {
@@ -92,8 +92,8 @@ pub async fn show_inline(
     let empty = if is_readonly || !formset.may.add {
         None
     } else {
-        blank.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
-        Some(show_row(&blank.forms[0].form, false, db, form_context, false).await?)
+        empty_formset.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
+        Some(show_row(&empty_formset.forms[0].form, false, db, form_context, false).await?)
     };
     Ok(InlineContext {
         title: capfirst(model.options.verbose_name_plural),
@@ -122,7 +122,7 @@ async fn show_row(
     let mut fields = Vec::new();
     for bound in &form.fields {
         let mut field = show_field(form, bound, db, form_context, is_readonly).await?;
-        // An empty row may stay empty.
+        // The row of a new object may be left empty.
         field.is_required &= form.object.is_some();
         fields.push(field);
     }

@@ -19,22 +19,20 @@ use crate::{admin::field::Kind, db::Connection};
 pub struct EditorContext {
     /// The fields in groups.
     pub fieldsets: Vec<FieldsetContext>,
-    /// The inlines.
     pub inlines: Vec<InlineContext>,
     /// All errors, with links to their fields.
     pub summary: Vec<ErrorLink>,
-    /// Whether there are inputs for times.
+    /// Whether the form has a time input, for which the page names the time zone.
     pub has_times: bool,
 }
 
 /// An error with a link to its field.
 #[derive(Debug, Serialize)]
 pub struct ErrorLink {
-    /// The id of the field's input; empty for the form as a whole.
+    /// The id of the field's input; empty for an error that belongs to no field.
     pub id: String,
-    /// The field's label.
+    /// The field's label; empty if `id` is.
     pub label: String,
-    /// The error.
     pub text: String,
 }
 
@@ -43,7 +41,6 @@ pub struct ErrorLink {
 pub struct FieldsetContext {
     name: Option<&'static str>,
     description: &'static str,
-    /// Whether it can be collapsed, and whether it is open.
     is_collapsible: bool,
     is_open: bool,
     fields: Vec<FieldContext>,
@@ -53,7 +50,7 @@ impl EditorContext {
     /// The template context of a form; without inputs if `is_readonly`.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn new(
         editor: &Editor<'_>,
         db: Connection<'_>,
@@ -61,27 +58,27 @@ impl EditorContext {
         is_readonly: bool,
     ) -> Result<Self, DbErr> {
         let main = &editor.main;
-        let mut shown = Vec::new();
+        let mut fieldset_contexts = Vec::new();
         for (fieldset, fields) in fieldsets(main.model, main.object.is_none()) {
-            let mut shown_fields = Vec::new();
+            let mut field_contexts = Vec::new();
             for bound in main
                 .fields
                 .iter()
                 .filter(|bound| fields.iter().any(|field| field.name == bound.field.name))
             {
-                shown_fields.push(show_field(main, bound, db, form_context, is_readonly).await?);
+                field_contexts.push(show_field(main, bound, db, form_context, is_readonly).await?);
             }
-            let has_errors = shown_fields.iter().any(|field| !field.errors.is_empty());
+            let has_errors = field_contexts.iter().any(|field| !field.errors.is_empty());
             let is_collapsible = fieldset
                 .as_ref()
                 .is_some_and(|fieldset| fieldset.is_collapsed);
-            shown.push(FieldsetContext {
+            fieldset_contexts.push(FieldsetContext {
                 name: fieldset.as_ref().and_then(|fieldset| fieldset.name),
                 description: fieldset.map_or("", |fieldset| fieldset.description),
                 is_collapsible,
-                // Open if it has errors, or fields to fill in.
+                // Open if it has errors, or if the object is new.
                 is_open: !is_collapsible || has_errors || main.object.is_none(),
-                fields: shown_fields,
+                fields: field_contexts,
             });
         }
         let mut inlines = Vec::new();
@@ -94,14 +91,14 @@ impl EditorContext {
                 .iter()
                 .flat_map(|set| set.forms.iter().map(|row| &row.form)),
         );
-        let mut summary: Vec<ErrorLink> = forms.flat_map(links).collect();
-        let whole = editor.formsets.iter().flat_map(|formset| &formset.errors);
-        summary.extend(whole.map(|text| ErrorLink {
+        let mut summary: Vec<ErrorLink> = forms.flat_map(error_links).collect();
+        let formset_errors = editor.formsets.iter().flat_map(|formset| &formset.errors);
+        summary.extend(formset_errors.map(|text| ErrorLink {
             id: String::new(),
             label: String::new(),
             text: text.clone(),
         }));
-        let first = shown
+        let first = fieldset_contexts
             .first_mut()
             .and_then(|fieldset| fieldset.fields.first_mut());
         if let Some(first) = first
@@ -110,36 +107,38 @@ impl EditorContext {
         {
             first.is_focused = true;
         }
-        let fields = shown.iter().flat_map(|fieldset| &fieldset.fields);
-        let of_inlines = editor
+        let fields = fieldset_contexts
+            .iter()
+            .flat_map(|fieldset| &fieldset.fields);
+        let inline_fields = editor
             .formsets
             .iter()
             .flat_map(|set| set.inline.model.concrete());
         let has_times = fields.into_iter().any(|field| field.kind == "moment")
-            || of_inlines
+            || inline_fields
                 .into_iter()
                 .any(|field| field.kind == Kind::DateTime);
         Ok(Self {
             has_times,
-            fieldsets: shown,
+            fieldsets: fieldset_contexts,
             inlines,
             summary,
         })
     }
 }
 
-fn links(form: &ObjectForm<'_>) -> impl Iterator<Item = ErrorLink> {
-    let whole = form.errors.iter().map(|text| ErrorLink {
+fn error_links(form: &ObjectForm<'_>) -> impl Iterator<Item = ErrorLink> {
+    let non_field_errors = form.errors.iter().map(|text| ErrorLink {
         id: String::new(),
         label: String::new(),
         text: text.clone(),
     });
-    let of_fields = form.fields.iter().flat_map(move |bound| {
+    let field_errors = form.fields.iter().flat_map(move |bound| {
         bound.errors.iter().map(move |text| ErrorLink {
             id: id_of(form, bound),
             label: bound.field.label(),
             text: text.clone(),
         })
     });
-    whole.chain(of_fields)
+    non_field_errors.chain(field_errors)
 }

@@ -140,7 +140,8 @@ fn base62(mut number: u64) -> String {
         .collect()
 }
 
-/// JSON as Python's `json.dumps` writes it, with the given separators, and non-ASCII characters as `\uXXXX`.
+/// JSON as Python's `json.dumps` writes it, with the given separators. Non-ASCII characters are escaped as UTF-16 code
+/// units, `\u00e9`.
 pub fn ascii_json(value: &Value, comma: &str, colon: &str) -> String {
     fn joined<'a>(parts: impl Iterator<Item = String> + 'a, comma: &str) -> String {
         parts.collect::<Vec<_>>().join(comma)

@@ -5,21 +5,17 @@ use url::Url;
 
 use super::{
     environment::Environment,
+    server::options::RUST_LOG,
     variable::{
         DefaultValue::{Described, Value},
         Variable, variables,
     },
 };
 
-/// The default of `RUST_LOG`.
-pub(super) const DEFAULT_FILTER: &str = "info";
-
 variables! {
     VARIABLES:
     /// The format of the log: `text` or `json`
     LOG_FORMAT = Value("text");
-    /// What to log: `debug`, `warn,access=info`, … (the syntax of `tracing_subscriber::EnvFilter`)
-    RUST_LOG = Value(DEFAULT_FILTER);
     /// The OpenTelemetry collector that traces are sent to, as `http://127.0.0.1:4318`
     OTEL_EXPORTER_OTLP_ENDPOINT = Described("none");
     /// The name of the service in the traces
@@ -66,7 +62,7 @@ impl TraceSettings {
 }
 
 impl LogSettings {
-    /// Reads the variables above.
+    /// Reads the variables above, and `RUST_LOG`, which is also an option of the server.
     ///
     /// # Errors
     /// A sentence that names the invalid variable.

@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bind::{Bind, Mode};
 use crate::settings::{
-    Environment, Network,
-    log::DEFAULT_FILTER,
+    environment::Environment,
+    security::Network,
     variable::{
         DefaultValue::{Described, Value},
         Variable, variables,
@@ -110,6 +110,15 @@ macro_rules! options {
         $(#[$attribute:meta])*
         $name:ident: $type:ty = $variable:ident, $default:expr;
     )*) => {
+        $(
+            #[doc = $help]
+            pub const $variable: Variable = Variable {
+                name: stringify!($variable),
+                default: $default,
+                help: $help,
+            };
+        )*
+
         /// The server's options as they are given: as flags of `runserver`, as variables, or in a file. Names and meanings
         /// are gunicorn's where it has the option. What is not given has its default.
         #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
@@ -118,7 +127,7 @@ macro_rules! options {
             $(
                 #[doc = $help]
                 $(#[$attribute])*
-                #[arg(help = format!("{} [{}; {}]", $help.trim(), stringify!($variable), $default.text()))]
+                #[arg(help = format!("{} [{}; {}]", $variable.help.trim(), $variable.name, $variable.default.text()))]
                 pub $name: $type,
             )*
         }
@@ -127,11 +136,7 @@ macro_rules! options {
             /// All options, in the order of the documentation.
             const DECLARED: &[Declaration] = &[$(Declaration {
                 name: stringify!($name),
-                variable: Variable {
-                    name: stringify!($variable),
-                    default: $default,
-                    help: $help,
-                },
+                variable: $variable,
             }),*];
 
             /// The options that the variables give.
@@ -140,7 +145,7 @@ macro_rules! options {
             /// A sentence that names the invalid variable.
             pub fn from_env(environment: &Environment) -> anyhow::Result<Self> {
                 Ok(Self {
-                    $($name: OptionValue::read(environment, stringify!($variable))?,)*
+                    $($name: OptionValue::read(environment, $variable.name)?,)*
                 })
             }
         }
@@ -222,10 +227,10 @@ options! {
     /// The address of the metrics, never a public one
     #[arg(long, value_name = "ADDRESS")]
     metrics_bind: Option<Bind> = METRICS_BIND, Described("none");
-    /// What to log: debug, or warn,access=info
+    /// What to log, for every command: debug, or warn,access=info (the syntax of `tracing_subscriber::EnvFilter`)
     #[arg(long, alias = "log-level", value_name = "FILTER")]
     #[serde(alias = "log_level")]
-    loglevel: Option<String> = RUST_LOG, Value(DEFAULT_FILTER);
+    loglevel: Option<String> = RUST_LOG, Value("info");
 }
 
 impl ServerOptions {

@@ -309,19 +309,20 @@ async fn an_unknown_user_takes_the_same_time() {
     set_password(&app, "old", old).await;
     // Another process can spoil one measurement; a real difference shows each time.
     for attempt in 1..=3 {
-        let medians = medians(&app).await;
-        let is_even = |median: &f64| (median / medians[0] - 1.0).abs() < 0.05;
-        if medians.iter().all(is_even) {
+        let times = times(&app).await;
+        let is_even = |time: &f64| (time / times[0] - 1.0).abs() < 0.05;
+        if times.iter().all(is_even) {
             return;
         }
-        assert!(attempt < 3, "{NAMES:?}: {medians:?}");
+        assert!(attempt < 3, "{NAMES:?}: {times:?}");
     }
 }
 
 const NAMES: [&str; 3] = ["current", "old", "nobody"];
 
-/// The medians of the times that 200 wrong passwords take for each name, turn by turn, in seconds.
-async fn medians(app: &TestApp) -> [f64; 3] {
+/// The 5th percentiles of the times that 200 wrong passwords take for each name, turn by turn, in seconds: the times of attempts
+/// that no other process delayed.
+async fn times(app: &TestApp) -> [f64; 3] {
     let mut times: [Vec<Duration>; 3] = Default::default();
     for round in 0..200 {
         for (name, times) in NAMES.iter().zip(&mut times) {
@@ -349,6 +350,6 @@ async fn medians(app: &TestApp) -> [f64; 3] {
     }
     times.map(|mut times| {
         times.sort();
-        times[times.len() / 2].as_secs_f64()
+        times[times.len() / 20].as_secs_f64()
     })
 }

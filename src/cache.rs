@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::settings::CacheSettings;
 
 /// The timeout of an operation: beyond it the database is faster.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(250);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// The timeout of a new connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The first pause after a failure; doubled each time that a new connection is soon lost again.
@@ -131,8 +131,8 @@ impl Cache {
         action: impl AsyncFnOnce(MultiplexedConnection) -> RedisResult<T>,
     ) -> Option<T> {
         let connection = self.shared.connection().clone()?;
-        match in_time(ANSWER_TIMEOUT, action(connection)).await {
-            Ok(answer) => Some(answer),
+        match in_time(RESPONSE_TIMEOUT, action(connection)).await {
+            Ok(response) => Some(response),
             Err(error) => {
                 self.shared.leave_out(&error);
                 None
@@ -199,22 +199,22 @@ async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
     let mut connection = in_time(CONNECT_TIMEOUT, connection).await?;
     let mut set = redis::cmd("SET");
     set.arg("polls:probe").arg(1).arg("NX").arg("PX").arg(1000);
-    in_time(ANSWER_TIMEOUT, set.query_async::<()>(&mut connection)).await?;
+    in_time(RESPONSE_TIMEOUT, set.query_async::<()>(&mut connection)).await?;
     let mut get = redis::cmd("GET");
     get.arg("polls:probe");
-    in_time(ANSWER_TIMEOUT, get.query_async::<()>(&mut connection)).await?;
+    in_time(RESPONSE_TIMEOUT, get.query_async::<()>(&mut connection)).await?;
     let script = Script::new("return 0");
     let run = script.prepare_invoke();
-    in_time(ANSWER_TIMEOUT, run.invoke_async::<i64>(&mut connection)).await?;
+    in_time(RESPONSE_TIMEOUT, run.invoke_async::<i64>(&mut connection)).await?;
     Ok(connection)
 }
 
 async fn in_time<T>(
     time: Duration,
-    answer: impl Future<Output = RedisResult<T>>,
+    response: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
     let late = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
-    tokio::time::timeout(time, answer)
+    tokio::time::timeout(time, response)
         .await
         .unwrap_or_else(|_| Err(late()))
 }

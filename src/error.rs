@@ -121,7 +121,7 @@ impl From<Arc<DbErr>> for AppError {
 impl From<SaveError> for AppError {
     fn from(error: SaveError) -> Self {
         match error {
-            SaveError::Vanished => Self::BadRequest(error.to_string().into()),
+            SaveError::Deleted => Self::BadRequest(error.to_string().into()),
             SaveError::Database(error) => error.into(),
         }
     }

@@ -74,7 +74,7 @@ impl Traces {
     }
 
     /// Sends the remaining spans. Blocks until they are sent, or have failed.
-    pub fn finish(&self) {
+    pub fn shutdown(&self) {
         if let Err(error) = self.provider.shutdown() {
             tracing::warn!(%error, "the remaining traces could not be sent");
         }

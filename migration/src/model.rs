@@ -42,6 +42,7 @@ pub struct Model {
 }
 
 impl Model {
+    /// A model as a migration declares it; `options` has its table and names where they differ from the defaults.
     pub(crate) fn new(
         app: &'static str,
         name: &'static str,
@@ -79,6 +80,7 @@ impl Model {
         found.unwrap_or_else(|| panic!("{} has no field {name} at this point", self.name))
     }
 
+    /// As [`Model::field`].
     pub(crate) fn field_mut(&mut self, name: &str) -> &mut Field {
         let found = self.fields.iter_mut().find(|field| field.name == name);
         found.unwrap_or_else(|| panic!("{} has no field {name} at this point", self.name))

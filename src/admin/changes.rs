@@ -10,7 +10,7 @@ pub struct Changes {
     /// The values, by field name.
     pub values: BTreeMap<&'static str, Value>,
     /// The selected keys of many-to-many fields, by field name.
-    pub chosen: BTreeMap<&'static str, Vec<i32>>,
+    pub related_keys: BTreeMap<&'static str, Vec<i32>>,
     /// The error messages, by field name.
     pub errors: BTreeMap<&'static str, Vec<String>>,
 }

@@ -13,7 +13,7 @@ use super::{
 pub type CheckMessage = (&'static str, String);
 
 /// Checks all declarations of a site. Empty if they are valid.
-pub fn mistakes(site: &AdminSite) -> Vec<CheckMessage> {
+pub fn check_models(site: &AdminSite) -> Vec<CheckMessage> {
     let mut messages = Vec::new();
     for (index, model) in site.models().iter().enumerate() {
         let is_same = |other: &&Model| {

@@ -22,11 +22,13 @@ type Read = dyn Fn(&QueryResult) -> Result<(String, Vec<Value>), DbErr> + Send +
 
 /// The table of a model.
 pub struct Entity {
+    /// The name of the table.
     pub(super) table: &'static str,
     /// Its columns, without the key.
     pub(super) fields: Vec<Field>,
     /// Whether the key is one integer named `id`.
     pub(super) has_usual_key: bool,
+    /// Reads an object from a row.
     pub(super) read: Box<Read>,
 }
 

@@ -22,16 +22,22 @@ pub const NOT_AVAILABLE: &str =
 /// for [`Kind::Boolean`].
 pub type Raw = Vec<String>;
 
+/// A field of a model, with its column (Django's `Field`).
 #[derive(Debug, Clone)]
 pub struct Field {
     /// The name in declarations, URLs and forms.
     pub name: &'static str,
+    /// The column; empty for a field without one.
     pub column: &'static str,
     /// Django's `verbose_name`.
     pub verbose_name: String,
+    /// The type.
     pub kind: Kind,
+    /// Whether the column may be NULL.
     pub null: bool,
+    /// Whether no two objects may have the same value.
     pub unique: bool,
+    /// The declared options.
     pub options: FieldOptions,
 }
 
@@ -195,7 +201,7 @@ impl Field {
                 choice_label(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
             }
             Value::Bool(Some(boolean)) => Cell::Boolean(*boolean),
-            Value::ChronoDateTimeUtc(Some(time)) => Cell::Moment(*time),
+            Value::ChronoDateTimeUtc(Some(time)) => Cell::DateTime(*time),
             _ => Cell::Empty,
         }
     }

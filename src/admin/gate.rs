@@ -9,7 +9,7 @@ use poem::{
 };
 
 use super::{
-    page::{address_of, set_error_layout},
+    page::{path_and_query, set_error_layout},
     staff::CurrentUser,
     state::AdminState,
     unsaved::{self, UnsavedForm},
@@ -80,7 +80,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
         response
     } else if user.is_none()
         && *request.method() == Method::POST
-        && unsaved::can_keep(&state.site, &path)
+        && unsaved::is_form_url(&state.site, &path)
     {
         let to_login = redirect_to_login(&request);
         let endpoint = poem::endpoint::make(|request| async move { respond_to_expired(&request) });
@@ -105,7 +105,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
 
 /// Redirects to the login page, with the requested URL as `next`.
 fn redirect_to_login(request: &Request) -> Response {
-    let target = utf8_percent_encode(address_of(request), ESCAPED);
+    let target = utf8_percent_encode(path_and_query(request), ESCAPED);
     redirect(StatusCode::FOUND, &format!("{LOGIN}?next={target}"))
 }
 
@@ -137,7 +137,7 @@ fn unsaved_from_rejected(
 ) -> Option<UnsavedForm> {
     let unsaved = if uri.path() == LOGIN {
         UnsavedForm::read(state, form.get(unsaved::FIELD)?)
-    } else if unsaved::can_keep(&state.site, uri.path()) {
+    } else if unsaved::is_form_url(&state.site, uri.path()) {
         UnsavedForm::new(state, uri, form)
     } else {
         None

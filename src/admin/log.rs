@@ -139,14 +139,14 @@ pub async fn find_content_type(db: Connection<'_>, model: &Model) -> Result<Opti
 }
 
 /// The change message of an entry as text (Django's `get_change_message`).
-pub fn shown(change_message: &str) -> String {
+pub fn get_change_message(change_message: &str) -> String {
     let parsed = change_message
         .starts_with('[')
         .then(|| serde_json::from_str::<Vec<Value>>(change_message));
     let Some(Ok(parts)) = parsed else {
         return change_message.to_owned();
     };
-    let sentences: Vec<String> = parts.iter().filter_map(sentence).collect();
+    let sentences: Vec<String> = parts.iter().filter_map(action_text).collect();
     if sentences.is_empty() {
         "No fields changed.".to_owned()
     } else {
@@ -154,7 +154,7 @@ pub fn shown(change_message: &str) -> String {
     }
 }
 
-fn sentence(part: &Value) -> Option<String> {
+fn action_text(part: &Value) -> Option<String> {
     let (verb, details) = part.as_object()?.iter().next()?;
     let text = |name| details.get(name).and_then(Value::as_str);
     let object =
@@ -191,7 +191,7 @@ fn text_list(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::get_change_message;
 
     #[test]
     fn change_messages_are_formatted_as_in_django() {
@@ -218,7 +218,7 @@ mod tests {
             ("plain", "plain"),
             ("[broken", "[broken"),
         ] {
-            assert_eq!(shown(stored), text);
+            assert_eq!(get_change_message(stored), text);
         }
     }
 }

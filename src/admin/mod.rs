@@ -30,7 +30,7 @@ use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint};
 pub use self::{
     changelist::paging::PageMaps,
     changes::Changes,
-    check::mistakes,
+    check::check_models,
     log::{Action, ChangeMessage, Log},
     model::{Inline, Model, ModelAdmin},
     options::{
@@ -59,7 +59,11 @@ pub fn routes(state: Arc<AdminState>, app_routes: Route) -> BoxEndpoint<'static,
     let route = get(route, "/admin/:app/", views::index::app_index);
     let route = get_and_post(route, "/admin/:app/:model/", views::changelist::changelist);
     let route = get_and_post(route, "/admin/:app/:model/add/", views::change::add);
-    let route = get(route, "/admin/:app/:model/:id/", views::change::short);
+    let route = get(
+        route,
+        "/admin/:app/:model/:id/",
+        views::change::redirect_to_change,
+    );
     let route = get_and_post(
         route,
         "/admin/:app/:model/:id/change/",

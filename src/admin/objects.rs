@@ -103,7 +103,7 @@ impl Model {
     ///
     /// # Errors
     /// When the database cannot be reached or the query fails.
-    pub async fn seize(
+    pub async fn select_for_update(
         &self,
         tx: &Transaction,
         keys: &[i32],
@@ -123,7 +123,12 @@ impl Model {
     ///
     /// # Errors
     /// When the database cannot be reached or the query fails.
-    pub async fn chosen(&self, db: Connection<'_>, name: &str, id: i32) -> Result<Vec<i32>, DbErr> {
+    pub async fn related_keys(
+        &self,
+        db: Connection<'_>,
+        name: &str,
+        id: i32,
+    ) -> Result<Vec<i32>, DbErr> {
         let Some(relation) = self.relation(name) else {
             return Ok(Vec::new());
         };
@@ -154,7 +159,7 @@ impl Model {
         Ok(self
             .options
             .rules
-            .not_changeable(db, user, ids)
+            .unchangeable_keys(db, user, ids)
             .await?
             .is_empty())
     }

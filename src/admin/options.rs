@@ -118,7 +118,7 @@ pub enum Cell {
     /// A text.
     Text(String),
     /// A date and time.
-    Moment(DateTime<Utc>),
+    DateTime(DateTime<Utc>),
 }
 
 /// A many-to-many field.
@@ -217,7 +217,7 @@ pub trait Rules: Send + Sync {
     ///
     /// # Errors
     /// When the database cannot be reached or the query fails.
-    async fn not_changeable(
+    async fn unchangeable_keys(
         &self,
         _: Connection<'_>,
         _: &User,

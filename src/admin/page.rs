@@ -54,7 +54,7 @@ impl Crumb {
     }
 
     /// The breadcrumb of the page itself.
-    pub fn here(text: impl Into<String>) -> Self {
+    pub fn current(text: impl Into<String>) -> Self {
         Self::link(text, "")
     }
 
@@ -62,7 +62,7 @@ impl Crumb {
     pub fn to_changelist(model: &Model) -> Vec<Self> {
         vec![
             Self::link(
-                crate::contenttypes::app_name(model.options.app_label),
+                crate::contenttypes::app_verbose_name(model.options.app_label),
                 format!("{INDEX}{}/", model.options.app_label),
             ),
             Self::link(
@@ -84,7 +84,7 @@ impl<'a> FromRequest<'a> for AdminPage {
             staff: Staff::from_request(request, body).await?,
             messages: messages_of(request).clone(),
             session: session_of(request).clone(),
-            target: address_of(request).to_owned(),
+            target: path_and_query(request).to_owned(),
         })
     }
 }
@@ -127,7 +127,7 @@ pub fn set_error_layout(request: &Request, state: &Arc<AdminState>, user: Option
     let (page, state, target) = (
         Page::new(request),
         state.clone(),
-        address_of(request).to_owned(),
+        path_and_query(request).to_owned(),
     );
     errors::set_layout(request, move |error| {
         let layout = layout_context(&state, user.as_deref(), &target);
@@ -140,7 +140,7 @@ pub fn set_error_layout(request: &Request, state: &Arc<AdminState>, user: Option
 }
 
 /// Path and query of a request, before routing changes them.
-pub fn address_of(request: &Request) -> &str {
+pub fn path_and_query(request: &Request) -> &str {
     let target = request.original_uri().path_and_query();
     target.map_or(INDEX, |target| target.as_str())
 }

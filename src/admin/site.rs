@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::model::{Inline, Model, ModelAdmin};
 use crate::{
     auth::login::User,
-    contenttypes::{app_name, capfirst},
+    contenttypes::{app_verbose_name, capfirst},
 };
 
 /// The registered models of a site.
@@ -84,7 +84,7 @@ impl AdminSite {
                 Some(app) => app.models.push(entry),
                 None => apps.push(AppEntry {
                     label: model.options.app_label,
-                    name: app_name(model.options.app_label),
+                    name: app_verbose_name(model.options.app_label),
                     url: format!("/admin/{}/", model.options.app_label),
                     models: vec![entry],
                 }),

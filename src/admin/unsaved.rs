@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    AdminSite, field::Kind, options::VirtualKind, page::address_of, state::AdminState, urls::INDEX,
+    AdminSite, field::Kind, options::VirtualKind, page::path_and_query, state::AdminState,
+    urls::INDEX,
 };
 use crate::{
     auth::login::User,
@@ -47,7 +48,7 @@ pub fn editor(state: &AdminState, user: &User) -> String {
 }
 
 /// Whether forms for a path can be preserved: those that add or change an object.
-pub fn can_keep(site: &AdminSite, path: &str) -> bool {
+pub fn is_form_url(site: &AdminSite, path: &str) -> bool {
     let mut parts = path.strip_prefix(INDEX).unwrap_or_default().split('/');
     let (Some(app), Some(model)) = (parts.next(), parts.next()) else {
         return false;
@@ -101,7 +102,7 @@ impl UnsavedForm {
     pub fn take(session: &Session, request: &Request) -> Option<Self> {
         let unsaved = session.get(SESSION_KEY)?;
         let unsaved: Self = serde_json::from_value(unsaved).ok()?;
-        if *request.method() != Method::GET || unsaved.target != address_of(request) {
+        if *request.method() != Method::GET || unsaved.target != path_and_query(request) {
             return None;
         }
         session.remove(SESSION_KEY);

@@ -25,7 +25,7 @@ const MAX_BCRYPT_COST: u32 = 16;
 
 /// The result of comparing a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PasswordCheck {
     /// The password is wrong, or the stored value is unusable.
     Wrong,
     /// The password is right.
@@ -66,7 +66,7 @@ pub fn algorithm(encoded: &str) -> Option<&'static str> {
 /// Compares a password with a stored value; `iterations` is the cost of new hashes. With any stored value, a wrong
 /// password takes at least as long as with a new hash, so that the time does not reveal old hashes, unusable ones and unknown
 /// users.
-pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict {
+pub fn check_password(password: &str, encoded: &str, iterations: u32) -> PasswordCheck {
     let parts: Vec<&str> = encoded.split('$').collect();
     let computed = match parts[..] {
         ["pbkdf2_sha256", rounds, salt, _] => {
@@ -88,18 +88,18 @@ pub fn check_password(password: &str, encoded: &str, iterations: u32) -> Verdict
     };
     let Some((computed, spent)) = computed else {
         harden_runtime(password, iterations);
-        return Verdict::Wrong;
+        return PasswordCheck::Wrong;
     };
     if !bool::from(computed.as_bytes().ct_eq(encoded.as_bytes())) {
         harden_runtime(password, iterations.saturating_sub(spent));
-        return Verdict::Wrong;
+        return PasswordCheck::Wrong;
     }
     let is_current = matches!(parts[..], ["pbkdf2_sha256", rounds, salt, _]
         if parse_rounds(rounds) == Some(iterations) && salt.len() >= SALT_LENGTH);
     if is_current {
-        Verdict::Right
+        PasswordCheck::Right
     } else {
-        Verdict::Outdated
+        PasswordCheck::Outdated
     }
 }
 

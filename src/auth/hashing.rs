@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::hashers::{self, Verdict};
+use super::hashers::{self, PasswordCheck};
 use crate::{
     error::{AppError, Result},
     network::client_network,
@@ -62,7 +62,7 @@ impl Hashing {
         password: String,
         encoded: String,
         address: Option<IpAddr>,
-    ) -> Result<Verdict> {
+    ) -> Result<PasswordCheck> {
         let iterations = self.iterations;
         self.run(address, move || {
             hashers::check_password(&password, &encoded, iterations)

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     Auth,
-    hashers::Verdict,
+    hashers::PasswordCheck,
     permissions::Permissions,
     throttle::{Admission, Throttle},
     users,
@@ -19,7 +19,7 @@ use crate::{
     db::Connection,
     entities::user,
     error::Result,
-    sessions::{Session, Store},
+    sessions::{Session, SessionStore},
     signing::hex,
 };
 
@@ -57,7 +57,7 @@ impl User {
 
 /// The result of a login attempt.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum LoginResult {
     /// The user is logged in.
     LoggedIn,
     /// The name or the password is wrong, or the user is inactive or not staff.
@@ -73,7 +73,7 @@ pub enum Outcome {
 /// When the database does not respond.
 pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>, DbErr> {
     let keys = &core.settings.security.keys;
-    session.load(Store::of(core), core.now()).await?;
+    session.load(SessionStore::of(core), core.now()).await?;
     let text = |name| match session.get(name) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -107,7 +107,7 @@ pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>
             return Ok(None);
         }
     }
-    let permissions = Permissions::of(Connection::Database(core.db.write()), &row).await?;
+    let permissions = Permissions::load(Connection::Database(core.db.write()), &row).await?;
     Ok(Some(User { row, permissions }))
 }
 
@@ -126,7 +126,7 @@ pub async fn log_in(
     username: &str,
     password: &str,
     address: Option<IpAddr>,
-) -> Result<Outcome> {
+) -> Result<LoginResult> {
     let core = &auth.core;
     let (db, now) = (core.db.write(), core.now());
     let throttle = Throttle::of(core);
@@ -134,7 +134,7 @@ pub async fn log_in(
         Admission::Admitted(attempt) => attempt,
         Admission::Refused(wait) => {
             auth.counters.throttled.inc();
-            return Ok(Outcome::Throttled(wait));
+            return Ok(LoginResult::Throttled(wait));
         }
     };
     let (found, verdict) = match compare(auth, username, password, address).await {
@@ -145,12 +145,13 @@ pub async fn log_in(
         }
     };
     let is_allowed = |user: &user::Model| user.is_active && user.is_staff;
-    let Some(mut user) = found.filter(|user| verdict != Verdict::Wrong && is_allowed(user)) else {
+    let Some(mut user) = found.filter(|user| verdict != PasswordCheck::Wrong && is_allowed(user))
+    else {
         auth.counters.failed.inc();
-        return Ok(Outcome::Refused);
+        return Ok(LoginResult::Refused);
     };
     // Before the transaction, since it takes long. A hash that cannot be renewed now is renewed at a later login.
-    let renewed = if verdict == Verdict::Outdated {
+    let renewed = if verdict == PasswordCheck::Outdated {
         let renewed = auth.hashing.make_password(password.to_owned(), address);
         renewed.await.ok()
     } else {
@@ -171,7 +172,7 @@ pub async fn log_in(
         tracing::warn!(%error, "expired login failures cannot be deleted");
     }
 
-    session.load(Store::of(core), now).await?;
+    session.load(SessionStore::of(core), now).await?;
     let own_id = Value::String(user.id.to_string());
     match session.get(USER_ID) {
         None => session.cycle_key(),
@@ -183,7 +184,7 @@ pub async fn log_in(
     session.set(USER_ID, own_id);
     session.set(BACKEND, MODEL_BACKEND.into());
     session.set(HASH, session_hash(core, &user.password));
-    Ok(Outcome::LoggedIn)
+    Ok(LoginResult::LoggedIn)
 }
 
 /// The user of that name, if it exists, and the result of the comparison, which takes as long for an unknown username.
@@ -192,7 +193,7 @@ async fn compare(
     username: &str,
     password: &str,
     address: Option<IpAddr>,
-) -> Result<(Option<user::Model>, Verdict)> {
+) -> Result<(Option<user::Model>, PasswordCheck)> {
     let found = users::find(auth.core.db.write(), username).await?;
     let password = password.to_owned();
     let verdict = match &found {
@@ -204,7 +205,7 @@ async fn compare(
         }
         None => {
             auth.hashing.harden_runtime(password, address).await?;
-            Verdict::Wrong
+            PasswordCheck::Wrong
         }
     };
     Ok((found, verdict))

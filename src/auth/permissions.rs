@@ -33,7 +33,7 @@ impl Permissions {
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn of(db: Connection<'_>, user: &user::Model) -> Result<Self, DbErr> {
+    pub async fn load(db: Connection<'_>, user: &user::Model) -> Result<Self, DbErr> {
         if !user.is_active {
             return Ok(Self::Some(BTreeSet::new()));
         }

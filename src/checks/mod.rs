@@ -43,8 +43,8 @@ pub enum Tag {
 pub async fn run(settings: &Settings, tags: &[Tag]) -> Vec<Message> {
     let mut messages = Vec::new();
     if tags.contains(&Tag::Admin) {
-        let mistakes = admin::mistakes(&admin_site()).into_iter();
-        messages.extend(mistakes.map(|(id, text)| Message::error(id, text, None)));
+        let errors = admin::check_models(&admin_site()).into_iter();
+        messages.extend(errors.map(|(id, text)| Message::error(id, text, None)));
     }
     if tags.contains(&Tag::Settings) {
         check_settings(settings, &mut messages);

@@ -23,9 +23,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The settings, log, output and databases of a command.
 pub struct Context {
+    /// The environment variables and those of the `.env` file.
     pub environment: Environment,
+    /// The settings.
     pub settings: Settings,
+    /// The log, whose filter a reload changes.
     pub log: Log,
+    /// Django's `--verbosity`, 0 to 3.
     pub verbosity: u8,
     /// Whether standard output shows colours.
     pub is_coloured: bool,
@@ -42,7 +46,7 @@ impl Context {
     }
 
     /// Prints the progress of work that continues even when the output is closed.
-    pub fn tell(&mut self, text: impl Display) {
+    pub fn print(&mut self, text: impl Display) {
         if self.is_verbose() {
             let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
         }
@@ -79,7 +83,7 @@ impl Context {
 }
 
 /// An error with its causes, on one line. A cause is left out if the text before it contains it.
-pub fn sentence(error: &anyhow::Error) -> String {
+pub fn error_chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if !text.contains(&cause) {

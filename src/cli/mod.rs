@@ -29,7 +29,7 @@ use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
     runserver, showmigrations, sqlmigrate,
 };
-use context::{Context, sentence};
+use context::{Context, error_chain};
 use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
@@ -96,7 +96,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let text = match error.downcast_ref::<prompt::Cancelled>() {
                 Some(cancelled) => format!("\n{cancelled}"),
-                None => format!("CommandError: {}{}", sentence(&error), hint(&error)),
+                None => format!("CommandError: {}{}", error_chain(&error), hint(&error)),
             };
             // If standard error is closed, only the exit status remains.
             let _ = writeln!(io::stderr(), "{text}");
@@ -154,7 +154,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         code
     });
     if let Some(traces) = &context.log.traces {
-        traces.finish();
+        traces.shutdown();
     }
     // The thread of a prompt may still be reading a line.
     runtime.shutdown_background();

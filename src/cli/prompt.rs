@@ -14,7 +14,7 @@ use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 pub struct Cancelled;
 
 /// Whether standard input is a terminal.
-pub fn is_possible() -> bool {
+pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 

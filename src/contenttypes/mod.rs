@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The verbose name of an app (Django's `AppConfig.verbose_name`).
-pub fn app_name(label: &str) -> String {
+pub fn app_verbose_name(label: &str) -> String {
     let name = match label {
         "admin" => "Administration",
         "auth" => "Authentication and Authorization",

@@ -107,6 +107,10 @@ async fn sqlite_with(
     sea_orm::Database::connect(options).await
 }
 
+/// A pool of connections to PostgreSQL: several for requests, one for a command.
+///
+/// # Errors
+/// When the server cannot be reached or refuses the connection.
 pub(super) async fn postgres(
     settings: &DatabaseSettings,
     purpose: Purpose,

@@ -14,10 +14,10 @@ use tracing::Instrument;
 use super::failure::{is_lost, is_refusal, is_storage};
 
 /// The timeout of a request's statement without a response, longer than PostgreSQL's `statement_timeout`.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(12);
 /// After so long without a response to any statement, new connections are tried: longer than PostgreSQL's `lock_timeout`.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long connections stay suspect: longer than [`ANSWER_TIMEOUT`].
+/// How long connections stay suspect: longer than [`RESPONSE_TIMEOUT`].
 const SUSPECT_FOR: Duration = Duration::from_secs(30);
 /// The longest time until a connection whose statement was cancelled is released.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,9 +31,9 @@ struct Suspicion {
     /// When a connection was last lost: others may be, too.
     lost: Option<Instant>,
     /// When the last response was received.
-    answered: Option<Instant>,
+    last_response: Option<Instant>,
     /// Whether a statement timed out.
-    is_unanswered: bool,
+    is_unresponsive: bool,
     /// When all connections were last replaced.
     renewed: Option<Instant>,
     /// When a statement was last cancelled, for example by a client that disconnected: only its connection is suspect.
@@ -55,11 +55,12 @@ pub struct Health {
     processes: Arc<Mutex<VecDeque<i32>>>,
     /// The value of OpenTelemetry's `db.system.name`.
     system: &'static str,
-    /// Whether statements have [`ANSWER_TIMEOUT`]: those of commands have none.
+    /// Whether statements have [`RESPONSE_TIMEOUT`]: those of commands have none.
     is_limited: bool,
 }
 
 impl Health {
+    /// The state of a new pool; statements have a time limit if `is_limited`.
     pub(super) fn new(backend: DbBackend, is_limited: bool) -> Self {
         Self {
             system: match backend {
@@ -125,15 +126,15 @@ impl Health {
     /// Whether no statement gets a response, or one has timed out.
     pub(super) fn is_unreachable(&self) -> bool {
         let suspicion = self.suspicion();
-        let is_silent = |answered: Instant| answered.elapsed() >= SILENCE;
-        suspicion.is_unanswered || suspicion.answered.is_none_or(is_silent)
+        let is_silent = |at: Instant| at.elapsed() >= SILENCE;
+        suspicion.is_unresponsive || suspicion.last_response.is_none_or(is_silent)
     }
 
     /// Records that all connections have been replaced, and a statement on a new one has succeeded.
     pub(super) fn renewed(&self) {
         let (mut suspicion, now) = (self.suspicion(), Instant::now());
-        suspicion.is_unanswered = false;
-        suspicion.answered = Some(now);
+        suspicion.is_unresponsive = false;
+        suspicion.last_response = Some(now);
         suspicion.renewed = Some(now);
     }
 
@@ -141,7 +142,7 @@ impl Health {
     fn note_waiting(&self, start: Instant, is_timed_out: bool) {
         let mut suspicion = self.suspicion();
         if suspicion.renewed.is_none_or(|renewed| start > renewed) {
-            suspicion.is_unanswered |= is_timed_out;
+            suspicion.is_unresponsive |= is_timed_out;
             self.suspected.notify_one();
         }
     }
@@ -163,50 +164,50 @@ impl Health {
         }
     }
 
-    /// Waits for the response to a statement, for [`ANSWER_TIMEOUT`] at most. A caller that is cancelled before leaves a
+    /// Waits for the response to a statement, for [`RESPONSE_TIMEOUT`] at most. A caller that is cancelled before leaves a
     /// connection whose state is not known.
     pub(super) async fn watch<T>(
         &self,
-        answer: impl Future<Output = Result<T, DbErr>>,
+        response: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        let answer = answer.instrument(tracing::debug_span!(
+        let response = response.instrument(tracing::debug_span!(
             "statement",
             otel.kind = "client",
             db.system.name = self.system
         ));
         if !self.is_limited {
-            let result = answer.await;
+            let result = response.await;
             if let Err(error) = &result {
                 self.note_storage(error);
             }
             return result;
         }
         let start = Instant::now();
-        let mut answer = std::pin::pin!(answer);
-        // Dropped before `answer`.
-        let mut unanswered = CancelGuard(Some(self));
-        let result = match tokio::time::timeout(SILENCE, answer.as_mut()).await {
+        let mut response = std::pin::pin!(response);
+        // Dropped before `response`.
+        let mut cancel_guard = CancelGuard(Some(self));
+        let result = match tokio::time::timeout(SILENCE, response.as_mut()).await {
             Ok(result) => Ok(result),
             Err(_) => {
                 self.note_waiting(start, false);
-                tokio::time::timeout(ANSWER_TIMEOUT - SILENCE, answer).await
+                tokio::time::timeout(RESPONSE_TIMEOUT - SILENCE, response).await
             }
         };
         let Ok(result) = result else {
             self.timeouts.inc();
             self.note_waiting(start, true);
-            let seconds = ANSWER_TIMEOUT.as_secs();
+            let seconds = RESPONSE_TIMEOUT.as_secs();
             let text = format!("no answer in {seconds} s");
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
         };
-        unanswered.0 = None;
+        cancel_guard.0 = None;
         if let Err(error) = &result {
             self.note_storage(error);
         }
         match &result {
             Err(error) if is_lost(error) => self.suspect(),
             Err(error) if !is_refusal(error) => {}
-            Ok(_) | Err(_) => self.suspicion().answered = Some(Instant::now()),
+            Ok(_) | Err(_) => self.suspicion().last_response = Some(Instant::now()),
         }
         result
     }

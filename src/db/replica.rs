@@ -35,24 +35,30 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the replica is used, and why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Fresh,
-    Unknown,
-    Gone,
-    Late,
-    NoCopy,
-    NoPrimary,
+enum ReplicaState {
+    /// Its lag is at most [`MAX_LAG`].
+    UpToDate,
+    /// Its lag has not been measured yet.
+    NotMeasured,
+    /// It does not respond.
+    Unreachable,
+    /// Its lag is greater.
+    Lagging,
+    /// It is not a standby of this primary.
+    NotAStandby,
+    /// The primary's position is not known, and it was not up to date before.
+    PrimaryUnknown,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for ReplicaState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Fresh => "it is up to date",
-            Self::Unknown => "it has not been asked yet",
-            Self::Gone => "it does not answer",
-            Self::Late => "it is too far behind the primary",
-            Self::NoCopy => "it is not a standby of this primary",
-            Self::NoPrimary => "the primary does not say how far it should be",
+            Self::UpToDate => "it is up to date",
+            Self::NotMeasured => "its lag has not been measured yet",
+            Self::Unreachable => "it does not answer",
+            Self::Lagging => "it is too far behind the primary",
+            Self::NotAStandby => "it is not a standby of this primary",
+            Self::PrimaryUnknown => "the primary's WAL position is not known",
         })
     }
 }
@@ -74,9 +80,9 @@ pub struct ReplicaCounters {
 #[derive(Debug, Clone)]
 pub(super) struct Replica {
     database: Database,
-    standing: Arc<watch::Sender<Standing>>,
+    state: Arc<watch::Sender<ReplicaState>>,
     counters: ReplicaCounters,
-    _watching: Arc<AbortOnDropHandle<()>>,
+    _measuring: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Replica {
@@ -89,45 +95,46 @@ impl Replica {
         primary: Database,
     ) -> Result<Self, DbErr> {
         let database = Database::connect(settings, Purpose::Requests).await?;
-        let standing = Arc::new(watch::Sender::new(Standing::Unknown));
+        let state = Arc::new(watch::Sender::new(ReplicaState::NotMeasured));
         let counters = ReplicaCounters::default();
-        let watching = watch_over(
-            database.clone(),
-            primary,
-            standing.clone(),
-            counters.clone(),
-        );
+        let measuring = measure_lag(database.clone(), primary, state.clone(), counters.clone());
         Ok(Self {
             database,
-            standing,
+            state,
             counters,
-            _watching: Arc::new(AbortOnDropHandle::new(tokio::spawn(watching))),
+            _measuring: Arc::new(AbortOnDropHandle::new(tokio::spawn(measuring))),
         })
     }
 
+    /// Its metrics.
     pub(super) fn counters(&self) -> &ReplicaCounters {
         &self.counters
     }
 
     /// Reads from the replica, unless it is not usable, or ceases to be while it responds.
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, DbErr>>) -> Option<T> {
-        let mut standing = self.standing.subscribe();
-        if *standing.borrow() != Standing::Fresh {
+    async fn read<T>(&self, response: impl Future<Output = Result<T, DbErr>>) -> Option<T> {
+        let mut state = self.state.subscribe();
+        if *state.borrow() != ReplicaState::UpToDate {
             return None;
         }
-        let answer = tokio::select! {
-            answer = answer => answer,
-            _ = standing.wait_for(|standing| *standing != Standing::Fresh) => return None,
+        let result = tokio::select! {
+            result = response => result,
+            _ = state.wait_for(|state| *state != ReplicaState::UpToDate) => return None,
         };
-        match answer {
-            Ok(answer) => {
+        match result {
+            Ok(value) => {
                 self.counters.reads.inc();
-                Some(answer)
+                Some(value)
             }
             Err(error) => {
                 if is_lost(&error) {
                     let reason = error.to_string();
-                    change(&self.standing, Standing::Gone, &reason, &self.counters);
+                    set_state(
+                        &self.state,
+                        ReplicaState::Unreachable,
+                        &reason,
+                        &self.counters,
+                    );
                 }
                 None
             }
@@ -138,22 +145,24 @@ impl Replica {
 /// For reads that may be stale: the replica if it is usable, otherwise the primary.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
+    /// The primary.
     pub(super) primary: &'a Database,
+    /// The replica, if one is configured.
     pub(super) replica: Option<&'a Replica>,
 }
 
 impl Reader<'_> {
     async fn read<T, F: Future<Output = Result<T, DbErr>>>(
         self,
-        ask: impl Fn(&Database) -> F,
+        query: impl Fn(&Database) -> F,
     ) -> Result<T, DbErr> {
         if let Some(replica) = self.replica {
-            if let Some(answer) = replica.ask(ask(&replica.database)).await {
-                return Ok(answer);
+            if let Some(value) = replica.read(query(&replica.database)).await {
+                return Ok(value);
             }
             replica.counters.fallbacks.inc();
         }
-        ask(self.primary).await
+        query(self.primary).await
     }
 }
 
@@ -189,15 +198,15 @@ impl ConnectionTrait for Reader<'_> {
 }
 
 /// Sets the state, and logs when the replica becomes usable or unusable.
-fn change(
-    standing: &watch::Sender<Standing>,
-    now: Standing,
+fn set_state(
+    state: &watch::Sender<ReplicaState>,
+    now: ReplicaState,
     reason: &str,
     counters: &ReplicaCounters,
 ) {
-    let before = standing.send_replace(now);
-    let is_in_use = now == Standing::Fresh;
-    if before != Standing::Unknown && is_in_use == (before == Standing::Fresh) {
+    let before = state.send_replace(now);
+    let is_in_use = now == ReplicaState::UpToDate;
+    if before != ReplicaState::NotMeasured && is_in_use == (before == ReplicaState::UpToDate) {
         return;
     }
     counters.in_use.set(is_in_use.into());
@@ -211,60 +220,62 @@ fn change(
     }
 }
 
-async fn watch_over(
+async fn measure_lag(
     replica: Database,
     primary: Database,
-    standing: Arc<watch::Sender<Standing>>,
+    state: Arc<watch::Sender<ReplicaState>>,
     counters: ReplicaCounters,
 ) {
-    let mut known = Known::default();
+    let mut measurements = Measurements::default();
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let now = known.ask(&replica, &primary).await;
-        if let Some(lag) = known.lag() {
+        let now = measurements.update(&replica, &primary).await;
+        if let Some(lag) = measurements.lag() {
             counters.lag.set(lag.as_secs_f64());
         }
-        change(&standing, now, &known.error, &counters);
+        set_state(&state, now, &measurements.error, &counters);
     }
 }
 
 /// The measurements.
 #[derive(Debug, Default)]
-struct Known {
+struct Measurements {
     /// Moments, and the primary's position at least.
-    log: VecDeque<(Instant, i64)>,
+    positions: VecDeque<(Instant, i64)>,
     /// The last of those moments whose position the replica has replayed.
-    fresh: Option<Instant>,
+    up_to_date_at: Option<Instant>,
     /// The last error.
     error: String,
 }
 
-impl Known {
+impl Measurements {
     /// Upper bound of the lag.
     fn lag(&self) -> Option<Duration> {
-        self.fresh.map(|moment| moment.elapsed())
+        self.up_to_date_at.map(|moment| moment.elapsed())
     }
 
-    async fn ask(&mut self, replica: &Database, primary: &Database) -> Standing {
+    async fn update(&mut self, replica: &Database, primary: &Database) -> ReplicaState {
         self.error.clear();
         let replayed = match position(replica, REPLAYED).await {
             Ok(replayed) => replayed,
             Err(error) => {
                 self.error = error;
-                return Standing::Gone;
+                return ReplicaState::Unreachable;
             }
         };
-        let asked = Instant::now();
+        let start = Instant::now();
         let written = match position(primary, WRITTEN).await {
             Ok(Some(written)) => written,
             // The upper bound of the lag is known all the same, for a while.
-            Ok(None) | Err(_) if replayed.is_some() && self.is_fresh() => return Standing::Fresh,
-            Ok(None) => return Standing::NoPrimary,
+            Ok(None) | Err(_) if replayed.is_some() && self.is_up_to_date() => {
+                return ReplicaState::UpToDate;
+            }
+            Ok(None) => return ReplicaState::PrimaryUnknown,
             Err(error) => {
                 self.error = error;
-                return Standing::NoPrimary;
+                return ReplicaState::PrimaryUnknown;
             }
         };
         // A replica cannot have replayed what had not been written.
@@ -272,26 +283,26 @@ impl Known {
             |replayed: &Position| replayed.system == written.system && replayed.log <= written.log;
         let Some(replayed) = replayed.filter(is_copy) else {
             *self = Self::default();
-            return Standing::NoCopy;
+            return ReplicaState::NotAStandby;
         };
-        self.log.push_back((asked, written.log));
-        while let Some((moment, written)) = self.log.front() {
+        self.positions.push_back((start, written.log));
+        while let Some((moment, written)) = self.positions.front() {
             let is_old = moment.elapsed() > 2 * MAX_LAG;
             if *written <= replayed.log {
-                self.fresh = Some(*moment);
+                self.up_to_date_at = Some(*moment);
             } else if !is_old {
                 break;
             }
-            self.log.pop_front();
+            self.positions.pop_front();
         }
-        if self.is_fresh() {
-            Standing::Fresh
+        if self.is_up_to_date() {
+            ReplicaState::UpToDate
         } else {
-            Standing::Late
+            ReplicaState::Lagging
         }
     }
 
-    fn is_fresh(&self) -> bool {
+    fn is_up_to_date(&self) -> bool {
         self.lag().is_some_and(|lag| lag <= MAX_LAG)
     }
 }
@@ -321,7 +332,7 @@ async fn position(database: &Database, query: &str) -> Result<Option<Position>, 
         Ok::<_, DbErr>(log.map(|log| Position { system, log }))
     };
     match tokio::time::timeout(TIMEOUT, read).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer in {} s", TIMEOUT.as_secs())),
     }
 }

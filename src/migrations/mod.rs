@@ -25,7 +25,7 @@ const LOCK: i64 = 0x70_6f_6c_6c_73;
 
 /// The result of running one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum MigrationResult {
     /// It was applied or unapplied.
     Done,
     /// It was only recorded in the migration history (`--fake`).
@@ -62,7 +62,7 @@ pub async fn unapplied(db: &impl ConnectionTrait) -> Result<Vec<&'static Migrati
 ///
 /// # Errors
 /// When the database is read-only, full or cannot be reached.
-pub async fn try_write(db: &Database) -> Result<(), DbErr> {
+pub async fn check_writable(db: &Database) -> Result<(), DbErr> {
     let tx = db.begin().await?;
     let sql = match tx.get_database_backend() {
         // SQLite does not write a row that an update leaves unchanged, but always writes its header.
@@ -86,7 +86,7 @@ pub async fn try_write(db: &Database) -> Result<(), DbErr> {
 /// When the database cannot be reached, or the role may not create tables.
 pub async fn ensure_history_table(db: &Database) -> Result<(), DbErr> {
     let tx = begin_exclusive(db).await?;
-    if !recorder::exist(&tx).await? {
+    if !recorder::has_table(&tx).await? {
         tx.execute_unprepared(&create_history_table(tx.get_database_backend()))
             .await?;
     }
@@ -102,11 +102,11 @@ pub async fn run(
     migration: &'static Migration,
     direction: Direction,
     mode: Mode,
-) -> Result<Outcome, DbErr> {
+) -> Result<MigrationResult, DbErr> {
     let tx = begin_exclusive(db).await?;
     let is_forwards = direction == Direction::Forwards;
     if applied(&tx).await?.contains(migration) == is_forwards {
-        return Ok(Outcome::AlreadyDone);
+        return Ok(MigrationResult::AlreadyDone);
     }
     let fake = match mode {
         Mode::Run => false,
@@ -126,7 +126,11 @@ pub async fn run(
         Direction::Backwards => recorder::record_unapplied(&tx, migration).await?,
     }
     tx.commit().await?;
-    Ok(if fake { Outcome::Faked } else { Outcome::Done })
+    Ok(if fake {
+        MigrationResult::Faked
+    } else {
+        MigrationResult::Done
+    })
 }
 
 /// Creates the missing content types and permissions of the models in the applied migrations.

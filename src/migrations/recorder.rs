@@ -36,7 +36,7 @@ impl Applied {
 /// # Errors
 /// When the database cannot be reached or the query fails.
 pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
-    if !exist(db).await? {
+    if !has_table(db).await? {
         return Ok(Applied::default());
     }
     let rows = Entity::find().order_by_asc(Column::Id).all(db).await?;
@@ -47,7 +47,11 @@ pub async fn applied(db: &impl ConnectionTrait) -> Result<Applied, DbErr> {
     ))
 }
 
-pub async fn exist(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+/// Whether the table `django_migrations` exists.
+///
+/// # Errors
+/// When the database cannot be reached or the query fails.
+pub async fn has_table(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     let sql = match db.get_database_backend() {
         DbBackend::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'django_migrations'",
         // Not `to_regclass`: within a transaction it may use catalog data cached before another process's commit.
@@ -61,6 +65,10 @@ pub async fn exist(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     Ok(found.is_some())
 }
 
+/// Records that a migration was applied now.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
 pub async fn record_applied(tx: &Transaction, migration: &Migration) -> Result<(), DbErr> {
     let row = ActiveModel {
         app: Set(migration.app.to_owned()),
@@ -74,6 +82,10 @@ pub async fn record_applied(tx: &Transaction, migration: &Migration) -> Result<(
         .map(drop)
 }
 
+/// Removes a migration from the history.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
 pub async fn record_unapplied(tx: &Transaction, migration: &Migration) -> Result<(), DbErr> {
     let row = Entity::delete_many()
         .filter(COLUMN.app.eq(migration.app))

@@ -21,10 +21,10 @@ use crate::{
     error::{AppError, Result},
     web::{
         form::Form,
-        format::{Moment, counted},
+        format::{FormattedTime, with_noun},
         headers::never_cache,
         page::Page,
-        recent,
+        read_your_writes,
         routing::redirect,
         session::session_of,
     },
@@ -38,7 +38,7 @@ pub async fn index(
     request: &Request,
 ) -> Result<Response> {
     let now = core.now();
-    let latest = queries::latest(&recent::reader(core, request), now).await?;
+    let latest = queries::latest(&read_your_writes::reader(core, request), now).await?;
     let rows: Vec<_> = latest
         .into_iter()
         .map(|listed| Row::new(listed, now, core.settings.time_zone))
@@ -56,7 +56,8 @@ pub async fn detail(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let question = QuestionContext::find(core, &recent::reader(core, request), request).await?;
+    let question =
+        QuestionContext::find(core, &read_your_writes::reader(core, request), request).await?;
     let is_published = question.is_published;
     let context = context! { question => Serde(question), error_message => "" };
     let response = page.render("polls_app/detail.html", context)?;
@@ -70,7 +71,8 @@ pub async fn results(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let question = QuestionContext::find(core, &recent::reader(core, request), request).await?;
+    let question =
+        QuestionContext::find(core, &read_your_writes::reader(core, request), request).await?;
     let is_published = question.is_published;
     let context = context! { question => Serde(question) };
     let response = page.render("polls_app/results.html", context)?;
@@ -143,16 +145,16 @@ struct Row {
     url: String,
     votes: String,
     choices: String,
-    published: Moment,
+    published: FormattedTime,
 }
 
 impl Row {
     fn new(listed: queries::QuestionSummary, now: DateTime<Utc>, zone: Tz) -> Self {
         Self {
             url: urls::detail(listed.id),
-            votes: counted(listed.votes, "vote"),
-            choices: counted(listed.choices, "choice"),
-            published: Moment::new(*listed.pub_date, now, zone),
+            votes: with_noun(listed.votes, "vote"),
+            choices: with_noun(listed.choices, "choice"),
+            published: FormattedTime::new(*listed.pub_date, now, zone),
             text: listed.question_text,
         }
     }
@@ -165,7 +167,7 @@ struct QuestionContext {
     url: String,
     url_results: String,
     url_vote: String,
-    published: Moment,
+    published: FormattedTime,
     /// Whether it is published; otherwise the page is for staff only.
     is_published: bool,
     votes: String,
@@ -224,7 +226,7 @@ impl QuestionContext {
             ChoiceContext {
                 id: choice.id,
                 text: choice.choice_text,
-                votes: counted(votes, "vote"),
+                votes: with_noun(votes, "vote"),
                 percent,
                 share: match percent {
                     0 if votes > 0 => "<1%".to_owned(),
@@ -238,8 +240,8 @@ impl QuestionContext {
             url: urls::detail(question.id),
             url_results: urls::results(question.id),
             url_vote: urls::vote(question.id),
-            published: Moment::new(*question.pub_date, now, zone),
-            votes: counted(total, "vote"),
+            published: FormattedTime::new(*question.pub_date, now, zone),
+            votes: with_noun(total, "vote"),
             is_published: *question.pub_date <= now,
             choices: choices.into_iter().map(to_context).collect(),
             text: question.question_text,

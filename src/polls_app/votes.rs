@@ -48,7 +48,7 @@ pub struct VoteCounter {
 #[derive(Debug, Clone, Default)]
 pub struct VoteCounters {
     /// Votes that were committed.
-    pub taken: Counter,
+    pub committed: Counter,
     /// Votes that could not be written.
     pub failed: Counter,
     /// Votes whose commit got no response, and whose outcome could not be queried.
@@ -323,7 +323,7 @@ impl Writer {
             for (number, sender) in senders.into_iter().enumerate() {
                 let is_counted = number < counted;
                 if is_counted {
-                    self.counters.taken.inc();
+                    self.counters.committed.inc();
                 }
                 let _ = sender.send(Ok(is_counted));
             }

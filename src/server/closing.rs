@@ -16,9 +16,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
 
 /// Writes the response to a fault as far as the socket takes it without waiting.
-pub fn write_at_once(stream: &mut (impl AsyncWrite + Unpin), fault: Fault) {
+pub fn try_write_response(stream: &mut (impl AsyncWrite + Unpin), fault: Fault) {
     let mut context = Context::from_waker(Waker::noop());
-    let _ = Pin::new(stream).poll_write(&mut context, fault.answer().as_bytes());
+    let _ = Pin::new(stream).poll_write(&mut context, fault.http1_response().as_bytes());
 }
 
 /// Writes the response to a fault, if there is one, shuts the connection down and discards what the client still sends.
@@ -28,7 +28,7 @@ pub async fn lingering_close(
 ) {
     let closing = async {
         if let Some(fault) = fault {
-            stream.write_all(fault.answer().as_bytes()).await?;
+            stream.write_all(fault.http1_response().as_bytes()).await?;
         }
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await

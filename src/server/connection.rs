@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     admission::{Admitted, Slot},
     body::{RequestBody, ResponseBody, SharedSlot},
-    closing::{lingering_close, write_at_once},
+    closing::{lingering_close, try_write_response},
     connections::ConnectionSlot,
     fault::Fault,
     framing::{self, Limits},
@@ -56,25 +56,30 @@ const IDLE: Duration = Duration::from_secs(1);
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
 /// ... and for one that a client has sent on a connection that rested, before it could know.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-/// An answer's body as the site makes it.
+/// The body of the site's responses.
 type SiteBody = BoxBody<Bytes, std::io::Error>;
 
-/// An answer that is being made.
-type Answering = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
+/// The future of a response.
+type ResponseFuture = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
 
 /// One client's connection.
 pub struct Connection<E> {
+    /// The state of the server.
     pub server: Server,
+    /// The settings when the connection was accepted: a reload does not change them.
     pub settings: Arc<ServerSettings>,
+    /// Its place among the open connections, released when dropped.
     pub slot: ConnectionSlot,
+    /// The endpoint of all requests.
     pub site: Arc<E>,
+    /// The peer.
     pub client: Client,
     /// Our end of it.
     pub local: Addr,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
-    /// Answers all requests.
+    /// Serves all requests.
     pub async fn serve(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -88,7 +93,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         let timeouts = Timeouts {
             head: self.settings.header_timeout,
             idle: self.settings.keepalive,
-            answer: self.settings.timeout,
+            response: self.settings.timeout,
         };
         let memory = (
             self.server.memory.clone(),
@@ -114,7 +119,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     let first = match self.admit_first(guard.first_head()).await {
                         Ok(first) => first,
                         Err(fault) => {
-                            self.server.note(fault, self.client.peer);
+                            self.server.count_refusal(fault, self.client.peer);
                             return lingering_close(guard.stream(), Some(fault)).await;
                         }
                     };
@@ -130,7 +135,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     return Box::pin(self.serve_http2(guard, scheme)).await;
                 }
                 Err(fault) => {
-                    self.server.note(fault, self.client.peer);
+                    self.server.count_refusal(fault, self.client.peer);
                     return lingering_close(guard.stream(), Some(fault)).await;
                 }
             }
@@ -162,9 +167,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         if keeps_buffers.is_none() {
             guard.take_one_request();
         }
-        let answer = self.answers(scheme, Some(first), &in_flight);
+        let respond = self.service(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, InFlightGuard::counted(&counter)).map(Ok::<_, Infallible>)
+            respond(request, InFlightGuard::counted(&counter)).map(Ok::<_, Infallible>)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -190,9 +195,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 () = &mut ended, if !is_ending => {
                     // An incomplete body must not keep the slot that another connection needs.
                     if self.slot.closing().is_cancelled() && in_flight.is_receiving() {
-                        self.server.note(Fault::Full, self.client.peer);
+                        self.server.count_refusal(Fault::Full, self.client.peer);
                         let mut guard = connection.into_parts().io.into_inner();
-                        write_at_once(guard.stream(), Fault::Full);
+                        try_write_response(guard.stream(), Fault::Full);
                         return None;
                     }
                     // Nor must a response that its client does not read.
@@ -230,7 +235,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         }
         let fault = guard.take_fault();
         if let Some((fault, _)) = fault {
-            self.server.note(fault, self.client.peer);
+            self.server.count_refusal(fault, self.client.peer);
         }
         let response = fault.and_then(|(fault, is_sent)| is_sent.then_some(fault));
         lingering_close(guard.stream(), response).await;
@@ -244,9 +249,9 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     ) {
         let in_flight = guard.in_flight().clone();
         let counter = in_flight.clone();
-        let answer = self.answers(scheme, None, &in_flight);
+        let respond = self.service(scheme, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            answer(request, InFlightGuard::begin(&counter)).map(Ok::<_, Infallible>)
+            respond(request, InFlightGuard::begin(&counter)).map(Ok::<_, Infallible>)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -275,7 +280,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             }
         };
         if let Some(fault) = in_flight.fault() {
-            self.server.note(fault, self.client.peer);
+            self.server.count_refusal(fault, self.client.peer);
         }
         self.log_end(result);
     }
@@ -297,12 +302,12 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
 
     /// The site as a function from requests to responses that stay in flight until they are sent. `first` is of the first
     /// request, if it has been admitted.
-    fn answers(
+    fn service(
         &self,
         scheme: Scheme,
         first: Option<(Admitted, Slot)>,
         in_flight: &Arc<InFlight>,
-    ) -> impl Fn(hyper::Request<Incoming>, InFlightGuard) -> Answering + Send + 'static + use<E>
+    ) -> impl Fn(hyper::Request<Incoming>, InFlightGuard) -> ResponseFuture + Send + 'static + use<E>
     {
         let (site, server, in_flight) = (self.site.clone(), self.server.clone(), in_flight.clone());
         let local = self.local.clone();
@@ -324,7 +329,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             let (admitted, slot) = match admission {
                 Ok((admitted, slot)) => (Arc::new(admitted), slot),
                 Err(fault) => {
-                    server.note(fault, client.peer);
+                    server.count_refusal(fault, client.peer);
                     return Box::pin(std::future::ready(refuse(fault, in_flight_guard)));
                 }
             };
@@ -347,7 +352,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 let slot: SharedSlot = match slot {
                     Ok(slot) => Arc::new(Mutex::new(Some(slot))),
                     Err(fault) => {
-                        server.note(fault, peer);
+                        server.count_refusal(fault, peer);
                         return refuse(fault, in_flight_guard);
                     }
                 };
@@ -377,7 +382,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 let memory = match server.memory.reserve(admitted.network(), size) {
                     Ok(memory) => memory,
                     Err(fault) => {
-                        server.note(fault, peer);
+                        server.count_refusal(fault, peer);
                         return refuse(fault, in_flight_guard);
                     }
                 };

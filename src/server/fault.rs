@@ -50,7 +50,7 @@ impl Fault {
     }
 
     /// The status and the text of the response.
-    fn words(self) -> (StatusCode, &'static str) {
+    fn status_and_text(self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(_) => (
                 StatusCode::BAD_REQUEST,
@@ -86,9 +86,9 @@ impl Fault {
     }
 
     /// The response as bytes, for a connection of HTTP/1.
-    pub fn answer(self) -> String {
-        let (status, body) = self.words();
-        let retry = if self.is_passing() {
+    pub fn http1_response(self) -> String {
+        let (status, body) = self.status_and_text();
+        let retry = if self.is_temporary() {
             format!("Retry-After: {RETRY_AFTER}\r\n")
         } else {
             String::new()
@@ -102,11 +102,11 @@ impl Fault {
 
     /// The response to a request that hyper has read.
     pub fn response(self) -> poem::Response {
-        let (status, body) = self.words();
+        let (status, body) = self.status_and_text();
         let response = poem::Response::builder()
             .status(status)
             .content_type("text/plain; charset=utf-8");
-        if self.is_passing() {
+        if self.is_temporary() {
             response.header(header::RETRY_AFTER, RETRY_AFTER)
         } else {
             response
@@ -115,7 +115,7 @@ impl Fault {
     }
 
     /// Whether the client may try again without a change.
-    fn is_passing(self) -> bool {
+    fn is_temporary(self) -> bool {
         matches!(self, Self::AddressBusy | Self::Full | Self::Busy)
     }
 }

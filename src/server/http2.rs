@@ -96,7 +96,7 @@ impl Http2 {
         // Responses can wait for a client that never opens the window.
         let progress = self.last_progress
             + if in_flight > 0 {
-                self.timeouts.answer + WRITE_TIMEOUT
+                self.timeouts.response + WRITE_TIMEOUT
             } else {
                 self.timeouts.idle
             };

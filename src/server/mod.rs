@@ -29,7 +29,7 @@ use tokio_util::bytes::BytesMut;
 pub use self::state::Server;
 use self::{
     admission::Queue,
-    closing::{lingering_close, write_at_once},
+    closing::{lingering_close, try_write_response},
     connection::Connection,
     connections::ConnectionSlot,
     fault::Fault,
@@ -124,10 +124,10 @@ impl Server {
             }
             Err(fault) => {
                 // Without a task: there are too many.
-                self.note(fault, stream.peer());
+                self.count_refusal(fault, stream.peer());
                 // A TLS client could not read it.
                 if self.tls.is_none() {
-                    write_at_once(&mut stream, fault);
+                    try_write_response(&mut stream, fault);
                 }
             }
         }
@@ -167,14 +167,14 @@ impl Server {
         match opened {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
-                self.note(fault, peer);
+                self.count_refusal(fault, peer);
                 // Before the TLS handshake a client could not read it.
                 if self.tls.is_none() {
                     lingering_close(&mut stream, Some(fault)).await;
                 }
                 return;
             }
-            Err(_) => return self.note(Fault::HeadTooSlow, peer),
+            Err(_) => return self.count_refusal(Fault::HeadTooSlow, peer),
         }
         let connection = Connection {
             server: self,
@@ -205,7 +205,7 @@ impl Server {
                     }
                     Err(_) => connection
                         .server
-                        .note(Fault::HeadTooSlow, connection.client.peer),
+                        .count_refusal(Fault::HeadTooSlow, connection.client.peer),
                 }
             }
         }

@@ -49,20 +49,29 @@ pub struct RefusedLabels {
 /// A server, shared by all connections.
 #[derive(Debug, Clone)]
 pub struct Server {
+    /// The settings in effect.
     pub(super) settings: Live<ServerSettings>,
+    /// The networks of the proxies whose forwarding headers are trusted.
     pub(super) trusted_proxies: Vec<IpNet>,
+    /// The certificate, if the server speaks TLS.
     pub(super) tls: Option<Tls>,
     /// Whether trusted proxies send a PROXY header.
     pub(super) has_proxies: bool,
+    /// Cancelled when the shutdown begins: connections are still accepted.
     pub(super) draining: CancellationToken,
+    /// Cancelled when no more connections and requests are accepted.
     pub(super) stopping: CancellationToken,
+    /// The open connections.
     pub(super) connections: Connections,
+    /// The slots of requests in flight and the queues for them.
     pub(super) admission: Admission,
+    /// The bound on the memory of heads and unsent responses.
     pub(super) memory: Memory,
     /// Connections of HTTP/1 that may keep hyper's buffers while they wait for the next request.
     pub(super) buffers: Arc<Semaphore>,
     /// Paths of health checks, which have their own limit.
     pub(super) probes: &'static [&'static str],
+    /// The tasks that serve connections.
     pub(super) tasks: TaskTracker,
     /// Connections and requests refused before routing.
     pub refused: Family<RefusedLabels, Counter>,
@@ -113,7 +122,7 @@ impl Server {
     }
 
     /// Counts and logs a refusal.
-    pub fn note(&self, fault: Fault, peer: Option<SocketAddr>) {
+    pub fn count_refusal(&self, fault: Fault, peer: Option<SocketAddr>) {
         self.refused
             .get_or_create(&RefusedLabels {
                 reason: fault.name(),

@@ -13,5 +13,5 @@ pub struct Timeouts {
     /// Between a response and the next request.
     pub idle: Duration,
     /// For the handling of a request.
-    pub answer: Duration,
+    pub response: Duration,
 }

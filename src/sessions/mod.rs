@@ -10,7 +10,7 @@ use rand::RngExt;
 use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
 use serde_json::{Map, Value};
 
-pub use self::store::Store;
+pub use self::store::SessionStore;
 use crate::{
     db::Transaction,
     entities::session::{ActiveModel, COLUMN, Entity},
@@ -59,7 +59,7 @@ pub enum CookieChange {
 pub enum SaveError {
     /// Its row does not exist any more: the user has logged out in a concurrent request.
     #[error("The request's session was deleted before the request completed.")]
-    Vanished,
+    Deleted,
     /// The database cannot be reached or written to.
     #[error(transparent)]
     Database(#[from] DbErr),
@@ -79,7 +79,7 @@ impl Session {
     ///
     /// # Errors
     /// When the database does not respond.
-    pub async fn load(&self, store: Store<'_>, now: DateTime<Utc>) -> Result<(), DbErr> {
+    pub async fn load(&self, store: SessionStore<'_>, now: DateTime<Utc>) -> Result<(), DbErr> {
         let key = {
             let state = self.state();
             if state.is_loaded {
@@ -147,10 +147,10 @@ impl Session {
     /// Saves the session if it was modified, in one transaction; returns what to do with the cookie.
     ///
     /// # Errors
-    /// [`SaveError::Vanished`] when the row was deleted; otherwise when the database cannot be reached or written to.
+    /// [`SaveError::Deleted`] when the row was deleted; otherwise when the database cannot be reached or written to.
     pub async fn save(
         &self,
-        store: Store<'_>,
+        store: SessionStore<'_>,
         security: &SecuritySettings,
         now: DateTime<Utc>,
     ) -> Result<CookieChange, SaveError> {
@@ -227,7 +227,7 @@ async fn write(tx: &Transaction, row: ActiveModel, exists: bool) -> Result<(), S
         .and_where(COLUMN.session_key.eq(row.session_key.unwrap()))
         .take();
     match tx.execute(&update).await?.rows_affected() {
-        0 => Err(SaveError::Vanished),
+        0 => Err(SaveError::Deleted),
         _ => Ok(()),
     }
 }

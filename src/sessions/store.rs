@@ -28,7 +28,7 @@ const TOMBSTONE: &str = "-";
 
 /// The storage of sessions.
 #[derive(Debug, Clone, Copy)]
-pub struct Store<'a> {
+pub struct SessionStore<'a> {
     /// The database with the rows.
     pub db: &'a Database,
     /// The cache with the copies.
@@ -37,7 +37,7 @@ pub struct Store<'a> {
     pub keys: &'a Keys,
 }
 
-impl<'a> Store<'a> {
+impl<'a> SessionStore<'a> {
     /// The storage of the site.
     pub fn of(core: &'a Core) -> Self {
         Self {

@@ -132,7 +132,7 @@ impl Settings {
     }
 
     /// The settings without secrets, as names of variables and values.
-    pub fn shown(&self) -> Vec<(&'static str, String)> {
+    pub fn redacted(&self) -> Vec<(&'static str, String)> {
         let (security, server) = (&self.security, &self.server);
         let list = |texts: &[String]| texts.join(",");
         let proxies: Vec<_> = security

@@ -61,7 +61,7 @@ async fn check_database(core: &Core) -> Result<Option<&'static str>, DbErr> {
     }
     let health = core.db.write().health();
     if health.is_storage_failed() {
-        if migrations::try_write(core.db.probe()).await.is_err() {
+        if migrations::check_writable(core.db.probe()).await.is_err() {
             return Ok(Some(
                 "the database cannot store anything: its disk is full, or it is read-only\n",
             ));

@@ -117,7 +117,7 @@ impl Exporter {
         }
         let (votes, database) = (site.votes.counters(), site.core.db.write().health());
         for (name, help, counter) in [
-            ("polls_votes", "Votes committed", &votes.taken),
+            ("polls_votes", "Votes committed", &votes.committed),
             ("polls_votes_failed", "Votes that failed", &votes.failed),
             (
                 "polls_votes_unknown",

@@ -22,8 +22,8 @@ use crate::{
     polls_app::{self, votes::VoteCounter},
     settings::Settings,
     web::{
-        body::BodyMemory, compression, debug, errors, headers, hosts, recent, routing, session,
-        statics, theme,
+        body::BodyMemory, compression, debug, errors, headers, hosts, read_your_writes, routing,
+        session, statics, theme,
     },
 };
 
@@ -78,7 +78,7 @@ impl Site {
             .nest_no_strip("/admin/", admin);
         // Setting a theme changes nothing that has to be read from the primary.
         let pages = routing::post(Route::new(), "/theme/", theme::choose)
-            .nest_no_strip("/", pages.around(recent::mark))
+            .nest_no_strip("/", pages.around(read_your_writes::mark))
             // Nothing outside of this needs the session.
             .around(session::middleware);
         let site = Route::new()

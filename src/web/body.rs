@@ -120,7 +120,7 @@ pub async fn read(request: &mut Request, max_size: usize) -> Result<CountedBody,
         .data()
         .cloned()
         .expect("the router sets it on every request");
-    let time = request.data::<BodyTime>().cloned().unwrap_or_default();
+    let time = request.data::<BodyReadTime>().cloned().unwrap_or_default();
     let start = Instant::now();
     *time.reading() = Some(Reading::InProgress);
     let body = tokio::time::timeout(timeout, CountedBody::read(memory, request, max_size)).await;
@@ -130,7 +130,7 @@ pub async fn read(request: &mut Request, max_size: usize) -> Result<CountedBody,
 
 /// How long it took to receive a request's body.
 #[derive(Debug, Clone, Default)]
-pub struct BodyTime(Arc<Mutex<Option<Reading>>>);
+pub struct BodyReadTime(Arc<Mutex<Option<Reading>>>);
 
 #[derive(Debug, Clone, Copy)]
 enum Reading {
@@ -138,9 +138,9 @@ enum Reading {
     Done(Duration),
 }
 
-impl BodyTime {
+impl BodyReadTime {
     /// The time; zero if the body has not been read, `max` while it is being read.
-    pub fn taken(&self, max: Duration) -> Duration {
+    pub fn elapsed(&self, max: Duration) -> Duration {
         match *self.reading() {
             None => Duration::ZERO,
             Some(Reading::InProgress) => max,

@@ -13,7 +13,7 @@ use poem::{Body, Response, Route, get, handler, http::header, web::Data};
 use serde::Serialize;
 
 use super::{
-    page::{Frame, html_response},
+    page::{BaseContext, html_response},
     request_info::RequestInfo,
 };
 use crate::{core::Core, error::AppError, settings::is_secret, templates::Templates};
@@ -34,7 +34,12 @@ struct Line {
 }
 
 /// The debug page of a server error; `None` for client errors, and when the page itself does not render.
-pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> Option<Response> {
+pub fn page(
+    core: &Core,
+    error: &AppError,
+    info: &RequestInfo,
+    base: BaseContext,
+) -> Option<Response> {
     let causes = match error {
         AppError::Internal(cause) => cause.chain().map(ToString::to_string).collect(),
         AppError::Unavailable(cause) => vec![cause.to_string()],
@@ -71,9 +76,9 @@ pub fn page(core: &Core, error: &AppError, info: &RequestInfo, frame: Frame) -> 
         path => info.uri.path(),
         headers => Serde(headers),
         query => Serde(query),
-        settings => Serde(core.settings.shown()),
+        settings => Serde(core.settings.redacted()),
     };
-    let context = context! { ..context, ..frame.context() };
+    let context = context! { ..context, ..base.context() };
     match core.templates.render("debug.html", context) {
         Ok(html) => {
             let mut response = html_response(html);

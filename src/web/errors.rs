@@ -15,9 +15,9 @@ use poem::{
 };
 
 use super::{
-    body::BodyTime,
+    body::BodyReadTime,
     cookies, debug,
-    page::{Frame, html_response},
+    page::{BaseContext, html_response},
     request_info::RequestInfo,
 };
 use crate::{
@@ -55,17 +55,17 @@ pub fn set_layout(
 /// Turns errors, panics and timeouts into error pages, and logs server errors, CSRF failures and bad requests.
 pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
-    let frame = Frame::of(&request);
+    let base = BaseContext::of(&request);
     let layout = ErrorLayout::default();
     request.set_data(layout.clone());
     let info = request.data::<Arc<RequestInfo>>().cloned();
-    let body_time = BodyTime::default();
+    let body_time = BodyReadTime::default();
     request.set_data(body_time.clone());
     let mut response = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
     let server = core.live.get();
     let mut result = tokio::time::timeout(server.timeout, response.as_mut()).await;
     // The time for the body, which has its own timeout, does not count.
-    let extension = body_time.taken(server.body_timeout);
+    let extension = body_time.elapsed(server.body_timeout);
     if result.is_err() && !extension.is_zero() {
         result = tokio::time::timeout(extension, response).await;
     }
@@ -93,10 +93,9 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
     let debug_page = info
         .as_ref()
         .filter(|_| core.settings.debug)
-        .and_then(|info| debug::page(&core, &error, info, frame));
+        .and_then(|info| debug::page(&core, &error, info, base));
     let request_id = info.as_ref().map_or("", |info| &info.id);
-    let mut response =
-        debug_page.unwrap_or_else(|| page(&core, &error, frame, &layout, request_id));
+    let mut response = debug_page.unwrap_or_else(|| page(&core, &error, base, &layout, request_id));
     add_headers(&mut response, &error);
     Ok(response)
 }
@@ -126,7 +125,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 fn page(
     core: &Core,
     error: &AppError,
-    frame: Frame,
+    base: BaseContext,
     layout: &ErrorLayout,
     request_id: &str,
 ) -> Response {
@@ -144,7 +143,7 @@ fn page(
         None => {
             let html = core
                 .templates
-                .render("error.html", context! { ..context, ..frame.context() });
+                .render("error.html", context! { ..context, ..base.context() });
             html.map(html_response).map_err(AppError::from)
         }
     };

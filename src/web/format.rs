@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// A time in the formats of the pages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Moment {
+pub struct FormattedTime {
     /// ISO 8601, in UTC: `2026-11-20T06:55:00Z`.
     pub iso: String,
     /// The date: `Nov. 20, 2026`.
@@ -17,7 +17,7 @@ pub struct Moment {
     pub ago: String,
 }
 
-impl Moment {
+impl FormattedTime {
     /// Formats `time` in a time zone, relative to `now`.
     pub fn new(time: DateTime<Utc>, now: DateTime<Utc>, zone: Tz) -> Self {
         let local = time.with_timezone(&zone);
@@ -50,7 +50,7 @@ pub fn grouped(number: i64) -> String {
 }
 
 /// A number with its noun, whose plural ends in `s`: `1 vote`, `1,204 votes`.
-pub fn counted(number: i64, singular: &str) -> String {
+pub fn with_noun(number: i64, singular: &str) -> String {
     format!(
         "{} {singular}{}",
         grouped(number),
@@ -113,13 +113,13 @@ fn ago(elapsed: TimeDelta) -> String {
     match (minutes, hours, days) {
         (..0, ..) => "not yet published".to_owned(),
         (0, ..) => "just now".to_owned(),
-        (..60, ..) => format!("{} ago", counted(minutes, "minute")),
-        (_, ..24, _) => format!("{} ago", counted(hours, "hour")),
+        (..60, ..) => format!("{} ago", with_noun(minutes, "minute")),
+        (_, ..24, _) => format!("{} ago", with_noun(hours, "hour")),
         (_, _, 1) => "yesterday".to_owned(),
-        (_, _, ..14) => format!("{} ago", counted(days, "day")),
-        (_, _, ..60) => format!("{} ago", counted(days / 7, "week")),
-        (_, _, ..730) => format!("{} ago", counted(days / 30, "month")),
-        _ => format!("{} ago", counted(days / 365, "year")),
+        (_, _, ..14) => format!("{} ago", with_noun(days, "day")),
+        (_, _, ..60) => format!("{} ago", with_noun(days / 7, "week")),
+        (_, _, ..730) => format!("{} ago", with_noun(days / 30, "month")),
+        _ => format!("{} ago", with_noun(days / 365, "year")),
     }
 }
 
@@ -135,7 +135,7 @@ mod tests {
             ["0", "999", "1,000", "12,480", "1,234,567", "-1,000"]
         );
         assert_eq!(
-            [0, 1, 1204].map(|votes| counted(votes, "vote")),
+            [0, 1, 1204].map(|votes| with_noun(votes, "vote")),
             ["0 votes", "1 vote", "1,204 votes"]
         );
     }
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn times_are_formatted() {
         let now: DateTime<Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
-        let moment = Moment::new("2026-11-20T06:55:00Z".parse().unwrap(), now, Tz::UTC);
+        let moment = FormattedTime::new("2026-11-20T06:55:00Z".parse().unwrap(), now, Tz::UTC);
         assert_eq!(moment.full, "Nov. 20, 2026, 6:55 a.m. UTC");
         assert_eq!(moment.iso, "2026-11-20T06:55:00Z");
         let expected = [
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(ago(TimeDelta::seconds(seconds)), text);
         }
         assert_eq!(
-            Moment::new(now, now, Tz::UTC).full,
+            FormattedTime::new(now, now, Tz::UTC).full,
             "Nov. 20, 2026, noon UTC"
         );
     }

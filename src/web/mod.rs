@@ -13,7 +13,7 @@ pub mod headers;
 pub mod hosts;
 pub mod messages;
 pub mod page;
-pub mod recent;
+pub mod read_your_writes;
 pub mod request_info;
 pub mod routing;
 pub mod session;

@@ -10,12 +10,12 @@ use crate::{core::Core, error};
 
 /// The values that the base template of every page depends on, all read from cookies.
 #[derive(Debug, Clone, Copy)]
-pub struct Frame {
+pub struct BaseContext {
     theme: Theme,
     has_admin_link: bool,
 }
 
-impl Frame {
+impl BaseContext {
     /// The values for the response to `request`.
     pub fn of(request: &Request) -> Self {
         Self {
@@ -30,12 +30,12 @@ impl Frame {
     }
 }
 
-/// Renders templates with the variables of all pages: `csrf_token` and those of [`Frame`].
+/// Renders templates with the variables of all pages: `csrf_token` and those of [`BaseContext`].
 #[derive(Debug)]
 pub struct Page {
     core: Arc<Core>,
     token: Arc<Token>,
-    frame: Frame,
+    base: BaseContext,
 }
 
 impl<'a> FromRequest<'a> for Page {
@@ -51,7 +51,7 @@ impl Page {
         Self {
             core: Core::of(request).clone(),
             token,
-            frame: Frame::of(request),
+            base: BaseContext::of(request),
         }
     }
 
@@ -61,7 +61,7 @@ impl Page {
     /// When the template is missing or invalid, or uses an undefined variable.
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
         let csrf_token = Value::from_dyn_object(self.token.clone());
-        let context = context! { ..context, ..context! { csrf_token }, ..self.frame.context() };
+        let context = context! { ..context, ..context! { csrf_token }, ..self.base.context() };
         let html = self.core.templates.render(template, context)?;
         let mut response = html_response(html);
         cookies::vary(&mut response);

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     core::Core,
     error::AppError,
-    sessions::{CookieChange, Session, Store},
+    sessions::{CookieChange, Session, SessionStore},
 };
 
 /// Sets the [`Session`] and the [`Messages`] of each request, and saves them with the response.
@@ -64,9 +64,12 @@ async fn save(
     }
     let cookie = &security.session_cookie;
     if security.session_save_every_request {
-        session.load(Store::of(core), core.now()).await?;
+        session.load(SessionStore::of(core), core.now()).await?;
     }
-    match session.save(Store::of(core), security, core.now()).await? {
+    match session
+        .save(SessionStore::of(core), security, core.now())
+        .await?
+    {
         CookieChange::None => {}
         CookieChange::Set(key, age) => jar.set(response, cookie, &key, age),
         CookieChange::Delete => jar.delete(response, cookie),

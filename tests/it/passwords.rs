@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use polls::auth::{
-    hashers::{self, Verdict},
+    hashers::{self, PasswordCheck},
     hashing::Hashing,
     users,
 };
@@ -37,9 +37,9 @@ fn password_hashes_match_django_s() {
             &vector["accepted_by_reference_settings"],
             &vector["check_password_would_upgrade"],
         ) {
-            (serde_json::Value::Bool(false), _) => Verdict::Wrong,
-            (_, serde_json::Value::Bool(true)) => Verdict::Outdated,
-            _ => Verdict::Right,
+            (serde_json::Value::Bool(false), _) => PasswordCheck::Wrong,
+            (_, serde_json::Value::Bool(true)) => PasswordCheck::Outdated,
+            _ => PasswordCheck::Right,
         };
         assert_eq!(
             hashers::check_password(&password, &encoded, 1_000_000),
@@ -48,7 +48,7 @@ fn password_hashes_match_django_s() {
         );
         assert_eq!(
             hashers::check_password("another", &encoded, 1),
-            Verdict::Wrong,
+            PasswordCheck::Wrong,
             "{encoded}"
         );
         seen += 1;
@@ -90,12 +90,12 @@ fn an_invalid_hash_matches_no_password() {
     ] {
         assert_eq!(
             hashers::check_password("", encoded, 1),
-            Verdict::Wrong,
+            PasswordCheck::Wrong,
             "{encoded}"
         );
         assert_eq!(
             hashers::check_password("a", encoded, 1),
-            Verdict::Wrong,
+            PasswordCheck::Wrong,
             "{encoded}"
         );
     }

@@ -29,6 +29,7 @@ impl SchemaEditor {
         definition
     }
 
+    /// The SQL type of a field's column.
     pub(super) fn column_type(&self, field: &Field) -> String {
         match (&field.kind, self.is_sqlite()) {
             (Kind::Auto | Kind::Integer | Kind::ForeignKey(_), _) => "integer",

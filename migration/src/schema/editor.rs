@@ -7,12 +7,14 @@ use crate::{Default, Direction, Field, Kind, Model, Operation, State};
 
 /// Collects the statements of the current operation, and those deferred to the end of the migration (Django's `deferred_sql`).
 pub struct SchemaEditor {
+    /// The database system.
     pub(super) backend: DbBackend,
     statements: Vec<String>,
     deferred: Vec<String>,
 }
 
 impl SchemaEditor {
+    /// Without statements.
     pub fn new(backend: DbBackend) -> Self {
         Self {
             backend,
@@ -88,14 +90,17 @@ impl SchemaEditor {
         }
     }
 
+    /// Whether the statements are for SQLite.
     pub(super) fn is_sqlite(&self) -> bool {
         self.backend == DbBackend::Sqlite
     }
 
+    /// Adds a statement.
     pub(super) fn execute(&mut self, statement: String) {
         self.statements.push(statement);
     }
 
+    /// Adds the deferred statements, as at the end of a migration.
     pub(super) fn run_deferred(&mut self) {
         self.statements.append(&mut self.deferred);
     }

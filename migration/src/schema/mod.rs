@@ -3,7 +3,7 @@
 mod columns;
 mod editor;
 mod names;
-mod sqlite;
+mod remake_table;
 
 use editor::SchemaEditor;
 use sea_orm_migration::sea_orm::DbBackend;

@@ -22,6 +22,7 @@ use crate::{
 pub struct Column {
     /// The name in `list_display`.
     pub name: &'static str,
+    /// The heading.
     pub heading: String,
     source: Source,
 }
@@ -213,7 +214,7 @@ impl Column {
             url: link(&first),
             is_descending,
             priority: priority.filter(|_| order.len() > 1).map(|index| index + 1),
-            url_turn: link(&in_place),
+            url_toggle: link(&in_place),
             url_remove: link(&others),
         })
     }
@@ -229,7 +230,7 @@ pub struct Sorting {
     /// The position among several columns of the order, from 1.
     pub priority: Option<usize>,
     /// Reverses the direction.
-    pub url_turn: String,
+    pub url_toggle: String,
     /// Removes it from the order.
     pub url_remove: String,
 }

@@ -24,7 +24,9 @@ const MAX_RELATED: u64 = 200;
 /// A filter (Django's `ListFilter`).
 #[derive(Debug, Serialize)]
 pub struct Filter {
+    /// The field's verbose name.
     pub title: String,
+    /// The choices, the one without a condition first.
     pub choices: Vec<Choice>,
     /// Whether the filter is active.
     pub is_used: bool,
@@ -33,9 +35,11 @@ pub struct Filter {
 /// A choice of a filter.
 #[derive(Debug, Serialize)]
 pub struct Choice {
+    /// The label.
     pub text: String,
     /// The query string of the link.
     pub url: String,
+    /// Whether its condition is in effect.
     pub is_selected: bool,
     /// The number of objects with this choice, if facets are requested.
     pub count: Option<String>,
@@ -51,7 +55,7 @@ pub struct Choice {
 pub async fn filters(
     list: &ChangeList<'_>,
     db: Connection<'_>,
-    oldest: Option<i32>,
+    min_key: Option<i32>,
 ) -> Result<Vec<Filter>, DbErr> {
     let mut filters = Vec::new();
     for name in list.model.options.list_filter {
@@ -85,7 +89,7 @@ pub async fn filters(
         }
         if list.params.get("_facets").is_some() && choices.len() <= MAX_FACETS {
             for choice in &mut choices {
-                choice.count = facet(list, db, oldest, &keys, &choice.params).await?;
+                choice.count = facet(list, db, min_key, &keys, &choice.params).await?;
             }
         }
         filters.push(Filter {
@@ -235,7 +239,7 @@ fn periods(list: &ChangeList<'_>) -> Vec<(&'static str, String, String)> {
 async fn facet(
     list: &ChangeList<'_>,
     db: Connection<'_>,
-    oldest: Option<i32>,
+    min_key: Option<i32>,
     keys: &[&str],
     params: &[(String, String)],
 ) -> Result<Option<String>, DbErr> {
@@ -252,7 +256,7 @@ async fn facet(
     };
     let mut query = list.model.select();
     query.cond_where(condition);
-    list.narrow_by_search(&mut query, oldest);
+    list.narrow_by_search(&mut query, min_key);
     let count = count(db, query, MAX_FACET_COUNT + 1).await? as i64;
     let limit = MAX_FACET_COUNT as i64;
     Ok(Some(if count > limit {

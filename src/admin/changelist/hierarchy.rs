@@ -40,7 +40,7 @@ pub struct Hierarchy {
     /// The links to the levels above.
     pub back: Vec<Step>,
     /// The label of the selected period.
-    pub here: String,
+    pub current: String,
     /// The periods of the level below.
     pub steps: Vec<Step>,
 }
@@ -48,6 +48,7 @@ pub struct Hierarchy {
 /// A link.
 #[derive(Debug, Serialize)]
 pub struct Step {
+    /// The label: a year, a month or a day.
     pub text: String,
     /// The query string.
     pub url: String,
@@ -99,10 +100,10 @@ pub async fn hierarchy(
                 result
                     .back
                     .push(link(month_name(month).to_owned(), &[year, month]));
-                result.here = format!("{} {day}", month_name(month));
+                result.current = format!("{} {day}", month_name(month));
                 Vec::new()
             } else {
-                result.here = format!("{} {year}", month_name(month));
+                result.current = format!("{} {year}", month_name(month));
                 (1..=31)
                     .map(|day| {
                         (
@@ -115,7 +116,7 @@ pub async fn hierarchy(
         }
         (Some(year), None, None) => {
             result.back.push(link("All dates".to_owned(), &[]));
-            result.here = year.to_string();
+            result.current = year.to_string();
             (1..=12)
                 .map(|month| (format!("{} {year}", month_name(month)), vec![year, month]))
                 .collect()

@@ -25,17 +25,23 @@ const MAX_SEARCH: usize = 1000;
 
 /// The parsed query string of a changelist.
 pub struct ChangeList<'a> {
+    /// The registered models.
     pub site: &'a AdminSite,
+    /// The model whose objects are listed.
     pub model: &'a Model,
     /// The time zone of dates.
     pub zone: Tz,
+    /// The time of the request.
     pub now: DateTime<Utc>,
+    /// The database system, on which the SQL of dates depends.
     pub backend: DbBackend,
     /// The parameters, for links that change one of them.
     pub params: Params,
+    /// The columns, in order.
     pub columns: Vec<Column>,
     /// The requested order: positions in `columns`, and whether descending. Empty for the default order.
     pub order: Vec<(usize, bool)>,
+    /// The search terms (`q`); empty without a search.
     pub search: String,
     /// The condition of the filters, without the search.
     pub condition: Condition,
@@ -97,14 +103,14 @@ impl<'a> ChangeList<'a> {
         !self.condition.is_empty() || !self.search.is_empty()
     }
 
-    /// Adds the conditions of the list to a query; the search covers keys from `oldest` on, or all.
-    pub fn narrow(&self, query: &mut SelectStatement, oldest: Option<i32>) {
+    /// Adds the conditions of the list to a query; the search covers keys from `min_key` on, or all.
+    pub fn narrow(&self, query: &mut SelectStatement, min_key: Option<i32>) {
         query.cond_where(self.condition.clone());
-        self.narrow_by_search(query, oldest);
+        self.narrow_by_search(query, min_key);
     }
 
     /// Adds the condition of the search only.
-    pub fn narrow_by_search(&self, query: &mut SelectStatement, oldest: Option<i32>) {
+    pub fn narrow_by_search(&self, query: &mut SelectStatement, min_key: Option<i32>) {
         if self.search.is_empty() {
             return;
         }
@@ -114,8 +120,8 @@ impl<'a> ChangeList<'a> {
             &self.search,
             self.backend,
         ));
-        if let Some(oldest) = oldest {
-            query.and_where(self.model.column(KEY).gte(oldest));
+        if let Some(min_key) = min_key {
+            query.and_where(self.model.column(KEY).gte(min_key));
         }
     }
 

@@ -71,7 +71,7 @@ impl PageMaps {
     ///
     /// # Errors
     /// When the database cannot be reached or the query fails.
-    pub async fn of(
+    pub async fn get(
         &self,
         model: &Model,
         db: &Database,
@@ -117,7 +117,7 @@ impl PageMaps {
     }
 
     /// Removes the map of a table whose objects were deleted: the next request reads a new one.
-    pub fn forget(&self, table: &str) {
+    pub fn invalidate(&self, table: &str) {
         self.maps().remove(table);
     }
 
@@ -150,7 +150,7 @@ impl PageMaps {
             }
         }
         if total <= COUNT_LIMIT {
-            self.forget(model.table());
+            self.invalidate(model.table());
             return Ok(None);
         }
         let map = PageMap {
@@ -179,7 +179,7 @@ impl PageMap {
     }
 
     /// The lowest key that a search covers by default; `None` if it covers all.
-    pub fn oldest_searched(&self) -> Option<i32> {
+    pub fn min_searched_key(&self) -> Option<i32> {
         (self.total > SEARCH_LIMIT).then(|| self.keys[(SEARCH_LIMIT / STEP) as usize])
     }
 
@@ -200,9 +200,11 @@ impl PageMap {
 /// A page of a list.
 #[derive(Debug)]
 pub struct Paging {
+    /// The number of rows, as far as they are counted.
     pub count: Count,
     /// The number of the page, from 1.
     pub number: u64,
+    /// The number of pages.
     pub pages: u64,
     /// Whether the page has all rows ("Show all", the parameter `all`).
     pub shows_all: bool,
@@ -223,7 +225,7 @@ impl Paging {
         list: &ChangeList<'_>,
         db: Connection<'_>,
         map: Option<&PageMap>,
-        oldest: Option<i32>,
+        min_key: Option<i32>,
     ) -> Result<Option<Self>, DbErr> {
         let per_page = list.model.options.list_per_page;
         let mut newer = 0;
@@ -237,7 +239,7 @@ impl Paging {
             }
             _ => {
                 let mut rows = list.model.select();
-                list.narrow(&mut rows, oldest);
+                list.narrow(&mut rows, min_key);
                 let counted = count(db, rows, COUNT_LIMIT + 1).await?;
                 Count {
                     number: counted.min(COUNT_LIMIT),

@@ -4,8 +4,10 @@ use chrono_tz::Tz;
 
 use crate::admin::field::{Field, Kind, Raw};
 
+/// A field with its data in a form (Django's `BoundField`).
 #[derive(Debug)]
 pub struct BoundField<'a> {
+    /// The field.
     pub field: &'a Field,
     /// The form data: the submitted data once the form is bound.
     pub raw: Raw,
@@ -13,6 +15,7 @@ pub struct BoundField<'a> {
     pub initial: Raw,
     /// The data of another user's concurrent change, if it differs.
     pub theirs: Option<Raw>,
+    /// Its error messages, after validation.
     pub errors: Vec<String>,
     /// Whether it is displayed without an input.
     pub is_readonly: bool,

@@ -11,10 +11,13 @@ use crate::{
 /// The context of a request's forms.
 #[derive(Clone, Copy)]
 pub struct FormContext<'a> {
+    /// The registered models.
     pub site: &'a AdminSite,
     /// The time zone of entered and displayed times.
     pub zone: Tz,
+    /// The time of the request.
     pub now: DateTime<Utc>,
+    /// The user, whose permissions decide on inputs and rows.
     pub user: &'a User,
 }
 

@@ -13,6 +13,7 @@ use crate::{
 /// An object's form and those of its inlines.
 #[derive(Debug)]
 pub struct Editor<'a> {
+    /// The object's form.
     pub main: ObjectForm<'a>,
     /// A formset per inline for which the user has any permission.
     pub formsets: Vec<Formset<'a>>,
@@ -49,6 +50,7 @@ impl<'a> Editor<'a> {
             .try_for_each(|formset| formset.bind(form, form_context))
     }
 
+    /// The number of error messages in all forms.
     pub fn error_count(&self) -> usize {
         self.main.error_count()
             + self

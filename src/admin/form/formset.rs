@@ -20,34 +20,40 @@ use crate::{
 /// The formset of an inline.
 #[derive(Debug)]
 pub struct Formset<'a> {
+    /// The declaration.
     pub inline: &'a Inline,
     /// The forms, those of existing objects first.
     pub forms: Vec<InlineForm<'a>>,
-    pub may: Rights,
+    /// The user's permissions.
+    pub rights: Rights,
     /// The errors that belong to no form (Django's `non_form_errors`).
     pub errors: Vec<String>,
     /// The existing objects.
-    pub present: Vec<Object>,
+    pub objects: Vec<Object>,
     /// The key of the parent object.
-    pub(in crate::admin) owner: Option<i32>,
+    pub(in crate::admin) parent_id: Option<i32>,
 }
 
 /// A user's permissions for the objects of an inline.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
+    /// Django's permission `add`.
     pub add: bool,
+    /// Django's permission `change`.
     pub change: bool,
+    /// Django's permission `delete`.
     pub delete: bool,
 }
 
 /// A form of a formset.
 #[derive(Debug)]
 pub struct InlineForm<'a> {
+    /// The object's form.
     pub form: ObjectForm<'a>,
     /// Whether the object is marked for deletion.
     pub is_deleted: bool,
     /// The submitted key, if no existing object has it.
-    pub lost: Option<i32>,
+    pub missing_id: Option<i32>,
 }
 
 impl std::fmt::Debug for Inline {
@@ -63,33 +69,33 @@ impl<'a> Formset<'a> {
     /// When the database cannot be reached or the query fails.
     pub async fn load(
         inline: &'a Inline,
-        owner: Option<&Object>,
+        parent: Option<&Object>,
         db: Connection<'_>,
         form_context: FormContext<'_>,
     ) -> Result<Self, DbErr> {
         let model = &inline.model;
-        let present = match owner {
-            Some(owner) => rows(inline, owner.id, db, form_context).await?,
+        let objects = match parent {
+            Some(parent) => rows(inline, parent.id, db, form_context).await?,
             None => Vec::new(),
         };
-        let may = |action| form_context.user.has_perm(&model.permission(action));
-        let may = Rights {
-            add: may("add"),
-            change: may("change"),
-            delete: may("delete"),
+        let has_perm = |action| form_context.user.has_perm(&model.permission(action));
+        let rights = Rights {
+            add: has_perm("add"),
+            change: has_perm("change"),
+            delete: has_perm("delete"),
         };
         let mut formset = Self {
             inline,
             forms: Vec::new(),
-            may,
+            rights,
             errors: Vec::new(),
-            present: present.clone(),
-            owner: owner.map(|owner| owner.id),
+            objects: objects.clone(),
+            parent_id: parent.map(|parent| parent.id),
         };
-        for object in present {
+        for object in objects {
             formset.push(Some(object), form_context);
         }
-        if may.add {
+        if rights.add {
             for _ in 0..inline
                 .extra
                 .min(inline.max.saturating_sub(formset.forms.len()))
@@ -136,11 +142,11 @@ impl<'a> Formset<'a> {
                 Some(position) => self.forms.push(loaded.remove(position)),
                 None => self.push(None, form_context),
             }
-            let owner = form
+            let parent = form
                 .get(&format!("{form_prefix}{}", self.inline.key))
                 .unwrap_or_default();
             let has_other_parent =
-                !owner.is_empty() && self.owner.is_none_or(|own| own.to_string() != owner);
+                !parent.is_empty() && self.parent_id.is_none_or(|own| own.to_string() != parent);
             let Some(row) = self.forms.last_mut() else {
                 continue;
             };
@@ -148,7 +154,7 @@ impl<'a> Formset<'a> {
             row.form.bind(form);
             row.is_deleted = form.has(&format!("{prefix}-{index}-DELETE"));
             if !id.is_empty() && row.form.object.is_none() {
-                row.lost = id.parse().ok();
+                row.missing_id = id.parse().ok();
                 row.form.errors.push(NOT_AVAILABLE.to_owned());
             }
             if has_other_parent {
@@ -164,9 +170,9 @@ impl<'a> Formset<'a> {
     pub fn push(&mut self, object: Option<Object>, form_context: FormContext<'_>) {
         let model = &self.inline.model;
         let is_readonly = if object.is_some() {
-            !self.may.change
+            !self.rights.change
         } else {
-            !self.may.add
+            !self.rights.add
         };
         let fields = model
             .concrete()
@@ -192,12 +198,12 @@ impl<'a> Formset<'a> {
         self.forms.push(InlineForm {
             form,
             is_deleted: false,
-            lost: None,
+            missing_id: None,
         });
     }
 
     /// Converts all forms to forms of new objects, except those marked for deletion, which are removed.
-    pub fn adopt(&mut self) {
+    pub fn recreate_missing(&mut self) {
         self.forms.retain(|row| !row.is_deleted);
         for row in &mut self.forms {
             row.form.object = None;
@@ -215,6 +221,7 @@ impl<'a> Formset<'a> {
         }
     }
 
+    /// The number of error messages, those of its forms included.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -228,7 +235,7 @@ impl<'a> Formset<'a> {
 /// The inline objects of a parent object, in the order of their keys. In a transaction they are locked.
 async fn rows(
     inline: &Inline,
-    owner: i32,
+    parent: i32,
     db: Connection<'_>,
     form_context: FormContext<'_>,
 ) -> Result<Vec<Object>, DbErr> {
@@ -241,7 +248,7 @@ async fn rows(
     };
     let mut query = model.select();
     query
-        .and_where(model.column(key.column).eq(owner))
+        .and_where(model.column(key.column).eq(parent))
         .order_by_expr(model.column(KEY), Order::Asc)
         // A formset has at most this many forms.
         .limit(inline.max as u64);

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::{
     BoundField, Editor, FormContext, is_same,
-    version::{ForeignChange, FormVersion},
+    version::{FieldChange, FormVersion},
 };
 use crate::{
     admin::{field::Kind, log, model::Model},
     db::Connection,
     entities::{log_entry, user},
-    web::format::Moment,
+    web::format::FormattedTime,
 };
 
 /// The maximum number of log entries in a [`ConcurrentChange`].
@@ -24,7 +24,8 @@ const MAX_ENTRIES: u64 = 5;
 pub struct ConcurrentChange {
     /// The latest log entries since then, newest first.
     pub entries: Vec<Entry>,
-    pub changes: Vec<ForeignChange>,
+    /// The differences between the form as rendered and the stored object.
+    pub changes: Vec<FieldChange>,
     /// Whether the object was deleted.
     pub is_deleted: bool,
 }
@@ -33,7 +34,7 @@ pub struct ConcurrentChange {
 #[derive(Debug, Serialize)]
 pub struct Entry {
     user: String,
-    time: Moment,
+    time: FormattedTime,
     text: String,
 }
 
@@ -46,7 +47,7 @@ impl ConcurrentChange {
         model: &Model,
         id: i32,
         version: &FormVersion,
-        changes: Vec<ForeignChange>,
+        changes: Vec<FieldChange>,
         db: Connection<'_>,
         form_context: FormContext<'_>,
     ) -> Result<Self, DbErr> {
@@ -67,10 +68,10 @@ impl ConcurrentChange {
             .await?;
         let entry = |(row, user): (log_entry::Model, Option<user::Model>)| Entry {
             user: user.map_or_else(|| "Another user".to_owned(), |user| user.username),
-            time: Moment::new(row.action_time, form_context.now, form_context.zone),
+            time: FormattedTime::new(row.action_time, form_context.now, form_context.zone),
             text: match row.action_flag {
                 3 => "Deleted it.".to_owned(),
-                _ => log::shown(&row.change_message),
+                _ => log::get_change_message(&row.change_message),
             },
         };
         Ok(Self {
@@ -83,7 +84,11 @@ impl ConcurrentChange {
 
 /// Merges the other users' changes into a form, except for fields that its user has changed. Rows of objects deleted by others
 /// become new objects if the user has changed them; rows of objects added by others are appended.
-pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context: FormContext<'_>) {
+pub fn merge_concurrent_changes(
+    editor: &mut Editor<'_>,
+    version: &FormVersion,
+    form_context: FormContext<'_>,
+) {
     let merge_fields = |fields: &mut Vec<BoundField<'_>>| {
         for bound in fields {
             let Some(theirs) = bound.theirs.clone() else {
@@ -117,10 +122,10 @@ pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context:
         }
         // A row whose object was deleted is removed, unless the user has changed it: then it becomes a new object.
         formset.forms.retain_mut(|row| {
-            let Some(before) = row.lost.and_then(|id| version.contents(&prefix, id)) else {
+            let Some(before) = row.missing_id.and_then(|id| version.contents(&prefix, id)) else {
                 return true;
             };
-            row.lost = None;
+            row.missing_id = None;
             row.form.errors.clear();
             let is_changed = row.form.fields.iter().any(|bound| {
                 let known = before.get(bound.field.name);
@@ -135,7 +140,7 @@ pub fn take_theirs(editor: &mut Editor<'_>, version: &FormVersion, form_context:
             .iter()
             .filter_map(|row| row.form.object.as_ref().map(|o| o.id))
             .collect();
-        for object in formset.present.clone() {
+        for object in formset.objects.clone() {
             if !form_ids.contains(&object.id) && version.contents(&prefix, object.id).is_none() {
                 formset.push(Some(object), form_context);
             }

@@ -23,6 +23,7 @@ use crate::{
 /// The form of one object.
 #[derive(Debug)]
 pub struct ObjectForm<'a> {
+    /// The object's model.
     pub model: &'a Model,
     /// The prefix of its field names: empty, or `choice_set-0-`.
     pub prefix: String,
@@ -78,7 +79,7 @@ impl<'a> ObjectForm<'a> {
         for field in names {
             let raw = match &object {
                 Some(object) if field.kind == Kind::ManyToMany => {
-                    let keys = model.chosen(db, field.name, object.id).await?;
+                    let keys = model.related_keys(db, field.name, object.id).await?;
                     keys.iter().map(i32::to_string).collect()
                 }
                 Some(object) => model.raw(object, field, form_context.zone),
@@ -128,7 +129,7 @@ impl<'a> ObjectForm<'a> {
                     .iter()
                     .map(|text| text.parse::<i32>().map_err(|_| text));
                 match keys.collect::<Result<Vec<i32>, _>>() {
-                    Ok(keys) => drop(changes.chosen.insert(name, keys)),
+                    Ok(keys) => drop(changes.related_keys.insert(name, keys)),
                     Err(text) => changes.add_error(name, format!("“{text}” is not a valid value.")),
                 }
                 continue;
@@ -145,7 +146,7 @@ impl<'a> ObjectForm<'a> {
     }
 
     /// Adds errors to their fields, and errors of fields that are not in the form to [`Self::errors`].
-    pub fn show_errors(&mut self, errors: BTreeMap<&'static str, Vec<String>>) {
+    pub fn add_errors(&mut self, errors: BTreeMap<&'static str, Vec<String>>) {
         for (name, errors) in errors {
             match self
                 .fields
@@ -158,6 +159,7 @@ impl<'a> ObjectForm<'a> {
         }
     }
 
+    /// The number of error messages, those of its fields included.
     pub fn error_count(&self) -> usize {
         self.errors.len()
             + self
@@ -175,7 +177,7 @@ impl<'a> ObjectForm<'a> {
         let own_id = self.object.as_ref().map_or(0, |object| object.id);
         for bound in &self.fields {
             let (field, name) = (bound.field, bound.field.name);
-            if let Some(keys) = changes.chosen.get(name) {
+            if let Some(keys) = changes.related_keys.get(name) {
                 let choices_of_field = choices::of_relation(self.model, name, db).await?;
                 let unknown = keys
                     .iter()

@@ -22,6 +22,7 @@ use crate::{
 /// The validated changes of an object's form and its formsets.
 #[derive(Debug)]
 pub struct Cleaned {
+    /// The changes of the object itself.
     pub main: Changes,
     /// The changes per formset, by the index of the form.
     formsets: Vec<BTreeMap<usize, Changes>>,
@@ -68,12 +69,12 @@ impl Cleaned {
             .await?;
         editor
             .main
-            .show_errors(std::mem::take(&mut self.main.errors));
+            .add_errors(std::mem::take(&mut self.main.errors));
         for (formset, cleaned) in editor.formsets.iter_mut().zip(&mut self.formsets) {
             for (index, changes) in cleaned {
                 let form = &mut formset.forms[*index].form;
                 form.check(db, changes).await?;
-                form.show_errors(std::mem::take(&mut changes.errors));
+                form.add_errors(std::mem::take(&mut changes.errors));
             }
         }
         Ok(())
@@ -103,7 +104,7 @@ impl Cleaned {
                 (id, Action::Addition)
             }
         };
-        for (name, keys) in &self.main.chosen {
+        for (name, keys) in &self.main.related_keys {
             set_related(tx, model, name, id, keys).await?;
         }
         for (formset, cleaned) in editor.formsets.iter().zip(self.formsets) {
@@ -129,7 +130,7 @@ async fn store_formset(
     tx: &Transaction,
     formset: &Formset<'_>,
     cleaned: BTreeMap<usize, Changes>,
-    owner: i32,
+    parent: i32,
     message: &mut ChangeMessage,
     form_context: FormContext<'_>,
 ) -> Result<(), DbErr> {
@@ -140,14 +141,14 @@ async fn store_formset(
     for (index, changes) in &cleaned {
         let form = &formset.forms[*index].form;
         match &form.object {
-            Some(object) if formset.may.change => {
+            Some(object) if formset.rights.change => {
                 update(tx, form, changes, object, form_context).await?;
                 changed.push((object.id, form.changed_labels(form_context.zone)));
             }
-            None if formset.may.add => {
+            None if formset.rights.add => {
                 let key = model
                     .field(formset.inline.key)
-                    .map(|field| (field.column, owner));
+                    .map(|field| (field.column, parent));
                 let id = insert(tx, model, changes, key, form_context).await?;
                 let label = model
                     .find(db, id, form_context.now)
@@ -172,7 +173,7 @@ async fn store_formset(
     for row in formset
         .forms
         .iter()
-        .filter(|row| row.is_deleted && formset.may.delete)
+        .filter(|row| row.is_deleted && formset.rights.delete)
     {
         if let Some(object) = &row.form.object {
             let delete = Query::delete()
@@ -264,7 +265,7 @@ async fn insert(
     let mut values: Vec<Expr> = Vec::new();
     for field in model.concrete() {
         let value = match (key, changes.values.get(field.name), field.options.default) {
-            (Some((column, owner)), ..) if column == field.column => Value::Int(Some(owner)),
+            (Some((column, parent)), ..) if column == field.column => Value::Int(Some(parent)),
             (_, Some(value), _) => value.clone(),
             (_, None, Some(default)) => default(form_context.now),
             (_, None, None) => default_value(field),
@@ -312,7 +313,9 @@ async fn set_related(
         return Ok(());
     };
     let (table, source, target) = relation.through;
-    let current = model.chosen(Connection::Transaction(tx), name, id).await?;
+    let current = model
+        .related_keys(Connection::Transaction(tx), name, id)
+        .await?;
     let removed: Vec<i32> = current
         .iter()
         .copied()

@@ -35,19 +35,19 @@ pub struct FormVersion {
 
 /// A change by another user since the form was rendered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ForeignChange {
+pub struct FieldChange {
     /// The label of the field, or the name and label of the inline object.
     pub what: String,
     /// The value when the form was rendered.
     pub before: String,
     /// The current value.
     pub now: String,
-    /// The many-to-many field whose keys `before` and `now` hold, until [`name_keys`] replaces them by labels.
+    /// The many-to-many field whose keys `before` and `now` hold, until [`replace_keys_by_labels`] replaces them by labels.
     #[serde(skip)]
     relation: Option<&'static str>,
 }
 
-impl ForeignChange {
+impl FieldChange {
     fn new(what: String, before: &str, now: &str) -> Self {
         Self {
             what,
@@ -62,8 +62,8 @@ impl ForeignChange {
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
-pub async fn name_keys(
-    changes: &mut [ForeignChange],
+pub async fn replace_keys_by_labels(
+    changes: &mut [FieldChange],
     model: &Model,
     db: Connection<'_>,
 ) -> Result<(), DbErr> {
@@ -129,7 +129,7 @@ impl FormVersion {
         &self,
         editor: &mut Editor<'_>,
         form_context: FormContext<'_>,
-    ) -> Vec<ForeignChange> {
+    ) -> Vec<FieldChange> {
         let mut changes = Vec::new();
         compare_object(
             &mut editor.main,
@@ -151,14 +151,14 @@ impl FormVersion {
                     Some(before) => {
                         compare_object(&mut row.form, before, &title, form_context, &mut changes)
                     }
-                    None => changes.push(ForeignChange::new(title, "not there", "added")),
+                    None => changes.push(FieldChange::new(title, "not there", "added")),
                 }
             }
             for (id, before) in known {
-                if !formset.present.iter().any(|object| object.id == *id) {
+                if !formset.objects.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
                     let what = format!("{name} “{}”", first.map_or("", String::as_str));
-                    changes.push(ForeignChange::new(what, "there", "deleted"));
+                    changes.push(FieldChange::new(what, "there", "deleted"));
                 }
             }
         }
@@ -183,7 +183,7 @@ fn compare_object(
     before: &BTreeMap<String, Raw>,
     title: &str,
     form_context: FormContext<'_>,
-    changes: &mut Vec<ForeignChange>,
+    changes: &mut Vec<FieldChange>,
 ) {
     for bound in &mut form.fields {
         let Some(known) = before.get(bound.field.name) else {
@@ -205,9 +205,9 @@ fn compare_object(
             };
             let now = bound.theirs.as_ref().map(text).unwrap_or_default();
             let is_relation = bound.field.kind == Kind::ManyToMany;
-            changes.push(ForeignChange {
+            changes.push(FieldChange {
                 relation: is_relation.then_some(bound.field.name),
-                ..ForeignChange::new(what, &text(known), &now)
+                ..FieldChange::new(what, &text(known), &now)
             });
         }
     }

@@ -83,7 +83,9 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     if form.has("post") {
         let tx = state.core.db.write().begin().await?;
         let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
-        let objects = model.seize(&tx, &keys, state.core.now()).await?;
+        let objects = model
+            .select_for_update(&tx, &keys, state.core.now())
+            .await?;
         if !delete_locked(page, state, model, tx, &objects).await? {
             page.messages.add(
                 Level::Warning,
@@ -114,7 +116,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
         );
     }
     let mut breadcrumbs = Crumb::to_changelist(model);
-    breadcrumbs.push(Crumb::here("Delete multiple objects"));
+    breadcrumbs.push(Crumb::current("Delete multiple objects"));
     let title = if plan.forbidden.is_empty() {
         "Delete multiple objects"
     } else {
@@ -148,7 +150,7 @@ async fn selected(list: &ListPage<'_>, form: &Form, db: Connection<'_>) -> Resul
     let model = list.list.model;
     let mut query = model.select();
     if form.get("select_across") == Some("1") {
-        list.list.narrow(&mut query, list.oldest());
+        list.list.narrow(&mut query, list.min_key());
     } else {
         let keys: Vec<i32> = form
             .all(SELECTED)

@@ -25,7 +25,7 @@ use crate::{
 
 /// Redirects `…/7/` to `…/7/change/`.
 #[handler]
-pub async fn short(
+pub async fn redirect_to_change(
     page: AdminPage,
     Data(state): Data<&Arc<AdminState>>,
     request: &Request,
@@ -110,7 +110,7 @@ pub async fn change(
     view.resumed = unsaved;
     let Some(object) = model.find(db, id, state.core.now()).await? else {
         return match &form {
-            Some(form) => match view.gone(id, version.as_ref(), form).await {
+            Some(form) => match view.show_deleted(id, version.as_ref(), form).await {
                 Err(AppError::BadRequest(_)) => Ok(missing(&page, model, request)),
                 result => result,
             },

@@ -42,12 +42,14 @@ pub struct ChangeView<'a> {
     page: &'a AdminPage,
     model: &'a Model,
     request: &'a Request,
+    /// The context of the request's forms.
     pub form_context: FormContext<'a>,
     /// The form that was submitted after its session expired, restored after the login.
     pub resumed: Option<UnsavedForm>,
 }
 
 impl<'a> ChangeView<'a> {
+    /// The page of an object of `model`, for a request.
     pub fn new(
         state: &'a AdminState,
         page: &'a AdminPage,
@@ -74,7 +76,7 @@ impl<'a> ChangeView<'a> {
         for formset in &mut editor.formsets {
             // The inline objects are copied to the new object.
             if form.has(SAVED_AS_NEW) {
-                formset.adopt();
+                formset.recreate_missing();
             }
         }
         let mut cleaned = Cleaned::new(&mut editor, self.form_context);
@@ -106,20 +108,20 @@ impl<'a> ChangeView<'a> {
             .pop()
         else {
             drop(tx);
-            return self.gone(id, version.as_ref(), form).await;
+            return self.show_deleted(id, version.as_ref(), form).await;
         };
         let mut editor = Editor::load(self.model, Some(object), db, self.form_context).await?;
         let mut changes = version
             .as_ref()
             .map(|version| version.compare(&mut editor, self.form_context))
             .unwrap_or_default();
-        version::name_keys(&mut changes, self.model, db).await?;
+        version::replace_keys_by_labels(&mut changes, self.model, db).await?;
         editor.bind(form, self.form_context)?;
         if let (Some(version), false) = (&version, changes.is_empty()) {
             let concurrent =
                 ConcurrentChange::find(self.model, id, version, changes, db, self.form_context)
                     .await?;
-            merge::take_theirs(&mut editor, version, self.form_context);
+            merge::merge_concurrent_changes(&mut editor, version, self.form_context);
             drop(tx);
             let db = self.state.db();
             return self.show(editor, db, None, Some(concurrent), false).await;
@@ -166,7 +168,7 @@ impl<'a> ChangeView<'a> {
     ///
     /// # Errors
     /// [`AppError::BadRequest`] when a management form is invalid; others when the database cannot be reached.
-    pub async fn gone(
+    pub async fn show_deleted(
         &self,
         id: i32,
         version: Option<&FormVersion>,
@@ -178,7 +180,10 @@ impl<'a> ChangeView<'a> {
         let db = self.state.db();
         let mut editor = Editor::load(self.model, None, db, self.form_context).await?;
         editor.bind(form, self.form_context)?;
-        editor.formsets.iter_mut().for_each(Formset::adopt);
+        editor
+            .formsets
+            .iter_mut()
+            .for_each(Formset::recreate_missing);
         let mut concurrent =
             ConcurrentChange::find(self.model, id, version, Vec::new(), db, self.form_context)
                 .await?;
@@ -217,7 +222,7 @@ impl<'a> ChangeView<'a> {
             (Some(_), true) => "View",
         };
         let mut breadcrumbs = Crumb::to_changelist(model);
-        breadcrumbs.push(Crumb::here(object.as_ref().map_or_else(
+        breadcrumbs.push(Crumb::current(object.as_ref().map_or_else(
             || format!("Add {}", model.options.verbose_name),
             |o| o.label.clone(),
         )));
@@ -234,7 +239,7 @@ impl<'a> ChangeView<'a> {
             is_readonly,
             object_label => object.as_ref().map(|object| object.label.clone()),
             errors,
-            meanwhile => Serde(concurrent.as_ref()),
+            concurrent => Serde(concurrent.as_ref()),
             // The form of a deleted object is submitted to the page that adds one.
             action => if object.is_none() { with_filters(format!("{}add/", model.url())) } else { String::new() },
             editor_field => unsaved::EDITOR,

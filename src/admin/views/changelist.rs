@@ -11,7 +11,7 @@ use sea_orm::ConnectionTrait;
 
 use super::{
     actions, list_editable,
-    list_page::{ListPage, TypedValues},
+    list_page::{ListPage, SubmittedValues},
     target::model_of,
 };
 use crate::{
@@ -41,7 +41,7 @@ pub async fn changelist(
     };
     let map = state
         .page_maps
-        .of(model, state.core.db.write(), state.core.now())
+        .get(model, state.core.db.write(), state.core.now())
         .await?;
     let list = ListPage {
         state,
@@ -56,7 +56,7 @@ pub async fn changelist(
         }
         return actions::run(&list, &form).await;
     }
-    list.show(&TypedValues::new(), "").await
+    list.show(&SubmittedValues::new(), "").await
 }
 
 /// Redirects an invalid query string to `?e=1` (Django's `ERROR_FLAG`) and, if it has that already, to the whole list.

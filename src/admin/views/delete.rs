@@ -60,7 +60,7 @@ pub async fn delete(
             preserved(request)
         );
         breadcrumbs.push(Crumb::link(object.label.clone(), back.clone()));
-        breadcrumbs.push(Crumb::here("Delete"));
+        breadcrumbs.push(Crumb::current("Delete"));
         let title = if plan.forbidden.is_empty() {
             "Delete"
         } else {
@@ -80,7 +80,9 @@ pub async fn delete(
     }
     let tx = state.core.db.write().begin().await?;
     // Since it was read, another user may have deleted it, or have granted it permissions that the user does not have.
-    let objects = model.seize(&tx, &[object.id], state.core.now()).await?;
+    let objects = model
+        .select_for_update(&tx, &[object.id], state.core.now())
+        .await?;
     if objects.is_empty() {
         return Ok(missing(&page, model, request));
     }
@@ -136,7 +138,7 @@ pub async fn delete_locked(
     };
     let is_deleted = delete_objects(tx, model, objects, log).await?;
     if is_deleted {
-        state.page_maps.forget(model.table());
+        state.page_maps.invalidate(model.table());
     }
     Ok(is_deleted)
 }

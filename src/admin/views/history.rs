@@ -15,7 +15,7 @@ use crate::{
     admin::{AdminPage, AdminState, Crumb, log},
     entities::{log_entry, user},
     error::{AppError, Result},
-    web::{form::Form, format::Moment},
+    web::{form::Form, format::FormattedTime},
 };
 
 /// The number of log entries on a page.
@@ -23,7 +23,7 @@ const PER_PAGE: u64 = 100;
 
 #[derive(Debug, Serialize)]
 struct Entry {
-    time: Moment,
+    time: FormattedTime,
     user: String,
     action: &'static str,
     text: String,
@@ -70,7 +70,7 @@ pub async fn history(
         .all(state.core.db.write())
         .await?;
     let entry = |(row, user): (log_entry::Model, Option<user::Model>)| Entry {
-        time: Moment::new(
+        time: FormattedTime::new(
             row.action_time,
             state.core.now(),
             state.core.settings.time_zone,
@@ -81,7 +81,7 @@ pub async fn history(
             3 => "deleted",
             _ => "changed",
         },
-        text: log::shown(&row.change_message),
+        text: log::get_change_message(&row.change_message),
     };
     let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
     let mut breadcrumbs = Crumb::to_changelist(model);
@@ -93,7 +93,7 @@ pub async fn history(
             preserved(request)
         ),
     ));
-    breadcrumbs.push(Crumb::here("History"));
+    breadcrumbs.push(Crumb::current("History"));
     page.render(
         "admin/object_history.html",
         &format!("Change history: {}", object.label),

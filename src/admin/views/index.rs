@@ -11,7 +11,7 @@ use crate::{
     admin::{AdminPage, AdminState, Crumb},
     entities::{content_type, log_entry},
     error::{AppError, Result},
-    web::{format::Moment, routing::redirect},
+    web::{format::FormattedTime, routing::redirect},
 };
 
 /// The maximum number of the user's recent actions on the index.
@@ -46,7 +46,12 @@ pub async fn app_index(
         .ok_or(AppError::NotFound)?;
     let title = format!("{name} administration");
     let context = context! { apps => Serde(apps), recent => Serde(Vec::<RecentAction>::new()), has_recent => false };
-    page.render("admin/index.html", &title, vec![Crumb::here(name)], context)
+    page.render(
+        "admin/index.html",
+        &title,
+        vec![Crumb::current(name)],
+        context,
+    )
 }
 
 /// Redirects to the public page of an object, given by its content type.
@@ -85,7 +90,7 @@ struct RecentAction {
     label: String,
     url: Option<String>,
     kind: String,
-    time: Moment,
+    time: FormattedTime,
 }
 
 async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<RecentAction>, DbErr> {
@@ -122,7 +127,7 @@ async fn recent_actions(state: &AdminState, page: &AdminPage) -> Result<Vec<Rece
                 (None, Some(kind)) => crate::contenttypes::capfirst(&kind.model),
                 (None, None) => "Unknown content".to_owned(),
             },
-            time: Moment::new(
+            time: FormattedTime::new(
                 entry.action_time,
                 state.core.now(),
                 state.core.settings.time_zone,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use poem::Response;
 
-use super::list_page::{ListPage, TypedValues};
+use super::list_page::{ListPage, SubmittedValues};
 use crate::{
     admin::{
         changes::Changes,
@@ -41,17 +41,19 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let db = Connection::Transaction(&tx);
     let keys: Vec<i32> = indexes.keys().copied().collect();
     // Objects that were deleted concurrently are skipped.
-    let objects = model.seize(&tx, &keys, form_context.now).await?;
-    let not_changeable = model
+    let objects = model
+        .select_for_update(&tx, &keys, form_context.now)
+        .await?;
+    let unchangeable_keys = model
         .options
         .rules
-        .not_changeable(db, form_context.user, &keys)
+        .unchangeable_keys(db, form_context.user, &keys)
         .await?;
-    let mut submitted = TypedValues::new();
+    let mut submitted = SubmittedValues::new();
     let mut changed: BTreeMap<i32, (ObjectForm<'_>, Changes)> = BTreeMap::new();
     for object in objects {
         let id = object.id;
-        if not_changeable.contains(&id) {
+        if unchangeable_keys.contains(&id) {
             continue;
         }
         let mut row = row_form(model, object, indexes[&id], form, form_context);
@@ -88,7 +90,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
             let errors = errors.get(bound.field.name).cloned().unwrap_or_default();
             submitted.insert((id, bound.field.name), (bound.raw.clone(), errors));
         }
-        row.show_errors(errors);
+        row.add_errors(errors);
         changed.insert(id, (row, changes));
     }
     let error_count: usize = changed.values().map(|(row, _)| row.error_count()).sum();

@@ -66,6 +66,7 @@ struct RowCell {
 pub struct Input {
     /// The name, with the prefix of its row.
     pub name: String,
+    /// The accessible name.
     pub label: String,
     /// `checkbox`, `number` or `text`.
     pub kind: &'static str,
@@ -73,14 +74,16 @@ pub struct Input {
     pub value: String,
     /// The stored data.
     pub initial: String,
+    /// Its error messages.
     pub errors: Vec<String>,
 }
 
 /// The submitted data of editable cells and its error messages, by the object's key and the field's name.
-pub type TypedValues = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
+pub type SubmittedValues = BTreeMap<(i32, &'static str), (Vec<String>, Vec<String>)>;
 
 /// A changelist, as requested by a user.
 pub struct ListPage<'a> {
+    /// The admin site and its caches.
     pub state: &'a Arc<AdminState>,
     /// The layout, user and messages.
     pub page: &'a AdminPage,
@@ -92,13 +95,13 @@ pub struct ListPage<'a> {
 
 impl ListPage<'_> {
     /// The lowest key that the search covers; `None` if it covers all.
-    pub fn oldest(&self) -> Option<i32> {
+    pub fn min_key(&self) -> Option<i32> {
         let is_bounded =
             !self.list.search.is_empty() && self.list.params.get("scope") != Some("all");
         self.map
             .as_ref()
             .filter(|_| is_bounded)
-            .and_then(PageMap::oldest_searched)
+            .and_then(PageMap::min_searched_key)
     }
 
     /// Redirects to the list with the same query string.
@@ -112,16 +115,16 @@ impl ListPage<'_> {
     ///
     /// # Errors
     /// When the database cannot be reached, or the template is invalid.
-    pub async fn show(&self, submitted: &TypedValues, error: &str) -> Result<Response> {
+    pub async fn show(&self, submitted: &SubmittedValues, error: &str) -> Result<Response> {
         let (state, list, model) = (self.state, &self.list, self.list.model);
-        let (db, oldest) = (state.db(), self.oldest());
+        let (db, min_key) = (state.db(), self.min_key());
         let form_context = FormContext::new(state, self.page.staff.user());
-        let Some(paging) = Paging::find(list, db, self.map.as_ref(), oldest).await? else {
+        let Some(paging) = Paging::find(list, db, self.map.as_ref(), min_key).await? else {
             return Ok(redirect(StatusCode::FOUND, &format!("{}?e=1", model.url())));
         };
         let mut query = list.select();
         model.select_computed(&mut query);
-        list.narrow(&mut query, oldest);
+        list.narrow(&mut query, min_key);
         list.sort(&mut query);
         let filters_text = list.params.text();
         let may_change = self.page.staff.may("change", model);
@@ -167,7 +170,7 @@ impl ListPage<'_> {
                 sorting: column.sorting(position, model, &list.order, &list.params),
             })
             .collect();
-        let filters = filters::filters(list, db, oldest).await?;
+        let filters = filters::filters(list, db, min_key).await?;
         let hierarchy = hierarchy::hierarchy(list, db).await?;
         let count = with_plural(
             paging.count.number,
@@ -201,7 +204,7 @@ impl ListPage<'_> {
             add_url => may("add").then(|| with_filters(&format!("{}add/", model.url()), &filters_text)),
             can_search => !model.options.search_fields.is_empty(),
             search => &list.search,
-            kept => Serde(list.params.without(&["q", "p", "e", "all", "scope"]).collect::<Vec<_>>()),
+            other_params => Serde(list.params.without(&["q", "p", "e", "all", "scope"]).collect::<Vec<_>>()),
             is_narrowed => list.is_narrowed(),
             clear_url => list.params.with(&[], &["q", "scope"]),
             reset_url => model.url(),
@@ -231,7 +234,7 @@ impl ListPage<'_> {
                 .then(|| format!("Select all {}", count_text(&paging, model))),
             is_cut_off => paging.pages * model.options.list_per_page < paging.count.number || paging.count.has_more,
             limit => grouped(COUNT_LIMIT as i64),
-            searched => oldest.map(|_| grouped(SEARCH_LIMIT as i64)),
+            searched => min_key.map(|_| grouped(SEARCH_LIMIT as i64)),
             total => grouped(total as i64),
             search_all_url => list.params.with(&[("scope", "all")], &[]),
             is_bad_lookup => list.params.get("e").is_some(),
@@ -255,7 +258,7 @@ impl ListPage<'_> {
         object: &Object,
         name: &str,
         index: usize,
-        submitted: &TypedValues,
+        submitted: &SubmittedValues,
     ) -> Option<Input> {
         let model = self.list.model;
         let field = model.field(name)?;

@@ -18,7 +18,7 @@ use crate::{
         urls::{INDEX, LOGIN},
     },
     auth::{
-        login::{Outcome, log_in, user_id},
+        login::{LoginResult, log_in, user_id},
         validators::{MAX_PASSWORD, MAX_USERNAME, length_error},
     },
     error::{AppError, Result},
@@ -85,10 +85,10 @@ pub async fn login(
         let outcome = if is_valid(&username) && is_valid(password) {
             log_in(&state.auth, session, &username, password, address).await?
         } else {
-            Outcome::Refused
+            LoginResult::Refused
         };
         match outcome {
-            Outcome::LoggedIn => {
+            LoginResult::LoggedIn => {
                 let origin = request.data::<Origin>().expect("hosts::validate sets it");
                 let next = match &unsaved {
                     Some(unsaved) => store_unsaved(request, unsaved),
@@ -99,10 +99,10 @@ pub async fn login(
                 csrf::rotate(&mut response, request);
                 return Ok(response);
             }
-            Outcome::Throttled(wait) => {
+            LoginResult::Throttled(wait) => {
                 return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
             }
-            Outcome::Refused => errors.form = INVALID_LOGIN,
+            LoginResult::Refused => errors.form = INVALID_LOGIN,
         }
     }
     let login_form = LoginForm {
@@ -189,7 +189,7 @@ fn render(
     let has_errors =
         !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
     // The username of a logged-in user who is not staff.
-    let outsider = current.0.as_ref().map(|user| user.row.username.clone());
+    let authenticated_as = current.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",
         context! {
@@ -203,7 +203,7 @@ fn render(
             error => errors.form,
             username_error => &errors.username,
             password_error => errors.password,
-            outsider,
+            authenticated_as,
             messages,
             address => LOGIN,
         },

@@ -12,7 +12,7 @@ use poem::{
 use crate::{
     admin::{AdminPage, AdminState, Crumb},
     auth::{
-        hashers::{self, Verdict},
+        hashers::{self, PasswordCheck},
         login::update_session_auth_hash,
         throttle::{Admission, Throttle},
         users,
@@ -58,7 +58,7 @@ pub async fn change(
             errors[2] = new_password_errors(&new, &confirmation, &user.into());
         }
         if errors[0].is_empty()
-            && check_old_password(state, user, old, address).await? == Verdict::Wrong
+            && check_old_password(state, user, old, address).await? == PasswordCheck::Wrong
         {
             errors[0].push(
                 "Your old password was entered incorrectly. Please enter it again.".to_owned(),
@@ -86,7 +86,7 @@ pub async fn change(
     page.render(
         "registration/password_change_form.html",
         "Password change",
-        vec![Crumb::here("Password change")],
+        vec![Crumb::current("Password change")],
         context! { old_errors, new_errors, again_errors, has_errors, rules => help_texts() },
     )
 }
@@ -101,7 +101,7 @@ async fn check_old_password(
     user: &user::Model,
     password: String,
     address: Option<IpAddr>,
-) -> Result<Verdict> {
+) -> Result<PasswordCheck> {
     let throttle = Throttle::of(&state.core);
     let admission = throttle.admit_password_change(user.id, address, state.core.now());
     let attempt = match admission.await? {
@@ -116,9 +116,9 @@ async fn check_old_password(
         .hashing
         .check_password(password, user.password.clone(), address);
     match check.await {
-        Ok(Verdict::Wrong) => {
+        Ok(PasswordCheck::Wrong) => {
             state.auth.counters.failed.inc();
-            Ok(Verdict::Wrong)
+            Ok(PasswordCheck::Wrong)
         }
         Ok(verdict) => {
             let tx = state.core.db.write().begin().await?;
@@ -136,7 +136,7 @@ async fn check_old_password(
 /// Shows that the password was changed.
 #[handler]
 pub async fn done(page: AdminPage) -> Result<Response> {
-    let breadcrumbs = vec![Crumb::here("Password change")];
+    let breadcrumbs = vec![Crumb::current("Password change")];
     page.render(
         "registration/password_change_done.html",
         "Password change successful",

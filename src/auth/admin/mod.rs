@@ -19,7 +19,7 @@ use crate::{
     admin::{
         AdminSite, Choices, Dependent, FieldOptions, Fieldset, ManyToMany, ModelAdmin, VirtualKind,
     },
-    contenttypes::app_name,
+    contenttypes::app_verbose_name,
     entities::{content_type, group, permission, user},
     web::routing::get_and_post,
 };
@@ -216,7 +216,11 @@ fn all_permissions() -> SelectStatement {
 /// `Polls_App | question | Can add question`.
 fn permission_label(row: &QueryResult) -> Result<String, DbErr> {
     let text = |name| row.try_get::<String>("", name);
-    let (app, model, name) = (app_name(&text("app_label")?), text("model")?, text("name")?);
+    let (app, model, name) = (
+        app_verbose_name(&text("app_label")?),
+        text("model")?,
+        text("name")?,
+    );
     // The name ends with the model's verbose name.
     let verbose_name = name.splitn(3, ' ').nth(2).unwrap_or(&model);
     Ok(format!("{app} | {verbose_name} | {name}"))

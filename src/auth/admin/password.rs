@@ -117,7 +117,7 @@ pub async fn change_password(
         target.username.clone(),
         model.object_url(id, "change"),
     ));
-    breadcrumbs.push(Crumb::here(if has_password {
+    breadcrumbs.push(Crumb::current(if has_password {
         "Change password"
     } else {
         "Set password"

@@ -83,7 +83,7 @@ pub struct GroupRules;
 #[async_trait]
 impl Rules for GroupRules {
     /// Groups with permissions that the user does not have: the user could remove them and not grant them again.
-    async fn not_changeable(
+    async fn unchangeable_keys(
         &self,
         db: Connection<'_>,
         user: &User,
@@ -124,7 +124,7 @@ impl Rules for GroupRules {
             None => Vec::new(),
         };
         let chosen = changes
-            .chosen
+            .related_keys
             .get("permissions")
             .cloned()
             .unwrap_or_default();
@@ -151,7 +151,7 @@ impl Rules for UserRules {
     }
 
     /// Users with permissions that `user` does not have. Those of inactive users count: activation restores them.
-    async fn not_changeable(
+    async fn unchangeable_keys(
         &self,
         db: Connection<'_>,
         user: &User,
@@ -209,7 +209,7 @@ impl Rules for UserRules {
             None => None,
         };
         if let Some(id) = id
-            && !self.not_changeable(db, user, &[id]).await?.is_empty()
+            && !self.unchangeable_keys(db, user, &[id]).await?.is_empty()
         {
             changes.add_error(
                 "username",
@@ -223,13 +223,13 @@ impl Rules for UserRules {
                 "Only a superuser can make another user a superuser.",
             );
         }
-        if let Some(keys) = changes.chosen.get("user_permissions") {
+        if let Some(keys) = changes.related_keys.get("user_permissions") {
             let missing = missing_names(db, user, keys).await?;
             if !missing.is_empty() {
                 changes.add_error("user_permissions", escalation_error(&missing));
             }
         }
-        if let Some(groups) = changes.chosen.get("groups") {
+        if let Some(groups) = changes.related_keys.get("groups") {
             let missing = missing_names(db, user, &keys_of_groups(db, groups).await?).await?;
             if !missing.is_empty() {
                 changes.add_error("groups", escalation_error(&missing));

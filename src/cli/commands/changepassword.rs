@@ -21,6 +21,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// Sets the password of a user, which is typed twice.
+    ///
+    /// # Errors
+    /// When the user does not exist, standard input is no terminal, no valid password was typed in three attempts, or the database
+    /// cannot be reached or written to.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let username = match self.username {
             Some(username) => username,
@@ -30,17 +35,17 @@ impl Args {
         let db = context.connect(Purpose::Command).await?;
         let user = users::find(&db, &username).await?;
         let user = user.with_context(|| format!("user '{username}' does not exist"))?;
-        if !prompt::is_possible() {
+        if !prompt::stdin_is_terminal() {
             bail!("a password can only be typed on a terminal.");
         }
-        context.tell(format_args!("Changing password for user '{username}'\n"));
+        context.print(format_args!("Changing password for user '{username}'\n"));
         let password = ask_password(&(&user).into(), &username).await?;
         let iterations = context.settings.security.password_iterations;
         let password = hashers::make_password(&password, iterations);
         let tx = db.begin().await?;
         users::set_password(&tx, user.id, password).await?;
         tx.commit().await?;
-        context.tell(format_args!(
+        context.print(format_args!(
             "Password changed successfully for user '{username}'\n"
         ));
         Ok(ExitCode::SUCCESS)

@@ -30,6 +30,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Prints the messages of the checks. Exits with 1 if there is one of the level of `--fail-level` or above.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         if self.list_tags {
             for tag in Tag::value_variants()

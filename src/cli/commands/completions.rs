@@ -10,6 +10,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Prints the completion script of a shell.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
     pub fn run(self, mut command: clap::Command, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         // The generator panics when it cannot write: let it write to memory.
         let mut script = Vec::new();

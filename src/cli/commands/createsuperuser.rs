@@ -39,8 +39,12 @@ struct Superuser {
 }
 
 impl Args {
+    /// Creates a superuser from options, variables and, on a terminal, answers to prompts.
+    ///
+    /// # Errors
+    /// When the username is taken, a value is missing or invalid, or the database cannot be reached or written to.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
-        if !self.noinput && !prompt::is_possible() {
+        if !self.noinput && !prompt::stdin_is_terminal() {
             writeln!(
                 context.out,
                 "Superuser creation skipped due to not running in a TTY. You can run `polls createsuperuser` in your \
@@ -64,7 +68,7 @@ impl Args {
         let tx = db.begin().await?;
         users::create_superuser(&tx, &user.username, &user.email, password, Utc::now()).await?;
         tx.commit().await?;
-        context.tell("Superuser created successfully.\n");
+        context.print("Superuser created successfully.\n");
         Ok(ExitCode::SUCCESS)
     }
 

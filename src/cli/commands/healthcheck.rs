@@ -43,11 +43,11 @@ impl Args {
         let proxies = trusted_proxies(&options.forwarded_allow_ips);
         let is_tls = settings.tls.is_some();
         let bind = self.address.as_ref().unwrap_or(&settings.bind[0]);
-        let (name, answer) = match bind {
+        let (name, response) = match bind {
             Bind::Unix(path) => {
                 let connecting = async { Ok(UnixStream::connect(path).await?) };
-                let answer = probe(connecting, settings.proxy_protocol, is_tls).await;
-                (bind.to_string(), answer)
+                let response = probe(connecting, settings.proxy_protocol, is_tls).await;
+                (bind.to_string(), response)
             }
             Bind::Tcp(_) => {
                 let address = connect_address(bind.resolve().await?[0]);
@@ -59,16 +59,16 @@ impl Args {
                 )
             }
         };
-        let (status, body) = match answer {
-            Ok(answer) => answer.with_context(|| format!("no answer from {name}"))?,
+        let (status, body) = match response {
+            Ok(response) => response.with_context(|| format!("no answer from {name}"))?,
             Err(_) => bail!("{name} gave no answer in {} s", TIMEOUT.as_secs()),
         };
-        let answer = body.trim();
+        let response = body.trim();
         if !status.is_success() {
-            bail!("the server at {name} is not ready: {answer}");
+            bail!("the server at {name} is not ready: {response}");
         }
         if is_verbose {
-            writeln!(out, "{answer}")?;
+            writeln!(out, "{response}")?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -98,13 +98,13 @@ async fn probe<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         if is_proxy {
             stream.write_all(b"PROXY UNKNOWN\r\n").await?;
         }
-        let answer = if is_tls {
+        let response = if is_tls {
             let stream = tls::connect(stream).await;
             request(stream.context("no TLS, or not with the certificate in CERTFILE")?).await
         } else {
             request(stream).await
         };
-        answer.context("the response is not HTTP: if the server uses TLS, set CERTFILE")
+        response.context("the response is not HTTP: if the server uses TLS, set CERTFILE")
     };
     tokio::time::timeout(TIMEOUT, probing).await
 }

@@ -14,6 +14,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// Writes a migration for each app whose entities differ from its migrations. With `--check` it writes nothing and exits with 1
+    /// if there is a difference; for an unknown app it exits with 2.
+    ///
+    /// # Errors
+    /// When a file exists already or cannot be written.
     pub fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let Some(apps) = find_apps(&self.apps) else {
             return Ok(ExitCode::from(2));

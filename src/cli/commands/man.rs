@@ -10,6 +10,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Writes the manual pages to a folder, or prints the one of `polls`.
+    ///
+    /// # Errors
+    /// When a page cannot be written.
     pub fn run(self, command: clap::Command, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
         match self.folder {
             Some(folder) => std::fs::create_dir_all(&folder)

@@ -7,7 +7,7 @@ use super::{find_app, find_migration};
 use crate::{
     cli::context::{Context, MIGRATE_HEADING, MIGRATE_LABEL, SUCCESS},
     db::Purpose,
-    migrations::{self, Mode, Outcome, Plan, Target, drift},
+    migrations::{self, MigrationResult, Mode, Plan, Target, drift},
 };
 
 /// Bring the database to the state of the migrations, or of one of them. Safe when several processes run it at once.
@@ -35,6 +35,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Applies or unapplies migrations, each in a transaction.
+    ///
+    /// # Errors
+    /// When the target is unknown or ambiguous, the history is inconsistent, a migration fails, or the database cannot be reached.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let graph = Graph::new();
         let app = self.app.as_deref().map(find_app).transpose()?;
@@ -66,17 +70,17 @@ impl Args {
             });
         }
         let (label, targets) = self.describe(app, &targets);
-        context.tell(format_args!(
+        context.print(format_args!(
             "{}\n{}{targets}\n",
             context.styled("Operations to perform:", MIGRATE_HEADING),
             context.styled(format_args!("  {label}: "), MIGRATE_LABEL),
         ));
         let heading = context.styled("Running migrations:", MIGRATE_HEADING);
-        context.tell(format_args!("{heading}\n"));
+        context.print(format_args!("{heading}\n"));
         migrations::ensure_history_table(&db).await?;
         if plan.is_empty() {
-            context.tell("  No migrations to apply.\n");
-            context.tell(drift_notice());
+            context.print("  No migrations to apply.\n");
+            context.print(drift_notice());
         }
         if plan
             .iter()
@@ -84,7 +88,7 @@ impl Args {
         {
             // Django's line for rendering its model states, which scripts may search for.
             let done = context.styled(" DONE", SUCCESS);
-            context.tell(format_args!("  Rendering model states...{done}\n"));
+            context.print(format_args!("  Rendering model states...{done}\n"));
         }
         let mode = match (self.fake, self.fake_initial) {
             (true, _) => Mode::Fake,
@@ -96,7 +100,7 @@ impl Args {
         }
         for name in migrations::restore_indexes(&db).await? {
             let ok = context.styled(" OK", SUCCESS);
-            context.tell(format_args!("  Creating index {name} again...{ok}\n"));
+            context.print(format_args!("  Creating index {name} again...{ok}\n"));
         }
         migrations::create_missing_rows(&db).await?;
         Ok(ExitCode::SUCCESS)
@@ -147,13 +151,13 @@ async fn step(
         Direction::Forwards => ("Applying", " ALREADY APPLIED"),
         Direction::Backwards => ("Unapplying", " ALREADY UNAPPLIED"),
     };
-    context.tell(format_args!("  {verb} {migration}..."));
+    context.print(format_args!("  {verb} {migration}..."));
     let start = Instant::now();
     let result = migrations::run(db, migration, direction, mode).await;
     let status = match &result {
-        Ok(Outcome::Done) => " OK",
-        Ok(Outcome::Faked) => " FAKED",
-        Ok(Outcome::AlreadyDone) => done,
+        Ok(MigrationResult::Done) => " OK",
+        Ok(MigrationResult::Faked) => " FAKED",
+        Ok(MigrationResult::AlreadyDone) => done,
         Err(_) => "",
     };
     let elapsed = match (&result, context.verbosity) {
@@ -164,7 +168,7 @@ async fn step(
         Ok(_) => context.styled(format_args!("{status}{elapsed}"), SUCCESS),
         Err(_) => String::new(),
     };
-    context.tell(format_args!("{outcome}\n"));
+    context.print(format_args!("{outcome}\n"));
     result.map_err(|error| {
         anyhow::Error::from(error)
             .context(format!("{migration} failed, and nothing of it was kept"))

@@ -6,7 +6,7 @@ use chrono::Utc;
 use crate::{
     checks::{self, Tag},
     cli::{
-        context::{Context, sentence},
+        context::{Context, error_chain},
         log,
         signals::Signals,
     },
@@ -66,6 +66,11 @@ impl Args {
         Settings::with_options(environment, &self.resolve(environment)?)
     }
 
+    /// Serves until it is signalled to stop, and then finishes the requests in flight.
+    ///
+    /// # Errors
+    /// When a setting is invalid, an address cannot be listened at, the database cannot be opened, or a second signal ends it at
+    /// once.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let settings = context.settings.clone();
         if self.print_config {
@@ -125,7 +130,7 @@ impl Args {
                 "reloaded certificate, limits, timeouts and log; other settings need a restart"
             ),
             Err(error) => {
-                tracing::error!("not reloaded, all stays as it was: {}", sentence(&error))
+                tracing::error!("not reloaded, all stays as it was: {}", error_chain(&error))
             }
         };
         let stop = || {

@@ -35,6 +35,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Adds the questions of files, of standard input or of prompts, or random ones.
+    ///
+    /// # Errors
+    /// When a file cannot be read or has an invalid value, or the database cannot be reached or written to.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let polls = match (self.interactive, self.random) {
             (true, _) => prompt_polls().await?,
@@ -51,9 +55,9 @@ impl Args {
             Added {
                 questions: 0,
                 choices: 0,
-            } => context.tell("Everything is there already.\n"),
+            } => context.print("Everything is there already.\n"),
             Added { questions, choices } => {
-                context.tell(format_args!(
+                context.print(format_args!(
                     "Added {questions} question(s) and {choices} choice(s).\n"
                 ));
             }
@@ -140,7 +144,7 @@ fn syntax(file: &Path, text: &str) -> Syntax {
 }
 
 async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
-    if !prompt::is_possible() {
+    if !prompt::stdin_is_terminal() {
         bail!("--interactive needs a terminal: give a file instead.");
     }
     println!("An empty line ends the choices of a question, and the questions.");

@@ -23,6 +23,10 @@ pub struct Args {
 }
 
 impl Args {
+    /// Prints the migrations with the applied ones marked. Exits with 2 for an unknown app.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let Some(apps) = find_apps(&self.apps) else {
             return Ok(ExitCode::from(2));

@@ -28,6 +28,10 @@ enum Dialect {
 }
 
 impl Args {
+    /// Prints the SQL of a migration.
+    ///
+    /// # Errors
+    /// When the app is unknown, or no migration or several match the name.
     pub fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let Self {
             app,

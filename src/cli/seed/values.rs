@@ -10,7 +10,9 @@ use crate::db::is_storable;
 /// A choice: its text, or its text and its votes.
 #[derive(Debug)]
 pub struct ChoiceEntry {
+    /// The text of the choice.
     pub choice: Text,
+    /// Its number of votes; 0 if it is not given.
     pub votes: Votes,
 }
 

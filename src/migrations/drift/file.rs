@@ -88,6 +88,7 @@ fn name_fragment(app: &str, changes: &[Change]) -> String {
     }
 }
 
+/// A change as the Rust source of a `migration::Operation`.
 pub(super) fn operation(app: &str, change: &Change) -> String {
     let model = |table: &str| model_name(app, table).to_lowercase();
     let text = match change {

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt};
 /// A table, described by the migrations or by an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
+    /// The name.
     pub name: String,
+    /// The columns, in any order.
     pub columns: Vec<Column>,
     /// Groups of columns that are unique together.
     pub unique_together: BTreeSet<Vec<String>>,
@@ -14,13 +16,17 @@ pub struct Table {
 /// A column, described by the migrations or by an entity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
+    /// The name.
     pub name: String,
     /// The name of a `migration::Kind`, with a length as in `Char(200)`.
     pub kind: String,
+    /// Whether it may be NULL.
     pub null: bool,
+    /// Whether its values are unique.
     pub unique: bool,
     /// Whether it has an index, besides the one of each foreign key.
     pub index: bool,
+    /// Whether it is the primary key.
     pub primary_key: bool,
     /// The table that a foreign key references.
     pub references: Option<String>,

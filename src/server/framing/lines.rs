@@ -30,11 +30,11 @@ pub fn content(line: &[u8]) -> Result<&[u8], Fault> {
 pub fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
-    let is_sound = is_token(method) && target.is_some_and(is_target);
-    match (is_sound, parts.next(), parts.next()) {
+    let is_valid = is_token(method) && target.is_some_and(is_target);
+    match (is_valid, parts.next(), parts.next()) {
         (true, Some(b"HTTP/1.1"), None) => Ok(false),
         (true, Some(b"HTTP/1.0"), None) => Ok(true),
-        _ => Err(Fault::Malformed("the request line is none")),
+        _ => Err(Fault::Malformed("the request line is invalid")),
     }
 }
 
@@ -48,18 +48,22 @@ pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let colon = line.iter().position(|byte| *byte == b':');
     let (name, value) = line.split_at(colon.ok_or(Fault::Malformed("a field has no colon"))?);
     if !is_token(name) {
-        return Err(Fault::Malformed("a field has no sound name"));
+        return Err(Fault::Malformed("a field name is not a token"));
     }
     Ok((name, value[1..].trim_ascii()))
 }
 
+/// The value of `Content-Length`: decimal digits and nothing else (RFC 9110, 8.6).
+///
+/// # Errors
+/// When it is anything else, or exceeds `u64`.
 pub fn content_length(value: &[u8]) -> Result<u64, Fault> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(value)
         .ok()
         .filter(|_| is_number)
         .and_then(|digits| digits.parse().ok())
-        .ok_or(Fault::Malformed("Content-Length is no number"))
+        .ok_or(Fault::Malformed("Content-Length is not a number"))
 }
 
 /// Whether the last two bytes of a chunk, as far as they have come, are its line end.

@@ -34,12 +34,12 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Framing {
     limits: Limits,
-    place: Place,
+    position: Position,
 }
 
 /// The position of the next byte in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// In the head, with the number of its bytes that have been searched for the end.
     Head { searched: usize },
     /// In a body of a known length, with the number of bytes left.
@@ -56,13 +56,13 @@ enum Place {
 
 /// The result of [`Framing::parse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Parsed {
     /// This number of bytes at the front is valid and belongs to the request.
     Bytes(usize),
     /// This number of bytes at the front belongs to no request.
-    Nothing(usize),
+    Skipped(usize),
     /// More bytes are needed.
-    More,
+    Incomplete,
 }
 
 impl Framing {
@@ -70,68 +70,68 @@ impl Framing {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            place: Place::Head { searched: 0 },
+            position: Position::Head { searched: 0 },
         }
     }
 
     /// Whether the request is complete.
     pub fn is_at_end(&self) -> bool {
-        self.place == Place::End
+        self.position == Position::End
     }
 
     /// Whether the next byte belongs to a head.
     pub fn is_in_head(&self) -> bool {
-        matches!(self.place, Place::Head { .. })
+        matches!(self.position, Position::Head { .. })
     }
 
     /// Starts the next request.
     pub fn next_request(&mut self) {
-        self.place = Place::Head { searched: 0 };
+        self.position = Position::Head { searched: 0 };
     }
 
     /// Parses `bytes`, all that have been received and not passed on. A head is passed on whole.
     ///
     /// # Errors
     /// What is wrong with the request; the connection has to end.
-    pub fn parse(&mut self, bytes: &[u8]) -> Result<Found, Fault> {
-        match self.place {
-            Place::Head { searched } => self.look_at_head(bytes, searched),
-            Place::Body { left } => Ok(self.pass(bytes, left, |left| {
+    pub fn parse(&mut self, bytes: &[u8]) -> Result<Parsed, Fault> {
+        match self.position {
+            Position::Head { searched } => self.parse_head(bytes, searched),
+            Position::Body { left } => Ok(self.pass(bytes, left, |left| {
                 if left == 0 {
-                    Place::End
+                    Position::End
                 } else {
-                    Place::Body { left }
+                    Position::Body { left }
                 }
             })),
-            Place::ChunkLine => self.look_at_chunk_line(bytes),
-            Place::Chunk { left } => {
+            Position::ChunkLine => self.parse_chunk_line(bytes),
+            Position::Chunk { left } => {
                 check_chunk_end(bytes, left)?;
                 Ok(self.pass(bytes, left, |left| {
                     if left == 0 {
-                        Place::ChunkLine
+                        Position::ChunkLine
                     } else {
-                        Place::Chunk { left }
+                        Position::Chunk { left }
                     }
                 }))
             }
-            Place::Trailers { passed } => self.look_at_trailer(bytes, passed),
-            Place::End => Ok(Found::More),
+            Position::Trailers { passed } => self.parse_trailer(bytes, passed),
+            Position::End => Ok(Parsed::Incomplete),
         }
     }
 
-    fn pass(&mut self, bytes: &[u8], left: u64, next: impl Fn(u64) -> Place) -> Found {
+    fn pass(&mut self, bytes: &[u8], left: u64, next: impl Fn(u64) -> Position) -> Parsed {
         let passed = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
         if passed == 0 {
-            return Found::More;
+            return Parsed::Incomplete;
         }
-        self.place = next(left - passed as u64);
-        Found::Bytes(passed)
+        self.position = next(left - passed as u64);
+        Parsed::Bytes(passed)
     }
 
-    fn look_at_head(&mut self, bytes: &[u8], searched: usize) -> Result<Found, Fault> {
+    fn parse_head(&mut self, bytes: &[u8], searched: usize) -> Result<Parsed, Fault> {
         // Some clients send a line end after the body of the previous request (RFC 9112, 2.2).
         if bytes.starts_with(b"\r\n") {
-            return Ok(Found::Nothing(2));
+            return Ok(Parsed::Skipped(2));
         }
         let start = searched.saturating_sub(3);
         let end = bytes[start..]
@@ -143,15 +143,15 @@ impl Framing {
             return Err(Fault::HeadTooLarge);
         }
         let Some(end) = end else {
-            self.place = Place::Head {
+            self.position = Position::Head {
                 searched: bytes.len(),
             };
             // A line that is too long or ends invalidly is found without parsing all again with each byte.
             self.check_open_head(head, searched)?;
-            return Ok(Found::More);
+            return Ok(Parsed::Incomplete);
         };
-        self.place = self.read_head(&head[..end - 2])?;
-        Ok(Found::Bytes(end))
+        self.position = self.read_head(&head[..end - 2])?;
+        Ok(Parsed::Bytes(end))
     }
 
     /// Checks a head that is incomplete.
@@ -168,7 +168,7 @@ impl Framing {
     }
 
     /// Parses the lines of a head, each with its end, and gives the state after it.
-    fn read_head(&self, head: &[u8]) -> Result<Place, Fault> {
+    fn read_head(&self, head: &[u8]) -> Result<Position, Fault> {
         let mut lines = head.split_inclusive(|byte| *byte == b'\n');
         let line = content(lines.next().unwrap_or_default())?;
         if line.len() > self.limits.line {
@@ -205,15 +205,15 @@ impl Framing {
             (Some(_), true) => Err(Fault::Malformed(
                 "both Content-Length and Transfer-Encoding",
             )),
-            (None, true) => Ok(Place::ChunkLine),
-            (None | Some(0), false) => Ok(Place::End),
-            (Some(left), false) => Ok(Place::Body { left }),
+            (None, true) => Ok(Position::ChunkLine),
+            (None | Some(0), false) => Ok(Position::End),
+            (Some(left), false) => Ok(Position::Body { left }),
         }
     }
 
-    fn look_at_chunk_line(&mut self, bytes: &[u8]) -> Result<Found, Fault> {
+    fn parse_chunk_line(&mut self, bytes: &[u8]) -> Result<Parsed, Fault> {
         let Some(line) = whole_line(bytes, MAX_CHUNK_LINE)? else {
-            return Ok(Found::More);
+            return Ok(Parsed::Incomplete);
         };
         let text = content(line)?;
         let digits = text
@@ -230,30 +230,30 @@ impl Framing {
             let value = char::from(*digit).to_digit(16).expect("it was looked at");
             size << 4 | u64::from(value)
         });
-        self.place = match size {
-            0 => Place::Trailers { passed: 0 },
-            size => Place::Chunk { left: size + 2 },
+        self.position = match size {
+            0 => Position::Trailers { passed: 0 },
+            size => Position::Chunk { left: size + 2 },
         };
-        Ok(Found::Bytes(line.len()))
+        Ok(Parsed::Bytes(line.len()))
     }
 
-    fn look_at_trailer(&mut self, bytes: &[u8], passed: usize) -> Result<Found, Fault> {
+    fn parse_trailer(&mut self, bytes: &[u8], passed: usize) -> Result<Parsed, Fault> {
         let Some(line) = whole_line(bytes, self.limits.field + 2)? else {
-            return Ok(Found::More);
+            return Ok(Parsed::Incomplete);
         };
         let text = content(line)?;
         if passed + line.len() > MAX_HEAD {
             return Err(Fault::HeadTooLarge);
         }
-        self.place = if text.is_empty() {
-            Place::End
+        self.position = if text.is_empty() {
+            Position::End
         } else {
             field(text)?;
-            Place::Trailers {
+            Position::Trailers {
                 passed: passed + line.len(),
             }
         };
-        Ok(Found::Bytes(line.len()))
+        Ok(Parsed::Bytes(line.len()))
     }
 }
 
@@ -291,7 +291,7 @@ mod tests {
         let (mut framing, mut requests, mut waiting) = (Framing::new(LIMITS), 0, Vec::new());
         for piece in bytes.chunks(piece) {
             waiting.extend_from_slice(piece);
-            while let Found::Bytes(count) | Found::Nothing(count) = framing.parse(&waiting)? {
+            while let Parsed::Bytes(count) | Parsed::Skipped(count) = framing.parse(&waiting)? {
                 drop(waiting.drain(..count));
                 if framing.is_at_end() {
                     requests += 1;

@@ -21,7 +21,7 @@ use tokio::{
 use self::buffer::Buffer;
 use super::{
     fault::Fault,
-    framing::{Found, Framing, Limits},
+    framing::{Framing, Limits, Parsed},
     http2::Http2,
     in_flight::InFlight,
     memory::Memory,
@@ -225,8 +225,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             }
             let was_in_head = framing.is_in_head();
             match framing.parse(&self.received)? {
-                Found::Nothing(count) => self.received.advance(count),
-                Found::More => {
+                Parsed::Skipped(count) => self.received.advance(count),
+                Parsed::Incomplete => {
                     // The head's timeout starts with its first byte.
                     if was_in_head && self.is_idle && !self.received.is_empty() {
                         self.is_idle = false;
@@ -234,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     }
                     return Ok(false);
                 }
-                Found::Bytes(count) => {
+                Parsed::Bytes(count) => {
                     if was_in_head {
                         self.in_flight.begin();
                         self.deadline = None;

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use polls::{
     cli::seed::{self, Syntax},
     server::{
-        framing::{Found, Framing, Limits},
+        framing::{Framing, Limits, Parsed},
         proxy,
     },
     signing::{Keys, Purpose},
@@ -115,9 +115,9 @@ fn requests(bytes: &[u8], chunk_size: usize) -> (Vec<Range<usize>>, bool) {
         received.extend_from_slice(chunk);
         loop {
             let (count, is_request) = match framing.parse(&received) {
-                Ok(Found::Bytes(count)) => (count, true),
-                Ok(Found::Nothing(count)) => (count, false),
-                Ok(Found::More) => break,
+                Ok(Parsed::Bytes(count)) => (count, true),
+                Ok(Parsed::Skipped(count)) => (count, false),
+                Ok(Parsed::Incomplete) => break,
                 Err(_) => return (requests, false),
             };
             assert!((1..=received.len()).contains(&count));

@@ -2,7 +2,7 @@
 
 use polls::{
     admin::{
-        AdminSite, Cell, Computed, FieldOptions, Fieldset, Inline, ModelAdmin, Source, mistakes,
+        AdminSite, Cell, Computed, FieldOptions, Fieldset, Inline, ModelAdmin, Source, check_models,
     },
     entities::{choice, log_entry, question, session, user},
     site::admin_site,
@@ -69,7 +69,7 @@ async fn with_more_models(app: &TestApp) -> TestApp {
 on_both_databases! {
     async fn another_registered_model_has_every_page(app: TestApp) {
         let app = with_more_models(&app).await;
-        assert_eq!(mistakes(&app.site.admin.site), []);
+        assert_eq!(check_models(&app.site.admin.site), []);
         let admin = app.superuser().await;
         let first = app.question("First question?", &["Red", "Blue"]).await;
         app.question("Second question?", &["Green"]).await;
@@ -144,7 +144,7 @@ on_both_databases! {
             inlines: vec![Inline::stacked(rows, "question").extra(1)],
             ..ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |question| question.question_text.clone())
         });
-        assert_eq!(mistakes(&site), []);
+        assert_eq!(check_models(&site), []);
         let database = TestDatabase::migrated(app.database.backend).await;
         let settings = settings(&database);
         let app = TestApp::with_site(database, settings, site).await;
@@ -178,7 +178,7 @@ on_both_databases! {
 
 #[test]
 fn check_reports_every_invalid_declaration() {
-    assert_eq!(mistakes(&admin_site()), []);
+    assert_eq!(check_models(&admin_site()), []);
     let question = || {
         ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |q| {
             q.question_text.clone()
@@ -311,7 +311,7 @@ fn check_reports_every_invalid_declaration() {
     for (id, admin) in wrong {
         let mut site = AdminSite::default();
         site.register(admin);
-        let found = mistakes(&site);
+        let found = check_models(&site);
         assert!(
             found.iter().any(|(known, _)| *known == id),
             "{id}: {found:?}"
@@ -330,6 +330,6 @@ fn check_reports_every_invalid_declaration() {
         ("user", "users"),
         |row| row.username.clone(),
     ));
-    let ids: Vec<&str> = mistakes(&site).into_iter().map(|(id, _)| id).collect();
+    let ids: Vec<&str> = check_models(&site).into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids, ["polls.E004", "polls.E007"]);
 }

@@ -150,7 +150,7 @@ on_both_databases! {
         add(&editor, "helper", ["Quite-new-91"; 2]).await;
         let helper = user(&app, "helper").await.id;
         editor.form(&change(helper), "object-form").await.add("is_staff", "on").add("user_permissions", &has).submit(&editor).await.assert_redirect(302, USERS);
-        let rights = Permissions::of(Connection::Database(app.site.core.db.write()), &user(&app, "editor").await).await.unwrap();
+        let rights = Permissions::load(Connection::Database(app.site.core.db.write()), &user(&app, "editor").await).await.unwrap();
         assert!(!rights.contains("polls_app.delete_question") && rights.contains("auth.change_user"));
         assert!(!user(&app, "editor").await.is_superuser && user(&app, "boss").await.username == "boss");
     }

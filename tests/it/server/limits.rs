@@ -246,7 +246,7 @@ async fn malformed_requests_are_answered_and_logged() {
     );
     let (log, _) = server.stop();
     assert!(
-        log.contains("access: 127.0.0.1 refused: malformed: the request line is none"),
+        log.contains("access: 127.0.0.1 refused: malformed: the request line is invalid"),
         "{log}"
     );
 }

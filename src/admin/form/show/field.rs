@@ -244,7 +244,7 @@ pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> CellContext {
         Cell::Boolean(false) => ("no", "No".to_owned(), String::new()),
         Cell::Number(number) => ("number", grouped(*number), String::new()),
         Cell::Text(text) => ("text", text.clone(), String::new()),
-        Cell::Moment(time) => (
+        Cell::DateTime(time) => (
             "moment",
             date_time(*time, form_context.zone),
             time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),

@@ -70,10 +70,10 @@ pub async fn show_inline(
     let mut empty_formset = Formset {
         inline: formset.inline,
         forms: Vec::new(),
-        may: formset.may,
+        rights: formset.rights,
         errors: Vec::new(),
-        present: Vec::new(),
-        owner: None,
+        objects: Vec::new(),
+        parent_id: None,
     };
     empty_formset.push(None, form_context);
     let mut headings = Vec::new();
@@ -89,7 +89,7 @@ pub async fn show_inline(
             kind,
         });
     }
-    let empty = if is_readonly || !formset.may.add {
+    let empty = if is_readonly || !formset.rights.add {
         None
     } else {
         empty_formset.forms[0].form.prefix = format!("{}-__prefix__-", formset.inline.prefix());
@@ -106,7 +106,7 @@ pub async fn show_inline(
         rows,
         empty,
         max: formset.inline.max,
-        may_delete: formset.may.delete && !is_readonly,
+        may_delete: formset.rights.delete && !is_readonly,
         is_readonly,
         errors: formset.errors.clone(),
     })

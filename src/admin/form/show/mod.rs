@@ -19,6 +19,7 @@ use crate::{admin::field::Kind, db::Connection};
 pub struct EditorContext {
     /// The fields in groups.
     pub fieldsets: Vec<FieldsetContext>,
+    /// The inlines, in order.
     pub inlines: Vec<InlineContext>,
     /// All errors, with links to their fields.
     pub summary: Vec<ErrorLink>,
@@ -33,6 +34,7 @@ pub struct ErrorLink {
     pub id: String,
     /// The field's label; empty if `id` is.
     pub label: String,
+    /// The message.
     pub text: String,
 }
 

@@ -1,5 +1,8 @@
 //! The Cloud Django polls deployment as one binary: pages, migrations, management commands and server.
 
+// These macros panic when the stream is closed or full.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod admin;
 pub mod assets;
 pub mod auth;

@@ -1,6 +1,10 @@
 //! The context of a command: settings, output, databases.
 
-use std::{fmt::Display, io::Write, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
@@ -80,6 +84,11 @@ impl Context {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, database.close()).await;
         }
     }
+}
+
+/// Prints a line on standard error. If that is closed or full, the command continues: its exit status tells the result.
+pub fn print_error(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// An error with its causes, on one line. A cause is left out if the text before it contains it.

@@ -29,7 +29,7 @@ use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
     runserver, showmigrations, sqlmigrate,
 };
-use context::{Context, error_chain};
+use context::{Context, error_chain, print_error};
 use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
@@ -98,8 +98,7 @@ pub fn main() -> ExitCode {
                 Some(cancelled) => format!("\n{cancelled}"),
                 None => format!("CommandError: {}{}", error_chain(&error), hint(&error)),
             };
-            // If standard error is closed, only the exit status remains.
-            let _ = writeln!(io::stderr(), "{text}");
+            print_error(text);
             ExitCode::FAILURE
         }
     }

@@ -64,6 +64,18 @@ async fn check_creates_no_database_and_fails_with_a_closed_stdout() {
 }
 
 #[tokio::test]
+async fn a_full_disk_for_errors_does_not_change_the_exit_status() {
+    let site = Site::new(Backend::Sqlite).await;
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = site.command_of(&["showmigrations", "unknown"]);
+    let status = command.stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[tokio::test]
 async fn a_closed_pipe_ends_a_command_quietly() {
     let site = Site::new(Backend::Sqlite).await;
     for args in [

@@ -1,4 +1,7 @@
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, bail};
 
@@ -7,7 +10,10 @@ use crate::{
         hashers, users,
         validators::{UserAttributes, password_errors},
     },
-    cli::{context::Context, prompt},
+    cli::{
+        context::{Context, print_error},
+        prompt,
+    },
     db::Purpose,
 };
 
@@ -59,12 +65,12 @@ async fn ask_password(known: &UserAttributes<'_>, username: &str) -> anyhow::Res
             bail!("aborted");
         }
         if prompt::password("Password (again): ").await? != password {
-            println!("Passwords do not match. Please try again.");
+            writeln!(io::stdout(), "Passwords do not match. Please try again.")?;
             continue;
         }
         match password_errors(&password, known).as_slice() {
             [] => return Ok(password),
-            errors => errors.iter().for_each(|error| eprintln!("{error}")),
+            errors => errors.iter().for_each(print_error),
         }
     }
     bail!("Aborting password change for user '{username}' after {MAX_TRIES} attempts")

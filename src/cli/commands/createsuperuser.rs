@@ -9,7 +9,10 @@ use crate::{
         hashers, users,
         validators::{UserAttributes, email_errors, password_errors, username_errors},
     },
-    cli::{context::Context, prompt},
+    cli::{
+        context::{Context, print_error},
+        prompt,
+    },
     db::{Database, Purpose},
     settings::Environment,
 };
@@ -110,7 +113,7 @@ impl Args {
             Some(given) => match username_error(db, &given).await? {
                 Some(error) if given.is_empty() => bail!(error),
                 Some(error) => {
-                    eprintln!("{error}");
+                    print_error(error);
                     ask_username(db).await?
                 }
                 None => given,
@@ -151,9 +154,9 @@ async fn ask_username(db: &Database) -> anyhow::Result<String> {
         }
         let errors = username_errors(&username);
         if !errors.is_empty() {
-            eprintln!("Error: {}", errors.join("; "));
+            print_error(format_args!("Error: {}", errors.join("; ")));
         } else if let Some(error) = username_error(db, &username).await? {
-            eprintln!("{error}");
+            print_error(error);
         } else {
             return Ok(username);
         }
@@ -165,7 +168,7 @@ async fn ask_email() -> anyhow::Result<String> {
         let email = prompt::line("Email address: ").await?;
         match email_errors(&email).as_slice() {
             [] => return Ok(email),
-            errors => eprintln!("Error: {}", errors.join("; ")),
+            errors => print_error(format_args!("Error: {}", errors.join("; "))),
         }
     }
 }
@@ -174,18 +177,18 @@ async fn ask_password(known: &UserAttributes<'_>) -> anyhow::Result<String> {
     loop {
         let password = prompt::password("Password: ").await?;
         if prompt::password("Password (again): ").await? != password {
-            eprintln!("Error: Your passwords didn't match.");
+            print_error("Error: Your passwords didn't match.");
             continue;
         }
         if password.trim().is_empty() {
-            eprintln!("Error: Blank passwords aren't allowed.");
+            print_error("Error: Blank passwords aren't allowed.");
             continue;
         }
         let errors = password_errors(&password, known);
         if errors.is_empty() {
             return Ok(password);
         }
-        errors.iter().for_each(|error| eprintln!("{error}"));
+        errors.iter().for_each(print_error);
         let answer =
             prompt::line("Bypass password validation and create user anyway? [y/N]: ").await?;
         if answer.eq_ignore_ascii_case("y") {

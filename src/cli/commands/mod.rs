@@ -16,6 +16,8 @@ pub mod sqlmigrate;
 use anyhow::bail;
 use migration::{APPS, Graph, Lookup, Migration};
 
+use super::context::print_error;
+
 /// The app with that label.
 fn find_app(label: &str) -> anyhow::Result<&'static str> {
     match APPS.into_iter().find(|app| *app == label) {
@@ -32,7 +34,7 @@ fn find_apps(labels: &[String]) -> Option<Vec<&'static str>> {
         .collect();
     unknown
         .iter()
-        .for_each(|label| eprintln!("{}", no_such_app(label)));
+        .for_each(|label| print_error(no_such_app(label)));
     let is_wanted = |app: &&str| labels.is_empty() || labels.iter().any(|label| label == app);
     unknown
         .is_empty()

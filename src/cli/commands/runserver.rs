@@ -222,7 +222,10 @@ async fn print_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<(
             let cause = Database::try_connect(&core.settings.database).await.err();
             let error = cause.unwrap_or(error);
             let database = core.settings.database.display();
-            tracing::warn!("the database at {database} does not answer yet: {error}");
+            tracing::warn!(
+                "the database at {database} does not answer yet: {}",
+                error.to_string().escape_debug()
+            );
             return Ok(());
         }
     };

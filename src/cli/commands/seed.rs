@@ -1,5 +1,5 @@
 use std::{
-    io::Read,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,7 +10,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
     cli::{
-        context::Context,
+        context::{Context, print_error},
         prompt,
         seed::{self, Added, Poll, Syntax, Text},
     },
@@ -117,19 +117,21 @@ fn read_files(files: &[PathBuf]) -> anyhow::Result<Vec<Poll>> {
         let (found, skipped) =
             seed::parse(&text, syntax).map_err(|error| anyhow!("{name}, {error}"))?;
         if skipped > 0 {
-            eprintln!("{name}: {skipped} object(s) of other models were left out.");
+            print_error(format_args!(
+                "{name}: {skipped} object(s) of other models were left out."
+            ));
         }
         polls.extend(found);
     }
     Ok(polls)
 }
 
-fn read(file: &Path) -> std::io::Result<String> {
+fn read(file: &Path) -> io::Result<String> {
     if file != Path::new("-") {
         return std::fs::read_to_string(file);
     }
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
+    io::stdin().read_to_string(&mut text)?;
     Ok(text)
 }
 
@@ -147,7 +149,10 @@ async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
     if !prompt::stdin_is_terminal() {
         bail!("--interactive needs a terminal: give a file instead.");
     }
-    println!("An empty line ends the choices of a question, and the questions.");
+    writeln!(
+        io::stdout(),
+        "An empty line ends the choices of a question, and the questions."
+    )?;
     let mut polls = Vec::new();
     while let Some(question) = prompt_text("Question: ").await? {
         let mut choices = Vec::new();
@@ -155,7 +160,7 @@ async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
             choices.push((choice, 0));
         }
         if choices.is_empty() {
-            eprintln!("Error: a question without choices cannot be voted on; it is left out.");
+            print_error("Error: a question without choices cannot be voted on; it is left out.");
         } else {
             polls.push(Poll {
                 question,
@@ -176,7 +181,7 @@ async fn prompt_text(message: &str) -> anyhow::Result<Option<Text>> {
         }
         match Text::parse(&line) {
             Ok(text) => return Ok(Some(text)),
-            Err(error) => eprintln!("Error: {error}."),
+            Err(error) => print_error(format_args!("Error: {error}.")),
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use migration::{DbBackend, Direction, Graph};
 
 use super::{find_app, find_migration};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, print_error};
 
 /// Print the statements of a migration. Needs no connection.
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ impl Args {
             )
             .script();
         if script.is_empty() && context.is_verbose() {
-            eprintln!("No operations found.");
+            print_error("No operations found.");
         }
         write!(context.out, "{script}")?;
         Ok(ExitCode::SUCCESS)

@@ -1,7 +1,7 @@
 //! The management commands, one after the other, give what Django's gave: exit status, standard output and standard
 //! error of each captured run, with our name where Django says its own.
 
-use crate::support::{Site, as_django, captured, site::Said};
+use crate::support::{Site, as_django, captured, site::CommandOutput};
 
 /// The captured runs in their order. Not among them: what is about commands we have not, what speaks of Django itself,
 /// and dialogues, which `terminal.rs` plays.
@@ -82,7 +82,7 @@ on_both_databases! {
             for (name, value) in run["env"].as_object().into_iter().flatten() {
                 command.env(name, value.as_str().unwrap());
             }
-            let said = Said::from(command.output().unwrap());
+            let said = CommandOutput::from(command.output().unwrap());
             let expected = |part: &str| ours(run[part].as_str().unwrap_or_default());
             assert_eq!(said.code, run["rc"].as_i64().unwrap() as i32, "{label}: {said:?}");
             assert_eq!(as_django(&ours(&said.stdout)), expected("stdout"), "{label}");

@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use crate::support::{Backend, Site, TestApp, TestDatabase, as_django, site::Said};
+use crate::support::{Backend, Site, TestApp, TestDatabase, as_django, site::CommandOutput};
 
 /// Django's `manage.py` on a site's database.
 #[expect(
     clippy::disallowed_methods,
     reason = "a setting of the tests, not of the program"
 )]
-fn manage(site: &Site, args: &[&str]) -> Said {
+fn manage(site: &Site, args: &[&str]) -> CommandOutput {
     let python = std::env::var_os("DJANGO_PYTHON");
     let python = python
         .expect("DJANGO_PYTHON is not set: run scripts/test, which installs Django and sets it");
@@ -32,7 +32,7 @@ fn manage(site: &Site, args: &[&str]) -> Said {
             command.env("PGDATABASE", site.database.postgres_name())
         }
     };
-    Said::from(command.output().unwrap())
+    CommandOutput::from(command.output().unwrap())
 }
 
 on_both_databases! {

@@ -1,6 +1,6 @@
 //! `healthcheck` asks a running server.
 
-use crate::support::{Site, site::Said};
+use crate::support::{Site, site::CommandOutput};
 
 on_both_databases! {
     async fn healthcheck_reports_readiness(site: Site) {
@@ -18,7 +18,7 @@ on_both_databases! {
         // It needs neither the key nor the database.
         let mut bare = site.command(["healthcheck", &address]);
         bare.env_remove("SECRET_KEY").env_remove("DATABASE_URL").env_remove("ALLOWED_HOSTS");
-        Said::from(bare.output().unwrap()).success();
+        CommandOutput::from(bare.output().unwrap()).success();
         server.stop();
         let said = site.run(["healthcheck"]);
         assert_eq!(said.code, 1);

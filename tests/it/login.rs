@@ -104,7 +104,7 @@ on_both_databases! {
 
     async fn inactive_and_unknown_users_get_the_same_error(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
-        app.add_user("outsider", Kind::Outsider, &[]).await;
+        app.add_user("outsider", Kind::NonStaff, &[]).await;
         let sleeper = app.add_user("sleeper", Kind::Superuser, &[]).await;
         let tx = app.site.core.db.write().begin().await.unwrap();
         let update = user::Entity::update_many().col_expr(user::Column::IsActive, Expr::value(false));
@@ -290,8 +290,11 @@ on_both_databases! {
             let reply = staff.get(page).await;
             assert_eq!(reply.header("cache-control"), Some("max-age=0, no-cache, no-store, must-revalidate, private"));
         }
-        app.add_user("outsider", Kind::Outsider, &[]).await;
         staff.get("/polls/").await.assert_lacks("Tomorrow?");
+        let tx = app.site.core.db.write().begin().await.unwrap();
+        user::Entity::update_many().col_expr(user::Column::IsStaff, Expr::value(false)).exec(&tx).await.unwrap();
+        tx.commit().await.unwrap();
+        staff.get(&path).await.assert_status(404);
     }
 }
 

@@ -98,7 +98,7 @@ on_both_databases! {
         assert_eq!(said.code, 1);
         assert!(said.stderr.starts_with("CommandError: the questions could not be added: "), "{}", said.stderr);
         assert!(said.stderr.ends_with(": run `polls migrate` first\n"), "{}", said.stderr);
-        let said = crate::support::site::Said::from(site.command_of(&["createsuperuser", "--noinput", "--username", "a", "--email", "a@b.co"]).output().unwrap());
+        let said = crate::support::site::CommandOutput::from(site.command_of(&["createsuperuser", "--noinput", "--username", "a", "--email", "a@b.co"]).output().unwrap());
         assert!(said.stderr.ends_with(": run `polls migrate` first\n"), "{}", said.stderr);
     }
 }

@@ -179,13 +179,10 @@ async fn waiting_for_a_connection_times_out() {
     let start = std::time::Instant::now();
     // A health check has a connection of its own: a spike must not take all replicas out of service.
     app.visitor().get("/readyz").await.assert_status(200);
-    assert_within(start, std::time::Duration::from_secs(1));
+    // Pages wait for 3 s.
+    assert_within(start, std::time::Duration::from_millis(2900));
     app.visitor().get("/polls/").await.assert_status(503);
-    assert!(
-        (2..6).contains(&start.elapsed().as_secs()),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() > std::time::Duration::from_secs(2));
     drop(tx);
     app.visitor().get("/polls/").await.assert_status(200);
 }
@@ -206,8 +203,9 @@ async fn a_slow_response_is_given_up_after_the_request_timeout() {
         .assert_status(503)
         .assert_contains("The answer took too long.");
     assert_eq!(reply.header("retry-after"), Some("2"));
-    let took = start.elapsed();
-    assert!((900..1600).contains(&took.as_millis()), "{took:?}");
+    assert!(start.elapsed() > std::time::Duration::from_millis(900));
+    // Before the wait for a connection ends.
+    assert_within(start, std::time::Duration::from_millis(2900));
     // With a body as well, which takes no time to come here.
     let start = std::time::Instant::now();
     let fields = [("csrfmiddlewaretoken", token.as_str()), ("choice", "1")];
@@ -216,12 +214,12 @@ async fn a_slow_response_is_given_up_after_the_request_timeout() {
         .await
         .assert_status(503)
         .assert_contains("The answer took too long.");
-    assert_within(start, std::time::Duration::from_millis(1600));
+    assert_within(start, std::time::Duration::from_millis(2900));
     drop(tx);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_on_closed_connections_are_retried_or_503() {
+async fn reads_on_closed_connections_are_retried() {
     let app = TestApp::new(Backend::Postgres).await;
     let visitor = app.visitor();
     futures_util::future::join_all((0..8).map(|_| visitor.get("/polls/"))).await;
@@ -229,15 +227,9 @@ async fn requests_on_closed_connections_are_retried_or_503() {
     let tx = other.begin().await.unwrap();
     let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     tx.execute_unprepared(cut).await.unwrap();
-    let mut statuses = Vec::new();
     for _ in 0..20 {
-        statuses.push(visitor.get("/polls/").await.status.as_u16());
+        visitor.get("/polls/").await.assert_status(200);
     }
-    assert!(
-        statuses.iter().all(|status| [200, 503].contains(status)),
-        "{statuses:?}"
-    );
-    assert_eq!(statuses.last(), Some(&200), "{statuses:?}");
 }
 
 on_both_databases! {

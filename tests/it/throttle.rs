@@ -76,7 +76,7 @@ on_both_databases! {
     async fn an_address_that_tries_many_users_is_limited(app: TestApp) {
         let mut admitted = 0;
         for number in 0..130 {
-            // Of IPv6, one household has many addresses.
+            // A customer of an IPv6 provider has many addresses, in one network of 56 bits.
             let address = Some(format!("2001:db8:1:2{number:02x}::{number:x}").parse().unwrap());
             let outcome = Throttle::of(&app.site.core).admit_login(&format!("user{number}"), address, now()).await.unwrap();
             admitted += i32::from(matches!(outcome, Admission::Admitted(_)));

@@ -1,14 +1,11 @@
 //! Counting votes when many come at once, and when some cannot be counted.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use polls::{entities::choice, polls_app::urls};
 use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 
-use crate::support::{Backend, TestApp, app::TestQuestion, assert_within};
+use crate::support::{Backend, TestApp, app::TestQuestion};
 
 on_both_databases! {
     async fn a_thousand_concurrent_votes_add_a_thousand(app: TestApp) {
@@ -118,7 +115,6 @@ async fn a_locked_row_does_not_block_other_questions_on_postgres() {
         questions[0].choices[0]
     );
     tx.execute_unprepared(&held).await.unwrap();
-    let start = Instant::now();
     let refused = add(&app, &questions[0], 0);
     tokio::time::sleep(Duration::from_millis(100)).await;
     // All others are counted: most at once, those of the same task when it leaves the locked row to another.
@@ -131,7 +127,7 @@ async fn a_locked_row_does_not_block_other_questions_on_postgres() {
         assert!(vote.await.unwrap().unwrap());
     }
     assert!(same.await.unwrap().unwrap());
-    assert_within(start, Duration::from_millis(900));
+    assert!(!refused.is_finished(), "the others waited for the lock");
     let error = refused.await.unwrap().unwrap_err();
     assert!(
         matches!(error, polls::error::AppError::Unavailable(_)),

@@ -331,5 +331,5 @@ fn check_reports_every_invalid_declaration() {
         |row| row.username.clone(),
     ));
     let ids: Vec<&str> = check_models(&site).into_iter().map(|(id, _)| id).collect();
-    assert_eq!(ids, ["polls.E004", "polls.E007"]);
+    assert_eq!(ids, ["polls.E011", "polls.E007"]);
 }

@@ -66,7 +66,7 @@ const TABLE: &[(&str, Option<Kind>, &[&str], Answers)] = &[
     ("anonymous", None, &[], NOBODY),
     (
         "outsider",
-        Some(Kind::Outsider),
+        Some(Kind::NonStaff),
         &["polls_app.view_question", "polls_app.change_question"],
         NOBODY,
     ),
@@ -200,7 +200,7 @@ async fn answers(app: &TestApp, client: &Client, question: i32, target: i32) -> 
 
 on_both_databases! {
     async fn every_url_answers_every_kind_of_user_as_listed(app: TestApp) {
-        let target = app.add_user("target", Kind::Outsider, &[]).await;
+        let target = app.add_user("target", Kind::NonStaff, &[]).await;
         for (index, (who, kind, permissions, expected)) in TABLE.iter().enumerate() {
             let question = app.question(&format!("Question {index}?"), &["A"]).await;
             let client = app.visitor();
@@ -208,7 +208,7 @@ on_both_databases! {
                 let name = format!("user{index}");
                 app.add_user(&name, *kind, permissions).await;
                 let reply = client.log_in(&name, crate::support::app::PASSWORD).await;
-                assert_eq!(reply.status.as_u16() == 302, *kind != Kind::Outsider);
+                assert_eq!(reply.status.as_u16() == 302, *kind != Kind::NonStaff);
             }
             assert_eq!(answers(&app, &client, question.id, target).await, *expected, "{who}");
         }

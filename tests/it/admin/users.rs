@@ -36,7 +36,7 @@ async fn add(client: &Client, username: &str, password: [&str; 2]) -> Reply {
 on_both_databases! {
     async fn the_password_link_needs_the_permission(app: TestApp) {
         let admin = app.superuser().await;
-        let id = app.add_user("other", Kind::Outsider, &[]).await;
+        let id = app.add_user("other", Kind::NonStaff, &[]).await;
         let path = format!("/admin/auth/user/{id}/change/");
         admin.get(&path).await.assert_contains("Reset password");
         let viewer = app.staff(&["auth.view_user"]).await;
@@ -158,7 +158,7 @@ on_both_databases! {
     async fn users_are_filtered_searched_and_deleted(app: TestApp) {
         let admin = app.superuser().await;
         let id = app.add_user("Zoë", Kind::Staff, &["polls_app.view_question"]).await;
-        app.add_user("plain", Kind::Outsider, &[]).await;
+        app.add_user("plain", Kind::NonStaff, &[]).await;
         let names = async |query: &str| {
             let page = admin.get(format!("{USERS}?{query}")).await;
             page.assert_status(200);
@@ -196,7 +196,7 @@ on_both_databases! {
     async fn a_save_after_permissions_were_revoked_is_refused(app: TestApp) {
         let admin = app.superuser().await;
         let editor = app.staff(&["auth.change_user", "auth.view_user"]).await;
-        let target = app.add_user("target", Kind::Outsider, &[]).await;
+        let target = app.add_user("target", Kind::NonStaff, &[]).await;
         let form = editor.form(change(target), "object-form").await;
         admin.form(&change(2), "object-form").await.without("user_permissions").submit(&admin).await.assert_redirect(302, USERS);
         form.set("username", "renamed").submit(&editor).await.assert_status(403);

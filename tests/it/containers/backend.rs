@@ -1,7 +1,7 @@
 //! PostgreSQL as the manifests start it.
 
 use super::{
-    deployment::{Backend, PATIENCE, wait_for_postgres},
+    deployment::{Backend, TIMEOUT, wait_for_postgres},
     engine::{Container, Volume, docker},
 };
 use crate::support::http::wait_until;
@@ -81,13 +81,13 @@ fn a_logical_replication_subscriber_receives_the_publication() {
         "INSERT INTO polls_app_question (question_text, pub_date) VALUES ('Followed?', now())",
     );
     let there = "SELECT count(*) FROM polls_app_question WHERE question_text = 'Followed?'";
-    wait_until(PATIENCE, || other.sql(there) == "1");
+    wait_until(TIMEOUT, || other.sql(there) == "1");
     // Every table can be changed and cleared although it is published.
     primary.sql(
         "UPDATE polls_app_question SET question_text = 'Changed'; DELETE FROM polls_app_question",
     );
     primary.sql("INSERT INTO polls_login_failures VALUES ('x', 1, 1); DELETE FROM polls_login_failures; DELETE FROM polls_vote_receipts");
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT, || {
         other.sql("SELECT count(*) FROM polls_app_question") == "0"
     });
 }

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// PostgreSQL alone.
 pub struct Backend {
@@ -74,7 +74,7 @@ fn service(
 
 /// Waits as the pod's probe does: during initialization PostgreSQL does not listen on the network.
 pub fn wait_for_postgres(server: &Container) {
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT, || {
         let probe = ["pg_isready", "-q", "-h", "127.0.0.1"];
         server.exec_with(&probe, "").status.success()
     });
@@ -145,12 +145,12 @@ impl Deployment {
         };
         for web in &deployment.web {
             deployment.wait_until_ready(web);
-            wait_until(PATIENCE, || {
+            wait_until(TIMEOUT, || {
                 let is_in_use = |name| deployment.metric(web, name) > 0.0;
                 is_in_use("polls_replica_in_use") && is_in_use("polls_cache_in_use")
             });
         }
-        wait_until(PATIENCE, || {
+        wait_until(TIMEOUT, || {
             status(&get(&deployment.address(), "/polls/", "")) == 200
         });
         deployment
@@ -179,7 +179,7 @@ impl Deployment {
     }
 
     pub fn wait_until_ready(&self, web: &Container) {
-        wait_until(PATIENCE, || self.is_ready(web));
+        wait_until(TIMEOUT, || self.is_ready(web));
     }
 
     pub fn metric(&self, web: &Container, name: &str) -> f64 {

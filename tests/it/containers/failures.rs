@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    deployment::{Deployment, PATIENCE, wait_for_postgres},
+    deployment::{Deployment, TIMEOUT, wait_for_postgres},
     engine::{Container, Volume},
 };
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::support::{
 /// Votes go on being taken.
 fn goes_on(voters: &Voters) {
     let so_far = voters.acknowledged();
-    voters.wait_for(so_far + 100, PATIENCE);
+    voters.wait_for(so_far + 100, TIMEOUT);
 }
 
 /// How often each replica has said this.
@@ -44,7 +44,7 @@ fn every_part_can_fail_and_recover() {
     // One is cut off from the databases: it is live and not ready.
     let back = &site.backend.back;
     site.web[2].disconnect(back);
-    wait_until(PATIENCE, || !site.is_ready(&site.web[2]));
+    wait_until(TIMEOUT, || !site.is_ready(&site.web[2]));
     assert_eq!(
         status(&get(&site.address_of(&site.web[2]), "/livez", "")),
         200
@@ -65,7 +65,7 @@ fn every_part_can_fail_and_recover() {
     let left_out = "the replica is left out";
     let in_use = |site: &Deployment, is: f64| {
         let web = &site.web;
-        wait_until(PATIENCE, || {
+        wait_until(TIMEOUT, || {
             web.iter()
                 .all(|web| site.metric(web, "polls_replica_in_use") == is)
         });
@@ -107,7 +107,7 @@ fn every_part_can_fail_and_recover() {
     // The primary is killed, restarted, stands still, is cut off. Votes wait, or are refused, and come back.
     for (down, up) in [("kill", "start"), ("pause", "unpause"), ("stop", "start")] {
         site.backend.primary.act(down);
-        wait_until(PATIENCE, || site.web.iter().all(|web| !site.is_ready(web)));
+        wait_until(TIMEOUT, || site.web.iter().all(|web| !site.is_ready(web)));
         assert_eq!(
             status(&get(&site.address_of(&site.web[0]), "/livez", "")),
             200
@@ -116,7 +116,7 @@ fn every_part_can_fail_and_recover() {
         goes_on(&voters);
     }
     site.backend.primary.disconnect(&site.backend.back);
-    wait_until(PATIENCE, || site.web.iter().all(|web| !site.is_ready(web)));
+    wait_until(TIMEOUT, || site.web.iter().all(|web| !site.is_ready(web)));
     site.backend.primary.reconnect(&site.backend.back);
     goes_on(&voters);
 
@@ -146,7 +146,7 @@ fn a_promoted_standby_has_every_acknowledged_vote() {
         .primary
         .sql("ALTER SYSTEM SET synchronous_standby_names = 'polls_standby_0'");
     site.backend.primary.sql("SELECT pg_reload_conf()");
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT, || {
         site.backend
             .primary
             .sql("SELECT sync_state FROM pg_stat_replication")
@@ -164,7 +164,7 @@ fn a_promoted_standby_has_every_acknowledged_vote() {
     site.standby.disconnect(back);
     site.standby.connect(back, &["polls-backend"]);
     let so_far = voters.acknowledged();
-    voters.wait_for(so_far + 1, PATIENCE);
+    voters.wait_for(so_far + 1, TIMEOUT);
     println!(
         "votes were taken again {:?} after the primary was killed",
         start.elapsed()
@@ -196,7 +196,7 @@ fn a_promoted_standby_has_every_acknowledged_vote() {
     let anew = Container::start("polls-backend-0", &[(&site.backend.back, names)], &args);
     wait_for_postgres(&anew);
     for web in &site.web {
-        wait_until(PATIENCE, || site.metric(web, "polls_replica_in_use") == 1.0);
+        wait_until(TIMEOUT, || site.metric(web, "polls_replica_in_use") == 1.0);
     }
     let known =
         "SELECT setting LIKE '%password=%' FROM pg_settings WHERE name = 'primary_conninfo'";

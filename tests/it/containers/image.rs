@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 
-use super::deployment::PATIENCE;
+use super::deployment::TIMEOUT;
 use super::engine::{Container, IMAGE, Volume, docker, try_docker};
 use crate::support::{app::PASSWORD, http::wait_until, site::SECRET_KEY};
 
@@ -127,7 +127,7 @@ fn the_image_runs_every_command_without_privileges() {
     .map(|argument| (*argument).to_owned())
     .collect();
     let server = Container::start("hardened", &[], &args);
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT, || {
         server.inspect("{{.State.Health.Status}}") == "healthy"
     });
     let status =

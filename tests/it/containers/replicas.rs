@@ -1,6 +1,6 @@
 //! Sessions and votes across replicas.
 
-use super::deployment::{Deployment, PATIENCE};
+use super::deployment::{Deployment, TIMEOUT};
 use crate::support::{
     app::PASSWORD,
     http::{SECRET, get, log_in, send, status, wait_until},
@@ -100,7 +100,7 @@ fn sessions_work_on_every_replica() {
         "0"
     );
     site.redis.act("kill");
-    wait_until(PATIENCE, || {
+    wait_until(TIMEOUT, || {
         site.metric(&site.web[0], "polls_cache_in_use") == 0.0 || {
             get(&addresses[0], "/admin/", &header);
             false
@@ -118,12 +118,12 @@ fn sessions_work_on_every_replica() {
 fn a_rolling_update_under_load_fails_no_request() {
     let mut site = Deployment::start();
     let voters = Voters::start(&site.address(), 8);
-    voters.wait_for(200, PATIENCE);
+    voters.wait_for(200, TIMEOUT);
     for number in 4..=6 {
         // As Kubernetes does it with maxSurge 1 and maxUnavailable 0.
         site.add_replica(number);
         let before = site.metric(site.web.last().unwrap(), "polls_votes_total");
-        wait_until(PATIENCE, || {
+        wait_until(TIMEOUT, || {
             site.metric(site.web.last().unwrap(), "polls_votes_total") > before
         });
         let old = site.web.remove(0);
@@ -131,7 +131,7 @@ fn a_rolling_update_under_load_fails_no_request() {
         assert_eq!(old.inspect("{{.State.ExitCode}}"), "0");
     }
     let so_far = voters.acknowledged();
-    voters.wait_for(so_far + 200, PATIENCE);
+    voters.wait_for(so_far + 200, TIMEOUT);
     let tally = voters.finish();
     assert_eq!(tally.keys().collect::<Vec<_>>(), [&302], "{tally:?}");
     assert_eq!(site.votes(), tally[&302]);

@@ -241,7 +241,7 @@ async fn malformed_requests_are_answered_and_logged() {
     );
     let answer = send(&server.address, request.as_bytes());
     assert!(
-        status(&answer) == 400 && answer.contains("no request that can be read"),
+        status(&answer) == 400 && answer.contains("malformed or ambiguous"),
         "{answer}"
     );
     let (log, _) = server.stop();

@@ -35,11 +35,11 @@ async fn several_addresses_and_a_socket_with_its_mode() {
     ];
     let server = site.serve_with(&args);
     let lines: Vec<&str> = server
-        .greeting
+        .startup_output
         .lines()
         .filter(|line| line.starts_with("Starting server"))
         .collect();
-    assert_eq!(lines.len(), 3, "{}", server.greeting);
+    assert_eq!(lines.len(), 3, "{}", server.startup_output);
     assert_eq!(lines[2], format!("Starting server at {unix}"));
     assert!(server.get("/livez").ends_with("ok\n"));
     let second = lines[1].split("://").nth(1).unwrap().trim_end_matches('/');
@@ -92,7 +92,7 @@ async fn several_addresses_and_a_socket_with_its_mode() {
     server.signal("-KILL");
     server.wait();
     assert!(path.exists());
-    assert!(site.serve_with(&[&unix]).greeting.contains("unix:"));
+    assert!(site.serve_with(&[&unix]).startup_output.contains("unix:"));
 }
 
 /// `127.0.0.1:0` as systemd would open it, in a shell that hands it to the server.
@@ -139,9 +139,11 @@ async fn tls_and_http2_work_and_the_certificate_is_reloaded() {
     write_certificate(site.folder());
     let server = site.serve();
     assert!(
-        server.greeting.contains("Starting server at https://"),
+        server
+            .startup_output
+            .contains("Starting server at https://"),
         "{}",
-        server.greeting
+        server.startup_output
     );
     let stream = connect(site.folder(), &server.address, &["h2", "http/1.1"])
         .await

@@ -10,7 +10,7 @@ use crate::support::{Backend, Site, assert_within, site::Server};
 on_both_databases! {
     async fn runserver_prints_its_checks_and_addresses(site: Site) {
         let server = site.serve();
-        let lines: Vec<&str> = server.greeting.lines().collect();
+        let lines: Vec<&str> = server.startup_output.lines().collect();
         assert_eq!(lines[..6], [
             "Performing system checks...",
             "",
@@ -34,7 +34,7 @@ on_both_databases! {
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
         drop(server);
         let server = site.serve();
-        assert!(!server.greeting.contains("unapplied"), "{}", server.greeting);
+        assert!(!server.startup_output.contains("unapplied"), "{}", server.startup_output);
     }
 
     async fn each_request_has_a_line_in_the_access_log(site: Site) {
@@ -197,7 +197,7 @@ async fn unfinished_headers_are_closed() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(
-        (5..15).contains(&start.elapsed().as_secs()),
+        (5..30).contains(&start.elapsed().as_secs()),
         "{:?}",
         start.elapsed()
     );

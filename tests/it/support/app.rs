@@ -30,7 +30,7 @@ pub const PASSWORD: &str = "k3Lm-91xz";
 pub enum Kind {
     Superuser,
     Staff,
-    Outsider,
+    NonStaff,
 }
 
 pub struct TestApp {
@@ -102,7 +102,7 @@ impl TestApp {
             first_name: Set(String::new()),
             last_name: Set(String::new()),
             email: Set(String::new()),
-            is_staff: Set(kind != Kind::Outsider),
+            is_staff: Set(kind != Kind::NonStaff),
             is_active: Set(true),
             date_joined: Set(now()),
             ..Default::default()

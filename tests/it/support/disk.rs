@@ -33,8 +33,8 @@ impl SmallDisk {
         self.folder.path()
     }
 
-    fn ballast(&self) -> PathBuf {
-        self.path().join("ballast")
+    fn fill_file(&self) -> PathBuf {
+        self.path().join("fill_file")
     }
 
     /// Takes all the space that is left.
@@ -42,7 +42,7 @@ impl SmallDisk {
         let mut file = fs::File::options()
             .create(true)
             .append(true)
-            .open(self.ballast())
+            .open(self.fill_file())
             .unwrap();
         for size in [65536, 4096, 512] {
             while file.write_all(&vec![0; size]).is_ok() {}
@@ -51,7 +51,7 @@ impl SmallDisk {
 
     /// Gives the space back.
     pub fn free(&self) {
-        fs::remove_file(self.ballast()).unwrap();
+        fs::remove_file(self.fill_file()).unwrap();
     }
 }
 

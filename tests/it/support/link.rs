@@ -68,12 +68,12 @@ impl Link {
     }
 
     /// Loses all that is sent from here on, without a word to either side: a cut cable.
-    pub fn go_dark(&self) {
+    pub fn drop_packets(&self) {
         self.is_dark.store(true, Ordering::SeqCst);
     }
 
     /// Passes on what new connections send; the old ones stay lost.
-    pub fn come_back(&self) {
+    pub fn forward_packets(&self) {
         self.is_dark.store(false, Ordering::SeqCst);
     }
 }

@@ -24,7 +24,7 @@ pub struct Site {
 
 /// What a command said.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -68,7 +68,7 @@ impl Site {
         let site = self.with("DJANGO_SUPERUSER_PASSWORD", PASSWORD);
         let name = ["--username", "admin", "--email", "admin@example.com"];
         let args = [&["createsuperuser", "--noinput"][..], &name].concat();
-        Said::from(site.command_of(&args).output().unwrap()).success();
+        CommandOutput::from(site.command_of(&args).output().unwrap()).success();
         site
     }
 
@@ -122,12 +122,12 @@ impl Site {
     }
 
     /// Runs a command to its end.
-    pub fn run<const N: usize>(&self, args: [&str; N]) -> Said {
-        Said::from(self.command(args).output().unwrap())
+    pub fn run<const N: usize>(&self, args: [&str; N]) -> CommandOutput {
+        CommandOutput::from(self.command(args).output().unwrap())
     }
 
     /// Runs a command with something on its standard input.
-    pub fn run_with_input<const N: usize>(&self, args: [&str; N], input: &str) -> Said {
+    pub fn run_with_input<const N: usize>(&self, args: [&str; N], input: &str) -> CommandOutput {
         let mut command = self.command(args);
         let mut child = command
             .stdin(Stdio::piped())
@@ -141,7 +141,7 @@ impl Site {
             .unwrap()
             .write_all(input.as_bytes())
             .unwrap();
-        Said::from(child.wait_with_output().unwrap())
+        CommandOutput::from(child.wait_with_output().unwrap())
     }
 
     /// Runs a command on a terminal that echoes, as a person's does.
@@ -180,18 +180,18 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut greeting = String::new();
+        let mut startup_output = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while !greeting.contains("CONTROL-C") {
+        while !startup_output.contains("CONTROL-C") {
             assert_ne!(
-                lines.read_line(&mut greeting).unwrap(),
+                lines.read_line(&mut startup_output).unwrap(),
                 0,
-                "the server ended: {greeting}{:?}",
+                "the server ended: {startup_output}{:?}",
                 child.wait_with_output()
             );
         }
         // Of several, the first.
-        let address = greeting
+        let address = startup_output
             .split("://")
             .nth(1)
             .map(|rest| rest.split('/').next().unwrap().to_owned());
@@ -199,12 +199,12 @@ impl Server {
             child: Some(child),
             log: String::new(),
             address: address.unwrap_or_default(),
-            greeting,
+            startup_output,
         }
     }
 }
 
-impl Said {
+impl CommandOutput {
     pub fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self {
@@ -236,7 +236,7 @@ pub struct Server {
     /// What of the log has been read.
     log: String,
     pub address: String,
-    pub greeting: String,
+    pub startup_output: String,
 }
 
 impl Server {

@@ -161,7 +161,7 @@ async fn a_network_that_drops_packets_is_timed_out() {
     let before = votes(&cluster).await;
     let voters = Voters::start(&server.address, 8);
     voters.wait_for(100, Duration::from_secs(10));
-    link.go_dark();
+    link.drop_packets();
     let start = Instant::now();
     // More than there are connections to the database.
     let visitors: Vec<_> = (0..40)
@@ -185,7 +185,7 @@ async fn a_network_that_drops_packets_is_timed_out() {
     }
     assert_within(start, Duration::from_secs(25));
     assert_eq!(status(&server.get("/livez")), 200);
-    link.come_back();
+    link.forward_packets();
     wait_until(Duration::from_secs(2), || is_served(&server));
     let so_far = voters.acknowledged();
     voters.wait_for(so_far + 100, Duration::from_secs(15));
@@ -225,14 +225,19 @@ async fn a_server_that_disappears_leaves_no_locks() {
     let address = server.address.clone();
     let voter = std::thread::spawn(move || vote_once(&address));
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    while sqlx::query_scalar::<_, i64>(waiting)
-        .fetch_one(&mut db)
+    let count = async {
+        while sqlx::query_scalar::<_, i64>(waiting)
+            .fetch_one(&mut db)
+            .await
+            .unwrap()
+            == 0
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(10), count)
         .await
-        .unwrap()
-        == 0
-    {}
+        .expect("the vote waits for the lock");
     // Its vote is written and waits for a commit that never comes.
-    link.go_dark();
+    link.drop_packets();
     db.execute("COMMIT").await.unwrap();
     let start = Instant::now();
     db.execute("SET lock_timeout = '15s'; UPDATE polls_app_choice SET votes = 7 WHERE id = 1")

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use poem::http::StatusCode;
 use sea_orm::DbErr;
 
-use crate::{db::is_passing, sessions::SaveError};
+use crate::{db::is_transient, sessions::SaveError};
 
 /// The result of a view.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
@@ -110,7 +110,7 @@ impl From<DbErr> for AppError {
 /// For an error that several clients share.
 impl From<Arc<DbErr>> for AppError {
     fn from(error: Arc<DbErr>) -> Self {
-        if is_passing(&error) {
+        if is_transient(&error) {
             Self::Unavailable(error)
         } else {
             Self::Internal(error.into())

@@ -22,7 +22,7 @@ pub fn check_models(site: &AdminSite) -> Vec<CheckMessage> {
         };
         if site.models()[..index].iter().any(|other| is_same(&other)) {
             messages.push((
-                "polls.E004",
+                "polls.E011",
                 format!("The model {} is registered twice.", title(model)),
             ));
         }

@@ -70,7 +70,7 @@ pub enum LoginResult {
 /// if the user's password has changed since the login.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn current_user(core: &Core, session: &Session) -> Result<Option<User>, DbErr> {
     let keys = &core.settings.security.keys;
     session.load(SessionStore::of(core), core.now()).await?;

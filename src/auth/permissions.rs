@@ -32,7 +32,7 @@ impl Permissions {
     /// Loads the permissions of a user. Superusers have all, inactive users none.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn load(db: Connection<'_>, user: &user::Model) -> Result<Self, DbErr> {
         if !user.is_active {
             return Ok(Self::Some(BTreeSet::new()));
@@ -79,7 +79,7 @@ impl Permissions {
 /// The permissions that a user does not have, by id and as `polls_app.change_question`; `None` for a user who has all.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn missing(
     db: Connection<'_>,
     user: &Permissions,
@@ -95,7 +95,7 @@ pub async fn missing(
 /// The permissions that match a condition, by id and as `polls_app.change_question`.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn named(
     db: Connection<'_>,
     condition: impl IntoCondition,

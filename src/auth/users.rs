@@ -14,7 +14,7 @@ use crate::{
 /// The user with this username. The comparison is case-sensitive.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn find(db: &impl ConnectionTrait, username: &str) -> Result<Option<Model>, DbErr> {
     Entity::find()
         .filter(COLUMN.username.eq(username))

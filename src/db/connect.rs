@@ -99,7 +99,7 @@ async fn sqlite_with(
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(purpose != Purpose::Migrations);
         match purpose {
-            // Is stored in the file, which a command that only reads must not change.
+            // The journal mode is stored in the file, which a command that only reads must not change.
             Purpose::Requests | Purpose::Migrations => options.journal_mode(SqliteJournalMode::Wal),
             Purpose::Command => options,
         }
@@ -139,7 +139,7 @@ pub(super) async fn postgres(
 /// Connects once, to get the error: the pool retries until its timeout, and then reports only the timeout.
 ///
 /// # Errors
-/// The reason.
+/// [`DbErr::Conn`]: the server refuses the connection or the credentials, has no such database, or does not respond within 3 s.
 pub(super) async fn try_postgres(settings: &DatabaseSettings) -> Result<(), DbErr> {
     use sqlx::{ConnectOptions as _, Connection as _};
     let refused = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
@@ -188,7 +188,7 @@ fn note_process(
 /// a `BEGIN`, of which sqlx then has no record: it gets a ROLLBACK.
 fn check_alive(
     health: Health,
-    is_given_back: bool,
+    is_released: bool,
 ) -> impl for<'c> Fn(
     &'c mut sqlx::PgConnection,
     PoolConnectionMetadata,
@@ -199,20 +199,20 @@ fn check_alive(
 + 'static {
     use sqlx::{Connection as _, Executor as _};
     move |connection, metadata| {
-        if !health.is_suspect(metadata.age, is_given_back) {
+        if !health.is_suspect(metadata.age, is_released) {
             return Box::pin(std::future::ready(Ok(true)));
         }
         Box::pin(async move {
-            let sign = async {
-                if is_given_back {
+            let response = async {
+                if is_released {
                     connection.execute("ROLLBACK").await.map(drop)
                 } else {
                     connection.ping().await
                 }
             };
-            let late = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-            let sign = tokio::time::timeout(PING_TIMEOUT, sign).await;
-            sign.unwrap_or_else(|_| late()).map(|()| true)
+            let timed_out = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            let response = tokio::time::timeout(PING_TIMEOUT, response).await;
+            response.unwrap_or_else(|_| timed_out()).map(|()| true)
         })
     }
 }

@@ -8,9 +8,9 @@ use super::{database::Database, transaction::Transaction};
 /// A database or a transaction in it.
 #[derive(Debug, Clone, Copy)]
 pub enum Connection<'a> {
-    /// As things stand.
+    /// Statements run outside a transaction.
     Database(&'a Database),
-    /// As this transaction sees them.
+    /// Statements run in this transaction.
     Transaction(&'a Transaction),
 }
 

@@ -114,7 +114,7 @@ impl Database {
     /// Connects to PostgreSQL once, to get the error.
     ///
     /// # Errors
-    /// The reason.
+    /// [`DbErr::Conn`]: the server refuses the connection or the credentials, has no such database, or does not respond within 3 s.
     pub async fn try_connect(settings: &DatabaseSettings) -> Result<(), DbErr> {
         match settings.backend {
             DbBackend::Postgres => connect::try_postgres(settings).await,

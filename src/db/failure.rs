@@ -14,7 +14,7 @@ fn cause(error: &DbErr) -> Option<&sqlx::Error> {
 
 /// Whether the code is PostgreSQL's for a connection that is not usable any more: class 08, a session that was terminated by
 /// an administrator, a crash or a timeout, or a failed transaction that was not ended.
-fn is_end(code: &str) -> bool {
+fn is_connection_closed(code: &str) -> bool {
     code.starts_with("08") || ["25P02", "25P03", "57P01", "57P02"].contains(&code)
 }
 
@@ -22,7 +22,9 @@ fn is_end(code: &str) -> bool {
 pub fn is_lost(error: &DbErr) -> bool {
     match cause(error) {
         Some(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolClosed) => true,
-        Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| is_end(&code)),
+        Some(sqlx::Error::Database(error)) => {
+            error.code().is_some_and(|code| is_connection_closed(&code))
+        }
         _ => false,
     }
 }
@@ -54,7 +56,7 @@ pub fn is_storage(error: &DbErr) -> bool {
 }
 
 /// Whether an error is transient: it comes from the state of the database, and a retry may succeed.
-pub fn is_passing(error: &DbErr) -> bool {
+pub fn is_transient(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) {
         return true;
     }
@@ -76,7 +78,7 @@ pub fn is_passing(error: &DbErr) -> bool {
             None => {
                 is_storage(error)
                     || database.code().is_some_and(|code| {
-                        is_end(&code)
+                        is_connection_closed(&code)
                             || code.starts_with("53")
                             || ["40001", "40P01", "55P03", "57014", "57P03"].contains(&&*code)
                     })

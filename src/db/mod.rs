@@ -22,7 +22,7 @@ pub use self::{
     connect::Purpose,
     connection::Connection,
     database::Database,
-    failure::{is_locked, is_lost, is_missing_table, is_passing, is_refusal, is_storage},
+    failure::{is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient},
     health::Health,
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},

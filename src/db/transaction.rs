@@ -1,4 +1,4 @@
-//! A transaction, without which nothing is changed.
+//! Transactions: the only way to change data.
 
 use async_trait::async_trait;
 use migration::SchemaManager;
@@ -24,10 +24,10 @@ impl Transaction {
         }
     }
 
-    /// Makes the changes last.
+    /// Commits it.
     ///
     /// # Errors
-    /// When they break a deferred constraint, or the connection is gone, in which case they may have been made.
+    /// When the changes violate a deferred constraint, or the connection is lost: the changes may have been committed then.
     pub async fn commit(self) -> Result<(), DbErr> {
         let Self {
             transaction,
@@ -36,7 +36,7 @@ impl Transaction {
         let committed = health.watch(transaction.commit()).await;
         match committed {
             Ok(()) => health.storage_recovered(),
-            // Not used again, unless it has been given back already and found to be in order.
+            // The connection is not used again, unless it has been released and pinged already.
             Err(_) => health.discard_next_released(),
         }
         committed

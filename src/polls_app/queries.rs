@@ -33,7 +33,7 @@ pub struct QuestionSummary {
 /// The latest published questions that have choices, newest first.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn latest(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
@@ -85,7 +85,7 @@ pub async fn latest(
 /// The question with that id, if it is published.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn published(
     db: &impl ConnectionTrait,
     id: i32,
@@ -100,7 +100,7 @@ pub async fn published(
 /// The question with that id, published or not, and its choices in the order of their ids.
 ///
 /// # Errors
-/// When the database does not respond.
+/// When the database cannot be reached or the query fails.
 pub async fn with_choices(
     db: &impl ConnectionTrait,
     id: i32,
@@ -115,7 +115,7 @@ pub async fn with_choices(
 /// the question has no such choice, and fewer than `votes` at the column's maximum.
 ///
 /// # Errors
-/// When the row is locked for longer than the transaction's `lock_timeout`, or the database does not respond.
+/// When the row is locked for longer than the transaction's `lock_timeout`, the database cannot be reached, or the query fails.
 pub async fn add_votes(
     tx: &Transaction,
     question_id: i32,

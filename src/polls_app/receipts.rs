@@ -74,7 +74,7 @@ impl Receipt {
     /// committed any more.
     ///
     /// # Errors
-    /// When the database does not respond, or that transaction does not end in time.
+    /// When the database cannot be reached, the query fails, or that transaction does not end in time.
     pub async fn is_committed(&self, db: &Database) -> Result<bool, DbErr> {
         // Rolled back at the end: it serves to wait for the row's lock, and to read the row afterwards.
         let tx = db.begin().await?;

@@ -119,7 +119,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Fault::Busy`].
-    pub fn enter(
+    pub fn admit(
         &self,
         network: Option<IpAddr>,
         connection: Option<OfConnection<'_>>,
@@ -151,7 +151,7 @@ impl Admission {
     ///
     /// # Errors
     /// [`Fault::Busy`] when too many are in flight.
-    pub fn enter_probe(&self, network: Option<IpAddr>) -> Result<Admitted, Fault> {
+    pub fn admit_probe(&self, network: Option<IpAddr>) -> Result<Admitted, Fault> {
         let mut state = self.state();
         let left = MAX_PROBES.saturating_sub(state.probes);
         let of_network = state.networks.get(&network);
@@ -280,7 +280,7 @@ mod tests {
         loop {
             let in_flight = admitted.len() + 1;
             let queue = &queue;
-            match admission.enter(network, Some(OfConnection { in_flight, queue })) {
+            match admission.admit(network, Some(OfConnection { in_flight, queue })) {
                 Ok(one) => admitted.push(one),
                 Err(_) => return admitted,
             }
@@ -291,11 +291,11 @@ mod tests {
     fn first(admission: &Admission, network: Option<IpAddr>) -> Admitted {
         let (in_flight, queue) = (1, &Queue::default());
         let connection = Some(OfConnection { in_flight, queue });
-        admission.enter(network, connection).unwrap()
+        admission.admit(network, connection).unwrap()
     }
 
     #[test]
-    fn networks_share_the_room_and_there_is_always_some() {
+    fn each_network_gets_its_share() {
         let admission = Admission::new(100);
         let first = fill(&admission, network(1));
         assert_eq!(first.len(), 1600);
@@ -312,15 +312,15 @@ mod tests {
         // Connections without a known network are limited each.
         let unknown: Vec<_> = (0..8).map(|_| fill(&admission, None)).collect();
         assert!(unknown.iter().all(|one| !one.is_empty()));
-        assert!(admission.enter_probe(network(1)).is_ok());
+        assert!(admission.admit_probe(network(1)).is_ok());
     }
 
     #[test]
-    fn a_flood_of_health_checks_leaves_places_for_others() {
+    fn a_flood_of_health_checks_leaves_room_for_others() {
         let admission = Admission::new(1);
         let fill = |network| {
-            let enter = || admission.enter_probe(network).ok();
-            std::iter::from_fn(enter).collect::<Vec<_>>()
+            let admit = || admission.admit_probe(network).ok();
+            std::iter::from_fn(admit).collect::<Vec<_>>()
         };
         let flood = fill(network(1));
         assert_eq!(flood.len(), MAX_PROBES / 2);
@@ -334,8 +334,8 @@ mod tests {
     fn forwarded_clients_share_whatever_connections_their_proxy_uses() {
         let admission = Admission::new(100);
         let fill = |number| {
-            let enter = || admission.enter(network(number), None).ok();
-            std::iter::from_fn(enter).collect::<Vec<_>>()
+            let admit = || admission.admit(network(number), None).ok();
+            std::iter::from_fn(admit).collect::<Vec<_>>()
         };
         let many = fill(1);
         assert_eq!(many.len(), 1600);

@@ -54,7 +54,7 @@ const MAX_HTTP2_HEAD: u32 = 32 * 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// When the server stops, how long it waits for the first request of a client that has just connected, ...
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
-/// ... and for one that a client has sent on a connection that rested, before it could know.
+/// ... and for the next request on a keep-alive connection, which a client may have sent already.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The body of the site's responses.
 type SiteBody = BoxBody<Bytes, std::io::Error>;
@@ -74,7 +74,7 @@ pub struct Connection<E> {
     pub site: Arc<E>,
     /// The peer.
     pub client: Client,
-    /// Our end of it.
+    /// The local address.
     pub local: Addr,
 }
 

@@ -28,12 +28,12 @@ struct Open {
     slots: HashMap<u64, Entry>,
     by_address: HashMap<IpAddr, usize>,
     /// Connections that are being closed.
-    leaving: usize,
+    closing_count: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
-    came: Instant,
+    accepted_at: Instant,
     address: Option<IpAddr>,
     /// Set when the connection is past TLS and PROXY header.
     in_flight: Option<Arc<InFlight>>,
@@ -53,7 +53,7 @@ impl Open {
     fn close_idle(&mut self, count: usize) {
         let waits_since = |entry: &Entry| match &entry.in_flight {
             Some(in_flight) => in_flight.waits_since(),
-            None => Some(entry.came),
+            None => Some(entry.accepted_at),
         };
         let mut idle: Vec<_> = self
             .slots
@@ -62,8 +62,8 @@ impl Open {
             .filter_map(|entry| Some((waits_since(entry)?, entry)))
             .collect();
         idle.sort_by_key(|(since, _)| *since);
-        let told = idle.into_iter().take(count);
-        self.leaving += told.inspect(|(_, entry)| entry.closing.cancel()).count();
+        let closed = idle.into_iter().take(count);
+        self.closing_count += closed.inspect(|(_, entry)| entry.closing.cancel()).count();
     }
 }
 
@@ -77,21 +77,21 @@ impl Connections {
     ///
     /// # Errors
     /// [`Fault::Full`] when all connections have a request.
-    pub fn acquire(&self, most: usize) -> Result<ConnectionSlot, Fault> {
+    pub fn acquire(&self, max: usize) -> Result<ConnectionSlot, Fault> {
         let mut open = self.open();
-        let staying = open.slots.len() - open.leaving;
-        if staying >= most {
-            open.close_idle(staying - most + most / SHARE_TO_CLOSE + 1);
+        let staying = open.slots.len() - open.closing_count;
+        if staying >= max {
+            open.close_idle(staying - max + max / SHARE_TO_CLOSE + 1);
         }
         // Those that are being closed still count for a moment, in which others are accepted.
-        if open.slots.len() >= most + open.leaving.min(most / SHARE_BEYOND + MIN_BEYOND) {
+        if open.slots.len() >= max + open.closing_count.min(max / SHARE_BEYOND + MIN_BEYOND) {
             return Err(Fault::Full);
         }
         let number = open.next;
         open.next += 1;
         let closing = CancellationToken::new();
         let entry = Entry {
-            came: Instant::now(),
+            accepted_at: Instant::now(),
             address: None,
             in_flight: None,
             closing: closing.clone(),
@@ -105,8 +105,8 @@ impl Connections {
     }
 
     /// Whether some are being closed.
-    pub fn has_leavers(&self) -> bool {
-        self.open().leaving > 0
+    pub fn has_closing(&self) -> bool {
+        self.open().closing_count > 0
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -118,11 +118,11 @@ impl ConnectionSlot {
     /// Counts the connection for its client's network.
     ///
     /// # Errors
-    /// When it has too many.
-    pub fn count_address(&self, address: IpAddr, most: usize) -> Result<(), Fault> {
+    /// [`Fault::AddressBusy`] when the network has `max` already.
+    pub fn count_address(&self, address: IpAddr, max: usize) -> Result<(), Fault> {
         let mut open = self.connections.open();
         let count = open.by_address.entry(address).or_default();
-        if *count >= most {
+        if *count >= max {
             return Err(Fault::AddressBusy);
         }
         *count += 1;
@@ -149,7 +149,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         let entry = open.slots.remove(&self.number);
-        open.leaving -= usize::from(self.closing.is_cancelled());
+        open.closing_count -= usize::from(self.closing.is_cancelled());
         let address = entry.and_then(|entry| entry.address);
         if let Some(address) = address
             && let Some(count) = open.by_address.get_mut(&address)

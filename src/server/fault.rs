@@ -50,11 +50,11 @@ impl Fault {
     }
 
     /// The status and the text of the response.
-    fn status_and_text(self) -> (StatusCode, &'static str) {
+    fn status_and_body(self) -> (StatusCode, &'static str) {
         match self {
             Self::Malformed(_) => (
                 StatusCode::BAD_REQUEST,
-                "This is no request that can be read in one way only.\n",
+                "The request is malformed or ambiguous.\n",
             ),
             Self::LineTooLong => (
                 StatusCode::URI_TOO_LONG,
@@ -87,8 +87,8 @@ impl Fault {
 
     /// The response as bytes, for a connection of HTTP/1.
     pub fn http1_response(self) -> String {
-        let (status, body) = self.status_and_text();
-        let retry = if self.is_temporary() {
+        let (status, body) = self.status_and_body();
+        let retry = if self.is_retryable() {
             format!("Retry-After: {RETRY_AFTER}\r\n")
         } else {
             String::new()
@@ -102,11 +102,11 @@ impl Fault {
 
     /// The response to a request that hyper has read.
     pub fn response(self) -> poem::Response {
-        let (status, body) = self.status_and_text();
+        let (status, body) = self.status_and_body();
         let response = poem::Response::builder()
             .status(status)
             .content_type("text/plain; charset=utf-8");
-        if self.is_temporary() {
+        if self.is_retryable() {
             response.header(header::RETRY_AFTER, RETRY_AFTER)
         } else {
             response
@@ -115,7 +115,7 @@ impl Fault {
     }
 
     /// Whether the client may try again without a change.
-    fn is_temporary(self) -> bool {
+    fn is_retryable(self) -> bool {
         matches!(self, Self::AddressBusy | Self::Full | Self::Busy)
     }
 }

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_incomplete_has_a_beginning_however_it_comes() {
+    async fn incomplete_frames_have_a_start_time() {
         let whole = [
             PREFACE.to_vec(),
             frame(4, 0, &[]),

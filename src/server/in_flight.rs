@@ -188,9 +188,7 @@ impl InFlightGuard {
         in_flight.reader.wake();
         Self(in_flight.clone())
     }
-}
 
-impl InFlightGuard {
     /// Keeps the memory of a response of HTTP/1 until the connection has written it.
     pub fn keep_until_written(&self, memory: Reserved) {
         self.0.unwritten().push(memory);

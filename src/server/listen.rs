@@ -57,9 +57,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// # Errors
 /// When an address cannot be resolved or bound; the message names it.
 pub async fn open(settings: &ServerSettings) -> anyhow::Result<Vec<Listener>> {
-    let handed_over = handed_over().context("the sockets that were handed over are of no use")?;
-    if !handed_over.is_empty() {
-        return Ok(handed_over);
+    let inherited = inherited().context("the sockets in LISTEN_FDS cannot be used")?;
+    if !inherited.is_empty() {
+        return Ok(inherited);
     }
     let mut listeners = Vec::new();
     for bind in &settings.bind {
@@ -121,7 +121,7 @@ fn listen_unix(path: &Path, mode: Mode) -> io::Result<Listener> {
 }
 
 /// The sockets that systemd, or a compatible supervisor, has opened for this process.
-fn handed_over() -> io::Result<Vec<Listener>> {
+fn inherited() -> io::Result<Vec<Listener>> {
     let mut sockets = listenfd::ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..sockets.len() {

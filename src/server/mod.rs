@@ -109,7 +109,7 @@ impl Server {
         let mut acquired = self.connections.acquire(most);
         // The connections that are being closed need a moment.
         for _ in 0..ROOM_TRIES {
-            if acquired.is_ok() || !self.connections.has_leavers() {
+            if acquired.is_ok() || !self.connections.has_closing() {
                 break;
             }
             tokio::time::sleep(ROOM_PAUSE).await;

@@ -159,9 +159,9 @@ impl Server {
         let address = address.filter(|address| !is_trusted(*address, &self.trusted_proxies));
         let network = address.map(client_network);
         let mut admitted = if self.probes.contains(&path) {
-            self.admission.enter_probe(network)?
+            self.admission.admit_probe(network)?
         } else {
-            self.admission.enter(network, connection)?
+            self.admission.admit(network, connection)?
         };
         admitted.head = self.memory.reserve(network, head_size)?;
         Ok(admitted)

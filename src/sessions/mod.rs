@@ -78,7 +78,7 @@ impl Session {
     /// Loads the row. Without a row, or when it has expired or its signature is invalid, the session is empty.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn load(&self, store: SessionStore<'_>, now: DateTime<Utc>) -> Result<(), DbErr> {
         let key = {
             let state = self.state();

@@ -50,7 +50,7 @@ impl<'a> SessionStore<'a> {
     /// The row with that key, unless it has expired.
     ///
     /// # Errors
-    /// When the database does not respond.
+    /// When the database cannot be reached or the query fails.
     pub async fn find(self, key: &str, now: DateTime<Utc>) -> Result<Option<Model>, DbErr> {
         let name = self.cache_key(key);
         let cached = self.cache.get(&name).await;

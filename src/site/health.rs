@@ -14,7 +14,7 @@ use crate::{core::Core, migrations, web::routing::named};
 /// The timeout of the database's check.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the result of a check is used for other probes.
-const KEPT: Duration = Duration::from_millis(100);
+const CACHE_TIME: Duration = Duration::from_millis(100);
 
 /// The paths of the probes.
 pub const PROBES: &[&str] = &["/livez", "/readyz"];
@@ -42,7 +42,7 @@ impl Readiness {
     async fn check(&self, core: &Core) -> Option<&'static str> {
         let mut last = self.0.lock().await;
         if let Some((checked, reason)) = *last
-            && checked.elapsed() < KEPT
+            && checked.elapsed() < CACHE_TIME
         {
             return reason;
         }

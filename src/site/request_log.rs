@@ -134,7 +134,7 @@ fn field(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(value.chars().take(MAX_FIELD).collect())
 }
 
-/// A text without what a terminal would obey, or would show in another place; for JSON, which escapes only what it must.
+/// Escapes control and bidirectional formatting characters, or would show in another place; for JSON, which escapes only what it must.
 fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         c.is_control()
@@ -236,7 +236,7 @@ impl Ids {
     fn of(request: &Request, is_trusted: bool) -> Self {
         let given = request
             .header(REQUEST_ID)
-            .filter(|id| is_trusted && is_sound(id));
+            .filter(|id| is_trusted && is_valid_id(id));
         let new = || format!("{:032x}", rand::rng().random::<u128>());
         Self {
             request: given.map_or_else(new, str::to_owned),
@@ -247,11 +247,11 @@ impl Ids {
     }
 
     fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.request).expect("it was looked at, or is made of digits")
+        HeaderValue::from_str(&self.request).expect("valid, or made of hexadecimal digits")
     }
 }
 
-fn is_sound(id: &str) -> bool {
+fn is_valid_id(id: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.:+/=".contains(c);
     (1..=MAX_ID_LENGTH).contains(&id.len()) && id.chars().all(is_letter)
 }

@@ -6,7 +6,7 @@ use poem::{
     http::{HeaderValue, header},
 };
 
-use super::hosts::Origin;
+use super::{format::http_date, hosts::Origin};
 use crate::{
     core::Core,
     settings::{CookieSettings, SameSite},
@@ -96,7 +96,7 @@ fn append(
         cookie += &format!("; Domain={domain}");
     }
     if let Some((expires, _)) = age {
-        cookie += &format!("; expires={}", expires.format("%a, %d %b %Y %H:%M:%S GMT"));
+        cookie += &format!("; expires={}", http_date(expires));
     }
     if settings.http_only {
         cookie += "; HttpOnly";

@@ -69,9 +69,7 @@ impl Form {
             .find(|(field, _)| field == name)
             .map(|(_, value)| value.as_str())
     }
-}
 
-impl Form {
     /// All values of a field, in the order of the request (Django's `QueryDict.getlist`).
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0

@@ -24,7 +24,7 @@ impl FormattedTime {
         let full = format!("{} {}", date_time(time, zone), local.format("%Z"));
         let date = date(local);
         Self {
-            iso: time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            iso: iso(time),
             date,
             full,
             ago: ago(now - time),
@@ -71,6 +71,16 @@ pub fn with_plural(number: u64, singular: &str, plural: &str) -> String {
 pub fn date_time(time: DateTime<Utc>, zone: Tz) -> String {
     let local = time.with_timezone(&zone);
     format!("{}, {}", date(local), time_of_day(local))
+}
+
+/// ISO 8601, in UTC: `2026-11-20T06:55:00Z`.
+pub fn iso(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The date of HTTP (RFC 9110, 5.6.7): `Fri, 20 Nov 2026 06:55:00 GMT`.
+pub fn http_date(time: DateTime<Utc>) -> String {
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The date with the month abbreviated in Associated Press style, which is Django's format `N j, Y`.

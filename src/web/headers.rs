@@ -9,6 +9,7 @@ use poem::{
 };
 
 use super::{
+    format::http_date,
     hosts::{Origin, is_secure},
     routing::redirect,
 };
@@ -64,11 +65,10 @@ pub async fn secure<E: Endpoint>(
 
 /// Sets the headers of a response that must not be cached (Django's `never_cache`).
 pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
-    let expires = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     let headers = response.headers_mut();
     headers.insert(
         header::EXPIRES,
-        HeaderValue::from_str(&expires).expect("a formatted date is ASCII"),
+        HeaderValue::from_str(&http_date(now)).expect("a formatted date is ASCII"),
     );
     let never = HeaderValue::from_static("max-age=0, no-cache, no-store, must-revalidate, private");
     headers.insert(header::CACHE_CONTROL, never);

@@ -151,14 +151,14 @@ impl FormVersion {
                     Some(before) => {
                         compare_object(&mut row.form, before, &title, form_context, &mut changes)
                     }
-                    None => changes.push(FieldChange::new(title, "not there", "added")),
+                    None => changes.push(FieldChange::new(title, "—", "added")),
                 }
             }
             for (id, before) in known {
                 if !formset.objects.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
                     let what = format!("{name} “{}”", first.map_or("", String::as_str));
-                    changes.push(FieldChange::new(what, "there", "deleted"));
+                    changes.push(FieldChange::new(what, "present", "deleted"));
                 }
             }
         }

@@ -193,13 +193,13 @@ impl Framing {
                 }
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 if is_chunked || !value.eq_ignore_ascii_case(b"chunked") || is_http_1_0 {
-                    return Err(Fault::Malformed("Transfer-Encoding is not chunked alone"));
+                    return Err(Fault::Malformed("Transfer-Encoding is not exactly chunked"));
                 }
                 is_chunked = true;
             }
         }
         if hosts > 1 || hosts == 0 && !is_http_1_0 {
-            return Err(Fault::Malformed("there is not one Host"));
+            return Err(Fault::Malformed("there is not exactly one Host"));
         }
         match (length, is_chunked) {
             (Some(_), true) => Err(Fault::Malformed(
@@ -224,10 +224,12 @@ impl Framing {
         if !(1..=MAX_CHUNK_DIGITS).contains(&digits)
             || !(extension.is_empty() || extension.starts_with(b";"))
         {
-            return Err(Fault::Malformed("a chunk's size is none"));
+            return Err(Fault::Malformed("a chunk size is invalid"));
         }
         let size = text[..digits].iter().fold(0, |size: u64, digit| {
-            let value = char::from(*digit).to_digit(16).expect("it was looked at");
+            let value = char::from(*digit)
+                .to_digit(16)
+                .expect("only hexadecimal digits were taken");
             size << 4 | u64::from(value)
         });
         self.position = match size {
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_apart_however_they_come() {
+    fn requests_are_framed_at_any_read_size() {
         let one = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let length = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nGET /";
         let chunks = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_refused() {
+    fn ambiguous_requests_are_rejected() {
         let head = "POST / HTTP/1.1\r\nHost: a\r\n";
         let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
         for bad in [

@@ -46,18 +46,18 @@ pub struct Guard<S> {
     received: Buffer,
     /// The bytes at its front that may be passed on.
     valid: usize,
-    protocol: Parser,
+    parser: Parser,
     in_flight: Arc<InFlight>,
     timeouts: Timeouts,
     /// When the wait for the client ends. Set while no request is in flight.
     deadline: Option<Instant>,
     is_closed: bool,
     is_idle: bool,
-    alarm: Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     /// Set while the client reads nothing of a response.
-    write_alarm: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
     /// Set while a request is in flight whose client has closed its sending side.
-    disconnect_alarm: Option<Pin<Box<Sleep>>>,
+    disconnect_timer: Option<Pin<Box<Sleep>>>,
     fault: Option<Fault>,
     /// Whether the client waits for a response that hyper will not send.
     sends_fault: bool,
@@ -94,15 +94,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             stream,
             received: Buffer::new(memory),
             valid: 0,
-            protocol: Parser::Http1(Framing::new(limits)),
+            parser: Parser::Http1(Framing::new(limits)),
             in_flight: Arc::default(),
             timeouts,
             deadline: Some(deadline),
             is_closed: false,
             is_idle: false,
-            alarm: Box::pin(tokio::time::sleep_until(deadline)),
-            write_alarm: None,
-            disconnect_alarm: None,
+            timer: Box::pin(tokio::time::sleep_until(deadline)),
+            write_timer: None,
+            disconnect_timer: None,
             fault: None,
             sends_fault: false,
             takes_one: false,
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     return Poll::Ready(result.map(|()| Some(Protocol::Http2)));
                 }
             } else if seen > 0 {
-                match self.examine() {
+                match self.parse_received() {
                     Ok(true) => return Poll::Ready(Ok(Some(Protocol::Http1))),
                     Ok(false) => {}
                     Err(fault) => return Poll::Ready(Err(fault)),
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn begin_http2(&mut self) -> Result<(), Fault> {
         let mut http2 = Http2::new(self.timeouts);
         http2.received(&self.received)?;
-        self.protocol = Parser::Http2(http2);
+        self.parser = Parser::Http2(http2);
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Starts the wait for the next request when the last one has been read.
     fn next_request(&mut self) {
-        if let Parser::Http1(framing) = &mut self.protocol
+        if let Parser::Http1(framing) = &mut self.parser
             && framing.is_at_end()
         {
             framing.next_request();
@@ -191,11 +191,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Whether a request has been passed on in part, or a response written in part.
     fn is_mid_request(&self) -> bool {
-        let is_in_body = match &self.protocol {
+        let is_in_body = match &self.parser {
             Parser::Http1(framing) => !framing.is_at_end() && !framing.is_in_head(),
             Parser::Http2(_) => false,
         };
-        is_in_body || self.valid > 0 || self.write_alarm.is_some()
+        is_in_body || self.valid > 0 || self.write_timer.is_some()
     }
 
     /// The client's fault that ended the connection, and whether to send it as a response: not after a response has been
@@ -210,14 +210,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     /// Parses what was received; whether any of it may be passed on.
-    fn examine(&mut self) -> Result<bool, Fault> {
+    fn parse_received(&mut self) -> Result<bool, Fault> {
         loop {
-            let Parser::Http1(framing) = &mut self.protocol else {
+            let Parser::Http1(framing) = &mut self.parser else {
                 self.valid = self.received.len();
                 return Ok(self.valid > 0);
             };
             if framing.is_at_end() {
-                if self.in_flight.count() > 0 || self.write_alarm.is_some() || self.takes_one {
+                if self.in_flight.count() > 0 || self.write_timer.is_some() || self.takes_one {
                     return Ok(false);
                 }
                 self.next_request();
@@ -248,7 +248,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Reads from the socket; gives the number of bytes, 0 at its end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let is_at_end = matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end());
+        let is_at_end = matches!(&self.parser, Parser::Http1(framing) if framing.is_at_end());
         if self.received.len() >= MAX_BUFFERED && (is_at_end || self.in_flight.count() > 0) {
             return Poll::Pending;
         }
@@ -257,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer)? {
             Poll::Ready(()) => {
                 let bytes = buffer.filled();
-                if let Parser::Http2(http2) = &mut self.protocol
+                if let Parser::Http2(http2) = &mut self.parser
                     && let Err(fault) = http2.received(bytes)
                 {
                     return Poll::Ready(Err(self.fail(fault)));
@@ -284,19 +284,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     }
 
     fn poll_deadline<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if let Parser::Http2(http2) = &mut self.protocol {
+        if let Parser::Http2(http2) = &mut self.parser {
             self.deadline = Some(http2.deadline(&self.in_flight));
-        } else if self.write_alarm.is_some() {
+        } else if self.write_timer.is_some() {
             return Poll::Pending;
         }
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        if self.alarm.deadline() != deadline {
-            self.alarm.as_mut().reset(deadline);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
         }
-        ready!(self.alarm.as_mut().poll(context));
-        match &self.protocol {
+        ready!(self.timer.as_mut().poll(context));
+        match &self.parser {
             // An incomplete request gets a 408; an idle connection is closed without a response, as browsers expect.
             Parser::Http1(_) if !self.received.is_empty() => {
                 self.fault = Some(Fault::HeadTooSlow);
@@ -314,13 +314,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Waits for the requests in flight of a client that has closed its sending side, for [`DISCONNECT_GRACE`] at most.
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.in_flight.count() == 0 && self.write_alarm.is_none() {
+        if self.in_flight.count() == 0 && self.write_timer.is_none() {
             return Poll::Ready(());
         }
-        let alarm = self
-            .disconnect_alarm
+        let timer = self
+            .disconnect_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(DISCONNECT_GRACE)));
-        alarm.as_mut().poll(context)
+        timer.as_mut().poll(context)
     }
 }
 
@@ -353,12 +353,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             }
             // Before the count is read: a response that ends in between wakes this task again.
             self.in_flight.wake_on_change(context.waker());
-            match self.examine() {
+            match self.parse_received() {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(fault) => {
                     self.fault = Some(fault);
-                    self.sends_fault = match &self.protocol {
+                    self.sends_fault = match &self.parser {
                         Parser::Http1(framing) => framing.is_in_head(),
                         Parser::Http2(_) => false,
                     };
@@ -367,7 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             }
             // While a request is in flight, only to notice that the client has disconnected.
             if ready!(self.poll_fill(context))? == 0 {
-                if matches!(&self.protocol, Parser::Http1(framing) if framing.is_at_end()) {
+                if matches!(&self.parser, Parser::Http1(framing) if framing.is_at_end()) {
                     if self.takes_one && !self.received.is_empty() {
                         // For another connection of hyper's.
                         return Poll::Pending;

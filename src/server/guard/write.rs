@@ -14,7 +14,7 @@ use crate::server::timeouts::WRITE_TIMEOUT;
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Counts what a client of HTTP/2 has read of its responses.
     fn note_progress(&mut self, written: &Poll<io::Result<usize>>) {
-        if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.protocol, written) {
+        if let (Parser::Http2(http2), Poll::Ready(Ok(count))) = (&mut self.parser, written) {
             http2.sent(*count);
         }
     }
@@ -26,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            if self.write_alarm.take().is_some() {
+            if self.write_timer.take().is_some() {
                 // Further requests were held back.
                 self.in_flight.wake_reader();
             }
@@ -34,10 +34,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             return written;
         }
         self.in_flight.set_mid_request(true);
-        let alarm = self
-            .write_alarm
+        let timer = self
+            .write_timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
-        ready!(alarm.as_mut().poll(context));
+        ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let stream = Pin::new(&mut this.stream);
-        let written = match &this.protocol {
+        let written = match &this.parser {
             // There may be further requests, or `lingering_close` shuts it down.
             Parser::Http1(_) => stream.poll_flush(context),
             Parser::Http2(_) => stream.poll_shutdown(context),

@@ -29,7 +29,7 @@ impl Bind {
         let Self::Tcp(text) = self else {
             return Ok(Vec::new());
         };
-        let unknown = || format!("\"{text}\" is not known here");
+        let unknown = || format!("\"{text}\" cannot be resolved");
         let found: Vec<_> = tokio::net::lookup_host(text)
             .await
             .with_context(unknown)?

@@ -12,7 +12,7 @@ use crate::{
         options::{Cell, Description, Values, VirtualKind},
     },
     db::Connection,
-    web::format::{date_time, grouped},
+    web::format::{date_time, grouped, iso},
 };
 
 /// The template context of a field.
@@ -244,11 +244,7 @@ pub fn show_cell(cell: &Cell, form_context: FormContext<'_>) -> CellContext {
         Cell::Boolean(false) => ("no", "No".to_owned(), String::new()),
         Cell::Number(number) => ("number", grouped(*number), String::new()),
         Cell::Text(text) => ("text", text.clone(), String::new()),
-        Cell::DateTime(time) => (
-            "moment",
-            date_time(*time, form_context.zone),
-            time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        ),
+        Cell::DateTime(time) => ("moment", date_time(*time, form_context.zone), iso(*time)),
     };
     CellContext { kind, text, iso }
 }

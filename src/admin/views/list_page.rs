@@ -314,11 +314,7 @@ impl ListPage<'_> {
             for row in rows.iter_mut() {
                 let found = key(row).and_then(|key| objects.iter().find(|object| object.id == key));
                 if let Some(object) = found {
-                    row.cells[position].cell = CellContext {
-                        kind: "text",
-                        text: object.label.clone(),
-                        iso: String::new(),
-                    };
+                    row.cells[position].cell = CellContext::text(object.label.clone());
                 }
             }
         }

@@ -1,15 +1,18 @@
 //! The template context of a form.
 
+mod cell;
 mod field;
 mod inline;
+mod widget;
 
 use sea_orm::DbErr;
 use serde::Serialize;
 
-pub use self::field::{CellContext, show_cell};
+pub use self::cell::{CellContext, show_cell};
 use self::{
     field::{FieldContext, id_of, show_field},
     inline::{InlineContext, show_inline},
+    widget::Widget,
 };
 use super::{Editor, FormContext, ObjectForm, fieldsets};
 use crate::{admin::field::Kind, db::Connection};
@@ -116,7 +119,9 @@ impl EditorContext {
             .formsets
             .iter()
             .flat_map(|set| set.inline.model.concrete());
-        let has_times = fields.into_iter().any(|field| field.kind == "moment")
+        let has_times = fields
+            .into_iter()
+            .any(|field| matches!(field.widget, Widget::DateTime { .. }))
             || inline_fields
                 .into_iter()
                 .any(|field| field.kind == Kind::DateTime);

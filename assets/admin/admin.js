@@ -38,7 +38,7 @@ for (const form of document.querySelectorAll("form[data-guard]")) {
   let isChanged = document.querySelector("#errors, #meanwhile, #resumed") !== null;
   // Filters and boxes for actions are not part of what is saved.
   form.addEventListener("input", ({ target }) => {
-    if (target.name !== "_selected_action" && (target.name || target.matches("[data-inline], .moment"))) isChanged = true;
+    if (target.name !== "_selected_action" && (target.name || target.matches("[data-inline], .date-time"))) isChanged = true;
   });
   form.addEventListener("submit", () => { isChanged = false; });
   addEventListener("beforeunload", (event) => { if (isChanged) event.preventDefault(); });
@@ -57,13 +57,13 @@ const clock = () => {
   return { date: `${part("year")}-${part("month")}-${part("day")}`, time: `${part("hour")}:${part("minute")}:${part("second")}` };
 };
 const addClocks = (root) => {
-  for (const moment of root.querySelectorAll(".moment")) {
-    const [date, time] = moment.querySelectorAll("input");
+  for (const dateTime of root.querySelectorAll(".date-time")) {
+    const [date, time] = dateTime.querySelectorAll("input");
     const button = (text, set) => make("button", {
       type: "button", className: "btn", textContent: text,
-      onclick: () => { set(clock()); moment.dispatchEvent(new Event("input", { bubbles: true })); },
+      onclick: () => { set(clock()); dateTime.dispatchEvent(new Event("input", { bubbles: true })); },
     });
-    moment.append(
+    dateTime.append(
       button("Today", (now) => { date.value = now.date; }),
       button("Now", (now) => { date.value = now.date; time.value = now.time; }),
     );

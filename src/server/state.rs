@@ -137,6 +137,9 @@ impl Server {
 
     /// Admits a request with the memory of its head, given its path and fields, the size of the head in bytes, and the number
     /// of requests on the connection, this one included.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] when too many requests are in flight or wait, or too much memory is reserved, in all or by this client.
     pub fn admit(
         &self,
         path: &str,

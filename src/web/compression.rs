@@ -18,6 +18,9 @@ const MIN_LENGTH: usize = 1400;
 const MAX_PADDING: usize = 100;
 
 /// Compresses HTML pages with gzip for clients that accept it.
+///
+/// # Errors
+/// Those of `next`.
 pub async fn pages<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let is_accepted = request
         .header(header::ACCEPT_ENCODING)

@@ -150,6 +150,9 @@ impl RejectedForm {
 }
 
 /// Refuses requests with an unsafe method that fail the CSRF check. Sets the [`Form`] of the others as request data.
+///
+/// # Errors
+/// [`AppError::Csrf`] when the check fails; those of [`Form::read`] and of `next`.
 pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
     if matches!(
         *request.method(),

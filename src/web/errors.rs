@@ -53,6 +53,9 @@ pub fn set_layout(
 }
 
 /// Turns errors, panics and timeouts into error pages, and logs server errors, CSRF failures and bad requests.
+///
+/// # Errors
+/// None: every error becomes a page.
 pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
     let base = BaseContext::of(&request);

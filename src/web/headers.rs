@@ -42,6 +42,9 @@ impl SecurityHeaders {
 }
 
 /// Adds the security headers to responses; headers that a response already has are not changed.
+///
+/// # Errors
+/// Those of `next`.
 pub async fn secure<E: Endpoint>(
     next: Arc<E>,
     request: Request,
@@ -76,6 +79,9 @@ pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
 
 /// Redirects plain HTTP to HTTPS if `SECURE_SSL_REDIRECT` is set. Requests without an [`Origin`], such as health checks, are not
 /// redirected.
+///
+/// # Errors
+/// Those of `next`.
 pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let settings = &Core::of(&request).settings.security.headers;
     let Some(origin) = request

@@ -32,6 +32,9 @@ impl Origin {
 }
 
 /// Refuses requests for hosts that are not in `ALLOWED_HOSTS`; sets the [`Origin`] of the others as request data.
+///
+/// # Errors
+/// [`AppError::BadRequest`] when the host is missing, ambiguous or not allowed; those of `next`.
 pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
     let security = &Core::of(&request).settings.security;
     let host = requested_host(&request, security)

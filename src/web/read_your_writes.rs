@@ -23,6 +23,9 @@ const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 
 /// If there is a replica, sets a cookie in the response to each successful request with an unsafe method. The cookie holds the
 /// signed time, so that a client cannot set it without a change and put load on the primary.
+///
+/// # Errors
+/// Those of `next`.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let core = Core::of(&request);
     if core.db.replica().is_none() || request.method().is_safe() {

@@ -15,6 +15,9 @@ use crate::{
 };
 
 /// Sets the [`Session`] and the [`Messages`] of each request, and saves them with the response.
+///
+/// # Errors
+/// Those of `next`; when a changed session cannot be saved.
 pub async fn middleware<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Response> {
     let core = Core::of(&request).clone();
     let jar = Jar::of(&request);

@@ -4,17 +4,23 @@ use hyper::Uri;
 
 use crate::server::fault::Fault;
 
-/// The first line with its end, if it has come.
-pub fn whole_line(bytes: &[u8], most: usize) -> Result<Option<&[u8]>, Fault> {
-    let seen = &bytes[..bytes.len().min(most)];
+/// The first line with its end; `None` while it is incomplete.
+///
+/// # Errors
+/// When the line is longer than `max` bytes.
+pub fn whole_line(bytes: &[u8], max: usize) -> Result<Option<&[u8]>, Fault> {
+    let seen = &bytes[..bytes.len().min(max)];
     match seen.iter().position(|byte| *byte == b'\n') {
         Some(end) => Ok(Some(&bytes[..=end])),
-        None if bytes.len() >= most => Err(Fault::Malformed("a line of the body is too long")),
+        None if bytes.len() >= max => Err(Fault::Malformed("a line of the body is too long")),
         None => Ok(None),
     }
 }
 
-/// A line without its end, which has to be CR LF. No other control character may stand in it.
+/// A line without its end, which has to be CR LF.
+///
+/// # Errors
+/// When it ends without CR, or has a control character other than a tab.
 pub fn content(line: &[u8]) -> Result<&[u8], Fault> {
     let content = line
         .strip_suffix(b"\r\n")
@@ -26,7 +32,10 @@ pub fn content(line: &[u8]) -> Result<&[u8], Fault> {
     Ok(content)
 }
 
-/// Whether a request line is HTTP/1.0's; an error if it is neither that nor HTTP/1.1's.
+/// Whether a request line is HTTP/1.0's, and not HTTP/1.1's.
+///
+/// # Errors
+/// When it is not a request line of either version.
 pub fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
     let mut parts = line.split(|byte| *byte == b' ');
     let (method, target) = (parts.next().unwrap_or_default(), parts.next());
@@ -43,7 +52,10 @@ fn is_target(text: &[u8]) -> bool {
     !text.contains(&b'#') && Uri::try_from(text).is_ok()
 }
 
-/// Name and value of a field. A line that goes on from the one before it (obs-fold) is none.
+/// Name and value of a field. A folded line (obs-fold) is not a field.
+///
+/// # Errors
+/// When it has no colon, or the name is not a token.
 pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let colon = line.iter().position(|byte| *byte == b':');
     let (name, value) = line.split_at(colon.ok_or(Fault::Malformed("a field has no colon"))?);
@@ -66,7 +78,10 @@ pub fn content_length(value: &[u8]) -> Result<u64, Fault> {
         .ok_or(Fault::Malformed("Content-Length is not a number"))
 }
 
-/// Whether the last two bytes of a chunk, as far as they have come, are its line end.
+/// Whether the last two bytes of a chunk, as far as they have been received, are CR LF.
+///
+/// # Errors
+/// When other bytes are there.
 pub fn check_chunk_end(bytes: &[u8], left: u64) -> Result<(), Fault> {
     let expected = |end: u64, byte: u8| {
         let position = left

@@ -27,15 +27,12 @@ pub enum Purpose {
 
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long PostgreSQL works on a statement of a request.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The other settings of PostgreSQL for a connection that serves requests.
-const SESSION: [(&str, &str); 7] = [
+/// The settings of PostgreSQL for a connection that serves requests, besides its timeouts.
+const SESSION: [(&str, &str); 6] = [
     // How long a statement waits for a row that another transaction has locked.
     ("lock_timeout", "1s"),
-    // A server whose machine or network has failed must not keep rows locked.
-    ("idle_in_transaction_session_timeout", "10s"),
-    // Nor may its connections stay until the system's own timeout, which takes hours.
+    // The connections of a process whose machine or network has failed must not stay until the system's own timeout, which
+    // takes hours.
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
@@ -125,9 +122,14 @@ pub(super) async fn postgres(
     options.set_application_name(Cow::Borrowed("polls"));
     match purpose {
         Purpose::Requests => {
+            // Such a process must not keep rows locked either.
+            let idle = format!("{}ms", settings.statement_timeout.as_millis());
+            let idle = [("idle_in_transaction_session_timeout", idle)];
             options
-                .statement_timeout(STATEMENT_TIMEOUT)
-                .map_sqlx_postgres_opts(|options| options.options(SESSION))
+                .statement_timeout(settings.statement_timeout)
+                .map_sqlx_postgres_opts(move |options| {
+                    options.options(SESSION).options(idle.clone())
+                })
                 .connect_lazy(true);
             check_suspect(&mut options, health);
         }

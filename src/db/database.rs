@@ -36,7 +36,10 @@ impl Database {
     /// When the database cannot be reached; not for [`Purpose::Requests`] on PostgreSQL.
     pub async fn connect(settings: &DatabaseSettings, purpose: Purpose) -> Result<Self, DbErr> {
         let is_limited = settings.backend == DbBackend::Postgres && purpose == Purpose::Requests;
-        let health = Health::new(settings.backend, is_limited);
+        let health = Health::new(
+            settings.backend,
+            is_limited.then_some(settings.statement_timeout),
+        );
         let (reader, writer) = match (settings.backend, purpose) {
             (DbBackend::Sqlite, _) => {
                 let writer = connect::sqlite_writer(settings, purpose, &health).await?;

@@ -13,12 +13,12 @@ use tracing::Instrument;
 
 use super::failure::{is_lost, is_refusal, is_storage};
 
-/// The timeout of a request's statement without a response, longer than PostgreSQL's `statement_timeout`.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(12);
+/// How much longer than PostgreSQL's `statement_timeout` a response is waited for.
+const RESPONSE_GRACE: Duration = Duration::from_secs(2);
 /// After so long without a response to any statement, new connections are tried: longer than PostgreSQL's `lock_timeout`.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long connections stay suspect: longer than [`RESPONSE_TIMEOUT`].
-const SUSPECT_FOR: Duration = Duration::from_secs(30);
+/// How long connections stay suspect, besides the time for a response.
+const SUSPECT_FOR: Duration = Duration::from_secs(18);
 /// The longest time until a connection whose statement was cancelled is released.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -55,19 +55,19 @@ pub struct Health {
     processes: Arc<Mutex<VecDeque<i32>>>,
     /// The value of OpenTelemetry's `db.system.name`.
     system: &'static str,
-    /// Whether statements have [`RESPONSE_TIMEOUT`]: those of commands have none.
-    is_limited: bool,
+    /// The timeout of a statement without a response; those of commands have none.
+    response_timeout: Option<Duration>,
 }
 
 impl Health {
-    /// The state of a new pool; statements have a time limit if `is_limited`.
-    pub(super) fn new(backend: DbBackend, is_limited: bool) -> Self {
+    /// The state of a new pool. `statement_timeout` is PostgreSQL's, if statements have one.
+    pub(super) fn new(backend: DbBackend, statement_timeout: Option<Duration>) -> Self {
         Self {
             system: match backend {
                 DbBackend::Sqlite => "sqlite",
                 _ => "postgresql",
             },
-            is_limited,
+            response_timeout: statement_timeout.map(|timeout| timeout + RESPONSE_GRACE),
             ..Self::default()
         }
     }
@@ -153,7 +153,8 @@ impl Health {
         let is_within = |moment: Option<Instant>, time| {
             moment.is_some_and(|moment| moment.elapsed() < time && age >= moment.elapsed())
         };
-        is_within(suspicion.lost, SUSPECT_FOR)
+        let suspect_for = SUSPECT_FOR + self.response_timeout.unwrap_or_default();
+        is_within(suspicion.lost, suspect_for)
             || is_released && is_within(suspicion.cancelled, RELEASE_TIMEOUT)
     }
 
@@ -164,8 +165,8 @@ impl Health {
         }
     }
 
-    /// Waits for the response to a statement, for [`RESPONSE_TIMEOUT`] at most. A caller that is cancelled before leaves a
-    /// connection whose state is not known.
+    /// Waits for the response to a statement, until the timeout. A caller that is cancelled before leaves a connection whose
+    /// state is not known.
     pub(super) async fn watch<T>(
         &self,
         response: impl Future<Output = Result<T, DbErr>>,
@@ -175,13 +176,13 @@ impl Health {
             otel.kind = "client",
             db.system.name = self.system
         ));
-        if !self.is_limited {
+        let Some(response_timeout) = self.response_timeout else {
             let result = response.await;
             if let Err(error) = &result {
                 self.note_storage(error);
             }
             return result;
-        }
+        };
         let start = Instant::now();
         let mut response = std::pin::pin!(response);
         // Dropped before `response`.
@@ -190,13 +191,13 @@ impl Health {
             Ok(result) => Ok(result),
             Err(_) => {
                 self.note_waiting(start, false);
-                tokio::time::timeout(RESPONSE_TIMEOUT - SILENCE, response).await
+                tokio::time::timeout(response_timeout - SILENCE, response).await
             }
         };
         let Ok(result) = result else {
             self.timeouts.inc();
             self.note_waiting(start, true);
-            let seconds = RESPONSE_TIMEOUT.as_secs();
+            let seconds = response_timeout.as_secs();
             let text = format!("no answer in {seconds} s");
             return Err(DbErr::Conn(RuntimeErr::Internal(text)));
         };

@@ -48,6 +48,7 @@ impl Databases {
         let primary = Database::connect(settings, Purpose::Requests).await?;
         let probe = DatabaseSettings {
             pool_size: 1,
+            statement_timeout: std::time::Duration::from_secs(10),
             ..settings.clone()
         };
         let probe = Database::connect(&probe, Purpose::Requests).await?;

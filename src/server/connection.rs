@@ -94,6 +94,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             head: self.settings.header_timeout,
             idle: self.settings.keepalive,
             response: self.settings.timeout,
+            write: self.settings.write_timeout,
         };
         let memory = (
             self.server.memory.clone(),

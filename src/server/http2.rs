@@ -5,11 +5,7 @@ use hyper::body::Incoming;
 use poem::http::Version;
 use tokio::time::Instant;
 
-use super::{
-    fault::Fault,
-    in_flight::InFlight,
-    timeouts::{Timeouts, WRITE_TIMEOUT},
-};
+use super::{fault::Fault, in_flight::InFlight, timeouts::Timeouts};
 use crate::settings::ServerSettings;
 
 /// The length of the connection preface (RFC 9113, 3.4), in bytes.
@@ -96,7 +92,7 @@ impl Http2 {
         // Responses can wait for a client that never opens the window.
         let progress = self.last_progress
             + if in_flight > 0 {
-                self.timeouts.response + WRITE_TIMEOUT
+                self.timeouts.response + self.timeouts.write
             } else {
                 self.timeouts.idle
             };

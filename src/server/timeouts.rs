@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// How long the client may read nothing of a response.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// The timeouts of the settings.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
@@ -14,4 +11,6 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the handling of a request.
     pub response: Duration,
+    /// For a client that reads nothing of a response.
+    pub write: Duration,
 }

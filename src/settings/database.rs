@@ -1,6 +1,6 @@
 //! Which database to use.
 
-use std::{num::NonZeroU16, path::PathBuf};
+use std::{num::NonZeroU16, path::PathBuf, time::Duration};
 
 use anyhow::{anyhow, bail};
 use sea_orm::DbBackend;
@@ -9,6 +9,7 @@ use url::Url;
 
 use super::{
     environment::Environment,
+    server::options::Seconds,
     variable::{
         DefaultValue::{Described, Value},
         Variable, variables,
@@ -25,6 +26,8 @@ variables! {
     DATABASE_PASSWORD = Described("none");
     /// Connections at most, from 1 to 1000
     DATABASE_POOL_SIZE = Described("4 per core, 4 to 32");
+    /// Seconds for a statement of a request on PostgreSQL; without a response the server is given up 2 s later
+    DATABASE_STATEMENT_TIMEOUT = Value("10");
     /// Set by Kubernetes for a Service named `polls-backend`: without `DATABASE_URL`, PostgreSQL is at that address
     POLLS_BACKEND_SERVICE_HOST = Described("none");
     /// The port of that Service
@@ -60,6 +63,8 @@ pub struct DatabaseSettings {
     pub replica_url: Option<SecretString>,
     /// Connections at most.
     pub pool_size: u32,
+    /// For a statement of a request on PostgreSQL.
+    pub statement_timeout: Duration,
 }
 
 impl DatabaseSettings {
@@ -85,6 +90,7 @@ impl DatabaseSettings {
             }
             settings.replica_url = Some(replica.url);
         }
+        settings.statement_timeout = statement_timeout(environment)?;
         if let Some(size) = environment.parsed(DATABASE_POOL_SIZE.name, POOL_SIZES)? {
             if !(1..=MAX_POOL_SIZE).contains(&size) {
                 bail!("DATABASE_POOL_SIZE must be {POOL_SIZES}, not {size}.");
@@ -122,6 +128,7 @@ impl DatabaseSettings {
             url: url.into(),
             replica_url: None,
             pool_size: (4 * cores).clamp(4, 32),
+            statement_timeout: statement_timeout(&Environment::default())?,
         })
     }
 
@@ -167,6 +174,12 @@ impl DatabaseSettings {
             _ => plain.to_owned(),
         }
     }
+}
+
+fn statement_timeout(environment: &Environment) -> anyhow::Result<Duration> {
+    let expected = "a number of seconds above 0";
+    let seconds: Seconds = DATABASE_STATEMENT_TIMEOUT.parsed(environment, expected)?;
+    Ok(seconds.into())
 }
 
 fn sqlite_url(variable: &str, url: &str) -> anyhow::Result<String> {

@@ -9,7 +9,6 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Guard, Parser};
-use crate::server::timeouts::WRITE_TIMEOUT;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     /// Counts what a client of HTTP/2 has read of its responses.
@@ -19,7 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         }
     }
 
-    /// Ends the connection when its client reads nothing for [`WRITE_TIMEOUT`].
+    /// Ends the connection when its client reads nothing for the write timeout.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -34,9 +33,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             return written;
         }
         self.in_flight.set_mid_request(true);
+        let timeout = self.timeouts.write;
         let timer = self
             .write_timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIMEOUT)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -50,6 +50,9 @@ pub struct ServerSettings {
     /// For the body of a request.
     #[serde(serialize_with = "seconds")]
     pub body_timeout: Duration,
+    /// In which a client may read nothing of a response.
+    #[serde(serialize_with = "seconds")]
+    pub write_timeout: Duration,
     /// For the next request on an open connection.
     #[serde(serialize_with = "seconds")]
     pub keepalive: Duration,
@@ -147,6 +150,7 @@ impl ServerSettings {
             timeout: above_0(options.timeout),
             header_timeout: above_0(options.header_timeout),
             body_timeout: above_0(options.body_timeout),
+            write_timeout: above_0(options.write_timeout),
             keepalive: above_0(options.keepalive),
             shutdown_delay: from_0(options.shutdown_delay),
             graceful_timeout: from_0(options.graceful_timeout),

@@ -179,6 +179,9 @@ options! {
     /// Seconds for the body of a request
     #[arg(long, value_name = "SECONDS")]
     body_timeout: Option<Seconds> = BODY_TIMEOUT, Value("30");
+    /// Seconds in which a client may read nothing of a response
+    #[arg(long, value_name = "SECONDS")]
+    write_timeout: Option<Seconds> = WRITE_TIMEOUT, Value("30");
     /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits
     #[arg(long = "keep-alive", value_name = "SECONDS")]
     #[serde(alias = "keep_alive")]

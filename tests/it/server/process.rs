@@ -189,18 +189,17 @@ async fn the_log_has_the_reason_of_each_refusal() {
 
 #[tokio::test]
 async fn unfinished_headers_are_closed() {
-    let site = Site::migrated(Backend::Sqlite).await;
+    let site = Site::migrated(Backend::Sqlite)
+        .await
+        .with("HEADER_TIMEOUT", "1");
     let server = site.serve();
     let mut stream = server.connect();
     stream.write_all(b"GET /polls/ HTTP/1.1\r\nHost: ").unwrap();
     let start = Instant::now();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    assert!(
-        (5..30).contains(&start.elapsed().as_secs()),
-        "{:?}",
-        start.elapsed()
-    );
+    let took = start.elapsed().as_secs_f64();
+    assert!((0.9..8.0).contains(&took), "{took}");
     let mut many = "GET /livez HTTP/1.1\r\n".to_owned();
     (0..101).for_each(|number| many += &format!("x-{number}: y\r\n"));
     assert!(

@@ -211,7 +211,10 @@ fn without_window(server: &Server, path: &[u8], requests: u8) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_http2_client_that_reads_nothing_is_closed() {
-    let site = site().await.with("REQUEST_TIMEOUT", "1");
+    let site = site()
+        .await
+        .with("REQUEST_TIMEOUT", "1")
+        .with("WRITE_TIMEOUT", "1");
     let server = site.serve();
     let mut stream = server.connect();
     stream
@@ -223,8 +226,8 @@ async fn an_http2_client_that_reads_nothing_is_closed() {
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard);
     assert!(heard.len() > 50, "{heard:?}");
-    let took = start.elapsed().as_secs();
-    assert!((25..60).contains(&took), "{took}");
+    let took = start.elapsed().as_secs_f64();
+    assert!((1.5..20.0).contains(&took), "{took}");
 }
 
 #[tokio::test]

@@ -13,11 +13,15 @@ use crate::support::{
     voters::{Voters, vote},
 };
 
+/// `DATABASE_STATEMENT_TIMEOUT` of the tests, in seconds; without a response, a statement times out 2 s later.
+const STATEMENT_TIMEOUT: u64 = 2;
+
 /// A deployment on a database of its own, with the example polls.
 pub async fn site_on(url: &str) -> Site {
     let site = Site::new(Backend::Sqlite)
         .await
         .with("DATABASE_URL", url)
+        .with("DATABASE_STATEMENT_TIMEOUT", &STATEMENT_TIMEOUT.to_string())
         .with("METRICS_BIND", "127.0.0.1:0");
     site.run(["migrate"]).success();
     site.run(["seed"]).success();
@@ -90,7 +94,12 @@ async fn database_restarts_under_load_lose_and_double_no_vote() {
     let before = votes(&cluster).await;
     let voters = Voters::start(&server.address, 16);
     // A clean stop, then a crash; the last one lasts longer than a request waits.
-    for (signal, away) in [("-INT", 0), ("-QUIT", 0), ("-INT", 0), ("-QUIT", 12)] {
+    for (signal, away) in [
+        ("-INT", 0),
+        ("-QUIT", 0),
+        ("-INT", 0),
+        ("-QUIT", STATEMENT_TIMEOUT + 2),
+    ] {
         let so_far = voters.acknowledged();
         voters.wait_for(so_far + 300, Duration::from_secs(20));
         cluster.stop(signal);
@@ -240,10 +249,10 @@ async fn a_server_that_disappears_leaves_no_locks() {
     link.drop_packets();
     db.execute("COMMIT").await.unwrap();
     let start = Instant::now();
-    db.execute("SET lock_timeout = '15s'; UPDATE polls_app_choice SET votes = 7 WHERE id = 1")
+    db.execute("SET lock_timeout = '30s'; UPDATE polls_app_choice SET votes = 7 WHERE id = 1")
         .await
         .unwrap();
-    assert!(start.elapsed() > Duration::from_secs(5));
+    assert!(start.elapsed() > Duration::from_secs(STATEMENT_TIMEOUT) / 2);
     assert_eq!(votes(&cluster).await, 7);
     assert_unavailable(&voter.join().unwrap());
 }
@@ -325,6 +334,7 @@ async fn a_slow_database_delays_requests_for_a_bounded_time() {
 async fn a_slow_statement_is_not_taken_for_a_dead_database() {
     let cluster = Cluster::new(&[]);
     let site = site_on(&cluster.url()).await;
+    let site = site.with("DATABASE_STATEMENT_TIMEOUT", "10");
     let server = site.serve();
     assert!(is_served(&server));
     let mut db = connect(&cluster).await;

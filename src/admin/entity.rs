@@ -34,6 +34,9 @@ pub struct Entity {
 
 impl Entity {
     /// The table of an entity; `label` is Django's `__str__`.
+    ///
+    /// # Panics
+    /// When a column has a type without a [`Kind`].
     pub fn of<E: EntityTrait>(label: fn(&E::Model) -> String) -> Self {
         let keys: Vec<_> = E::PrimaryKey::iter()
             .map(|key| key.into_column().as_str().to_owned())
@@ -63,7 +66,8 @@ fn field<E: EntityTrait>(column: &E::Column) -> Field {
         (ColumnType::Integer, _) => Kind::Integer,
         (ColumnType::Boolean, _) => Kind::Boolean,
         (ColumnType::TimestampWithTimeZone, _) => Kind::DateTime,
-        _ => Kind::Text,
+        (ColumnType::Text, _) => Kind::Text,
+        (other, _) => panic!("the admin has no field for the column {name}: {other:?}"),
     };
     let field_name = match kind {
         Kind::ForeignKey(_) => name.strip_suffix("_id").unwrap_or(name),

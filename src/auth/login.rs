@@ -169,7 +169,8 @@ pub async fn log_in(
     throttle.succeeded(&tx, &attempt, now).await?;
     tx.commit().await?;
     if let Err(error) = throttle.clean(now).await {
-        tracing::warn!(%error, "expired login failures cannot be deleted");
+        let error = error.to_string();
+        tracing::warn!(error = %error.escape_debug(), "expired login failures cannot be deleted");
     }
 
     session.load(SessionStore::of(core), now).await?;

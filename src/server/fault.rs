@@ -4,8 +4,8 @@ use std::fmt;
 
 use poem::http::{StatusCode, header};
 
-/// Seconds until the client may try again.
-const RETRY_AFTER: &str = "2";
+/// The header `Retry-After` of a 503: seconds until the client may try again.
+pub const RETRY_AFTER: &str = "2";
 
 /// Why a connection or request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

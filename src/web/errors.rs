@@ -24,10 +24,8 @@ use crate::{
     core::Core,
     db::is_storage,
     error::{self, AppError, CsrfError},
+    server::fault::RETRY_AFTER,
 };
-
-/// The `Retry-After` header of 503 responses, in seconds.
-const RETRY_AFTER: &str = "2";
 
 /// Renders an error page from a context with `status`, `title`, `advice` and `request_id`.
 type Render = dyn Fn(Value) -> error::Result<Response> + Send + Sync;

@@ -371,7 +371,7 @@ fn secrets_are_random_and_not_replaced() {
 }
 
 #[test]
-fn dry_runs_print_the_commands() {
+fn scripts_print_their_commands_and_usage() {
     for (name, words) in [
         (
             "minikube-up",
@@ -389,6 +389,15 @@ fn dry_runs_print_the_commands() {
                 said(&output)
             );
         }
+    }
+    for name in [
+        "minikube-up",
+        "minikube-down",
+        "kube-check",
+        "e2e",
+        "fuzz",
+        "bench",
+    ] {
         let output = script(name).arg("--nonsense").output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{name}: {}", said(&output));
     }

@@ -94,7 +94,8 @@ impl PageMaps {
                 };
                 self.maps().insert(model.table(), expired.clone());
                 Ok(self.read(model, db, now).await.unwrap_or_else(|error| {
-                    tracing::warn!(%error, table = model.table(), "the page map of a long list cannot be renewed");
+                    let error = error.to_string();
+                    tracing::warn!(error = %error.escape_debug(), table = model.table(), "the page map of a long list cannot be renewed");
                     Some(expired)
                 }))
             }

@@ -9,7 +9,6 @@ use url::Url;
 
 use super::{
     environment::Environment,
-    server::options::Seconds,
     variable::{
         DefaultValue::{Described, Value},
         Variable, variables,
@@ -26,7 +25,7 @@ variables! {
     DATABASE_PASSWORD = Described("none");
     /// Connections at most, from 1 to 1000
     DATABASE_POOL_SIZE = Described("4 per core, 4 to 32");
-    /// Seconds for a statement of a request on PostgreSQL; without a response the server is given up 2 s later
+    /// Seconds for a statement of a request on PostgreSQL, from 1 to 86400; without a response the server is given up 2 s later
     DATABASE_STATEMENT_TIMEOUT = Value("10");
     /// Set by Kubernetes for a Service named `polls-backend`: without `DATABASE_URL`, PostgreSQL is at that address
     POLLS_BACKEND_SERVICE_HOST = Described("none");
@@ -51,6 +50,9 @@ const POSTGRES_PARAMETERS: [&str; 7] = [
 ];
 const MAX_POOL_SIZE: u32 = 1000;
 const POOL_SIZES: &str = "a number from 1 to 1000";
+/// A day: PostgreSQL takes up to 24 of them.
+const MAX_STATEMENT_TIMEOUT: u64 = 86_400;
+const STATEMENT_TIMEOUTS: &str = "a number of seconds from 1 to 86400";
 
 /// The database and its replica.
 #[derive(Debug, Clone)]
@@ -177,9 +179,11 @@ impl DatabaseSettings {
 }
 
 fn statement_timeout(environment: &Environment) -> anyhow::Result<Duration> {
-    let expected = "a number of seconds above 0";
-    let seconds: Seconds = DATABASE_STATEMENT_TIMEOUT.parsed(environment, expected)?;
-    Ok(seconds.into())
+    let seconds = DATABASE_STATEMENT_TIMEOUT.parsed(environment, STATEMENT_TIMEOUTS)?;
+    if !(1..=MAX_STATEMENT_TIMEOUT).contains(&seconds) {
+        bail!("DATABASE_STATEMENT_TIMEOUT must be {STATEMENT_TIMEOUTS}, not {seconds}.");
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn sqlite_url(variable: &str, url: &str) -> anyhow::Result<String> {

@@ -105,6 +105,11 @@ async fn invalid_values_are_refused_by_name() {
             "CSRF_TRUSTED_ORIGINS has the entry \"https://bad.example/\": ",
         ),
         (
+            "DATABASE_STATEMENT_TIMEOUT",
+            "86401",
+            "DATABASE_STATEMENT_TIMEOUT must be a number of seconds from 1 to 86400, not 86401.",
+        ),
+        (
             "DATABASE_POOL_SIZE",
             "0",
             "DATABASE_POOL_SIZE must be a number from 1 to 1000, not 0.",

@@ -232,7 +232,7 @@ impl ListPage<'_> {
             // If counting stopped, only the displayed objects can be selected.
             across => (paging.count.number as usize > rows.len() && paging.count.number <= ACTION_LIMIT && !paging.count.has_more)
                 .then(|| format!("Select all {}", count_text(&paging, model))),
-            is_cut_off => paging.pages * model.options.list_per_page < paging.count.number || paging.count.has_more,
+            is_truncated => paging.pages * model.options.list_per_page < paging.count.number || paging.count.has_more,
             limit => grouped(COUNT_LIMIT as i64),
             searched => min_key.map(|_| grouped(SEARCH_LIMIT as i64)),
             total => grouped(total as i64),

@@ -86,6 +86,27 @@ impl Context {
     }
 }
 
+/// Standard output. Its errors say that they are of standard output.
+#[derive(Debug)]
+pub struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).map_err(of_stdout)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().map_err(of_stdout)
+    }
+}
+
+fn of_stdout(error: io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot write to standard output: {error}"),
+    )
+}
+
 /// Prints a line on standard error. If that is closed or full, the command continues: its exit status tells the result.
 pub fn print_error(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");

@@ -29,7 +29,7 @@ use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
     runserver, showmigrations, sqlmigrate,
 };
-use context::{Context, error_chain, print_error};
+use context::{Context, Stdout, error_chain, print_error};
 use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
@@ -105,7 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let mut out: Box<dyn Write + Send> = Box::new(io::stdout());
+    let mut out: Box<dyn Write + Send> = Box::new(Stdout);
     // These two need no settings: packagers call them where there are none.
     let command = match cli.command {
         Command::Completions(args) => return args.run(Cli::command(), &mut out),

@@ -76,6 +76,27 @@ async fn a_full_disk_for_errors_does_not_change_the_exit_status() {
 }
 
 #[tokio::test]
+async fn a_full_disk_for_the_output_is_reported() {
+    let site = Site::new(Backend::Sqlite).await;
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut command = site.command_of(&["showmigrations"]);
+    let output = command
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.starts_with("CommandError: cannot write to standard output: No space left"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_closed_pipe_ends_a_command_quietly() {
     let site = Site::new(Backend::Sqlite).await;
     for args in [

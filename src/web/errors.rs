@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use minijinja::{Value, context};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
+    error::ParsePathError,
     http::{HeaderValue, StatusCode, header},
 };
 
@@ -107,6 +108,8 @@ fn from_poem(error: poem::Error) -> AppError {
     match error.downcast::<AppError>() {
         Ok(error) => error,
         Err(_) if status == StatusCode::NOT_FOUND => AppError::NotFound,
+        // The path is not UTF-8.
+        Err(error) if error.is::<ParsePathError>() => AppError::NotFound,
         Err(_) if status == StatusCode::METHOD_NOT_ALLOWED => {
             AppError::MethodNotAllowed("GET, HEAD")
         }

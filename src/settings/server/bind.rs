@@ -53,12 +53,17 @@ impl FromStr for Bind {
             return Ok(Self::Unix(path.into()));
         }
         let is_port = |port: &str| port.parse::<u16>().is_ok();
+        // Colons of an IPv6 address stand in brackets.
+        let is_name = |name: &str| {
+            let is_ipv6 = name.starts_with('[') && name.ends_with(']');
+            !name.is_empty() && (is_ipv6 || !name.contains(':'))
+        };
         if is_port(text) {
             return Ok(Self::Tcp(format!("127.0.0.1:{text}")));
         }
         let is_pair = text
             .rsplit_once(':')
-            .is_some_and(|(name, port)| !name.is_empty() && is_port(port));
+            .is_some_and(|(name, port)| is_name(name) && is_port(port));
         if !is_pair {
             bail!("\"{text}\" is not a valid port number or address:port pair");
         }

@@ -3,16 +3,12 @@
 mod bind;
 pub(super) mod options;
 
-use std::{
-    num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use anyhow::{anyhow, bail};
 use serde::{Serialize, Serializer};
 
-use self::options::Seconds;
+use self::options::Positive;
 pub use self::{
     bind::{Bind, Mode},
     options::ServerOptions,
@@ -107,10 +103,10 @@ impl ServerSettings {
     /// When an option with a default is missing.
     pub fn new(options: &ServerOptions) -> anyhow::Result<Self> {
         const COMPLETE: &str = "the option has a default";
-        let above_0 = |seconds: Option<Seconds>| Duration::from(seconds.expect(COMPLETE));
+        let above_0 = |seconds: Option<Positive>| Duration::from(seconds.expect(COMPLETE));
         let from_0 = |seconds: Option<u32>| Duration::from_secs(seconds.expect(COMPLETE).into());
-        let count = |name, count: Option<NonZeroU32>, most| {
-            let count = count.expect(COMPLETE).get() as usize;
+        let count = |name, count: Option<Positive>, most| {
+            let count = count.expect(COMPLETE).0.get() as usize;
             if count > most {
                 bail!("{name} must be {most} at most, not {count}.");
             }
@@ -145,7 +141,7 @@ impl ServerSettings {
             bind: options.bind.clone(),
             socket_mode: options.socket_mode.expect(COMPLETE),
             reuse_port: options.reuse_port.expect(COMPLETE),
-            backlog: options.backlog.expect(COMPLETE).get(),
+            backlog: options.backlog.expect(COMPLETE).0.get(),
             threads,
             timeout: above_0(options.timeout),
             header_timeout: above_0(options.header_timeout),

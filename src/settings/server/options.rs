@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    num::{NonZeroU32, ParseIntError},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -35,21 +35,23 @@ struct Declaration {
     variable: Variable,
 }
 
-/// A number of seconds above 0.
+/// A number above 0; of seconds, for a timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Seconds(NonZeroU32);
+pub struct Positive(pub NonZeroU32);
 
-impl FromStr for Seconds {
-    type Err = ParseIntError;
+impl FromStr for Positive {
+    type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("not a number from 1 to {}", u32::MAX))
     }
 }
 
-impl From<Seconds> for Duration {
-    fn from(seconds: Seconds) -> Self {
+impl From<Positive> for Duration {
+    fn from(seconds: Positive) -> Self {
         Self::from_secs(seconds.0.get().into())
     }
 }
@@ -96,8 +98,7 @@ macro_rules! parsed {
 }
 
 parsed! {
-    NonZeroU32: "a number above 0",
-    Seconds: "a number of seconds above 0",
+    Positive: "a number above 0",
     u32: "a number of seconds",
     Mode: "a mode as 660",
     Bind: "ADDR:PORT, PORT or unix:PATH",
@@ -165,27 +166,27 @@ options! {
     reuse_port: Option<bool> = REUSE_PORT, Value("false");
     /// The listen backlog: connections that wait to be accepted, at most
     #[arg(long, value_name = "COUNT")]
-    backlog: Option<NonZeroU32> = BACKLOG, Value("2048");
+    backlog: Option<Positive> = BACKLOG, Value("2048");
     /// Worker threads, in place of gunicorn's workers
     #[arg(short = 'w', long, visible_alias = "workers", value_name = "COUNT")]
     #[serde(alias = "workers")]
-    threads: Option<NonZeroU32> = WEB_CONCURRENCY, Described("one per core");
+    threads: Option<Positive> = WEB_CONCURRENCY, Described("one per core");
     /// Seconds from when a request is handled until its response begins; the time in which its body is received does not count
     #[arg(short, long, value_name = "SECONDS")]
-    timeout: Option<Seconds> = REQUEST_TIMEOUT, Value("30");
+    timeout: Option<Positive> = REQUEST_TIMEOUT, Value("30");
     /// Seconds for the head of a request, and for the TLS handshake
     #[arg(long, value_name = "SECONDS")]
-    header_timeout: Option<Seconds> = HEADER_TIMEOUT, Value("10");
+    header_timeout: Option<Positive> = HEADER_TIMEOUT, Value("10");
     /// Seconds for the body of a request
     #[arg(long, value_name = "SECONDS")]
-    body_timeout: Option<Seconds> = BODY_TIMEOUT, Value("30");
+    body_timeout: Option<Positive> = BODY_TIMEOUT, Value("30");
     /// Seconds in which a client may read nothing of a response
     #[arg(long, value_name = "SECONDS")]
-    write_timeout: Option<Seconds> = WRITE_TIMEOUT, Value("30");
+    write_timeout: Option<Positive> = WRITE_TIMEOUT, Value("30");
     /// Seconds to wait for the next request on an open connection; longer than a proxy in front waits
     #[arg(long = "keep-alive", value_name = "SECONDS")]
     #[serde(alias = "keep_alive")]
-    keepalive: Option<Seconds> = KEEPALIVE, Value("75");
+    keepalive: Option<Positive> = KEEPALIVE, Value("75");
     /// Seconds after SIGTERM in which connections are still accepted, while /readyz says 503; in Kubernetes about 5
     #[arg(long, value_name = "SECONDS")]
     shutdown_delay: Option<u32> = SHUTDOWN_DELAY, Value("0");
@@ -194,22 +195,22 @@ options! {
     graceful_timeout: Option<u32> = GRACEFUL_TIMEOUT, Value("30");
     /// Open connections, at most; fewer where the system's limit of open files is lower
     #[arg(long, value_name = "COUNT")]
-    max_connections: Option<NonZeroU32> = MAX_CONNECTIONS, Value("16384");
+    max_connections: Option<Positive> = MAX_CONNECTIONS, Value("16384");
     /// Open connections from one address (IPv6: a network of 56 bits), at most; trusted proxies may have any number
     #[arg(long, value_name = "COUNT")]
-    max_connections_per_address: Option<NonZeroU32> = MAX_CONNECTIONS_PER_ADDRESS, Value("512");
+    max_connections_per_address: Option<Positive> = MAX_CONNECTIONS_PER_ADDRESS, Value("512");
     /// Requests that are handled concurrently, at most; others wait for up to 5 s. Read at the start only
     #[arg(long, value_name = "COUNT")]
-    max_requests_in_flight: Option<NonZeroU32> = MAX_REQUESTS_IN_FLIGHT, Value("256");
+    max_requests_in_flight: Option<Positive> = MAX_REQUESTS_IN_FLIGHT, Value("256");
     /// The longest request line, in bytes
     #[arg(long, value_name = "BYTES")]
-    limit_request_line: Option<NonZeroU32> = LIMIT_REQUEST_LINE, Value("4094");
+    limit_request_line: Option<Positive> = LIMIT_REQUEST_LINE, Value("4094");
     /// Fields in the head of a request, at most
     #[arg(long, value_name = "COUNT")]
-    limit_request_fields: Option<NonZeroU32> = LIMIT_REQUEST_FIELDS, Value("100");
+    limit_request_fields: Option<Positive> = LIMIT_REQUEST_FIELDS, Value("100");
     /// The largest field, in bytes
     #[arg(long, value_name = "BYTES")]
-    limit_request_field_size: Option<NonZeroU32> = LIMIT_REQUEST_FIELD_SIZE, Value("8190");
+    limit_request_field_size: Option<Positive> = LIMIT_REQUEST_FIELD_SIZE, Value("8190");
     /// The file with the certificate chain, as PEM; with it the server speaks TLS
     #[arg(long, value_name = "FILE")]
     certfile: Option<PathBuf> = CERTFILE, Described("none");

@@ -95,6 +95,13 @@ async fn options_come_from_flags_variables_and_a_file() {
         );
     }
     fs::remove_file(&file).unwrap();
+    let said = site.run(["runserver", "--check-config", "--threads", "0"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.stderr.contains("not a number from 1 to 4294967295"),
+        "{}",
+        said.stderr
+    );
     assert!(
         site.run(["runserver", "--check-config"])
             .stderr

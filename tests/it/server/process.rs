@@ -230,7 +230,14 @@ async fn the_server_starts_without_its_database() {
 #[tokio::test]
 async fn invalid_addresses_and_missing_hosts_are_refused() {
     let site = Site::migrated(Backend::Sqlite).await;
-    for bad in ["abc", "127.0.0.1", "127.0.0.1:99999", ":8000", "1:2:3:x"] {
+    for bad in [
+        "abc",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        ":8000",
+        "1:2:3:x",
+        "1:2:3",
+    ] {
         site.run(["runserver", bad]).refused(&format!(
             "\"{bad}\" is not a valid port number or address:port pair."
         ));

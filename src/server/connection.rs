@@ -1,46 +1,29 @@
 //! One client's connection: its requests over HTTP/1 or HTTP/2 and the site's responses, until it ends.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use http_body_util::combinators::BoxBody;
 use hyper::{
-    body::{Body as _, Bytes, Incoming},
+    body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use poem::{
-    Addr, Body, Endpoint, Request, Response,
-    http::{HeaderValue, Version, header, uri::Scheme},
-    web::{LocalAddr, RemoteAddr},
-};
+use poem::{Addr, Endpoint, Response, http::uri::Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     admission::{Admitted, Slot},
-    body::{RequestBody, ResponseBody, SharedSlot},
     closing::{lingering_close, try_write_response},
     connections::ConnectionSlot,
     fault::Fault,
     framing::{self, Limits},
     guard::{Guard, Protocol},
-    http2::check_head,
-    in_flight::{InFlight, InFlightGuard},
+    in_flight::InFlightGuard,
     state::{Client, Server},
-    stream::unix_address,
     timeouts::Timeouts,
 };
-use crate::{
-    network::UnknownClient,
-    settings::{MAX_HEAD, ServerSettings},
-};
+use crate::settings::{MAX_HEAD, ServerSettings};
 
 /// The most that hyper may buffer of a request's head, whose size the framing has checked before.
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
@@ -56,11 +39,6 @@ const IDLE: Duration = Duration::from_secs(1);
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
 /// ... and for the next request on a keep-alive connection, which a client may have sent already.
 const STOP_GRACE: Duration = Duration::from_millis(500);
-/// The body of the site's responses.
-type SiteBody = BoxBody<Bytes, std::io::Error>;
-
-/// The future of a response.
-type ResponseFuture = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
 
 /// One client's connection.
 pub struct Connection<E> {
@@ -300,104 +278,4 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             tracing::debug!(peer = ?self.client.peer, error = %error.to_string().escape_debug(), "a connection ended early");
         }
     }
-
-    /// The site as a function from requests to responses that stay in flight until they are sent. `first` is of the first
-    /// request, if it has been admitted.
-    fn service(
-        &self,
-        scheme: Scheme,
-        first: Option<(Admitted, Slot)>,
-        in_flight: &Arc<InFlight>,
-    ) -> impl Fn(hyper::Request<Incoming>, InFlightGuard) -> ResponseFuture + Send + 'static + use<E>
-    {
-        let (site, server, in_flight) = (self.site.clone(), self.server.clone(), in_flight.clone());
-        let local = self.local.clone();
-        let client = self.client.clone();
-        let limits = self.settings.clone();
-        let first = Mutex::new(first);
-        move |mut request, in_flight_guard| {
-            let version = request.version();
-            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let admission = match first {
-                Some((admitted, slot)) => Ok((admitted, Some(slot))),
-                None => check_head(&request, &limits)
-                    .and_then(|size| {
-                        let path = request.uri().path();
-                        server.admit(path, request.headers(), &client, size, in_flight.count())
-                    })
-                    .map(|admitted| (admitted, None)),
-            };
-            let (admitted, slot) = match admission {
-                Ok((admitted, slot)) => (Arc::new(admitted), slot),
-                Err(fault) => {
-                    server.count_refusal(fault, client.peer);
-                    return Box::pin(std::future::ready(refuse(fault, in_flight_guard)));
-                }
-            };
-            let peer = client.peer;
-            if client.is_unannounced {
-                request.extensions_mut().insert(UnknownClient);
-            }
-            let (site, server) = (site.clone(), server.clone());
-            let sides = (
-                LocalAddr(local.clone()),
-                RemoteAddr(peer.map_or_else(unix_address, Addr::from)),
-            );
-            let (scheme, in_flight) = (scheme.clone(), in_flight.clone());
-            // While a request waits for a slot, this is all its memory.
-            Box::pin(async move {
-                let slot = match slot {
-                    Some(slot) => Ok(slot),
-                    None => admitted.slot().await,
-                };
-                let slot: SharedSlot = match slot {
-                    Ok(slot) => Arc::new(Mutex::new(Some(slot))),
-                    Err(fault) => {
-                        server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard);
-                    }
-                };
-                let has_body = !request.body().is_end_stream();
-                let mut request = Request::from((request, sides.0, sides.1, scheme));
-                if has_body {
-                    let body = RequestBody::new(
-                        request.take_body().into_bytes_stream(),
-                        admitted.clone(),
-                        slot.clone(),
-                        in_flight.begin_receiving(),
-                    );
-                    request.set_body(Body::from_bytes_stream(body));
-                }
-                // Boxed: the future of the whole site is large, and is not needed before.
-                let mut response = Box::pin(site.get_response(request)).await;
-                drop(slot);
-                // A connection that ends with this response cannot end in the middle of the next request.
-                if server.draining.is_cancelled() && version < Version::HTTP_2 {
-                    response
-                        .headers_mut()
-                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                let response: hyper::Response<SiteBody> = response.into();
-                let size = response.body().size_hint().exact().unwrap_or_default();
-                let size = usize::try_from(size).unwrap_or(usize::MAX);
-                let memory = match server.memory.reserve(admitted.network(), size) {
-                    Ok(memory) => memory,
-                    Err(fault) => {
-                        server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard);
-                    }
-                };
-                let admitted = admitted.unless_probe();
-                response.map(|body| {
-                    ResponseBody::new(body, in_flight_guard, admitted).with_memory(memory, version)
-                })
-            })
-        }
-    }
-}
-
-/// The response to a request that is not admitted.
-fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
-    hyper::Response::from(fault.response())
-        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))
 }

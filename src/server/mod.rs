@@ -16,6 +16,7 @@ mod in_flight;
 pub mod listen;
 mod memory;
 pub mod proxy;
+mod service;
 mod state;
 mod stream;
 mod timeouts;

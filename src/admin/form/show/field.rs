@@ -52,6 +52,10 @@ pub async fn show_field(
     let field = bound.field;
     let is_readonly = is_form_readonly || bound.is_readonly;
     let theirs = bound.theirs.as_ref().filter(|theirs| **theirs != bound.raw);
+    let mut widget = Widget::new(form, bound, db, form_context).await?;
+    if is_readonly {
+        widget = widget.into_readonly(form, bound, form_context);
+    }
     Ok(FieldContext {
         name: format!("{}{}", form.prefix, field.name),
         id: id_of(form, bound),
@@ -61,6 +65,6 @@ pub async fn show_field(
         is_focused: false,
         errors: bound.errors.clone(),
         theirs: theirs.map(|theirs| theirs.join(" ")),
-        widget: Widget::new(form, bound, db, form_context, is_form_readonly).await?,
+        widget,
     })
 }

@@ -85,34 +85,11 @@ impl SelectOption {
 }
 
 impl Widget {
-    /// The widget of a field of a form; displayed values if the form or the field is read-only.
+    /// The input of a field of a form.
     ///
     /// # Errors
     /// When the database cannot be reached or the query fails.
     pub async fn new(
-        form: &ObjectForm<'_>,
-        bound: &BoundField<'_>,
-        db: Connection<'_>,
-        form_context: FormContext<'_>,
-        is_form_readonly: bool,
-    ) -> Result<Self, DbErr> {
-        let widget = Self::input(form, bound, db, form_context).await?;
-        let is_readonly = is_form_readonly || bound.is_readonly;
-        Ok(match widget {
-            Self::Description { mut description } => {
-                if is_form_readonly {
-                    description.link = "";
-                }
-                Self::Description { description }
-            }
-            input if is_readonly => Self::Readonly {
-                cells: input.into_cells(form, bound, form_context),
-            },
-            input => input,
-        })
-    }
-
-    async fn input(
         form: &ObjectForm<'_>,
         bound: &BoundField<'_>,
         db: Connection<'_>,
@@ -186,6 +163,24 @@ impl Widget {
                 "text"
             },
             time,
+        }
+    }
+
+    /// What is displayed in place of an input that is read-only: a description without its link, else the values.
+    pub fn into_readonly(
+        self,
+        form: &ObjectForm<'_>,
+        bound: &BoundField<'_>,
+        form_context: FormContext<'_>,
+    ) -> Self {
+        match self {
+            Self::Description { mut description } => {
+                description.link = "";
+                Self::Description { description }
+            }
+            input => Self::Readonly {
+                cells: input.into_cells(form, bound, form_context),
+            },
         }
     }
 

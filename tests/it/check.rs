@@ -1,6 +1,6 @@
 //! `check`, and the command line's exit codes and streams.
 
-use std::process::Stdio;
+use std::{fs::File, process::Stdio};
 
 use crate::support::{Backend, Site};
 
@@ -63,28 +63,25 @@ async fn check_creates_no_database_and_fails_with_a_closed_stdout() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
 
+/// A file whose writes fail with ENOSPC.
+fn full_disk() -> File {
+    File::options().write(true).open("/dev/full").unwrap()
+}
+
 #[tokio::test]
 async fn a_full_disk_for_errors_does_not_change_the_exit_status() {
     let site = Site::new(Backend::Sqlite).await;
-    let full = std::fs::File::options()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
     let mut command = site.command_of(&["showmigrations", "unknown"]);
-    let status = command.stderr(full).status().unwrap();
+    let status = command.stderr(full_disk()).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
 
 #[tokio::test]
 async fn a_full_disk_for_the_output_is_reported() {
     let site = Site::new(Backend::Sqlite).await;
-    let full = std::fs::File::options()
-        .write(true)
-        .open("/dev/full")
-        .unwrap();
     let mut command = site.command_of(&["showmigrations"]);
     let output = command
-        .stdout(full)
+        .stdout(full_disk())
         .stderr(Stdio::piped())
         .output()
         .unwrap();

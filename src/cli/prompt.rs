@@ -8,6 +8,8 @@ use std::{
 use anyhow::Context;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 
+use super::context::Stdout;
+
 /// CONTROL-C was pressed, or the input ended.
 #[derive(Debug, thiserror::Error)]
 #[error("Operation cancelled.")]
@@ -25,9 +27,8 @@ pub fn stdin_is_terminal() -> bool {
 pub async fn line(message: &str) -> anyhow::Result<String> {
     let message = message.to_owned();
     run(move || {
-        let mut out = io::stdout();
-        write!(out, "{message}")?;
-        out.flush()?;
+        write!(Stdout, "{message}")?;
+        Stdout.flush()?;
         let mut line = String::new();
         if io::stdin().read_line(&mut line)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -1,7 +1,4 @@
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::{Context as _, bail};
 
@@ -11,7 +8,7 @@ use crate::{
         validators::{UserAttributes, password_errors},
     },
     cli::{
-        context::{Context, print_error},
+        context::{Context, Stdout, print_error},
         prompt,
     },
     db::Purpose,
@@ -65,7 +62,7 @@ async fn ask_password(known: &UserAttributes<'_>, username: &str) -> anyhow::Res
             bail!("aborted");
         }
         if prompt::password("Password (again): ").await? != password {
-            writeln!(io::stdout(), "Passwords do not match. Please try again.")?;
+            writeln!(Stdout, "Passwords do not match. Please try again.")?;
             continue;
         }
         match password_errors(&password, known).as_slice() {

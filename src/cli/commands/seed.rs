@@ -10,7 +10,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::{
     cli::{
-        context::{Context, print_error},
+        context::{Context, Stdout, print_error},
         prompt,
         seed::{self, Added, Poll, Syntax, Text},
     },
@@ -150,7 +150,7 @@ async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
         bail!("--interactive needs a terminal: give a file instead.");
     }
     writeln!(
-        io::stdout(),
+        Stdout,
         "An empty line ends the choices of a question, and the questions."
     )?;
     let mut polls = Vec::new();

@@ -15,6 +15,8 @@ mod sqlite;
 mod times;
 mod transaction;
 
+use std::time::Duration;
+
 use sea_orm::DbErr;
 
 use self::replica::Replica;
@@ -29,6 +31,9 @@ pub use self::{
     transaction::Transaction,
 };
 use crate::settings::DatabaseSettings;
+
+/// The statement timeout of the readiness probe and of the replica's checks, which must not wait as long as a request may.
+const PROBE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The databases by purpose.
 #[derive(Debug, Clone)]
@@ -48,7 +53,7 @@ impl Databases {
         let primary = Database::connect(settings, Purpose::Requests).await?;
         let probe = DatabaseSettings {
             pool_size: 1,
-            statement_timeout: std::time::Duration::from_secs(10),
+            statement_timeout: PROBE_STATEMENT_TIMEOUT,
             ..settings.clone()
         };
         let probe = Database::connect(&probe, Purpose::Requests).await?;

@@ -1,5 +1,7 @@
 //! `healthcheck` asks a running server.
 
+use std::time::Duration;
+
 use crate::support::{Site, site::CommandOutput};
 
 on_both_databases! {
@@ -9,6 +11,8 @@ on_both_databases! {
         let refused = format!("the server at {address} is not ready: migrations are missing: run `polls migrate`");
         site.run(["healthcheck", &address]).refused(&refused);
         site.run(["migrate"]).success();
+        // The result of a check is used for 100 ms (`src/site/health.rs`).
+        tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(site.run(["healthcheck", &address]).success().stdout, "ok\n");
         let port = address.rsplit(':').next().unwrap();
         assert_eq!(site.run(["healthcheck", port]).success().stdout, "ok\n");

@@ -2,6 +2,7 @@
 
 mod alone;
 mod debugging;
+mod http2;
 mod limits;
 mod listening;
 mod observability;

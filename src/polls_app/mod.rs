@@ -2,7 +2,6 @@
 
 pub mod admin;
 pub mod queries;
-mod receipts;
 pub mod urls;
 mod views;
 pub mod votes;

@@ -2,15 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryFilter,
-    QueryOrder,
-    sea_query::{Alias, Expr, Func, LockType, Order, Query},
+    ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryOrder,
+    sea_query::{Alias, Expr, Func, Order, Query},
 };
 
-use crate::{
-    db::Transaction,
-    entities::{Timestamp, choice, question},
-};
+use crate::entities::{Timestamp, choice, question};
 
 /// The number of questions on the index page.
 const LATEST: u64 = 5;
@@ -82,21 +78,6 @@ pub async fn latest(
         .collect()
 }
 
-/// The question with that id, if it is published.
-///
-/// # Errors
-/// When the database cannot be reached or the query fails.
-pub async fn published(
-    db: &impl ConnectionTrait,
-    id: i32,
-    now: DateTime<Utc>,
-) -> Result<Option<question::Model>, DbErr> {
-    question::Entity::find_by_id(id)
-        .filter(Expr::col(question::Column::PubDate).lte(now))
-        .one(db)
-        .await
-}
-
 /// The question with that id, published or not, and its choices in the order of their ids.
 ///
 /// # Errors
@@ -109,47 +90,4 @@ pub async fn with_choices(
         .find_with_related(choice::Entity)
         .order_by_asc(choice::Column::Id);
     Ok(with_choices.all(db).await?.pop())
-}
-
-/// Adds votes to a choice in a single statement, so that none are lost. Returns the number of votes that were added: none when
-/// the question has no such choice, and fewer than `votes` at the column's maximum.
-///
-/// # Errors
-/// When the row is locked for longer than the transaction's `lock_timeout`, the database cannot be reached, or the query fails.
-pub async fn add_votes(
-    tx: &Transaction,
-    question_id: i32,
-    choice_id: i32,
-    votes: i32,
-) -> Result<usize, DbErr> {
-    use choice::Column::{Id, QuestionId, Votes};
-    let update = |votes: i32| {
-        Query::update()
-            .table(choice::Entity)
-            .value(Votes, Expr::col(Votes).add(votes))
-            .and_where(Expr::col(Id).eq(choice_id))
-            .and_where(Expr::col(Votes).lte(i32::MAX - votes))
-            .and_where(Expr::col(QuestionId).eq(question_id))
-            .take()
-    };
-    if tx.execute(&update(votes)).await?.rows_affected() > 0 {
-        return Ok(votes.unsigned_abs() as usize);
-    }
-    let mut current = Query::select();
-    current
-        .column(Votes)
-        .from(choice::Entity)
-        .and_where(Expr::col(Id).eq(choice_id))
-        .and_where(Expr::col(QuestionId).eq(question_id));
-    if tx.get_database_backend() == DbBackend::Postgres {
-        current.lock(LockType::Update);
-    }
-    let addable = match tx.query_one(&current).await? {
-        Some(row) => std::cmp::min(votes, i32::MAX - row.try_get::<i32>("", "votes")?),
-        None => 0,
-    };
-    if addable > 0 {
-        tx.execute(&update(addable)).await?;
-    }
-    Ok(addable.unsigned_abs() as usize)
 }

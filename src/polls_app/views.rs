@@ -13,7 +13,10 @@ use poem::{
 use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
-use super::{queries, urls, votes::VoteCounter};
+use super::{
+    queries, urls,
+    votes::{VoteCounter, VoteResult},
+};
 use crate::{
     auth::login,
     core::Core,
@@ -100,30 +103,22 @@ pub async fn vote(
     if *request.method() != Method::POST {
         return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
     }
-    let now = core.now();
-    if queries::published(core.db.write(), id, now)
-        .await?
-        .is_none()
-    {
+    let chosen = form.get("choice").and_then(|choice| choice.parse().ok());
+    let result = match chosen {
+        Some(choice_id) => votes.add(id, choice_id).await?,
+        None => VoteResult::NoChoice,
+    };
+    let error_message = match result {
+        VoteResult::Counted => return Ok(redirect(StatusCode::FOUND, &urls::results(id))),
+        VoteResult::NoQuestion => return Err(AppError::NotFound),
+        VoteResult::Full => "This choice cannot take any more votes.",
+        VoteResult::NoChoice => "You didn't select a choice.",
+    };
+    let question = QuestionContext::find(core, core.db.write(), request).await?;
+    // Staff may see it, and not vote on it.
+    if !question.is_published {
         return Err(AppError::NotFound);
     }
-    let chosen: Option<i32> = form.get("choice").and_then(|choice| choice.parse().ok());
-    if let Some(choice_id) = chosen
-        && votes.add(id, choice_id).await?
-    {
-        return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
-    }
-    let question = QuestionContext::find(core, core.db.write(), request).await?;
-    // The choice exists, and its vote was not counted: the column is at its maximum.
-    let is_full = question
-        .choices
-        .iter()
-        .any(|choice| Some(choice.id) == chosen);
-    let error_message = if is_full {
-        "This choice cannot take any more votes."
-    } else {
-        "You didn't select a choice."
-    };
     page.render(
         "polls_app/detail.html",
         context! { question => Serde(question), error_message },

@@ -61,7 +61,7 @@ impl Site {
         let core = Arc::new(Core::open(settings, clock).await?);
         let auth = Auth::new(core.clone());
         Ok(Self {
-            votes: VoteCounter::start(core.db.write()),
+            votes: VoteCounter::start(core.db.write(), clock),
             admin: Arc::new(AdminState::new(core.clone(), auth, models)),
             requests: RequestMetrics::default(),
             core,

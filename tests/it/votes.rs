@@ -1,11 +1,31 @@
 //! Counting votes when many come at once, and when some cannot be counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use polls::{entities::choice, polls_app::urls};
+use chrono::{DateTime, TimeDelta, Utc};
+use polls::{
+    entities::choice,
+    error::AppError,
+    polls_app::{
+        urls,
+        votes::{
+            VoteCounter,
+            VoteResult::{self, Counted, Full, NoChoice, NoQuestion},
+        },
+    },
+};
 use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 
-use crate::support::{Backend, TestApp, app::TestQuestion};
+use crate::support::{
+    Backend, TestApp,
+    app::{TestQuestion, now},
+};
 
 on_both_databases! {
     async fn a_thousand_concurrent_votes_add_a_thousand(app: TestApp) {
@@ -15,7 +35,7 @@ on_both_databases! {
             tokio::spawn(async move { app.votes.add(question.id, choice).await.unwrap() })
         });
         for vote in votes.collect::<Vec<_>>() {
-            assert!(vote.await.unwrap());
+            assert_eq!(vote.await.unwrap(), Counted);
         }
         assert_eq!(app.votes(question.choices[0]).await, 500);
         assert_eq!(app.votes(question.choices[1]).await, 500);
@@ -27,7 +47,10 @@ on_both_databases! {
         let votes: Vec<_> = (0..100).map(|number| add(&app, &question, number % 2)).collect();
         let mut counted = 0;
         for vote in votes {
-            counted += i32::from(vote.await.unwrap().unwrap());
+            match vote.await.unwrap().unwrap() {
+                Counted => counted += 1,
+                result => assert_eq!(result, Full),
+            }
         }
         assert_eq!(counted, 50);
         assert_eq!(app.votes(question.choices[1]).await, 50);
@@ -44,7 +67,10 @@ on_both_databases! {
         let votes: Vec<_> = (0..200).map(|number| add(&app, &question, number % 2)).collect();
         let mut counted = 0;
         for vote in votes {
-            counted += i32::from(vote.await.unwrap().unwrap());
+            match vote.await.unwrap().unwrap() {
+                Counted => counted += 1,
+                result => assert_eq!(result, Full),
+            }
         }
         assert_eq!(counted, 130);
         assert_eq!(app.votes(question.choices[1]).await, 100);
@@ -74,7 +100,7 @@ on_both_databases! {
     async fn an_acknowledged_vote_is_visible_at_once(app: TestApp) {
         let question = app.question("Quick?", &["Yes"]).await;
         for count in 1..=20 {
-            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), Counted);
             assert_eq!(app.votes(question.choices[0]).await, count);
         }
     }
@@ -82,9 +108,56 @@ on_both_databases! {
     async fn a_vote_for_a_missing_choice_is_not_counted(app: TestApp) {
         let question = app.question("Which?", &["This"]).await;
         let other = app.question("Other?", &["Elsewhere"]).await;
-        assert!(!app.site.votes.add(question.id, other.choices[0]).await.unwrap());
-        assert!(!app.site.votes.add(question.id, 4711).await.unwrap());
+        assert_eq!(app.site.votes.add(question.id, other.choices[0]).await.unwrap(), NoChoice);
+        assert_eq!(app.site.votes.add(question.id, 4711).await.unwrap(), NoChoice);
+        assert_eq!(app.site.votes.add(4711, other.choices[0]).await.unwrap(), NoQuestion);
         assert_eq!(app.votes(other.choices[0]).await, 0);
+    }
+
+    async fn a_question_that_is_not_published_takes_no_votes(app: TestApp) {
+        let future = app.question_at("Tomorrow?", now() + TimeDelta::microseconds(1), &["Yes"]).await;
+        let present = app.question_at("Today?", now(), &["Yes"]).await;
+        let [on_future, on_present] = [&future, &present].map(|question| add(&app, question, 0));
+        assert_eq!((on_future.await.unwrap().unwrap(), on_present.await.unwrap().unwrap()), (NoQuestion, Counted));
+        assert_eq!((app.votes(future.choices[0]).await, app.votes(present.choices[0]).await), (0, 1));
+    }
+
+    async fn votes_for_many_choices_share_transactions(app: TestApp) {
+        let mut questions = Vec::new();
+        for number in 0..50 {
+            questions.push(app.question(&format!("Number {number}?"), &["Yes", "No"]).await);
+        }
+        let votes: Vec<_> = (0..400).map(|number| add(&app, &questions[number % 50], number / 50 % 2)).collect();
+        for vote in votes {
+            assert_eq!(vote.await.unwrap().unwrap(), Counted);
+        }
+        for choice in questions.iter().flat_map(|question| &question.choices) {
+            assert_eq!(app.votes(*choice).await, 4);
+        }
+        let commits = app.site.votes.counters().commits.get();
+        assert!(commits < 100, "{commits} transactions for 400 votes");
+    }
+}
+
+static PANICS: AtomicBool = AtomicBool::new(false);
+
+fn clock() -> DateTime<Utc> {
+    assert!(!PANICS.swap(false, Ordering::Relaxed), "on purpose");
+    now()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_panic_votes_are_counted_again() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let app = TestApp::new(backend).await;
+        let question = app.question("Panic?", &["Yes"]).await;
+        let votes = VoteCounter::start(app.site.core.db.write(), clock);
+        PANICS.store(true, Ordering::Relaxed);
+        let error = votes.add(question.id, question.choices[0]).await;
+        assert!(matches!(error, Err(AppError::Internal(_))), "{error:?}");
+        let result = votes.add(question.id, question.choices[0]).await;
+        assert_eq!(result.unwrap(), Counted);
+        assert_eq!(app.votes(question.choices[0]).await, 1);
     }
 }
 
@@ -93,7 +166,7 @@ fn add(
     app: &TestApp,
     question: &TestQuestion,
     index: usize,
-) -> tokio::task::JoinHandle<polls::error::Result<bool>> {
+) -> tokio::task::JoinHandle<polls::error::Result<VoteResult>> {
     let (app, id, choice) = (app.site.clone(), question.id, question.choices[index]);
     tokio::spawn(async move { app.votes.add(id, choice).await })
 }
@@ -124,18 +197,25 @@ async fn a_locked_row_does_not_block_other_questions_on_postgres() {
         .collect();
     let same = add(&app, &questions[0], 1);
     for vote in votes {
-        assert!(vote.await.unwrap().unwrap());
+        assert_eq!(vote.await.unwrap().unwrap(), Counted);
     }
-    assert!(same.await.unwrap().unwrap());
+    assert_eq!(same.await.unwrap().unwrap(), Counted);
+    // Nor does each further vote for the locked row delay the others by its wait.
+    let mut further = Vec::new();
+    for _ in 0..20 {
+        further.push(add(&app, &questions[0], 0));
+        assert_eq!(add(&app, &questions[0], 1).await.unwrap().unwrap(), Counted);
+    }
     assert!(!refused.is_finished(), "the others waited for the lock");
     let error = refused.await.unwrap().unwrap_err();
-    assert!(
-        matches!(error, polls::error::AppError::Unavailable(_)),
-        "{error}"
-    );
+    assert!(matches!(error, AppError::Unavailable(_)), "{error}");
     drop(tx);
-    assert!(add(&app, &questions[0], 0).await.unwrap().unwrap());
-    assert_eq!(app.votes(questions[0].choices[0]).await, 1);
+    let mut counted = 0;
+    for vote in further {
+        counted += i32::from(vote.await.unwrap().is_ok_and(|result| result == Counted));
+    }
+    assert_eq!(add(&app, &questions[0], 0).await.unwrap().unwrap(), Counted);
+    assert_eq!(app.votes(questions[0].choices[0]).await, counted + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,6 +232,6 @@ async fn a_vote_waits_for_the_sqlite_write_lock() {
     let vote = tokio::spawn(async move { site.votes.add(id, choice).await.unwrap() });
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     tx.commit().await.unwrap();
-    assert!(vote.await.unwrap());
+    assert_eq!(vote.await.unwrap(), Counted);
     assert_eq!(app.votes(choice).await, 1);
 }

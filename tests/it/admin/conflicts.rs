@@ -2,7 +2,7 @@
 
 use super::{LIST, change, choices, text};
 use crate::support::{Form, TestApp, app::Kind};
-use polls::entities::question;
+use polls::{entities::question, polls_app::votes::VoteResult};
 use sea_orm::{EntityTrait, PaginatorTrait};
 
 on_both_databases! {
@@ -34,7 +34,7 @@ on_both_databases! {
         app.set_votes(question.choices[0], 10).await;
         let form = admin.form(change(question.id), "object-form").await;
         for _ in 0..3 {
-            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), VoteResult::Counted);
         }
         // The editor does not touch them.
         form.clone().set("question_text", "Hotter?").submit(&admin).await.assert_redirect(302, LIST);
@@ -42,7 +42,7 @@ on_both_databases! {
         // The editor takes five away, of which they knew; those that came since stay.
         let form = admin.form(change(question.id), "object-form").await;
         for _ in 0..4 {
-            assert!(app.site.votes.add(question.id, question.choices[0]).await.unwrap());
+            assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), VoteResult::Counted);
         }
         form.set("choice_set-0-votes", "8").submit(&admin).await.assert_redirect(302, LIST);
         assert_eq!(app.votes(question.choices[0]).await, 12);
@@ -136,7 +136,7 @@ on_both_databases! {
                 let votes = questions.iter().flat_map(|question| question.choices.iter().map(|choice| app.site.votes.add(question.id, *choice)));
                 let counted: Vec<_> = futures_util::future::join_all(votes).await.into_iter().map(Result::unwrap).collect();
                 // Only those of the deleted questions may have no choice any more.
-                assert!(counted[..9].iter().all(|is_counted| *is_counted), "{counted:?}");
+                assert_eq!(counted[..9], [VoteResult::Counted; 9]);
             }
         };
         let save = async {

@@ -37,29 +37,22 @@ impl Receipt {
         }
     }
 
-    /// Stores the receipt in a transaction and, if given, sets the transaction's `lock_timeout`. A task's first receipt
-    /// deletes expired rows.
+    /// Stores the receipt of the parameters `$6` and `$7`, which [`Self::values`] gives. The time is the database's, since the
+    /// clocks of the servers may differ.
+    pub const UPSERT: &str = "INSERT INTO polls_vote_receipts (writer, batch, written) \
+        VALUES ($6, $7, extract(epoch FROM now())::bigint) \
+        ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written";
+
+    /// The parameters of [`Self::UPSERT`].
+    pub fn values(self) -> [Value; 2] {
+        [self.writer.into(), self.batch.into()]
+    }
+
+    /// Deletes expired rows, if this is the first receipt of its task.
     ///
     /// # Errors
     /// When the database cannot be reached or written to.
-    pub async fn write(&self, tx: &Transaction, lock_timeout: Option<&str>) -> Result<(), DbErr> {
-        // The database's time, since the clocks of the servers may differ.
-        let sql = "INSERT INTO polls_vote_receipts (writer, batch, written) \
-                   VALUES ($1, $2, extract(epoch FROM now())::bigint) \
-                   ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written";
-        match lock_timeout {
-            None => {
-                tx.execute_raw(statement(sql, [self.writer, self.batch]))
-                    .await?;
-            }
-            // In the same statement, which saves a round trip.
-            Some(timeout) => {
-                let sql = format!("{sql} RETURNING set_config('lock_timeout', $3, true)");
-                let values: [Value; 3] = [self.writer.into(), self.batch.into(), timeout.into()];
-                let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, values);
-                tx.query_one_raw(statement).await?;
-            }
-        }
+    pub async fn delete_expired(&self, tx: &Transaction) -> Result<(), DbErr> {
         if self.batch == 1 {
             // Another server may be deleting the same rows.
             let sql = "DELETE FROM polls_vote_receipts WHERE writer IN (SELECT writer \

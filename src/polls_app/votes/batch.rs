@@ -1,0 +1,169 @@
+//! The statements that add a batch of votes, to any number of choices, to the database.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value, sea_query::ArrayType,
+};
+
+use super::receipts::Receipt;
+use crate::db::Transaction;
+
+/// A choice. The question's id is included so that a choice of another question is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChoiceKey {
+    /// The key of the choice.
+    pub choice_id: i32,
+    /// The key of its question.
+    pub question_id: i32,
+}
+
+/// The result of the votes for one choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChoiceResult {
+    /// So many were added: fewer than requested at the column's maximum.
+    Added(usize),
+    /// The question has no such choice.
+    NoChoice,
+    /// The question does not exist or is not published.
+    NoQuestion,
+    /// The choice's row is locked by another transaction, and [`Locks::Skip`] was given.
+    Locked,
+}
+
+/// What to do about rows that another transaction has locked, on PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locks {
+    /// Wait for each, for this `lock_timeout` at most.
+    Wait(&'static str),
+    /// Leave them out.
+    Skip,
+}
+
+/// The choices for which votes are requested, with the number of votes.
+type Requested = [(ChoiceKey, i32)];
+
+/// The rows of `requested` with the question's and the choice's state. Evaluated before any vote is added.
+const RESULTS: &str = "SELECT r.choice_id, r.question_id, q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice, ";
+const JOINS: &str = " FROM requested r \
+    LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+    LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id";
+
+/// Adds votes to choices of questions that are published at `now`, and on PostgreSQL stores the transaction's receipt, in one
+/// statement (two on SQLite, which answers in this process). The rows are locked in the order of their ids, so that two
+/// transactions cannot deadlock.
+///
+/// # Errors
+/// When a row is locked for longer than the time of [`Locks::Wait`] (`55P03`), the database cannot be reached, or the
+/// statement fails.
+pub async fn add_votes(
+    tx: &Transaction,
+    requested: &Requested,
+    now: DateTime<Utc>,
+    locks: Locks,
+    receipt: Receipt,
+) -> Result<Vec<(ChoiceKey, ChoiceResult)>, DbErr> {
+    let rows = if tx.get_database_backend() == DbBackend::Sqlite {
+        on_sqlite(tx, requested, now).await?
+    } else {
+        on_postgres(tx, requested, now, locks, receipt).await?
+    };
+    rows.iter().map(|row| result(row, locks)).collect()
+}
+
+async fn on_postgres(
+    tx: &Transaction,
+    requested: &Requested,
+    now: DateTime<Utc>,
+    locks: Locks,
+    receipt: Receipt,
+) -> Result<Vec<QueryResult>, DbErr> {
+    let (timeout, skip) = match locks {
+        Locks::Wait(timeout) => (timeout, ""),
+        Locks::Skip => ("0", "SKIP LOCKED"),
+    };
+    // `requested` is read before a row is locked, and so is the timeout set. The votes are computed from the locked row, which
+    // may be newer than the statement's snapshot.
+    let sql = format!(
+        "WITH requested AS MATERIALIZED (\
+           SELECT r.choice_id, r.question_id, r.votes \
+           FROM set_config('lock_timeout', $5, true), unnest($2::int[], $3::int[], $4::int[]) AS r(choice_id, question_id, votes)\
+         ), locked AS (\
+           SELECT c.id, LEAST(r.votes, 2147483647 - c.votes::bigint) AS added FROM requested r \
+           JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+           JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id \
+           ORDER BY c.id FOR NO KEY UPDATE OF c {skip}\
+         ), updated AS (\
+           UPDATE polls_app_choice c SET votes = c.votes + l.added::int FROM locked l WHERE c.id = l.id AND l.added > 0\
+         ), receipt AS ({}) {RESULTS} l.added {JOINS} LEFT JOIN locked l ON l.id = c.id",
+        Receipt::UPSERT,
+    );
+    let array = |value: fn(&(ChoiceKey, i32)) -> i32| {
+        let values = requested.iter().map(|choice| Value::from(value(choice)));
+        Value::Array(ArrayType::Int, Some(Box::new(values.collect())))
+    };
+    let [writer, batch] = receipt.values();
+    let values = [
+        now.into(),
+        array(|(key, _)| key.choice_id),
+        array(|(key, _)| key.question_id),
+        array(|(_, votes)| *votes),
+        timeout.into(),
+        writer,
+        batch,
+    ];
+    tx.query_all_raw(Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        sql,
+        values,
+    ))
+    .await
+}
+
+/// In a transaction of SQLite no other connection writes: what the first statement reads is what the second one changes.
+async fn on_sqlite(
+    tx: &Transaction,
+    requested: &Requested,
+    now: DateTime<Utc>,
+) -> Result<Vec<QueryResult>, DbErr> {
+    const REQUESTED: &str = "WITH requested AS (\
+        SELECT value->>0 AS choice_id, value->>1 AS question_id, value->>2 AS votes FROM json_each($2))";
+    const ADDED: &str = "MIN(r.votes, 2147483647 - c.votes)";
+    let rows: Vec<_> = requested
+        .iter()
+        .map(|(key, votes)| [key.choice_id, key.question_id, *votes])
+        .collect();
+    let rows = serde_json::to_string(&rows).expect("integers");
+    let statement = |sql: String| {
+        let values = [now.into(), rows.clone().into()];
+        Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
+    };
+    let results = format!("{REQUESTED} {RESULTS} {ADDED} AS added {JOINS}");
+    let results = tx.query_all_raw(statement(results)).await?;
+    let update = format!(
+        "{REQUESTED} UPDATE polls_app_choice AS c SET votes = c.votes + {ADDED} \
+         FROM requested r JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+         WHERE c.id = r.choice_id AND c.question_id = r.question_id"
+    );
+    tx.execute_raw(statement(update)).await?;
+    Ok(results)
+}
+
+fn result(row: &QueryResult, locks: Locks) -> Result<(ChoiceKey, ChoiceResult), DbErr> {
+    let key = ChoiceKey {
+        choice_id: row.try_get("", "choice_id")?,
+        question_id: row.try_get("", "question_id")?,
+    };
+    let result = if !row.try_get::<bool>("", "has_question")? {
+        ChoiceResult::NoQuestion
+    } else if !row.try_get::<bool>("", "has_choice")? {
+        ChoiceResult::NoChoice
+    } else {
+        match row.try_get::<Option<i64>>("", "added")? {
+            Some(added) => ChoiceResult::Added(usize::try_from(added).unwrap_or_default()),
+            None if locks == Locks::Skip => ChoiceResult::Locked,
+            // The row was deleted while its lock was waited for.
+            None => ChoiceResult::NoChoice,
+        }
+    };
+    Ok((key, result))
+}

@@ -62,11 +62,8 @@ pub fn email_errors(email: &str) -> Vec<String> {
 
 /// The errors of a new password and its repetition.
 pub fn new_password_errors(new: &str, again: &str, user: &UserAttributes<'_>) -> Vec<String> {
-    if new.len() > MAX_PASSWORD {
-        let text = format!(
-            "This password is too long. It must contain at most {MAX_PASSWORD} characters."
-        );
-        return vec![text];
+    if let Some(error) = unusable_at_login(new) {
+        return vec![error];
     }
     if new != again {
         return vec!["The two password fields didn’t match.".to_owned()];
@@ -163,8 +160,24 @@ fn is_email_domain(domain: &str) -> bool {
     rest.split('.').all(is_label) && is_label(top) && is_top(top)
 }
 
+/// The error of a password that the login refuses without hashing it; `None` if it can be one.
+pub fn unusable_at_login(password: &str) -> Option<String> {
+    if password.len() > MAX_PASSWORD {
+        Some(format!(
+            "This password is too long. It must contain at most {MAX_PASSWORD} characters."
+        ))
+    } else if password.contains('\0') {
+        Some("Null characters are not allowed.".to_owned())
+    } else {
+        None
+    }
+}
+
 /// The errors of a password for a user; none if it is valid. Django's four validators, in its order.
 pub fn password_errors(password: &str, user: &UserAttributes<'_>) -> Vec<String> {
+    if let Some(error) = unusable_at_login(password) {
+        return vec![error];
+    }
     let mut errors = Vec::new();
     if let Some(attribute) = user.similar_to(password) {
         errors.push(format!("The password is too similar to the {attribute}."));

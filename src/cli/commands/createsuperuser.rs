@@ -7,7 +7,9 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{
     auth::{
         hashers, users,
-        validators::{UserAttributes, email_errors, password_errors, username_errors},
+        validators::{
+            UserAttributes, email_errors, password_errors, unusable_at_login, username_errors,
+        },
     },
     cli::{
         context::{Context, print_error},
@@ -100,10 +102,14 @@ impl Args {
         if !errors.is_empty() {
             bail!(errors.join("; "));
         }
+        let password = variable("DJANGO_SUPERUSER_PASSWORD")?;
+        if let Some(error) = password.as_deref().and_then(unusable_at_login) {
+            bail!(error);
+        }
         Ok(Superuser {
             username,
             email,
-            password: variable("DJANGO_SUPERUSER_PASSWORD")?,
+            password,
         })
     }
 

@@ -100,6 +100,10 @@ on_both_databases! {
         let form = Form::find(&page, "narrow", &path);
         form.clone().set("password1", "short").set("password2", "short").submit(&admin).await.assert_status(200).assert_contains("This password is too short.");
         form.clone().submit(&admin).await.assert_status(200).assert_contains("This field is required.");
+        // No login accepts these.
+        for (password, error) in [("Quite-\0new-91".to_owned(), "Null characters are not allowed."), ("Quite-new-91".repeat(342), "This password is too long.")] {
+            form.clone().set("password1", &password).set("password2", &password).submit(&admin).await.assert_status(200).assert_contains(error);
+        }
         form.clone().set("password1", "Quite-new-91").set("password2", "Quite-new-91").submit(&admin).await.assert_redirect(302, &change(id));
         admin.get(change(id)).await.assert_contains("Password changed successfully.");
         assert_eq!(app.log().await.last().unwrap().3, "[{\"changed\": {\"fields\": [\"Password\"]}}]");

@@ -187,7 +187,7 @@ fn hint(error: &anyhow::Error) -> &'static str {
     match causes.find_map(|cause| cause.downcast_ref::<DbErr>()) {
         Some(error) if is_missing_table(error) => ": run `polls migrate` first",
         Some(error) if is_storage(error) => {
-            ": the database's disk is full, or the database or its file is read-only"
+            ": the disk is full, or the database's file is read-only or in a folder that does not exist"
         }
         _ => "",
     }

@@ -30,8 +30,11 @@ pub async fn line(message: &str) -> anyhow::Result<String> {
         write!(Stdout, "{message}")?;
         Stdout.flush()?;
         let mut line = String::new();
-        if io::stdin().read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match io::stdin().read_line(&mut line) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(not_utf8()),
+            Err(error) => return Err(error),
         }
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     })
@@ -46,9 +49,18 @@ pub async fn password(message: &str) -> anyhow::Result<String> {
     let message = message.to_owned();
     run(move || {
         let _guard = EchoGuard::new();
-        rpassword::prompt_password(message)
+        let password = rpassword::prompt_password(message)?;
+        // rpassword's replacement for bytes that are not UTF-8, with which different passwords would be equal.
+        if password.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(not_utf8());
+        }
+        Ok(password)
     })
     .await
+}
+
+fn not_utf8() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the input is not UTF-8")
 }
 
 /// Turns the terminal's echo off until dropped. rpassword turns it off only after the prompt is printed: input in between

@@ -98,11 +98,21 @@ async fn control_c_at_a_password_restores_the_terminal() {
 }
 
 #[tokio::test]
+async fn a_password_that_is_not_utf_8_is_refused() {
+    let site = Site::migrated(Backend::Sqlite).await;
+    // What reading a terminal gives for bytes that are not UTF-8, whichever they are.
+    let transcript = "Password: <<Qq7\u{fffd}zzpw91>>\nCommandError: the input is not UTF-8\n";
+    let arguments = ["createsuperuser", "--username", "bytes", "--email", ""];
+    assert_eq!(play(site.terminal(&arguments), transcript, "bytes"), 1);
+}
+
+#[tokio::test]
 async fn seed_prompts_for_questions_and_choices() {
     let site = Site::migrated(Backend::Sqlite).await;
     let transcript = "An empty line ends the choices of a question, and the questions.\n\
         Question: <<Tea or coffee?>>Tea or coffee?\n  Choice 1: <<Tea>>Tea\n  Choice 2: << >> \nError: the text is blank.\n  \
-        Choice 2: <<Coffee>>Coffee\n  Choice 3: <<>>\nQuestion: <<Nothing to choose?>>Nothing to choose?\n  Choice 1: <<>>\n\
+        Choice 2: <<Coffee>>Coffee\n  Choice 3: <<Tea>>Tea\nError: the question has that choice already.\n  Choice 3: <<>>\n\
+        Question: <<Tea or coffee?>>Tea or coffee?\nError: you have typed that question already.\nQuestion: <<Nothing to choose?>>Nothing to choose?\n  Choice 1: <<>>\n\
         Error: a question without choices cannot be voted on; it is left out.\nQuestion: <<>>\n\
         Added 1 question(s) and 2 choice(s).\n";
     assert_eq!(

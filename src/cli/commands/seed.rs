@@ -153,11 +153,19 @@ async fn prompt_polls() -> anyhow::Result<Vec<Poll>> {
         Stdout,
         "An empty line ends the choices of a question, and the questions."
     )?;
-    let mut polls = Vec::new();
+    let mut polls: Vec<Poll> = Vec::new();
     while let Some(question) = prompt_text("Question: ").await? {
+        if polls.iter().any(|poll| poll.question == question) {
+            print_error("Error: you have typed that question already.");
+            continue;
+        }
         let mut choices = Vec::new();
         while let Some(choice) = prompt_text(&format!("  Choice {}: ", choices.len() + 1)).await? {
-            choices.push((choice, 0));
+            if choices.iter().any(|(typed, _)| *typed == choice) {
+                print_error("Error: the question has that choice already.");
+            } else {
+                choices.push((choice, 0));
+            }
         }
         if choices.is_empty() {
             print_error("Error: a question without choices cannot be voted on; it is left out.");

@@ -2,7 +2,11 @@
 
 use std::{fs::File, process::Stdio};
 
-use crate::support::{Backend, Site};
+use crate::support::{
+    Backend, Site,
+    http::{send, status},
+    voters::vote,
+};
 
 on_both_databases! {
     async fn findings_have_ids_and_hints(site: Site) {
@@ -169,6 +173,12 @@ async fn after_a_command_the_sqlite_file_is_complete_without_wal() {
     site.run(["migrate"]).success();
     site.run(["seed"]).success();
     assert_eq!(site.run(["migrate", "nosuch"]).code, 1);
+    let site = site.with("METRICS_BIND", "127.0.0.1:0");
+    let server = site.serve();
+    let vote = vote(&server.address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let reply = send(&server.address, vote.as_bytes());
+    assert_eq!(status(&reply), 302, "{reply}");
+    server.stop();
     let names: Vec<_> = std::fs::read_dir(site.folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())

@@ -112,7 +112,9 @@ impl Args {
                 )
             })?;
         let core = &site.core;
-        context.databases.push(core.db.write().clone());
+        // The last connection that is closed writes SQLite's write-ahead log back.
+        let databases = [core.db.write(), core.db.probe()];
+        context.databases.extend(databases.map(Database::clone));
         print_unapplied(context, core).await?;
         let server = Server::new(
             core.live.clone(),

@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::settings::DatabaseSettings;
 
-/// The statement timeout of the readiness probe and of the replica's checks, which must not wait as long as a request may.
+/// The statement timeout of the readiness probe and of the replica's checks. The setting for requests may be up to a day.
 const PROBE_STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The databases by purpose.
@@ -53,7 +53,7 @@ impl Databases {
         let primary = Database::connect(settings, Purpose::Requests).await?;
         let probe = DatabaseSettings {
             pool_size: 1,
-            statement_timeout: PROBE_STATEMENT_TIMEOUT,
+            statement_timeout: settings.statement_timeout.min(PROBE_STATEMENT_TIMEOUT),
             ..settings.clone()
         };
         let probe = Database::connect(&probe, Purpose::Requests).await?;

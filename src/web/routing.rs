@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Route,
     endpoint::{BoxEndpoint, EndpointExt},
@@ -15,6 +16,32 @@ use crate::error::AppError;
 const GET_METHODS: &str = "GET, HEAD, OPTIONS";
 const POST_METHODS: &str = "POST, OPTIONS";
 const GET_AND_POST_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+
+/// What is escaped in a `Location` (Django's `iri_to_uri`).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'#')
+    .remove(b'%')
+    .remove(b'[')
+    .remove(b']')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'!')
+    .remove(b'?')
+    .remove(b'*')
+    .remove(b'@')
+    .remove(b'\'')
+    .remove(b'~')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'-');
 
 /// Adds a view for GET and HEAD at `path`, which must end with a slash.
 pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
@@ -35,16 +62,16 @@ pub fn get_and_post(
     add(route, path, GET_AND_POST_METHODS, view)
 }
 
-/// A redirect with any status: poem's `Redirect` has no 302, which Django sends. Without a `Location` header if `location` has
-/// characters that no header may have.
+/// A redirect with any status: poem's `Redirect` has no 302, which Django sends. Characters that no URL may have are
+/// escaped.
 pub fn redirect(status: StatusCode, location: &str) -> Response {
     let mut response = status
         .with_header(header::CONTENT_LENGTH, 0)
         .into_response();
     // A client's input may be part of the location.
-    if let Ok(location) = HeaderValue::from_str(location) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    let location = utf8_percent_encode(location, ESCAPED).to_string();
+    let location = HeaderValue::from_str(&location).expect("what no header may have is escaped");
+    response.headers_mut().insert(header::LOCATION, location);
     response
 }
 

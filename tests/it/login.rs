@@ -72,6 +72,11 @@ on_both_databases! {
         let visitor = app.visitor();
         let form = visitor.form("/admin/login/?next=http://testserver/polls/", "login-form").await;
         form.set("username", "admin").set("password", PASSWORD).submit(&visitor).await.assert_redirect(302, "http://testserver/polls/");
+        // As Django's `iri_to_uri`.
+        let visitor = app.visitor();
+        let form = visitor.form("/admin/login/", "login-form").await;
+        let reply = form.set("username", "admin").set("password", PASSWORD).set("next", "/polls/?x=é\"<%C3%A9>&a=b#c").submit(&visitor).await;
+        reply.assert_redirect(302, "/polls/?x=%C3%A9%22%3C%C3%A9%3E&a=b#c");
     }
 
     async fn over_long_input_is_not_echoed(app: TestApp) {

@@ -128,18 +128,14 @@ def wrk(port, path, session):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
 
 
-def gunicorn(server, database, workers):
-    """Django under gunicorn with threads and connections that stay, on a database of a PostgreSQL server."""
+def gunicorn(server, database, workers, file=None):
+    """Django under gunicorn with threads and connections that stay, on a database of a PostgreSQL server or on a file of SQLite."""
     port = free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "SECRET_KEY": KEY,
-        "PGHOST": "127.0.0.1",
-        "PGPORT": str(server.port),
-        "PGUSER": "postgres",
-        "PGDATABASE": database,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    environment = {"PATH": os.environ["PATH"], "SECRET_KEY": KEY, "PYTHONDONTWRITEBYTECODE": "1"}
+    if file:
+        environment["DJANGO_SQLITE"] = file
+    else:
+        environment |= {"PGHOST": "127.0.0.1", "PGPORT": str(server.port), "PGUSER": "postgres", "PGDATABASE": database}
     command = [PYTHON, "-m", "gunicorn", "wsgi", "-b", f"127.0.0.1:{port}", "-w", str(workers)]
     return Process([*command, "-k", "gthread", "--threads", "4", "--keep-alive", "60"], port, environment, DJANGO)
 

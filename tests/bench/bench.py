@@ -16,7 +16,7 @@ import time
 
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
-PARTS = sys.argv[3:] or ["pages", "admin", "server"]
+PARTS = sys.argv[3:] or ["pages", "votes", "admin", "server"]
 ROUNDS = 3
 CONNECTIONS = 64
 
@@ -62,9 +62,15 @@ class Process:
         return answer, answer.read()
 
     def memory(self):
-        """Proportional set size in MiB."""
-        text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
-        return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) / 1024
+        """Proportional set size of the process and its children in MiB."""
+        total = 0
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getpgid(int(folder.name)) == self.process.pid:
+                    total += int(re.search(r"^Pss:\s+(\d+)", (folder / "smaps_rollup").read_text(), re.M)[1])
+            except (ProcessLookupError, FileNotFoundError):
+                pass
+        return total / 1024
 
     def __enter__(self):
         return self
@@ -170,6 +176,10 @@ def main():
             measure("SQLite", f"sqlite://{folder}/db.sqlite3")
         with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
             measure("PostgreSQL", f"postgres://postgres@127.0.0.1:{server.port}/postgres")
+    if "votes" in PARTS:
+        import votes as votes_part
+
+        votes_part.measure_all()
     if "admin" in PARTS:
         import admin
 

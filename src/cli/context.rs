@@ -41,6 +41,8 @@ pub struct Context {
     pub databases: Vec<Database>,
     /// Standard output. Written to with `writeln!` and `?`, so that a closed pipe ends the command and does not panic.
     pub out: Box<dyn Write + Send>,
+    /// The first error of [`Context::print`], which is reported when the command has ended.
+    pub print_error: Option<io::Error>,
 }
 
 impl Context {
@@ -52,7 +54,10 @@ impl Context {
     /// Prints the progress of work that continues even when the output is closed.
     pub fn print(&mut self, text: impl Display) {
         if self.is_verbose() {
-            let _ = write!(self.out, "{text}").and_then(|()| self.out.flush());
+            let printed = write!(self.out, "{text}").and_then(|()| self.out.flush());
+            if let Err(error) = printed {
+                self.print_error.get_or_insert(error);
+            }
         }
     }
 
@@ -100,11 +105,23 @@ impl Write for Stdout {
     }
 }
 
+/// An error of writing to standard output.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+struct StdoutError(io::Error);
+
 fn of_stdout(error: io::Error) -> io::Error {
-    io::Error::new(
-        error.kind(),
-        format!("cannot write to standard output: {error}"),
-    )
+    io::Error::new(error.kind(), StdoutError(error))
+}
+
+/// Whether the reader of standard output has closed it. Sockets have errors of the same kind.
+pub fn is_closed_stdout(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| {
+        let is_stdout = error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<StdoutError>());
+        is_stdout && error.kind() == io::ErrorKind::BrokenPipe
+    })
 }
 
 /// Prints a line on standard error. If that is closed or full, the command continues: its exit status tells the result.

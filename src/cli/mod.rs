@@ -29,7 +29,7 @@ use commands::{
     changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
     runserver, showmigrations, sqlmigrate,
 };
-use context::{Context, Stdout, error_chain, print_error};
+use context::{Context, Stdout, error_chain, is_closed_stdout, print_error};
 use log::Log;
 
 /// The Cloud Django polls deployment as one program: pages, migrations, management commands and server.
@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| closest_first(error).exit());
     match run(cli) {
         Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed_stdout(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let text = match error.downcast_ref::<prompt::Cancelled>() {
                 Some(cancelled) => format!("\n{cancelled}"),
@@ -138,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         is_coloured: !cli.no_color && AutoStream::choice(&io::stdout()) != ColorChoice::Never,
         databases: Vec::new(),
         out,
+        print_error: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(context.settings.server.threads)
@@ -158,6 +159,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // The thread of a prompt may still be reading a line.
     runtime.shutdown_background();
     let code = code?;
+    if let Some(error) = context.print_error {
+        return Err(error.into());
+    }
     context.out.flush()?;
     Ok(code)
 }
@@ -191,12 +195,6 @@ fn hint(error: &anyhow::Error) -> &'static str {
         }
         _ => "",
     }
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

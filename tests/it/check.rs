@@ -83,18 +83,27 @@ async fn a_full_disk_for_errors_does_not_change_the_exit_status() {
 #[tokio::test]
 async fn a_full_disk_for_the_output_is_reported() {
     let site = Site::new(Backend::Sqlite).await;
-    let mut command = site.command_of(&["showmigrations"]);
-    let output = command
-        .stdout(full_disk())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.starts_with("CommandError: cannot write to standard output: No space left"),
-        "{error}"
-    );
+    // What changes the database does so first.
+    for (arguments, changed) in [
+        (&["showmigrations"][..], ""),
+        (&["migrate"], "[X] 0001_initial"),
+        (&["seed"], ""),
+    ] {
+        let mut command = site.command_of(arguments);
+        let output = command
+            .stdout(full_disk())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.starts_with("CommandError: cannot write to standard output: No space left"),
+            "{arguments:?}: {error}"
+        );
+        let shown = site.run(["showmigrations"]).success().stdout;
+        assert!(shown.contains(changed), "{arguments:?}: {shown}");
+    }
 }
 
 #[tokio::test]

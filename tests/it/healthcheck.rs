@@ -1,8 +1,26 @@
 //! `healthcheck` asks a running server.
 
-use std::time::Duration;
+use std::{os::unix::net::UnixListener, time::Duration};
 
-use crate::support::{Site, site::CommandOutput};
+use crate::support::{Backend, Site, site::CommandOutput};
+
+#[tokio::test]
+async fn a_server_that_closes_connections_is_not_ready() {
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("PROXY_PROTOCOL", "true");
+    let path = site.folder().join("closing.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let address = format!("unix:{}", path.display());
+    let said = site.run(["healthcheck", &address]);
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (1, ""),
+        "{}",
+        said.stderr
+    );
+}
 
 on_both_databases! {
     async fn healthcheck_reports_readiness(site: Site) {

@@ -180,8 +180,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                         return None;
                     }
                     // Nor must a response that its client does not read.
-                    let is_written = in_flight.count() > 0 || in_flight.is_between_requests();
-                    if self.slot.closing().is_cancelled() && !is_written {
+                    let is_writing_response = in_flight.count() == 0 && !in_flight.is_between_requests();
+                    if self.slot.closing().is_cancelled() && is_writing_response {
                         return None;
                     }
                     is_ending = true;

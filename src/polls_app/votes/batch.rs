@@ -42,12 +42,6 @@ pub enum Locks {
 /// The choices for which votes are requested, with the number of votes.
 type Requested = [(ChoiceKey, i32)];
 
-/// The rows of `requested` with the question's and the choice's state. Evaluated before any vote is added.
-const RESULTS: &str = "SELECT r.choice_id, r.question_id, q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice, ";
-const JOINS: &str = " FROM requested r \
-    LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
-    LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id";
-
 /// Adds votes to choices of questions that are published at `now`, and on PostgreSQL stores the transaction's receipt, in one
 /// statement (two on SQLite, which answers in this process). The rows are locked in the order of their ids, so that two
 /// transactions cannot deadlock.
@@ -88,13 +82,17 @@ async fn on_postgres(
            SELECT r.choice_id, r.question_id, r.votes \
            FROM set_config('lock_timeout', $5, true), unnest($2::int[], $3::int[], $4::int[]) AS r(choice_id, question_id, votes)\
          ), locked AS (\
-           SELECT c.id, LEAST(r.votes, 2147483647 - c.votes::bigint) AS added FROM requested r \
+           SELECT c.id, c.question_id, LEAST(r.votes, 2147483647 - c.votes::bigint) AS added FROM requested r \
            JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
            JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id \
            ORDER BY c.id FOR NO KEY UPDATE OF c {skip}\
          ), updated AS (\
            UPDATE polls_app_choice c SET votes = c.votes + l.added::int FROM locked l WHERE c.id = l.id AND l.added > 0\
-         ), receipt AS ({}) {RESULTS} l.added {JOINS} LEFT JOIN locked l ON l.id = c.id",
+         ), receipt AS ({}) \
+         SELECT r.choice_id, r.question_id, l.added, \
+           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_question q WHERE q.id = r.question_id AND q.pub_date <= $1) AS has_question, \
+           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_choice c WHERE c.id = r.choice_id AND c.question_id = r.question_id) AS has_choice \
+         FROM requested r LEFT JOIN locked l ON l.id = r.choice_id AND l.question_id = r.question_id",
         Receipt::UPSERT,
     );
     let array = |value: fn(&(ChoiceKey, i32)) -> i32| {
@@ -137,7 +135,13 @@ async fn on_sqlite(
         let values = [now.into(), rows.clone().into()];
         Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
     };
-    let results = format!("{REQUESTED} {RESULTS} {ADDED} AS added {JOINS}");
+    let results = format!(
+        "{REQUESTED} SELECT r.choice_id, r.question_id, {ADDED} AS added, \
+           q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice \
+         FROM requested r \
+         LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+         LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id"
+    );
     let results = tx.query_all_raw(statement(results)).await?;
     let update = format!(
         "{REQUESTED} UPDATE polls_app_choice AS c SET votes = c.votes + {ADDED} \

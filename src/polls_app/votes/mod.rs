@@ -7,7 +7,6 @@ mod receipts;
 mod writer;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbBackend};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::writer::{VoteCounters, VoteResult};
@@ -20,40 +19,23 @@ use crate::{
     error::{AppError, Result},
 };
 
-/// The capacity of a queue, in votes; further requests wait until there is room.
+/// The capacity of the queue, in votes; further requests wait until there is room.
 const QUEUE: usize = 4096;
-/// Writing tasks, and so concurrent transactions, on PostgreSQL; a question's votes always go to the same task.
-const POSTGRES_TASKS: usize = 4;
 
 /// Adds votes to the database; shared by all requests.
 #[derive(Debug, Clone)]
 pub struct VoteCounter {
-    /// The queues of the writing tasks.
-    queues: Vec<mpsc::Sender<Vote>>,
+    queue: mpsc::Sender<Vote>,
     counters: VoteCounters,
 }
 
 impl VoteCounter {
-    /// Starts the tasks that write to `db`; `clock` returns the present time. They end when the last clone of the counter is
-    /// dropped.
+    /// Starts the task that writes to `db`; `clock` returns the present time. It ends when the last clone of the counter is dropped.
     pub fn start(db: &Database, clock: fn() -> DateTime<Utc>) -> Self {
-        let backend = db.get_database_backend();
-        let tasks = match backend {
-            // It has one writer.
-            DbBackend::Sqlite => 1,
-            _ => POSTGRES_TASKS,
-        };
         let counters = VoteCounters::default();
-        let writer = Writer::new(db, clock, counters.clone());
-        let start = |_| {
-            let (queue, votes) = mpsc::channel(QUEUE);
-            tokio::spawn(writer.another().run(votes));
-            queue
-        };
-        Self {
-            queues: (0..tasks).map(start).collect(),
-            counters,
-        }
+        let (queue, votes) = mpsc::channel(QUEUE);
+        tokio::spawn(Writer::new(db, clock, counters.clone()).run(votes));
+        Self { queue, counters }
     }
 
     /// The metrics of votes.
@@ -76,10 +58,7 @@ impl VoteCounter {
         };
         let stopped =
             || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
-        self.queues[question_id.unsigned_abs() as usize % self.queues.len()]
-            .send(vote)
-            .await
-            .map_err(|_| stopped())?;
+        self.queue.send(vote).await.map_err(|_| stopped())?;
         Ok(result.await.map_err(|_| stopped())??)
     }
 }

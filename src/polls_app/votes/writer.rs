@@ -1,4 +1,4 @@
-//! The tasks that write votes.
+//! The task that writes votes, and those that wait for locked rows.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -128,7 +128,7 @@ impl Writer {
     }
 
     /// A writer with receipts of its own.
-    pub fn another(&self) -> Self {
+    fn another(&self) -> Self {
         Self {
             receipt: Receipt::new(),
             ..self.clone()

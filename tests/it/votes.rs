@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +25,7 @@ use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
 use crate::support::{
     Backend, TestApp,
     app::{TestQuestion, now},
+    assert_within,
 };
 
 on_both_databases! {
@@ -75,6 +76,24 @@ on_both_databases! {
         assert_eq!(counted, 130);
         assert_eq!(app.votes(question.choices[1]).await, 100);
         assert_eq!(app.votes(question.choices[0]).await, i32::MAX);
+    }
+
+    async fn two_servers_fill_a_choice_up_to_the_limit(app: TestApp) {
+        let question = app.question("Almost full?", &["Full"]).await;
+        app.set_votes(question.choices[0], i32::MAX - 300).await;
+        let servers = [(); 2].map(|()| VoteCounter::start(app.site.core.db.write(), now));
+        let votes: Vec<_> = (0..1000).map(|number| {
+            let (votes, id, choice) = (servers[number % 2].clone(), question.id, question.choices[0]);
+            tokio::spawn(async move { votes.add(id, choice).await })
+        }).collect();
+        let mut counted = 0;
+        for vote in votes {
+            match vote.await.unwrap().unwrap() {
+                Counted => counted += 1,
+                result => assert_eq!(result, Full),
+            }
+        }
+        assert_eq!((counted, app.votes(question.choices[0]).await), (300, i32::MAX));
     }
 
     async fn a_thousand_concurrent_voters_see_their_votes_in_the_results(app: TestApp) {
@@ -216,6 +235,32 @@ async fn a_locked_row_does_not_block_other_questions_on_postgres() {
     }
     assert_eq!(add(&app, &questions[0], 0).await.unwrap().unwrap(), Counted);
     assert_eq!(app.votes(questions[0].choices[0]).await, counted + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_on_a_locked_table_fail_together_on_postgres() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let question = app
+        .question("Locked?", &["A", "B", "C", "D", "E", "F", "G", "H"])
+        .await;
+    let other = app.database.connect().await;
+    let tx = other.begin().await.unwrap();
+    tx.execute_unprepared("LOCK TABLE polls_app_choice IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    let start = Instant::now();
+    // The first is a batch alone.
+    let first = add(&app, &question, 0);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let votes: Vec<_> = (0..8).map(|index| add(&app, &question, index)).collect();
+    for vote in votes.into_iter().chain([first]) {
+        let error = vote.await.unwrap().unwrap_err();
+        assert!(matches!(error, AppError::Unavailable(_)), "{error}");
+    }
+    // A wait of 1.1 s for each of the two batches; one for each choice would be 9.9 s.
+    assert_within(start, Duration::from_secs(8));
+    drop(tx);
+    assert_eq!(add(&app, &question, 7).await.unwrap().unwrap(), Counted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,8 +35,8 @@ pub enum ChoiceResult {
 pub enum Locks {
     /// Wait for each, for this `lock_timeout` at most.
     Wait(&'static str),
-    /// Leave them out.
-    Skip,
+    /// Leave them out; wait for a locked table, for this `lock_timeout` at most.
+    Skip(&'static str),
 }
 
 /// The choices for which votes are requested, with the number of votes.
@@ -47,7 +47,7 @@ type Requested = [(ChoiceKey, i32)];
 /// transactions cannot deadlock.
 ///
 /// # Errors
-/// When a row is locked for longer than the time of [`Locks::Wait`] (`55P03`), the database cannot be reached, or the
+/// When a row or a table is locked for longer than the time in `locks` (`55P03`), the database cannot be reached, or the
 /// statement fails.
 pub async fn add_votes(
     tx: &Transaction,
@@ -73,7 +73,7 @@ async fn on_postgres(
 ) -> Result<Vec<QueryResult>, DbErr> {
     let (timeout, skip) = match locks {
         Locks::Wait(timeout) => (timeout, ""),
-        Locks::Skip => ("0", "SKIP LOCKED"),
+        Locks::Skip(timeout) => (timeout, "SKIP LOCKED"),
     };
     // `requested` is read before a row is locked, and so is the timeout set. The votes are computed from the locked row, which
     // may be newer than the statement's snapshot.
@@ -164,7 +164,7 @@ fn result(row: &QueryResult, locks: Locks) -> Result<(ChoiceKey, ChoiceResult), 
     } else {
         match row.try_get::<Option<i64>>("", "added")? {
             Some(added) => ChoiceResult::Added(usize::try_from(added).unwrap_or_default()),
-            None if locks == Locks::Skip => ChoiceResult::Locked,
+            None if matches!(locks, Locks::Skip(_)) => ChoiceResult::Locked,
             // The row was deleted while its lock was waited for.
             None => ChoiceResult::NoChoice,
         }

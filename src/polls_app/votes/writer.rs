@@ -25,7 +25,7 @@ const BATCH: usize = 1024;
 /// The `lock_timeout` of a batch, on PostgreSQL: long enough for another server's batch. Votes for a row that stays locked are
 /// then moved to a task of their own.
 const BATCH_LOCK_TIMEOUT: &str = "100ms";
-/// The `lock_timeout` of the votes for a row that stays locked.
+/// The `lock_timeout` of the votes for a row that stays locked, and for a table.
 const LOCK_TIMEOUT: &str = "1s";
 /// Transactions that wait for locked rows at the same time: each has a connection.
 const LOCK_WAITERS: usize = 2;
@@ -127,8 +127,8 @@ impl Writer {
         }
     }
 
-    /// A writer with receipts of its own.
-    fn another(&self) -> Self {
+    /// The same with receipts of its own.
+    fn with_own_receipts(&self) -> Self {
         Self {
             receipt: Receipt::new(),
             ..self.clone()
@@ -167,7 +167,10 @@ impl Writer {
             outcome = self.attempt(&mut batch).await;
         }
         match outcome {
-            Err(Failure::Statement(error)) if batch.len() > 1 && is_refusal(&error) => {
+            // A whole table that is locked is so for each of them.
+            Err(Failure::Statement(error))
+                if batch.len() > 1 && is_refusal(&error) && !is_locked(&error) =>
+            {
                 self.write_one_by_one(batch).await;
             }
             outcome => self.send_results(batch, outcome),
@@ -203,7 +206,7 @@ impl Writer {
             Err(Failure::Statement(error))
                 if is_locked(&error) && self.lock_timeout == BATCH_LOCK_TIMEOUT =>
             {
-                let written = self.transaction(batch, Locks::Skip).await;
+                let written = self.transaction(batch, Locks::Skip(LOCK_TIMEOUT)).await;
                 if let Ok(written) | Err(Failure::Commit(written, ..)) = &written {
                     self.move_locked(batch, written, &Arc::new(error));
                 }
@@ -273,7 +276,7 @@ impl Writer {
                 Entry::Occupied(mut waiting) => waiting.get_mut().append(&mut senders),
                 Entry::Vacant(entry) => {
                     entry.insert(senders);
-                    tokio::spawn(self.another().write_locked(key, error.clone()));
+                    tokio::spawn(self.with_own_receipts().write_locked(key, error.clone()));
                 }
             }
         }

@@ -18,6 +18,7 @@ mod kube;
 mod login;
 mod migrate;
 mod passwords;
+mod plans;
 mod polls_pages;
 mod releases;
 mod schema;

@@ -1,0 +1,116 @@
+//! The plans of the public pages' queries on large tables: no page may read a whole table.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use polls::{db::Database, polls_app::queries};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+
+use crate::support::{TestApp, app::now};
+
+const QUESTIONS: i32 = 20_000;
+
+/// A database that records the queries it executes.
+struct Recorder<'a>(&'a Database, Mutex<Vec<Statement>>);
+
+#[async_trait]
+impl ConnectionTrait for Recorder<'_> {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.0.execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.0.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.1.lock().unwrap().push(statement.clone());
+        self.0.query_one_raw(statement).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.1.lock().unwrap().push(statement.clone());
+        self.0.query_all_raw(statement).await
+    }
+}
+
+/// The lines of a query's plan.
+async fn plan(db: &impl ConnectionTrait, query: &Statement) -> Vec<String> {
+    let explain = match db.get_database_backend() {
+        DbBackend::Sqlite => "EXPLAIN QUERY PLAN",
+        _ => "EXPLAIN",
+    };
+    let explain = Statement {
+        sql: format!("{explain} {}", query.sql),
+        ..query.clone()
+    };
+    let column = match db.get_database_backend() {
+        DbBackend::Sqlite => "detail",
+        _ => "QUERY PLAN",
+    };
+    let rows = db.query_all_raw(explain).await.unwrap();
+    let line = |row: &QueryResult| row.try_get("", column).unwrap();
+    rows.iter().map(line).collect()
+}
+
+/// Whether a line of a plan reads a whole table of the app.
+fn is_full_scan(line: &str) -> bool {
+    let is_sqlite_scan = line.starts_with("SCAN polls_app_") && !line.contains(" INDEX ");
+    is_sqlite_scan || line.contains("Seq Scan on polls_app_")
+}
+
+#[test]
+fn full_scans_are_found() {
+    assert!(is_full_scan("SCAN polls_app_choice"));
+    assert!(is_full_scan(
+        "  ->  Seq Scan on polls_app_choice  (cost=0.00..1.04 rows=4 width=48)"
+    ));
+    assert!(!is_full_scan(
+        "SEARCH polls_app_question USING INTEGER PRIMARY KEY (rowid=?)"
+    ));
+}
+
+on_both_databases! {
+    async fn public_pages_read_no_whole_table(app: TestApp) {
+        let db = app.site.core.db.write();
+        let tx = db.begin().await.unwrap();
+        let (series, day) = match app.database.backend {
+            Backend::Sqlite => (
+                format!("WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {QUESTIONS})"),
+                "datetime('2026-11-20', '-' || n || ' minutes')",
+            ),
+            Backend::Postgres => (
+                format!("WITH s AS (SELECT generate_series(1, {QUESTIONS}) AS n)"),
+                "timestamptz '2026-11-20 00:00:00Z' - n * interval '1 minute'",
+            ),
+        };
+        for sql in [
+            format!("{series} INSERT INTO polls_app_question (id, question_text, pub_date) SELECT n, 'Question ' || n, {day} FROM s"),
+            format!("{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'Yes', 1 FROM s"),
+            format!("{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'No', 2 FROM s"),
+            "ANALYZE".to_owned(),
+        ] {
+            tx.execute_unprepared(&sql).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let recorder = Recorder(db, Mutex::default());
+        assert_eq!(queries::latest(&recorder, now()).await.unwrap().len(), 5);
+        let (_, choices) = queries::with_choices(&recorder, 4711).await.unwrap().unwrap();
+        assert_eq!(choices.len(), 2);
+        let queries = recorder.1.into_inner().unwrap();
+        assert_eq!(queries.len(), 2);
+        let tx = db.begin().await.unwrap();
+        for query in &queries {
+            let plan = plan(&tx, query).await;
+            assert!(!plan.iter().any(|line| is_full_scan(line)), "{query}\n{plan:#?}");
+        }
+        // The same query without its index.
+        tx.execute_unprepared("DROP INDEX polls_question_pub_date").await.unwrap();
+        let without = plan(&tx, &queries[0]).await;
+        assert!(without.iter().any(|line| is_full_scan(line)), "{without:#?}");
+    }
+}

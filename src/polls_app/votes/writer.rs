@@ -97,8 +97,13 @@ pub struct Writer {
 /// The votes for each choice whose row is locked by another transaction, while a task waits for the row.
 type LockedVotes = Arc<std::sync::Mutex<Batch>>;
 
-/// The results of a transaction by choice.
-type Written = BTreeMap<ChoiceKey, ChoiceResult>;
+/// The results of a transaction, one for each choice.
+type Written = Vec<(ChoiceKey, ChoiceResult)>;
+
+fn result_of(written: &Written, key: ChoiceKey) -> Option<ChoiceResult> {
+    let found = written.iter().find(|(written, _)| *written == key);
+    found.map(|(_, result)| *result)
+}
 
 #[derive(Debug)]
 enum Failure {
@@ -237,7 +242,7 @@ impl Writer {
             .map(|(&key, senders)| (key, votes(senders)))
             .collect();
         let written = add_votes(&tx, &requested, (self.clock)(), locks, receipt).await;
-        let written = Written::from_iter(written.map_err(Failure::Statement)?);
+        let written = written.map_err(Failure::Statement)?;
         if has_receipt {
             let deleted = receipt.delete_expired(&tx).await;
             deleted.map_err(Failure::Statement)?;
@@ -269,7 +274,7 @@ impl Writer {
 
     /// Moves votes for locked rows to a task for each choice. `error` is of the statement that waited for a lock.
     fn move_locked(&self, batch: &mut Batch, written: &Written, error: &Arc<DbErr>) {
-        let is_locked = |key: &ChoiceKey| written.get(key) == Some(&ChoiceResult::Locked);
+        let is_locked = |key: &ChoiceKey| result_of(written, *key) == Some(ChoiceResult::Locked);
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, mut senders) in batch.extract_if(.., |key, _| is_locked(key)) {
             match locked.entry(key) {
@@ -333,8 +338,8 @@ impl Writer {
 
     fn send_written(&self, batch: Batch, written: &Written) {
         for (key, senders) in batch {
-            let (added, otherwise) = match written.get(&key) {
-                Some(ChoiceResult::Added(added)) => (*added, VoteResult::Full),
+            let (added, otherwise) = match result_of(written, key) {
+                Some(ChoiceResult::Added(added)) => (added, VoteResult::Full),
                 Some(ChoiceResult::NoQuestion) => (0, VoteResult::NoQuestion),
                 // The locked ones are in another batch.
                 Some(ChoiceResult::NoChoice | ChoiceResult::Locked) | None => {

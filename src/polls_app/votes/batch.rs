@@ -128,9 +128,9 @@ async fn on_sqlite(
     const ADDED: &str = "MIN(r.votes, 2147483647 - c.votes)";
     let rows: Vec<_> = requested
         .iter()
-        .map(|(key, votes)| [key.choice_id, key.question_id, *votes])
+        .map(|(key, votes)| format!("[{},{},{votes}]", key.choice_id, key.question_id))
         .collect();
-    let rows = serde_json::to_string(&rows).expect("integers");
+    let rows = format!("[{}]", rows.join(","));
     let statement = |sql: String| {
         let values = [now.into(), rows.clone().into()];
         Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)

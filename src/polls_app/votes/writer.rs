@@ -261,22 +261,19 @@ impl Writer {
     /// Moves votes for choices whose rows are being waited for to the task that waits.
     fn join_locked(&self, batch: &mut Batch) {
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !locked.is_empty() {
-            batch.retain(|key, senders| match locked.get_mut(key) {
-                Some(waiting) => {
-                    waiting.append(senders);
-                    false
-                }
-                None => true,
-            });
+        for (key, waiting) in &mut *locked {
+            waiting.extend(batch.remove(key).unwrap_or_default());
         }
     }
 
     /// Moves votes for locked rows to a task for each choice. `error` is of the statement that waited for a lock.
     fn move_locked(&self, batch: &mut Batch, written: &Written, error: &Arc<DbErr>) {
-        let is_locked = |key: &ChoiceKey| result_of(written, *key) == Some(ChoiceResult::Locked);
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, mut senders) in batch.extract_if(.., |key, _| is_locked(key)) {
+        for &(key, result) in written {
+            if result != ChoiceResult::Locked {
+                continue;
+            }
+            let mut senders = batch.remove(&key).unwrap_or_default();
             match locked.entry(key) {
                 Entry::Occupied(mut waiting) => waiting.get_mut().append(&mut senders),
                 Entry::Vacant(entry) => {

@@ -20,7 +20,7 @@ pub struct ChoiceKey {
 /// The result of the votes for one choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChoiceResult {
-    /// So many were added: fewer than requested at the column's maximum.
+    /// The number of votes added; less than requested at the column's maximum.
     Added(usize),
     /// The question has no such choice.
     NoChoice,

@@ -9,6 +9,7 @@ use super::{
     options::{Cell, FieldOptions, VirtualKind},
 };
 use crate::{
+    auth::validators::NULL_CHARACTERS,
     contenttypes::capfirst,
     db::is_storable,
     web::form::{Form, REQUIRED},
@@ -135,7 +136,7 @@ impl Field {
     /// Django's messages for invalid data.
     pub fn clean(&self, raw: &Raw, zone: Tz) -> Result<Value, Vec<String>> {
         if raw.iter().any(|text| text.contains('\0')) {
-            return Err(vec!["Null characters are not allowed.".to_owned()]);
+            return Err(vec![NULL_CHARACTERS.to_owned()]);
         }
         let is_password = self.kind == Kind::Virtual(VirtualKind::Password);
         let first = raw.first().map_or("", String::as_str);

@@ -16,7 +16,9 @@ pub const MAX_USERNAME: usize = 150;
 const MAX_EMAIL: usize = 254;
 const MIN_PASSWORD: usize = 8;
 /// The maximum length of a password in bytes; a longer one is rejected without being hashed.
-pub const MAX_PASSWORD: usize = 4096;
+const MAX_PASSWORD: usize = 4096;
+/// Django's message for a text that contains one.
+pub const NULL_CHARACTERS: &str = "Null characters are not allowed.";
 /// The ratio of common letters from which a password is too similar to an attribute of its user.
 const MAX_SIMILARITY: f64 = 0.7;
 
@@ -167,7 +169,7 @@ pub fn unusable_at_login(password: &str) -> Option<String> {
             "This password is too long. It must contain at most {MAX_PASSWORD} characters."
         ))
     } else if password.contains('\0') {
-        Some("Null characters are not allowed.".to_owned())
+        Some(NULL_CHARACTERS.to_owned())
     } else {
         None
     }

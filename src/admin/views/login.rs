@@ -19,7 +19,7 @@ use crate::{
     },
     auth::{
         login::{LoginResult, log_in, user_id},
-        validators::{MAX_PASSWORD, MAX_USERNAME, length_error},
+        validators::{MAX_USERNAME, length_error, unusable_at_login},
     },
     error::{AppError, Result},
     web::{
@@ -81,8 +81,7 @@ pub async fn login(
         let session = session_of(request);
         let address = client_address(request, &state.core.settings.security);
         let username: String = username.trim().nfkc().collect();
-        let is_valid = |text: &str| text.len() <= MAX_PASSWORD && !text.contains('\0');
-        let outcome = if is_valid(&username) && is_valid(password) {
+        let outcome = if unusable_at_login(password).is_none() && !username.contains('\0') {
             log_in(&state.auth, session, &username, password, address).await?
         } else {
             LoginResult::Refused

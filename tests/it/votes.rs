@@ -20,7 +20,7 @@ use polls::{
         },
     },
 };
-use sea_orm::{ConnectionTrait, EntityTrait, sea_query::Expr};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, sea_query::Expr};
 
 use crate::support::{
     Backend, TestApp,
@@ -279,4 +279,21 @@ async fn a_vote_waits_for_the_sqlite_write_lock() {
     tx.commit().await.unwrap();
     assert_eq!(vote.await.unwrap(), Counted);
     assert_eq!(app.votes(choice).await, 1);
+}
+
+/// SQLite's integers are larger than those of Django's field.
+#[tokio::test(flavor = "multi_thread")]
+async fn votes_above_the_integer_limit_are_not_reduced_on_sqlite() {
+    let app = TestApp::new(Backend::Sqlite).await;
+    let question = app.question("Overfull?", &["Yes"]).await;
+    let db = app.site.core.db.write();
+    let tx = db.begin().await.unwrap();
+    let sql = "UPDATE polls_app_choice SET votes = 3000000000";
+    tx.execute_unprepared(sql).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(add(&app, &question, 0).await.unwrap().unwrap(), Full);
+    let sql = "SELECT votes FROM polls_app_choice";
+    let row = db.query_one_raw(Statement::from_string(DbBackend::Sqlite, sql));
+    let row = row.await.unwrap().unwrap();
+    assert_eq!(row.try_get_by_index::<i64>(0).unwrap(), 3_000_000_000);
 }

@@ -125,7 +125,8 @@ async fn on_sqlite(
 ) -> Result<Vec<QueryResult>, DbErr> {
     const REQUESTED: &str = "WITH requested AS (\
         SELECT value->>0 AS choice_id, value->>1 AS question_id, value->>2 AS votes FROM json_each($2))";
-    const ADDED: &str = "MIN(r.votes, 2147483647 - c.votes)";
+    // Django's column on SQLite may hold more than its own maximum.
+    const ADDED: &str = "MAX(MIN(r.votes, 2147483647 - c.votes), 0)";
     let rows: Vec<_> = requested
         .iter()
         .map(|(key, votes)| format!("[{},{},{votes}]", key.choice_id, key.question_id))

@@ -62,6 +62,13 @@ pub enum Operation {
         /// The statements that unapply it.
         backwards: &'static [&'static str],
     },
+    /// Runs SQL on PostgreSQL, for objects that belong to no model and that SQLite does not need.
+    RunPostgresSql {
+        /// The statements that apply it.
+        forwards: &'static [&'static str],
+        /// The statements that unapply it.
+        backwards: &'static [&'static str],
+    },
     /// Changes rows: in Python in Django, here with SQL that SQLite and PostgreSQL accept.
     RunPython {
         /// The documentation of Django's function, as `migrate --plan` shows it.
@@ -92,7 +99,7 @@ impl Operation {
                 )
             }
             Self::AlterModelOptions { model, .. } => format!("Change Meta options on {model}"),
-            Self::RunSql { .. } => "Raw SQL operation".to_owned(),
+            Self::RunSql { .. } | Self::RunPostgresSql { .. } => "Raw SQL operation".to_owned(),
             Self::RunPython { .. } => "Raw Python operation".to_owned(),
         }
     }

@@ -82,7 +82,9 @@ impl State {
             } => {
                 self.model_mut(app, model).verbose_name = (*verbose_name).to_owned();
             }
-            Operation::RunSql { .. } | Operation::RunPython { .. } => {}
+            Operation::RunSql { .. }
+            | Operation::RunPostgresSql { .. }
+            | Operation::RunPython { .. } => {}
         }
     }
 

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::ExposeSecret;
 use sqlx::{
+    PgPool,
     pool::PoolConnectionMetadata,
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
@@ -136,6 +137,21 @@ pub(super) async fn postgres(
         Purpose::Command | Purpose::Migrations => try_postgres(settings).await?,
     }
     sea_orm::Database::connect(options).await
+}
+
+/// A connection to PostgreSQL that stays the same, to listen on for notifications, as a pool of one.
+///
+/// # Errors
+/// When the server cannot be reached or refuses the connection.
+pub(super) async fn postgres_listener(settings: &DatabaseSettings) -> Result<PgPool, DbErr> {
+    try_postgres(settings).await?;
+    let mut options = options(settings, Purpose::Command, 1);
+    options
+        .set_application_name(Cow::Borrowed("polls"))
+        .map_sqlx_postgres_opts(|options| options.options(SESSION))
+        .connect_lazy(true);
+    let connection = sea_orm::Database::connect(options).await?;
+    Ok(connection.get_postgres_connection_pool().clone())
 }
 
 /// Connects once, to get the error: the pool retries until its timeout, and then reports only the timeout.

@@ -4,6 +4,7 @@
 //! write. On SQLite that prevents a loss of data: a row inserted outside a transaction with RETURNING is reported as stored
 //! even when a deferred foreign key rolls it back at once.
 
+mod changes;
 mod connect;
 mod connection;
 mod database;
@@ -21,6 +22,7 @@ use sea_orm::DbErr;
 
 use self::replica::Replica;
 pub use self::{
+    changes::{Change, ChangeFeed},
     connect::Purpose,
     connection::Connection,
     database::Database,

@@ -5,6 +5,9 @@ mod m0001_login_failures;
 mod m0002_indexes;
 mod m0003_vote_receipts;
 mod m0004_login_networks;
+mod m0005_change_notifications;
+
+pub use m0005_change_notifications::{CHANNEL as CHANGES_CHANNEL, TRIGGERS as CHANGES_TRIGGERS};
 
 use crate::Migration;
 
@@ -14,4 +17,5 @@ pub const MIGRATIONS: &[Migration] = &[
     m0002_indexes::MIGRATION,
     m0003_vote_receipts::MIGRATION,
     m0004_login_networks::MIGRATION,
+    m0005_change_notifications::MIGRATION,
 ];

@@ -74,7 +74,12 @@ impl SchemaEditor {
                 self.alter_unique_together(from.model(app, model), to.model(app, model));
             }
             Operation::AlterModelOptions { .. } => {}
+            Operation::RunPostgresSql { .. } if self.is_sqlite() => {}
             Operation::RunSql {
+                forwards: apply,
+                backwards: unapply,
+            }
+            | Operation::RunPostgresSql {
                 forwards: apply,
                 backwards: unapply,
             }

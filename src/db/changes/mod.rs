@@ -1,0 +1,181 @@
+//! Changes that other processes commit to the database, for what this process keeps in memory.
+//!
+//! A task with a connection of its own hears of them: on PostgreSQL by `LISTEN`, on SQLite by polling `PRAGMA data_version`. That
+//! no change has been missed is known from heartbeats, whose responses come after all changes that were committed before them;
+//! each renews the [`Lease`].
+
+mod lease;
+mod postgres;
+mod sqlite;
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use prometheus_client::metrics::gauge::Gauge;
+use sea_orm::{DbBackend, DbErr, RuntimeErr};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+pub use self::lease::Lease;
+use crate::settings::DatabaseSettings;
+
+/// The time from one heartbeat to the next.
+const PERIOD: Duration = Duration::from_millis(250);
+/// The timeout of a heartbeat, and of a new connection.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// The first pause before a new connection; doubled after each attempt.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(8);
+
+/// What is known of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// Anything may have changed.
+    Any,
+    /// The payload of a notification.
+    Notified(&'a str),
+}
+
+/// Receives changes.
+type OnChange = Box<dyn FnMut(Change<'_>) + Send>;
+
+/// The task that hears of changes; it ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct ChangeFeed {
+    lease: Arc<Lease>,
+    /// 1 while heartbeats are answered.
+    connected: Gauge,
+    stop: CancellationToken,
+    task: TaskTracker,
+    _stop: Arc<DropGuard>,
+}
+
+impl ChangeFeed {
+    /// Begins to hear of changes, each of which is given to `on_change`. Has to be called on a tokio runtime.
+    pub fn start(
+        settings: &DatabaseSettings,
+        on_change: impl FnMut(Change<'_>) + Send + 'static,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let feed = Self {
+            lease: Arc::new(Lease::expired()),
+            connected: Gauge::default(),
+            task: TaskTracker::new(),
+            _stop: Arc::new(stop.clone().drop_guard()),
+            stop,
+        };
+        let listener = Listener {
+            settings: settings.clone(),
+            lease: feed.lease.clone(),
+            connected: feed.connected.clone(),
+            stop: feed.stop.clone(),
+            on_change: Box::new(on_change),
+        };
+        feed.task.spawn(listener.run());
+        feed
+    }
+
+    /// Whether all changes that were committed up to a second ago have been given to `on_change`.
+    pub fn is_current(&self, now: Instant) -> bool {
+        self.lease.is_held(now)
+    }
+
+    /// 1 while changes are heard of.
+    pub fn connected(&self) -> &Gauge {
+        &self.connected
+    }
+
+    /// Closes its connection.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.task.close();
+        self.task.wait().await;
+    }
+}
+
+/// The state of the task.
+struct Listener {
+    settings: DatabaseSettings,
+    lease: Arc<Lease>,
+    connected: Gauge,
+    stop: CancellationToken,
+    on_change: OnChange,
+}
+
+impl Listener {
+    /// Connects, and again whenever the connection is lost.
+    async fn run(mut self) {
+        let mut pause = PAUSE;
+        let mut logged = None;
+        while !self.stop.is_cancelled() {
+            let start = Instant::now();
+            let listened = match self.settings.backend {
+                DbBackend::Sqlite => self.poll_sqlite().await,
+                _ => self.listen_to_postgres().await,
+            };
+            self.lease.end();
+            self.connected.set(0);
+            let Err(error) = listened else {
+                return;
+            };
+            let reason = error.to_string();
+            if logged.as_ref() != Some(&reason) {
+                tracing::warn!(
+                    "changes in the database are not heard of, so pages are not served from memory: {}",
+                    reason.escape_debug()
+                );
+                logged = Some(reason);
+            }
+            if start.elapsed() > MAX_PAUSE {
+                pause = PAUSE;
+            }
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (2 * pause).min(MAX_PAUSE);
+        }
+    }
+
+    /// Renews the lease after a heartbeat.
+    fn renew(&self, sent: Instant) {
+        if self.connected.set(1) == 0 {
+            tracing::debug!("changes in the database are heard of");
+        }
+        self.lease.renew(sent);
+    }
+}
+
+/// The result of listening until [`ChangeFeed::close`]; otherwise why it cannot be continued.
+type Listened = Result<(), DbErr>;
+
+fn failed(reason: &str) -> DbErr {
+    DbErr::Conn(RuntimeErr::Internal(reason.to_owned()))
+}
+
+fn from_sqlx(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+/// The result of a future that must be ready within [`TIMEOUT`].
+async fn in_time<T>(action: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, DbErr> {
+    match tokio::time::timeout(TIMEOUT, action).await {
+        Ok(result) => result.map_err(from_sqlx),
+        Err(_) => Err(failed("no answer in time")),
+    }
+}
+
+/// The error of a loop that has no other end.
+fn error_of(result: Result<Infallible, DbErr>) -> DbErr {
+    match result {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryOrder,
-    sea_query::{Alias, Expr, Func, Order, Query},
+    sea_query::{Alias, Expr, Func, Order, Query, SelectStatement},
 };
 
 use crate::entities::{Timestamp, choice, question};
@@ -36,17 +36,12 @@ pub async fn latest(
 ) -> Result<Vec<QuestionSummary>, DbErr> {
     use choice::Column::{Id as ChoiceId, QuestionId, Votes};
     use question::Column::{Id, PubDate, QuestionText};
-    let has_choices = Query::select()
-        .expr(Expr::val(1))
-        .from(choice::Entity)
-        .and_where(Expr::col((choice::Entity, QuestionId)).equals((question::Entity, Id)))
-        .take();
     // The questions are selected first, so that only their choices are summed up.
     let latest = Query::select()
         .columns([Id, QuestionText, PubDate])
         .from(question::Entity)
         .and_where(Expr::col(PubDate).lte(now))
-        .and_where(Expr::exists(has_choices))
+        .and_where(Expr::exists(has_choices()))
         .order_by(PubDate, Order::Desc)
         .order_by(Id, Order::Desc)
         .limit(LATEST)
@@ -76,6 +71,39 @@ pub async fn latest(
     rows.iter()
         .map(|row| QuestionSummary::from_query_result(row, ""))
         .collect()
+}
+
+/// When the next question with choices will be published, after `now`.
+///
+/// # Errors
+/// When the database cannot be reached or the query fails.
+pub async fn next_publication(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, DbErr> {
+    let query = Query::select()
+        .column(question::Column::PubDate)
+        .from(question::Entity)
+        .and_where(Expr::col(question::Column::PubDate).gt(now))
+        .and_where(Expr::exists(has_choices()))
+        .order_by(question::Column::PubDate, Order::Asc)
+        .limit(1)
+        .take();
+    let row = db.query_one(&query).await?;
+    let date = row.map(|row| row.try_get_by_index::<Timestamp>(0));
+    Ok(date.transpose()?.map(|date| *date))
+}
+
+/// A query for any choice of the question of the outer query.
+fn has_choices() -> SelectStatement {
+    Query::select()
+        .expr(Expr::val(1))
+        .from(choice::Entity)
+        .and_where(
+            Expr::col((choice::Entity, choice::Column::QuestionId))
+                .equals((question::Entity, question::Column::Id)),
+        )
+        .take()
 }
 
 /// The question with that id, published or not, and its choices in the order of their ids.

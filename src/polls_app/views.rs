@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use minijinja::{context, value::Serde};
+use minijinja::{Value, context, value::Serde};
 use poem::{
     Request, Response, handler,
     http::{Method, StatusCode},
@@ -14,6 +14,7 @@ use sea_orm::ConnectionTrait;
 use serde::Serialize;
 
 use super::{
+    pages::PageCache,
     queries, urls,
     votes::{VoteCounter, VoteResult},
 };
@@ -24,7 +25,7 @@ use crate::{
     error::{AppError, Result},
     web::{
         form::Form,
-        format::{FormattedTime, with_noun},
+        format::{FormattedTime, next_change, with_noun},
         headers::never_cache,
         page::Page,
         read_your_writes,
@@ -40,15 +41,22 @@ pub async fn index(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let now = core.now();
-    let latest = queries::latest(&read_your_writes::reader(core, request), now).await?;
+    let (db, now) = (read_your_writes::reader(core, request), core.now());
+    let latest = queries::latest(&db, now).await?;
+    let changes = latest
+        .iter()
+        .map(|listed| next_change(*listed.pub_date, now));
+    let until = changes
+        .chain(queries::next_publication(&db, now).await?)
+        .min();
     let rows: Vec<_> = latest
         .into_iter()
         .map(|listed| Row::new(listed, now, core.settings.time_zone))
         .collect();
-    page.render(
+    page.render_shared(
         "polls_app/index.html",
         context! { latest_question_list => Serde(rows) },
+        until.unwrap_or(DateTime::<Utc>::MAX_UTC),
     )
 }
 
@@ -61,10 +69,9 @@ pub async fn detail(
 ) -> Result<Response> {
     let question =
         QuestionContext::find(core, &read_your_writes::reader(core, request), request).await?;
-    let is_published = question.is_published;
+    let until = question.until;
     let context = context! { question => Serde(question), error_message => "" };
-    let response = page.render("polls_app/detail.html", context)?;
-    Ok(preview_uncached(core, response, is_published))
+    render(&page, core, "polls_app/detail.html", context, until)
 }
 
 /// The results of a question, to which a vote redirects.
@@ -76,18 +83,26 @@ pub async fn results(
 ) -> Result<Response> {
     let question =
         QuestionContext::find(core, &read_your_writes::reader(core, request), request).await?;
-    let is_published = question.is_published;
+    let until = question.until;
     let context = context! { question => Serde(question) };
-    let response = page.render("polls_app/results.html", context)?;
-    Ok(preview_uncached(core, response, is_published))
+    render(&page, core, "polls_app/results.html", context, until)
 }
 
-/// Prevents caching of pages that only staff may see.
-fn preview_uncached(core: &Core, mut response: Response, is_published: bool) -> Response {
-    if !is_published {
-        never_cache(&mut response, core.now());
+/// Renders the page of a question that is the same for all visitors until a time; without one, it is for staff only and never
+/// cached.
+fn render(
+    page: &Page,
+    core: &Core,
+    template: &str,
+    context: Value,
+    until: Option<DateTime<Utc>>,
+) -> Result<Response> {
+    if let Some(until) = until {
+        return page.render_shared(template, context, until);
     }
-    response
+    let mut response = page.render(template, context)?;
+    never_cache(&mut response, core.now());
+    Ok(response)
 }
 
 /// Adds a vote and redirects to the results. A GET request, such as loading the URL of the error page, redirects to the question.
@@ -96,6 +111,7 @@ pub async fn vote(
     page: Page,
     Data(core): Data<&Arc<Core>>,
     Data(votes): Data<&VoteCounter>,
+    Data(pages): Data<&PageCache>,
     request: &Request,
     form: Form,
 ) -> Result<Response> {
@@ -109,7 +125,10 @@ pub async fn vote(
         None => VoteResult::NoChoice,
     };
     let error_message = match result {
-        VoteResult::Counted => return Ok(redirect(StatusCode::FOUND, &urls::results(id))),
+        VoteResult::Counted => {
+            pages.changed(id);
+            return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
+        }
         VoteResult::NoQuestion => return Err(AppError::NotFound),
         VoteResult::Full => "This choice cannot take any more votes.",
         VoteResult::NoChoice => "You didn't select a choice.",
@@ -165,6 +184,9 @@ struct QuestionContext {
     published: FormattedTime,
     /// Whether it is published; otherwise the page is for staff only.
     is_published: bool,
+    /// Until when its texts are true; none if it is not published.
+    #[serde(skip)]
+    until: Option<DateTime<Utc>>,
     votes: String,
     choices: Vec<ChoiceContext>,
 }
@@ -231,13 +253,15 @@ impl QuestionContext {
                 leads: max_votes > 0 && choice.votes == max_votes,
             }
         };
+        let is_published = *question.pub_date <= now;
         Self {
+            until: is_published.then(|| next_change(*question.pub_date, now)),
             url: urls::detail(question.id),
             url_results: urls::results(question.id),
             url_vote: urls::vote(question.id),
             published: FormattedTime::new(*question.pub_date, now, zone),
             votes: with_noun(total, "vote"),
-            is_published: *question.pub_date <= now,
+            is_published,
             choices: choices.into_iter().map(to_context).collect(),
             text: question.question_text,
         }

@@ -1,4 +1,4 @@
-//! The cache that replicas share besides the database.
+//! The cache that replicas share besides the database, and the pages that each process keeps in memory.
 
 use anyhow::{anyhow, bail};
 use redis::IntoConnectionInfo;
@@ -7,7 +7,10 @@ use url::Url;
 
 use super::{
     environment::Environment,
-    variable::{DefaultValue::Described, Variable, variables},
+    variable::{
+        DefaultValue::{Described, Value},
+        Variable, variables,
+    },
 };
 
 variables! {
@@ -16,6 +19,23 @@ variables! {
     CACHE_URL = Described("none");
     /// Its password, if it is not in the address; or `CACHE_PASSWORD_FILE`, a file with it
     CACHE_PASSWORD = Described("none");
+    /// MiB for public pages that are served from memory, up to 1024; 0: none are
+    PAGE_CACHE_SIZE = Value("4");
+}
+
+const MAX_PAGE_CACHE_SIZE: u64 = 1024;
+const PAGE_CACHE_SIZES: &str = "a number of MiB from 0 to 1024";
+
+/// The size of the pages in memory at most, in bytes.
+///
+/// # Errors
+/// When the variable is no number in its range.
+pub fn page_cache_size(environment: &Environment) -> anyhow::Result<u64> {
+    let size: u64 = PAGE_CACHE_SIZE.parsed(environment, PAGE_CACHE_SIZES)?;
+    if size > MAX_PAGE_CACHE_SIZE {
+        bail!("PAGE_CACHE_SIZE must be {PAGE_CACHE_SIZES}, not {size}.");
+    }
+    Ok(size * 1024 * 1024)
 }
 
 /// The address of the cache.

@@ -50,6 +50,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// The cache that replicas share, if any.
     pub cache: Option<CacheSettings>,
+    /// The size of the pages in memory at most, in bytes; 0: none are kept.
+    pub page_cache_size: u64,
     /// The secret key, the hosts and proxies that are trusted, cookies, and limits on forms.
     pub security: SecuritySettings,
     /// Listeners, limits, timeouts, shutdown.
@@ -90,6 +92,7 @@ impl Settings {
                 .parsed(environment, "the name of a time zone, as Europe/Berlin")?,
             database: DatabaseSettings::read(environment)?,
             cache: CacheSettings::read(environment)?,
+            page_cache_size: cache::page_cache_size(environment)?,
             security: SecuritySettings::read(environment, debug, &options.forwarded_allow_ips)?,
             server: ServerSettings::new(options)?,
             log,
@@ -157,6 +160,7 @@ impl Settings {
             ("DATABASE_REPLICA_URL", replica),
             ("DATABASE_POOL_SIZE", self.database.pool_size.to_string()),
             ("CACHE_URL", cache),
+            ("PAGE_CACHE_SIZE", (self.page_cache_size >> 20).to_string()),
             ("BIND", list(&binds)),
             ("WEB_CONCURRENCY", server.threads.to_string()),
             ("REQUEST_TIMEOUT", server.timeout.as_secs().to_string()),

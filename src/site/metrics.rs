@@ -49,6 +49,7 @@ struct Exporter {
     connections: Gauge,
     pool_open: Gauge,
     pool_idle: Gauge,
+    page_cache: Gauge,
     memory: Gauge,
     files: Gauge,
     cpu: Counter<f64, AtomicU64>,
@@ -91,6 +92,12 @@ impl Exporter {
             "polls_cache_in_use",
             "Whether the cache is used: 1 or 0",
             cache.in_use.clone(),
+        );
+        let pages = site.pages.counters();
+        registry.register(
+            "polls_page_cache_connected",
+            "Whether changes in the database are heard of: 1 or 0",
+            pages.connected.clone(),
         );
         if let Some(replica) = site.core.db.replica() {
             registry.register(
@@ -150,6 +157,16 @@ impl Exporter {
                 &database.timeouts,
             ),
             (
+                "polls_page_cache_hits",
+                "Pages served from memory",
+                &pages.hits,
+            ),
+            (
+                "polls_page_cache_renders",
+                "Pages rendered to be served from memory",
+                &pages.renders,
+            ),
+            (
                 "polls_cache_hits",
                 "Sessions found in the cache",
                 &cache.hits,
@@ -181,6 +198,7 @@ impl Exporter {
             "polls_database_connections_idle",
             "Idle connections to the database",
         );
+        let page_cache = gauge("polls_page_cache_bytes", "Size of the pages in memory");
         let memory = gauge("process_resident_memory_bytes", "Resident memory");
         let files = gauge("process_open_fds", "Open file descriptors");
         let cpu = Counter::default();
@@ -192,6 +210,7 @@ impl Exporter {
             connections,
             pool_open,
             pool_idle,
+            page_cache,
             memory,
             files,
             cpu,
@@ -204,6 +223,8 @@ impl Exporter {
         let (open, idle) = self.site.core.db.write().pool_size();
         self.pool_open.set(number(open));
         self.pool_idle.set(number(idle));
+        self.page_cache
+            .set(i64::try_from(self.site.pages.size()).unwrap_or(i64::MAX));
         if let Some(seconds) = processor_seconds() {
             self.cpu.inc_by((seconds - self.cpu.get()).max(0.0));
         }

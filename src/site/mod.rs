@@ -19,7 +19,7 @@ use crate::{
     assets,
     auth::{self, Auth},
     core::Core,
-    polls_app::{self, votes::VoteCounter},
+    polls_app::{self, pages::PageCache, votes::VoteCounter},
     settings::Settings,
     web::{
         body::BodyMemory, compression, debug, errors, headers, hosts, read_your_writes, routing,
@@ -42,6 +42,8 @@ pub struct Site {
     pub core: Arc<Core>,
     /// The votes of `polls_app`.
     pub votes: VoteCounter,
+    /// The pages of `polls_app` in memory.
+    pub pages: PageCache,
     /// The admin, and what it needs of `auth`.
     pub admin: Arc<AdminState>,
     requests: RequestMetrics,
@@ -62,18 +64,27 @@ impl Site {
         let auth = Auth::new(core.clone());
         Ok(Self {
             votes: VoteCounter::start(core.db.write(), clock),
+            pages: PageCache::start(&core),
             admin: Arc::new(AdminState::new(core.clone(), auth, models)),
             requests: RequestMetrics::default(),
             core,
         })
     }
 
+    /// Closes the connections that are not among the databases of [`Core::db`].
+    pub async fn close(&self) {
+        self.pages.close().await;
+    }
+
     /// The routes and the middleware. The innermost middleware is listed first.
     pub fn router(&self) -> impl Endpoint<Output = Response> + use<> {
         let settings = &self.core.settings;
         let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
+        let cache = self.pages.clone();
+        let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
+        let polls = polls_app::routes(self.votes.clone(), self.pages.clone());
         let pages = Route::new()
-            .nest_no_strip("/polls/", polls_app::routes(self.votes.clone()))
+            .nest_no_strip("/polls/", polls)
             .at("/", make_sync(home))
             .nest_no_strip("/admin/", admin);
         // Setting a theme changes nothing that has to be read from the primary.
@@ -100,6 +111,7 @@ impl Site {
             .around(hosts::validate);
         let security_headers = Arc::new(headers::SecurityHeaders::new(settings));
         let requests = self.requests.clone();
+        let (cache, in_memory) = (self.pages.clone(), self.pages.clone());
         // Health checks use the address as the host, not the site's name.
         health::routes(Readiness::default())
             .nest_no_strip("/", site)
@@ -107,8 +119,11 @@ impl Site {
             .around(errors::pages)
             .around(move |next, request| headers::secure(next, request, security_headers.clone()))
             .around(compression::pages)
+            .around(move |next, request| cache.clone().middleware(next, request))
             // Outermost, so that every response is logged, with its final status.
-            .around(move |next, request| request_log::log(next, request, requests.clone()))
+            .around(move |next, request| {
+                request_log::log(next, request, requests.clone(), in_memory.clone())
+            })
             .data(BodyMemory::default())
             .data(self.core.clone())
     }

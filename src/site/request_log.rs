@@ -19,11 +19,12 @@ use tracing::{
 use super::request_metrics::RequestMetrics;
 use crate::{
     core::Core,
+    polls_app::pages::{Lookup, PageCache},
     settings::{AccessLogFormat, Piece},
     telemetry,
     web::{
         hosts,
-        request_info::{RequestInfo, RouteName},
+        request_info::{Head, RequestInfo, RouteName},
     },
 };
 
@@ -33,68 +34,115 @@ const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
 
-/// Logs a request with its response, counts it, and gives both an id.
+/// Logs a request with its response, counts it, and gives both an id. A page in memory is sent at once.
 pub async fn log<E: Endpoint>(
     next: Arc<E>,
     mut request: Request,
     metrics: RequestMetrics,
+    pages: PageCache,
 ) -> Result<Response> {
-    let start = Instant::now();
     let core = Core::of(&request).clone();
     let security = &core.settings.security;
+    let address = hosts::client_address(&request, security);
+    let address = address.map_or_else(|| "-".to_owned(), |address| address.to_string());
     let is_trusted = hosts::is_from_proxy(&request, security);
-    let mut ids = Ids::of(&request, is_trusted);
+    let mut log = RequestLog {
+        start: Instant::now(),
+        ids: Ids::of(&request, is_trusted),
+        span: Span::none(),
+        core,
+        metrics,
+    };
+    let miss = match pages.look_up(&request, log.start) {
+        Lookup::Hit(response, route) => {
+            if log.is_traced() {
+                log.begin_span(request.headers(), is_trusted);
+            }
+            return Ok(log.finish(Head::of(&request, &address), &route.into(), response));
+        }
+        Lookup::Miss(miss) => Some(miss),
+        Lookup::Other => None,
+    };
+    if let Some(miss) = miss {
+        request.set_data(miss);
+    }
     let route = RouteName::default();
     request.set_data(route.clone());
-    let info = Arc::new(RequestInfo::new(&request, security, &ids.request));
+    let info = RequestInfo::new(Head::of(&request, &address), &log.ids.request);
+    let info = Arc::new(info);
     request.set_data(info.clone());
-    let span = tracing::error_span!(
-        "request",
-        id = %ids.request,
-        otel.kind = Empty,
-        otel.name = Empty,
-        http.request.method = Empty,
-        http.response.status_code = Empty,
-        http.route = Empty,
-        url.path = Empty,
-    );
-    let is_traced = core.settings.log.traces.is_some();
-    if is_traced {
-        if is_trusted {
-            telemetry::continue_trace(&span, &info.headers);
-        }
-        ids.trace = telemetry::trace_id(&span).or(ids.trace);
-    }
-    let in_flight = metrics.begin();
-    let response = next.call(request).instrument(span.clone()).await;
-    let mut response = response?.into_response();
+    log.begin_span(request.headers(), is_trusted);
+    let in_flight = log.metrics.begin();
+    let response = next.call(request).instrument(log.span.clone()).await;
+    let response = response?.into_response();
     drop(in_flight);
-    let took = start.elapsed();
     let route = route.get().cloned().unwrap_or_else(|| "other".into());
-    if is_traced {
-        describe(&span, &info, &route, response.status());
+    Ok(log.finish(info.head(), &route, response))
+}
+
+/// What is known of a request before its response.
+struct RequestLog {
+    start: Instant,
+    ids: Ids,
+    span: Span,
+    core: Arc<Core>,
+    metrics: RequestMetrics,
+}
+
+impl RequestLog {
+    fn is_traced(&self) -> bool {
+        self.core.settings.log.traces.is_some()
     }
-    metrics.answered(&info.method, &route, response.status(), took);
-    response.headers_mut().insert(REQUEST_ID, ids.header());
-    write(&core, &info, &ids, &response, took);
-    Ok(response)
+
+    fn begin_span(&mut self, headers: &HeaderMap, is_trusted: bool) {
+        self.span = tracing::error_span!(
+            "request",
+            id = %self.ids.request,
+            otel.kind = Empty,
+            otel.name = Empty,
+            http.request.method = Empty,
+            http.response.status_code = Empty,
+            http.route = Empty,
+            url.path = Empty,
+        );
+        if self.is_traced() {
+            if is_trusted {
+                telemetry::continue_trace(&self.span, headers);
+            }
+            let trace = telemetry::trace_id(&self.span);
+            self.ids.trace = trace.or(self.ids.trace.take());
+        }
+    }
+
+    /// Counts and logs a response, and adds the request id to it.
+    fn finish(&self, head: Head<'_>, route: &Arc<str>, mut response: Response) -> Response {
+        let took = self.start.elapsed();
+        if self.is_traced() {
+            describe(&self.span, head, route, response.status());
+        }
+        self.metrics
+            .answered(head.method, route, response.status(), took);
+        response.headers_mut().insert(REQUEST_ID, self.ids.header());
+        write(&self.core, head, &self.ids, &response, took);
+        response
+    }
 }
 
 /// Writes into a request's span what OpenTelemetry has names for
 /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
-fn describe(span: &Span, info: &RequestInfo, route: &str, status: StatusCode) {
+fn describe(span: &Span, head: Head<'_>, route: &str, status: StatusCode) {
     span.record("otel.kind", "server");
     span.record(
         "otel.name",
-        display(format_args!("{} {route}", info.method)),
+        display(format_args!("{} {route}", head.method)),
     );
-    span.record("http.request.method", display(&info.method));
+    span.record("http.request.method", display(head.method));
     span.record("http.response.status_code", status.as_u16());
     span.record("http.route", route);
-    span.record("url.path", display(info.uri.path().escape_debug()));
+    span.record("url.path", display(head.uri.path().escape_debug()));
 }
 
-fn write(core: &Core, info: &RequestInfo, ids: &Ids, response: &Response, took: Duration) {
+fn write(core: &Core, head: Head<'_>, ids: &Ids, response: &Response, took: Duration) {
     if !tracing::enabled!(target: "access", tracing::Level::INFO) {
         return;
     }
@@ -103,22 +151,22 @@ fn write(core: &Core, info: &RequestInfo, ids: &Ids, response: &Response, took: 
         // The writer escapes what needs it.
         tracing::info!(
             target: "access",
-            address = info.address,
-            method = %info.method,
-            target = visible(info.target()),
-            version = ?info.version,
+            address = head.address,
+            method = %head.method,
+            target = visible(head.target()),
+            version = ?head.version,
             status = response.status().as_u16(),
             size,
             ms,
-            referer = field(&info.headers, "referer").as_deref().map(visible),
-            user_agent = field(&info.headers, "user-agent").as_deref().map(visible),
+            referer = field(head.headers, "referer").as_deref().map(visible),
+            user_agent = field(head.headers, "user-agent").as_deref().map(visible),
             request_id = ids.request,
             trace_id = ids.trace,
             "request",
         );
     } else {
         let settings = core.live.get();
-        let line = line(&settings.access_log_format, info, response, took);
+        let line = line(&settings.access_log_format, head, response, took);
         tracing::info!(target: "access", "{line}");
     }
 }
@@ -152,18 +200,13 @@ fn visible(text: &str) -> String {
 }
 
 /// The formatted line. Input may hold quotes and control characters of terminals.
-fn line(
-    format: &AccessLogFormat,
-    info: &RequestInfo,
-    response: &Response,
-    took: Duration,
-) -> String {
+fn line(format: &AccessLogFormat, head: Head<'_>, response: &Response, took: Duration) -> String {
     let mut line = String::new();
     for piece in format.pieces() {
         let written = match piece {
             Piece::Text(text) => line.write_str(text),
-            Piece::Atom(atom) => write_atom(&mut line, *atom, info, response, took),
-            Piece::RequestHeader(name) => write_field(&mut line, &info.headers, name),
+            Piece::Atom(atom) => write_atom(&mut line, *atom, head, response, took),
+            Piece::RequestHeader(name) => write_field(&mut line, head.headers, name),
             Piece::ResponseHeader(name) => write_field(&mut line, response.headers(), name),
         };
         written.expect("a string takes all");
@@ -181,13 +224,13 @@ fn write_field(line: &mut String, headers: &HeaderMap, name: &str) -> std::fmt::
 fn write_atom(
     line: &mut String,
     atom: char,
-    info: &RequestInfo,
+    head: Head<'_>,
     response: &Response,
     took: Duration,
 ) -> std::fmt::Result {
-    let (method, version) = (&info.method, info.version);
+    let (method, version) = (head.method, head.version);
     match atom {
-        'h' => line.write_str(&info.address),
+        'h' => line.write_str(head.address),
         't' => write!(
             line,
             "{}",
@@ -196,14 +239,14 @@ fn write_atom(
         'r' => write!(
             line,
             "{method} {} {version:?}",
-            info.target().escape_debug()
+            head.target().escape_debug()
         ),
         'm' => write!(line, "{method}"),
-        'U' => write!(line, "{}", info.uri.path().escape_debug()),
+        'U' => write!(line, "{}", head.uri.path().escape_debug()),
         'q' => write!(
             line,
             "{}",
-            info.uri.query().unwrap_or_default().escape_debug()
+            head.uri.query().unwrap_or_default().escape_debug()
         ),
         'H' => write!(line, "{version:?}"),
         's' => write!(line, "{}", response.status().as_u16()),
@@ -212,8 +255,8 @@ fn write_atom(
             Some(size) => write!(line, "{size}"),
             None => line.write_str("-"),
         },
-        'f' => write_field(line, &info.headers, "referer"),
-        'a' => write_field(line, &info.headers, "user-agent"),
+        'f' => write_field(line, head.headers, "referer"),
+        'a' => write_field(line, head.headers, "user-agent"),
         'T' => write!(line, "{}", took.as_secs()),
         'M' => write!(line, "{:.1}", took.as_secs_f64() * 1000.0),
         'D' => write!(line, "{}", took.as_micros()),

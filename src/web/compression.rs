@@ -13,7 +13,7 @@ use rand::RngExt;
 use super::statics::accepts;
 
 /// Shorter pages are not compressed, in bytes: they fit into one packet.
-const MIN_LENGTH: usize = 1400;
+pub const MIN_LENGTH: usize = 1400;
 /// The maximum length of the random padding, in bytes.
 const MAX_PADDING: usize = 100;
 

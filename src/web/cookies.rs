@@ -36,6 +36,11 @@ pub struct Jar {
 }
 
 impl Jar {
+    /// A jar for a response at `now`, over HTTPS or not.
+    pub fn new(is_secure: bool, now: DateTime<Utc>) -> Self {
+        Self { is_secure, now }
+    }
+
     /// A jar for the response to `request`: `Secure` by its scheme, `expires` by the current time.
     pub fn of(request: &Request) -> Self {
         Self {

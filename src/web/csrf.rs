@@ -28,6 +28,8 @@ use crate::{
 /// The name of the form field that holds the token.
 pub const FIELD: &str = "csrfmiddlewaretoken";
 const SECRET_LENGTH: usize = 32;
+/// The length of a token in characters.
+pub const TOKEN_LENGTH: usize = 2 * SECRET_LENGTH;
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// The CSRF secret in the cookie: 32 characters of a-z, A-Z and 0-9, stored as their indexes in this alphabet.
@@ -53,7 +55,7 @@ impl Secret {
             .collect::<Option<_>>()?;
         match indexes.len() {
             SECRET_LENGTH => Some(Self(std::array::from_fn(|i| indexes[i]))),
-            n if n == 2 * SECRET_LENGTH => {
+            TOKEN_LENGTH => {
                 let (mask, cipher) = indexes.split_at(SECRET_LENGTH);
                 Some(Self(std::array::from_fn(|i| {
                     (cipher[i] + ALPHABET.len() as u8 - mask[i]) % ALPHABET.len() as u8
@@ -103,7 +105,7 @@ fn letter(index: u8) -> char {
 }
 
 /// A page's token. The cookie with the secret is set only if the page's template renders the token.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Token {
     cookie: Option<Secret>,
     used: OnceLock<Secret>,
@@ -111,13 +113,21 @@ pub struct Token {
 }
 
 impl Token {
-    /// The token for the response to `request`, from the secret in its cookie or a new one.
-    pub fn for_request(request: &Request) -> Self {
+    /// The token for the response to `request`, from the secret in its cookie or a new one; `jar` sets the cookie.
+    pub fn new(request: &Request, jar: Jar) -> Self {
         Self {
             cookie: cookie_secret(request),
             used: OnceLock::new(),
-            jar: Jar::of(request),
+            jar,
         }
+    }
+
+    /// The text for a form, with a new mask each time.
+    pub fn text(&self) -> String {
+        let secret = self
+            .used
+            .get_or_init(|| self.cookie.unwrap_or_else(Secret::random));
+        secret.masked()
     }
 
     /// Sets the cookie with the secret, if the page rendered the token.
@@ -130,10 +140,7 @@ impl Token {
 
 impl Object for Token {
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self
-            .used
-            .get_or_init(|| self.cookie.unwrap_or_else(Secret::random));
-        f.write_str(&secret.masked())
+        f.write_str(&self.text())
     }
 }
 

@@ -32,6 +32,20 @@ impl FormattedTime {
     }
 }
 
+/// When [`FormattedTime::ago`] of a time that has passed will change, after `now`.
+pub fn next_change(time: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let elapsed = now - time;
+    let unit = if elapsed < TimeDelta::hours(1) {
+        TimeDelta::minutes(1)
+    } else if elapsed < TimeDelta::days(1) {
+        TimeDelta::hours(1)
+    } else {
+        TimeDelta::days(1)
+    };
+    let units = elapsed.num_seconds() / unit.num_seconds() + 1;
+    i32::try_from(units).map_or(DateTime::<Utc>::MAX_UTC, |units| time + unit * units)
+}
+
 /// A number with thousands separators: `12,480`.
 pub fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -171,6 +185,18 @@ mod tests {
         ];
         for (seconds, text) in expected {
             assert_eq!(ago(TimeDelta::seconds(seconds)), text);
+        }
+        // A text is shown until it changes.
+        for seconds in [
+            0, 1, 59, 60, 3599, 3600, 86_399, 86_400, 1_300_000, 63_200_000,
+        ] {
+            let (time, one) = (
+                now - TimeDelta::seconds(seconds),
+                TimeDelta::milliseconds(1),
+            );
+            let change = next_change(time, now);
+            assert!(change > now, "{seconds}");
+            assert_eq!(ago(change - one - time), ago(now - time), "{seconds}");
         }
         assert_eq!(
             FormattedTime::new(now, now, Tz::UTC).full,

@@ -84,12 +84,22 @@ pub fn never_cache(response: &mut Response, now: DateTime<Utc>) {
 /// Those of `next`.
 pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let settings = &Core::of(&request).settings.security.headers;
-    let Some(origin) = request
-        .data::<Origin>()
-        .filter(|origin| settings.ssl_redirect && !origin.is_secure)
-    else {
-        return Ok(next.call(request).await?.into_response());
-    };
+    let origin = request.data::<Origin>();
+    match origin.and_then(|origin| https_location(&request, origin, settings)) {
+        Some(location) => Ok(redirect(StatusCode::MOVED_PERMANENTLY, &location)),
+        None => Ok(next.call(request).await?.into_response()),
+    }
+}
+
+/// Where a request of `origin` is redirected to, if it has to use HTTPS.
+pub fn https_location(
+    request: &Request,
+    origin: &Origin,
+    settings: &HeaderSettings,
+) -> Option<String> {
+    if !settings.ssl_redirect || origin.is_secure {
+        return None;
+    }
     let uri = request.original_uri();
     let path = uri.path().trim_start_matches('/');
     if settings
@@ -97,12 +107,11 @@ pub async fn require_https<E: Endpoint>(next: Arc<E>, request: Request) -> Resul
         .iter()
         .any(|exempt| exempt.is_match(path))
     {
-        return Ok(next.call(request).await?.into_response());
+        return None;
     }
     let host = settings.ssl_host.as_ref().unwrap_or(&origin.host);
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let location = format!("https://{host}{target}");
-    Ok(redirect(StatusCode::MOVED_PERMANENTLY, &location))
+    Some(format!("https://{host}{target}"))
 }
 
 fn headers(

@@ -36,18 +36,26 @@ impl Origin {
 /// # Errors
 /// [`AppError::BadRequest`] when the host is missing, ambiguous or not allowed; those of `next`.
 pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
-    let security = &Core::of(&request).settings.security;
-    let host = requested_host(&request, security)
+    let origin = origin(&request, &Core::of(&request).settings.security)?;
+    request.set_data(origin);
+    next.call(request).await
+}
+
+/// The origin that a request is for.
+///
+/// # Errors
+/// [`AppError::BadRequest`] when the host is missing, ambiguous or not allowed.
+pub fn origin(request: &Request, security: &SecuritySettings) -> Result<Origin, AppError> {
+    let host = requested_host(request, security)
         .map_err(AppError::BadRequest)?
         .to_owned();
     if !is_allowed(&host, &security.allowed_hosts) {
         let reason =
             format!("Invalid HTTP_HOST header: {host}. You may need to add it to ALLOWED_HOSTS.");
-        return Err(AppError::BadRequest(reason.into()).into());
+        return Err(AppError::BadRequest(reason.into()));
     }
-    let is_secure = is_secure(&request, security);
-    request.set_data(Origin { is_secure, host });
-    next.call(request).await
+    let is_secure = is_secure(request, security);
+    Ok(Origin { is_secure, host })
 }
 
 /// The requested host: from the `Host` header, from the request target (HTTP/2's `:authority`), or from `X-Forwarded-Host` of a

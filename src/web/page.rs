@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use minijinja::{Value, context};
-use poem::{FromRequest, Request, RequestBody, Response, Result, http::header};
+use poem::{
+    FromRequest, Request, RequestBody, Response, Result,
+    http::{HeaderValue, header},
+};
+use rand::distr::{Alphanumeric, SampleString};
 
-use super::{admin_link, cookies, csrf::Token, theme::Theme};
+use super::{
+    admin_link,
+    cookies::{self, Jar},
+    csrf::{TOKEN_LENGTH, Token},
+    theme::Theme,
+};
 use crate::{core::Core, error};
 
 /// The values that the base template of every page depends on, all read from cookies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BaseContext {
     theme: Theme,
     has_admin_link: bool,
@@ -30,12 +40,42 @@ impl BaseContext {
     }
 }
 
+/// Request data: the response will be sent to more than one client. [`Page::render_shared`] renders the placeholder in place of the
+/// CSRF token, and sets no cookie.
+#[derive(Debug, Clone)]
+pub struct ForCache {
+    placeholder: Arc<str>,
+}
+
+impl Default for ForCache {
+    /// With a random placeholder, which is in no page by chance.
+    fn default() -> Self {
+        let placeholder = Alphanumeric.sample_string(&mut rand::rng(), TOKEN_LENGTH);
+        Self {
+            placeholder: placeholder.into(),
+        }
+    }
+}
+
+impl ForCache {
+    /// The text in place of the token.
+    pub fn placeholder(&self) -> &str {
+        &self.placeholder
+    }
+}
+
+/// Response data, only for requests with [`ForCache`]: the page is the same for all clients with the same [`BaseContext`] up to
+/// that time, except for its token and unless its data changes.
+#[derive(Debug, Clone, Copy)]
+pub struct ValidUntil(pub DateTime<Utc>);
+
 /// Renders templates with the variables of all pages: `csrf_token` and those of [`BaseContext`].
 #[derive(Debug)]
 pub struct Page {
     core: Arc<Core>,
     token: Arc<Token>,
     base: BaseContext,
+    for_cache: Option<ForCache>,
 }
 
 impl<'a> FromRequest<'a> for Page {
@@ -47,11 +87,12 @@ impl<'a> FromRequest<'a> for Page {
 impl Page {
     /// A page for the response to `request`.
     pub fn new(request: &Request) -> Self {
-        let token = Arc::new(Token::for_request(request));
+        let token = Arc::new(Token::new(request, Jar::of(request)));
         Self {
             core: Core::of(request).clone(),
             token,
             base: BaseContext::of(request),
+            for_cache: request.data().cloned(),
         }
     }
 
@@ -61,12 +102,49 @@ impl Page {
     /// When the template is missing or invalid, or uses an undefined variable.
     pub fn render(&self, template: &str, context: Value) -> error::Result<Response> {
         let csrf_token = Value::from_dyn_object(self.token.clone());
+        let mut response = self.render_with(template, context, csrf_token)?;
+        self.token
+            .attach(&mut response, &self.core.settings.security.csrf_cookie);
+        Ok(response)
+    }
+
+    /// Renders a page that depends on the client only by its [`BaseContext`] and its token, and whose texts are true until
+    /// `until`. Shared caches must not store it.
+    ///
+    /// # Errors
+    /// Those of [`Page::render`].
+    pub fn render_shared(
+        &self,
+        template: &str,
+        context: Value,
+        until: DateTime<Utc>,
+    ) -> error::Result<Response> {
+        let mut response = match &self.for_cache {
+            Some(for_cache) => {
+                let mut response =
+                    self.render_with(template, context, for_cache.placeholder().into())?;
+                response.set_data(ValidUntil(until));
+                response
+            }
+            None => self.render(template, context)?,
+        };
+        response.headers_mut().insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        );
+        Ok(response)
+    }
+
+    fn render_with(
+        &self,
+        template: &str,
+        context: Value,
+        csrf_token: Value,
+    ) -> error::Result<Response> {
         let context = context! { ..context, ..context! { csrf_token }, ..self.base.context() };
         let html = self.core.templates.render(template, context)?;
         let mut response = html_response(html);
         cookies::vary(&mut response);
-        self.token
-            .attach(&mut response, &self.core.settings.security.csrf_cookie);
         Ok(response)
     }
 }

@@ -1,5 +1,5 @@
-//! Read-your-writes consistency with a replica: after a client's change, its pages are read from the primary database for a
-//! while, since the replica may lag behind.
+//! Read-your-writes consistency: after a client's change, its pages are read from the primary database for a while. The replica
+//! may lag behind, and another process may not have heard of the change yet and have an older page in memory.
 
 use std::sync::Arc;
 
@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use subtle::ConstantTimeEq;
 
-use super::cookies::{self, Jar};
+use super::{
+    cookies::{self, Jar},
+    page::ForCache,
+};
 use crate::{
     core::Core,
     db::{MAX_LAG, Reader},
@@ -17,58 +20,69 @@ use crate::{
 
 const COOKIE: &str = "polls_recent";
 const SALT: &str = "polls.web.recent";
-/// How long a client reads from the primary, in seconds: twice the allowed lag of the replica, since the response and the next
-/// request take time, too.
+/// How long a mark is valid, in seconds: twice the allowed lag of the replica, since the response and the next request take time,
+/// too.
 const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 
-/// If there is a replica, sets a cookie in the response to each successful request with an unsafe method. The cookie holds the
-/// signed time, so that a client cannot set it without a change and put load on the primary.
+/// Sets a cookie in each redirect after a request with an unsafe method, which is the response to a change. The cookie holds the signed time and process,
+/// so that a client cannot set it without a change and put load on the primary.
 ///
 /// # Errors
 /// Those of `next`.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let core = Core::of(&request);
-    if core.db.replica().is_none() || request.method().is_safe() {
+    if request.method().is_safe() {
         return Ok(next.call(request).await?.into_response());
     }
     let (jar, mark) = (
         Jar::of(&request),
-        sign(&core.settings.security.keys, core.now()),
+        sign(&core.settings.security.keys, core.now(), core.process),
     );
     let mut response = next.call(request).await?.into_response();
-    if !response.status().is_client_error() && !response.status().is_server_error() {
+    if response.status().is_redirection() {
         let cookie = CookieSettings::new(COOKIE, AGE);
         jar.set(&mut response, &cookie, &mark, Some(AGE));
     }
     Ok(response)
 }
 
-/// The database to read this client's pages from: the primary if the client has made a change in the last 10 seconds.
+/// The database to read a page from: the primary if the client has made a change in the last 10 seconds, or if the page is for a
+/// cache.
 pub fn reader<'a>(core: &'a Core, request: &Request) -> Reader<'a> {
-    let mark = cookies::get(request, COOKIE);
-    if mark.is_some_and(|mark| is_recent(&core.settings.security.keys, mark, core.now())) {
+    if request.data::<ForCache>().is_some() || process_of_change(core, request).is_some() {
         core.db.read_latest()
     } else {
         core.db.read()
     }
 }
 
-/// The cookie's value: seconds since 1970, and their HMAC.
-fn sign(keys: &Keys, now: DateTime<Utc>) -> String {
-    let seconds = now.timestamp().to_string();
-    format!("{seconds}.{}", hex(&keys.salted_hmac(SALT, &seconds)))
+/// Whether the client has made a change in the last 10 seconds through another process.
+pub fn is_marked_by_another(core: &Core, request: &Request) -> bool {
+    process_of_change(core, request).is_some_and(|process| process != core.process)
 }
 
-/// Whether the signature is valid and the time within [`AGE`] seconds of `now`, before or after it: the clocks of servers differ.
-fn is_recent(keys: &Keys, mark: &str, now: DateTime<Utc>) -> bool {
-    let Some((seconds, hash)) = mark.split_once('.') else {
-        return false;
-    };
-    let is_in_range = seconds
-        .parse::<i64>()
-        .is_ok_and(|seconds| seconds.abs_diff(now.timestamp()) <= AGE.unsigned_abs());
+/// The process through which the client has made a change in the last 10 seconds.
+fn process_of_change(core: &Core, request: &Request) -> Option<u64> {
+    let mark = cookies::get(request, COOKIE)?;
+    verify(&core.settings.security.keys, mark, core.now())
+}
+
+/// The cookie's value: seconds since 1970, the process in hexadecimal digits, and the HMAC of both.
+fn sign(keys: &Keys, now: DateTime<Utc>, process: u64) -> String {
+    let text = format!("{}.{process:x}", now.timestamp());
+    format!("{text}.{}", hex(&keys.salted_hmac(SALT, &text)))
+}
+
+/// The process, if the signature is valid and the time within [`AGE`] seconds of `now`, before or after it: the clocks of servers
+/// differ.
+fn verify(keys: &Keys, mark: &str, now: DateTime<Utc>) -> Option<u64> {
+    let (text, hash) = mark.rsplit_once('.')?;
+    let (seconds, process) = text.split_once('.')?;
+    let seconds: i64 = seconds.parse().ok()?;
+    let process = u64::from_str_radix(process, 16).ok()?;
+    let is_recent = seconds.abs_diff(now.timestamp()) <= AGE.unsigned_abs();
     let is_equal = |hmac: [u8; 32]| bool::from(hex(&hmac).as_bytes().ct_eq(hash.as_bytes()));
-    is_in_range && keys.salted_hmacs(SALT, seconds).any(is_equal)
+    (is_recent && keys.salted_hmacs(SALT, text).any(is_equal)).then_some(process)
 }
 
 #[cfg(test)]
@@ -84,14 +98,26 @@ mod tests {
             fallbacks: fallbacks.iter().map(|key| (*key).into()).collect(),
         };
         let (now, own) = (Utc::now(), keys("a", &[]));
-        let mark = sign(&own, now);
-        assert!(is_recent(&own, &mark, now + TimeDelta::seconds(9)));
-        assert!(is_recent(&keys("b", &["a"]), &mark, now));
-        assert!(!is_recent(&own, &mark, now + TimeDelta::seconds(12)));
-        assert!(!is_recent(&keys("b", &[]), &mark, now));
+        let mark = sign(&own, now, 0xabc);
+        assert_eq!(
+            verify(&own, &mark, now + TimeDelta::seconds(9)),
+            Some(0xabc)
+        );
+        assert_eq!(verify(&keys("b", &["a"]), &mark, now), Some(0xabc));
+        assert_eq!(verify(&own, &mark, now + TimeDelta::seconds(12)), None);
+        assert_eq!(verify(&keys("b", &[]), &mark, now), None);
         let later = mark.replacen(&now.timestamp().to_string(), "99999999999", 1);
-        for forged in ["1", "", ".", &later, &now.timestamp().to_string()] {
-            assert!(!is_recent(&own, forged, now), "{forged}");
+        let other = mark.replacen("abc", "abd", 1);
+        for forged in [
+            "1",
+            "",
+            ".",
+            "..",
+            &later,
+            &other,
+            &now.timestamp().to_string(),
+        ] {
+            assert_eq!(verify(&own, forged, now), None, "{forged}");
         }
     }
 }

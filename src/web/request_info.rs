@@ -7,9 +7,6 @@ use poem::{
     http::{HeaderMap, Method, Uri, Version},
 };
 
-use super::hosts;
-use crate::settings::SecuritySettings;
-
 /// The route pattern of a request, empty until the request reaches a route.
 #[derive(Debug, Clone, Default)]
 pub struct RouteName(Arc<OnceLock<Arc<str>>>);
@@ -26,6 +23,40 @@ impl RouteName {
     /// The route, if the request has reached one.
     pub fn get(&self) -> Option<&Arc<str>> {
         self.0.get()
+    }
+}
+
+/// What the log shows of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The request target, as received.
+    pub uri: &'a Uri,
+    /// The HTTP version.
+    pub version: Version,
+    /// All header fields.
+    pub headers: &'a HeaderMap,
+    /// The client's IP address, or `-` if it is not known.
+    pub address: &'a str,
+}
+
+impl<'a> Head<'a> {
+    /// The head of `request`.
+    pub fn of(request: &'a Request, address: &'a str) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.original_uri(),
+            version: request.version(),
+            headers: request.headers(),
+            address,
+        }
+    }
+
+    /// Path and query.
+    pub fn target(&self) -> &'a str {
+        let target = self.uri.path_and_query();
+        target.map(|target| target.as_str()).unwrap_or_default()
     }
 }
 
@@ -47,22 +78,26 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// Copies the head of `request`; `id` is the request id.
-    pub fn new(request: &Request, security: &SecuritySettings, id: &str) -> Self {
+    /// Copies a head; `id` is the request id.
+    pub fn new(head: Head<'_>, id: &str) -> Self {
         Self {
-            method: request.method().clone(),
-            uri: request.original_uri().clone(),
-            version: request.version(),
-            headers: request.headers().clone(),
-            address: hosts::client_address(request, security)
-                .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            headers: head.headers.clone(),
+            address: head.address.to_owned(),
             id: id.to_owned(),
         }
     }
 
-    /// Path and query.
-    pub fn target(&self) -> &str {
-        let target = self.uri.path_and_query();
-        target.map(|target| target.as_str()).unwrap_or_default()
+    /// What the log shows of it.
+    pub fn head(&self) -> Head<'_> {
+        Head {
+            method: &self.method,
+            uri: &self.uri,
+            version: self.version,
+            headers: &self.headers,
+            address: &self.address,
+        }
     }
 }

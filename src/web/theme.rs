@@ -16,7 +16,7 @@ const COOKIE: &str = "theme";
 const COOKIE_AGE: i64 = 31_536_000;
 
 /// The color theme of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Theme {
     /// The theme of the client's system.
     Auto,

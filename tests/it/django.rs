@@ -4,12 +4,17 @@ use std::process::Command;
 
 use crate::support::{Backend, Site, TestApp, TestDatabase, as_django, site::CommandOutput};
 
+/// The output of [`manage_command`].
+fn manage(site: &Site, args: &[&str]) -> CommandOutput {
+    CommandOutput::from(manage_command(site, args).output().unwrap())
+}
+
 /// Django's `manage.py` on a site's database.
 #[expect(
     clippy::disallowed_methods,
     reason = "a setting of the tests, not of the program"
 )]
-fn manage(site: &Site, args: &[&str]) -> CommandOutput {
+pub fn manage_command(site: &Site, args: &[&str]) -> Command {
     let python = std::env::var_os("DJANGO_PYTHON");
     let python = python
         .expect("DJANGO_PYTHON is not set: run scripts/test, which installs Django and sets it");
@@ -32,7 +37,7 @@ fn manage(site: &Site, args: &[&str]) -> CommandOutput {
             command.env("PGDATABASE", site.database.postgres_name())
         }
     };
-    CommandOutput::from(command.output().unwrap())
+    command
 }
 
 on_both_databases! {

@@ -17,6 +17,7 @@ mod healthcheck;
 mod kube;
 mod login;
 mod migrate;
+mod page_cache;
 mod passwords;
 mod plans;
 mod polls_pages;

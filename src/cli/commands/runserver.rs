@@ -140,10 +140,12 @@ impl Args {
             notify(sd_notify::NotifyState::Stopping);
             tracing::info!("stopping: finishing what is in flight");
         };
-        tokio::select! {
+        let result = tokio::select! {
             () = server.serve(listeners, site.router()) => Ok(ExitCode::SUCCESS),
-            () = signals.run(reload, stop) => bail!("stopped at once, without waiting for what was in flight."),
-        }
+            () = signals.run(reload, stop) => Err(anyhow!("stopped at once, without waiting for what was in flight.")),
+        };
+        site.close().await;
+        result
     }
 
     /// Reloads the settings that may change while the server runs.

@@ -22,13 +22,19 @@ pub struct Voters {
 /// The number of responses by status; 0 counts requests without a response.
 pub type Tally = BTreeMap<u16, i64>;
 
-const SECRET: &str = "ssssssssssssssssssssssssssssssss";
+/// The CSRF secret of all voters, which is also a token.
+pub const SECRET: &str = "ssssssssssssssssssssssssssssssss";
 
 /// A vote for a choice of question 1, as it is sent.
 pub fn vote(host: &str, choice: i32) -> String {
+    vote_for(host, 1, choice)
+}
+
+/// A vote for a choice of a question, as it is sent.
+pub fn vote_for(host: &str, question: i32, choice: i32) -> String {
     let body = format!("csrfmiddlewaretoken={SECRET}&choice={choice}");
     format!(
-        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {host}\r\nCookie: csrftoken={SECRET}\r\n\
+        "POST /polls/{question}/vote/ HTTP/1.1\r\nHost: {host}\r\nCookie: csrftoken={SECRET}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len(),
     )

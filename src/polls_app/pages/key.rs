@@ -1,0 +1,98 @@
+//! Which page a request is for, and in which variant.
+
+use poem::Request;
+
+use crate::{
+    polls_app::urls,
+    web::{hosts::Origin, page::BaseContext},
+};
+
+/// A public page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PageId {
+    /// The latest questions.
+    Index,
+    /// The question with that id.
+    Detail(i32),
+    /// Its results.
+    Results(i32),
+}
+
+impl PageId {
+    /// The page at a path in its usual form; none for `/polls/01/`, which is served like `/polls/1/`.
+    pub fn parse(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(urls::INDEX)?;
+        if rest.is_empty() {
+            return Some(Self::Index);
+        }
+        let (id, rest) = rest.split_once('/')?;
+        let is_usual = !id.starts_with('0') && id.bytes().all(|byte| byte.is_ascii_digit());
+        let id = id.parse().ok().filter(|_| is_usual)?;
+        match rest {
+            "" => Some(Self::Detail(id)),
+            "results/" => Some(Self::Results(id)),
+            _ => None,
+        }
+    }
+
+    /// The pattern of its route.
+    pub fn route(self) -> &'static str {
+        match self {
+            Self::Index => urls::INDEX,
+            Self::Detail(_) => urls::DETAIL,
+            Self::Results(_) => urls::RESULTS,
+        }
+    }
+}
+
+/// A page in one of the variants that are cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The page.
+    pub page: PageId,
+    /// Its header and theme.
+    base: BaseContext,
+    /// Whether it is for HTTPS: the security headers differ.
+    is_secure: bool,
+}
+
+impl Key {
+    /// The variant of a page for a request.
+    pub fn new(page: PageId, request: &Request, origin: &Origin) -> Self {
+        Self {
+            page,
+            base: BaseContext::of(request),
+            is_secure: origin.is_secure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_known_by_their_paths() {
+        for (path, page) in [
+            ("/polls/", Some(PageId::Index)),
+            ("/polls/7/", Some(PageId::Detail(7))),
+            (
+                "/polls/2147483647/results/",
+                Some(PageId::Results(i32::MAX)),
+            ),
+            ("/polls", None),
+            ("/polls/7", None),
+            ("/polls/07/", None),
+            ("/polls/+7/", None),
+            ("/polls/-7/", None),
+            ("/polls/2147483648/", None),
+            ("/polls//", None),
+            ("/polls/7/vote/", None),
+            ("/polls/7/results", None),
+            ("/polls/7/results/x", None),
+            ("/admin/", None),
+        ] {
+            assert_eq!(PageId::parse(path), page, "{path}");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The public pages in memory: each is rendered once per change, not once per request.
+//!
+//! - A page is served from memory only while the [`ChangeFeed`] is current: at most a second ago, this process knew of every
+//!   committed change. Its own changes are added before their responses ([`PageCache::changed`]).
+//! - `Changes` numbers the changes. Before a page's data is read, the number is remembered; a page is served if no later change
+//!   concerns it.
+//! - A change of a client that another process has committed may not be known here: its mark ([`read_your_writes`]) lets it read
+//!   from the database for a while.
+//! - Concurrent requests for a page that is not up to date wait for one of them to render it.
+//! - What differs between visitors is part of the `Key`, or is the CSRF token, which is inserted into each response.
+
+mod cached;
+mod changes;
+mod key;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use poem::{
+    Endpoint, IntoResponse, Request, Response, Result,
+    http::{Method, StatusCode, header},
+    web::headers::HeaderMapExt,
+};
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, EntryAction, EntryResult},
+};
+
+use self::{
+    cached::{CachedPage, Preconditions},
+    changes::Changes,
+    key::{Key, PageId},
+};
+use crate::{
+    core::Core,
+    db::ChangeFeed,
+    web::{
+        cookies::Jar,
+        csrf::Token,
+        headers, hosts,
+        page::{ForCache, ValidUntil},
+        read_your_writes,
+        statics::accepts,
+    },
+};
+
+/// The usual size of a page in memory, in bytes.
+const USUAL_SIZE: u64 = 8 * 1024;
+/// How long requests for a page that cannot be cached, such as a 404, do not wait for each other.
+const UNCACHEABLE: Duration = Duration::from_secs(1);
+
+/// The pages in memory. One per process, shared by all requests.
+#[derive(Debug, Clone)]
+pub struct PageCache {
+    /// None if it is switched off.
+    enabled: Option<Arc<Enabled>>,
+    counters: PageCounters,
+}
+
+/// The metrics of the cache.
+#[derive(Debug, Clone, Default)]
+pub struct PageCounters {
+    /// Pages served from memory.
+    pub hits: Counter,
+    /// Pages rendered for the cache.
+    pub renders: Counter,
+    /// 1 while changes are heard of.
+    pub connected: Gauge,
+}
+
+#[derive(Debug)]
+struct Enabled {
+    core: Arc<Core>,
+    pages: Cache<Key, Entry, Sizes>,
+    changes: Arc<Changes>,
+    feed: ChangeFeed,
+}
+
+/// What is known of a page.
+#[derive(Debug, Clone)]
+enum Entry {
+    Page(Arc<CachedPage>),
+    /// At that moment it could not be cached.
+    Uncacheable(Instant),
+}
+
+/// The sizes of entries.
+#[derive(Debug, Clone)]
+struct Sizes;
+
+impl Weighter<Key, Entry> for Sizes {
+    fn weight(&self, _: &Key, entry: &Entry) -> u64 {
+        let page = match entry {
+            Entry::Page(page) => page.size(),
+            Entry::Uncacheable(_) => 0,
+        };
+        (size_of::<(Key, Entry)>() + page) as u64
+    }
+}
+
+/// A response from memory, or what is needed to make one.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The page, with the pattern of its route.
+    Hit(Response, &'static str),
+    /// [`PageCache::middleware`] renders the page if it can be cached.
+    Miss(Miss),
+    /// The request is not for a page that may be served from memory.
+    Other,
+}
+
+/// A request for a page that is not in memory; request data for [`PageCache::middleware`].
+#[derive(Debug, Clone)]
+pub struct Miss {
+    key: Key,
+    /// The number of the last change that the response has to show.
+    change: u64,
+    client: Client,
+}
+
+/// What a response depends on besides the page.
+#[derive(Debug, Clone)]
+struct Client {
+    preconditions: Preconditions,
+    token: Token,
+}
+
+impl PageCache {
+    /// An empty cache of the size in the settings. Has to be called on a tokio runtime.
+    pub fn start(core: &Arc<Core>) -> Self {
+        let size = core.settings.page_cache_size;
+        // In debug mode a template may change at any time.
+        if size == 0 || core.settings.debug {
+            return Self {
+                enabled: None,
+                counters: PageCounters::default(),
+            };
+        }
+        let changes = Arc::new(Changes::new());
+        let received = changes.clone();
+        let feed = ChangeFeed::start(&core.settings.database, move |change| {
+            received.apply(change)
+        });
+        let items = usize::try_from(size / USUAL_SIZE).unwrap_or(usize::MAX);
+        Self {
+            counters: PageCounters {
+                connected: feed.connected().clone(),
+                ..PageCounters::default()
+            },
+            enabled: Some(Arc::new(Enabled {
+                core: core.clone(),
+                pages: Cache::with_weighter(items, size, Sizes),
+                changes,
+                feed,
+            })),
+        }
+    }
+
+    /// The metrics.
+    pub fn counters(&self) -> &PageCounters {
+        &self.counters
+    }
+
+    /// The size of all pages, in bytes.
+    pub fn size(&self) -> u64 {
+        self.enabled
+            .as_ref()
+            .map_or(0, |cache| cache.pages.weight())
+    }
+
+    /// Has to be called after this process has committed a change of a question or its choices, before it responds.
+    pub fn changed(&self, question_id: i32) {
+        if let Some(cache) = &self.enabled {
+            cache.changes.add(question_id);
+        }
+    }
+
+    /// Middleware: after each request with an unsafe method, any question may have changed.
+    ///
+    /// # Errors
+    /// Those of `next`.
+    pub async fn any_changed<E: Endpoint>(
+        self,
+        next: Arc<E>,
+        request: Request,
+    ) -> Result<E::Output> {
+        let is_safe = request.method().is_safe();
+        let response = next.call(request).await;
+        if let Some(cache) = self.enabled.as_ref().filter(|_| !is_safe) {
+            cache.changes.add_any();
+        }
+        response
+    }
+
+    /// Looks for the page of a request in memory.
+    pub fn look_up(&self, request: &Request, now: Instant) -> Lookup {
+        let looked_up = self
+            .enabled
+            .as_ref()
+            .and_then(|cache| cache.miss(request, now).map(|miss| (cache, miss)));
+        let Some((cache, miss)) = looked_up else {
+            return Lookup::Other;
+        };
+        match cache.pages.get(&miss.key) {
+            Some(Entry::Page(page)) if cache.is_up_to_date(&page, miss.change) => {
+                self.counters.hits.inc();
+                Lookup::Hit(cache.response(&page, &miss.client), miss.key.page.route())
+            }
+            _ => Lookup::Miss(miss),
+        }
+    }
+
+    /// Middleware: responds to a [`Miss`] in the request data with a page that is rendered for all visitors, if it can be
+    /// cached.
+    ///
+    /// # Errors
+    /// Those of `next`.
+    pub async fn middleware<E: Endpoint>(
+        self,
+        next: Arc<E>,
+        mut request: Request,
+    ) -> Result<Response> {
+        let miss = request.data::<Miss>().cloned();
+        let Some((cache, miss)) = self.enabled.as_ref().zip(miss) else {
+            return Ok(next.call(request).await?.into_response());
+        };
+        let entry = cache.pages.entry_async(&miss.key, |_, entry| match entry {
+            Entry::Page(page) if cache.is_up_to_date(page, miss.change) => {
+                EntryAction::Retain(Some(page.clone()))
+            }
+            Entry::Uncacheable(since) if since.elapsed() < UNCACHEABLE => EntryAction::Retain(None),
+            _ => EntryAction::ReplaceWithGuard,
+        });
+        let guard = match entry.await {
+            EntryResult::Retained(Some(page)) => {
+                self.counters.hits.inc();
+                return Ok(cache.response(&page, &miss.client));
+            }
+            EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => guard,
+            _ => return Ok(next.call(request).await?.into_response()),
+        };
+        let (change, since) = (cache.changes.last(), cache.core.now());
+        let for_cache = ForCache::default();
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+        request.set_data(for_cache.clone());
+        let response = next.call(request).await;
+        let uncacheable = Entry::Uncacheable(Instant::now());
+        let mut response = match response {
+            Ok(response) => response.into_response(),
+            Err(error) => {
+                // Another request that was refused is no reason to fail.
+                let _ = guard.insert(uncacheable);
+                return Err(error);
+            }
+        };
+        let until = response.data::<ValidUntil>().copied();
+        let Some(ValidUntil(until)) = until.filter(|_| response.status() == StatusCode::OK) else {
+            let _ = guard.insert(uncacheable);
+            return Ok(response);
+        };
+        let body = response.take_body().into_bytes().await?;
+        let page = Arc::new(CachedPage::new(
+            change,
+            since,
+            until,
+            response.headers().clone(),
+            &body,
+            for_cache.placeholder(),
+        ));
+        self.counters.renders.inc();
+        // It fails if the page has been evicted already.
+        let _ = guard.insert(Entry::Page(page.clone()));
+        Ok(cache.response(&page, &miss.client))
+    }
+
+    /// Stops listening for changes, and closes the connection.
+    pub async fn close(&self) {
+        if let Some(cache) = &self.enabled {
+            cache.feed.close().await;
+        }
+    }
+}
+
+impl Enabled {
+    /// What a response from memory depends on, if the request may have one.
+    fn miss(&self, request: &Request, now: Instant) -> Option<Miss> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let page = PageId::parse(request.original_uri().path())?;
+        let security = &self.core.settings.security;
+        let origin = hosts::origin(request, security).ok()?;
+        let is_redirected = headers::https_location(request, &origin, &security.headers).is_some();
+        if is_redirected
+            || read_your_writes::is_marked_by_another(&self.core, request)
+            || !self.feed.is_current(now)
+        {
+            return None;
+        }
+        let jar = Jar::new(origin.is_secure, self.core.now());
+        Some(Miss {
+            key: Key::new(page, request, &origin),
+            change: self.changes.last_of(page),
+            client: Client {
+                preconditions: Preconditions {
+                    accepts_gzip: request
+                        .header(header::ACCEPT_ENCODING)
+                        .is_some_and(|accepted| accepts(accepted, "gzip")),
+                    known: request.headers().typed_get(),
+                },
+                token: Token::new(request, jar),
+            },
+        })
+    }
+
+    fn is_up_to_date(&self, page: &CachedPage, change: u64) -> bool {
+        let now = self.core.now();
+        page.change >= change && page.since <= now && now < page.until
+    }
+
+    fn response(&self, page: &CachedPage, client: &Client) -> Response {
+        let mut response = page.response(&client.preconditions, || client.token.text());
+        let cookie = &self.core.settings.security.csrf_cookie;
+        client.token.attach(&mut response, cookie);
+        response
+    }
+}

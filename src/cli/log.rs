@@ -1,6 +1,6 @@
 //! The log: on standard error, as text or JSON, with a filter that may change while the program runs; and the traces.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal};
 
 use anyhow::{anyhow, bail};
 use tracing::Level;
@@ -15,6 +15,9 @@ use tracing_subscriber::{
 };
 
 use crate::{settings::LogSettings, telemetry::Traces};
+
+/// The buffer of a server's log, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 /// The global tracing subscriber.
 #[derive(Debug)]
@@ -34,9 +37,11 @@ impl Log {
     pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
         // A server's log is written by a thread of its own, which drops lines when the reader of the pipe is too slow: the
-        // server is not blocked. A command writes its log synchronously.
+        // server is not blocked. It flushes the buffer whenever no more lines are queued. A command writes its log
+        // synchronously.
         let (writer, guard) = if is_server {
-            let (writer, guard) = tracing_appender::non_blocking(io::stderr());
+            let buffer = BufWriter::with_capacity(BUFFER, io::stderr());
+            let (writer, guard) = tracing_appender::non_blocking(buffer);
             (BoxMakeWriter::new(writer), Some(guard))
         } else {
             (BoxMakeWriter::new(io::stderr), None)

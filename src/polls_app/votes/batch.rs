@@ -33,9 +33,9 @@ pub enum ChoiceResult {
 /// What to do about rows that another transaction has locked, on PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locks {
-    /// Wait for each, for this `lock_timeout` at most.
+    /// Wait for each, for this `lock_timeout` at most; for a table, for the connection's.
     Wait(&'static str),
-    /// Leave them out; wait for a locked table, for this `lock_timeout` at most.
+    /// Leave them out. Locks that the statement needs besides are waited for, for this `lock_timeout` at most.
     Skip(&'static str),
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -25,8 +25,11 @@ const BATCH: usize = 1024;
 /// The `lock_timeout` of a batch, on PostgreSQL: long enough for another server's batch. Votes for a row that stays locked are
 /// then moved to a task of their own.
 const BATCH_LOCK_TIMEOUT: &str = "100ms";
-/// The `lock_timeout` of the votes for a row that stays locked, and for a table.
+/// The `lock_timeout` of the votes for a row that stays locked.
 const LOCK_TIMEOUT: &str = "1s";
+/// A lock that was waited for as long is a table's: it is taken before the statement sets its `lock_timeout`, and is given up after the
+/// connection's, 1 s.
+const TABLE_LOCK_TIMEOUT: Duration = Duration::from_millis(900);
 /// Transactions that wait for locked rows at the same time: each has a connection.
 const LOCK_WAITERS: usize = 2;
 /// How long the votes for a locked row wait until fewer transactions wait.
@@ -204,12 +207,15 @@ impl Writer {
     /// Writes votes in one transaction. When a row stays locked, those for locked rows are moved to a task for each choice,
     /// unless this is such a task.
     async fn attempt(&mut self, batch: &mut Batch) -> Outcome {
+        let start = Instant::now();
         match self
             .transaction(batch, Locks::Wait(self.lock_timeout))
             .await
         {
             Err(Failure::Statement(error))
-                if is_locked(&error) && self.lock_timeout == BATCH_LOCK_TIMEOUT =>
+                if is_locked(&error)
+                    && self.lock_timeout == BATCH_LOCK_TIMEOUT
+                    && start.elapsed() < TABLE_LOCK_TIMEOUT =>
             {
                 let written = self.transaction(batch, Locks::Skip(LOCK_TIMEOUT)).await;
                 if let Ok(written) | Err(Failure::Commit(written, ..)) = &written {

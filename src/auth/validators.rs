@@ -166,7 +166,7 @@ fn is_email_domain(domain: &str) -> bool {
 pub fn unusable_at_login(password: &str) -> Option<String> {
     if password.len() > MAX_PASSWORD {
         Some(format!(
-            "This password is too long. It must contain at most {MAX_PASSWORD} characters."
+            "This password is too long. It must contain at most {MAX_PASSWORD} bytes."
         ))
     } else if password.contains('\0') {
         Some(NULL_CHARACTERS.to_owned())

@@ -108,7 +108,7 @@ on_both_databases! {
         site.run(["createsuperuser", "--noinput", "--username", "ﬁrst", "--email", "Name@EXAMPLE.com"]).success();
         let long = site.with("DJANGO_SUPERUSER_PASSWORD", &"Quite-new-91".repeat(342));
         long.run(["createsuperuser", "--noinput", "--username", "long", "--email", ""])
-            .refused("This password is too long. It must contain at most 4096 characters.");
+            .refused("This password is too long. It must contain at most 4096 bytes.");
         let site = long.with("DJANGO_SUPERUSER_PASSWORD", "");
         site.run(["createsuperuser", "--noinput", "--username", "second", "--email", "s@example.com"]).success();
         site.run(["createsuperuser", "--noinput", "--username", "first", "--email", "a@b.co"]).refused("Error: That username is already taken.");

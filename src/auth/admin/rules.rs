@@ -247,7 +247,8 @@ impl Rules for UserRules {
                 changes.text("password2").to_owned(),
             );
             for (name, text) in [("password1", &new), ("password2", &again)] {
-                if text.is_empty() {
+                // A field that is invalid has an error, and no value.
+                if text.is_empty() && !changes.errors.contains_key(name) {
                     changes.add_error(name, REQUIRED);
                 }
             }

@@ -90,6 +90,14 @@ on_both_databases! {
         assert!(!hashers::is_usable(&user(&app, "sso").await.password));
     }
 
+    async fn an_invalid_password_of_a_new_user_has_one_error(app: TestApp) {
+        let admin = app.superuser().await;
+        let form = admin.form(format!("{USERS}add/"), "object-form").await;
+        let form = form.set("username", "new").set("password1", "Quite-\0new-91").set("password2", "Quite-\0new-91");
+        let page = form.submit(&admin).await;
+        page.assert_status(200).assert_contains("Null characters are not allowed.").assert_lacks("This field is required.");
+    }
+
     async fn a_password_can_be_set_and_disabled(app: TestApp) {
         let admin = app.superuser().await;
         let id = app.add_user("other", Kind::Staff, &[]).await;

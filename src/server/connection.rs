@@ -43,7 +43,7 @@ const STOP_GRACE: Duration = Duration::from_millis(500);
 /// One client's connection.
 pub struct Connection<E> {
     /// The state of the server.
-    pub server: Server,
+    pub server: Arc<Server>,
     /// The settings when the connection was accepted: a reload does not change them.
     pub settings: Arc<ServerSettings>,
     /// Its place among the open connections, released when dropped.

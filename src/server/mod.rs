@@ -54,10 +54,11 @@ impl Server {
         listeners: Vec<Listener>,
         site: impl Endpoint<Output = Response> + 'static,
     ) {
-        let (site, max_files) = (Arc::new(site), raise_file_limit());
+        let (server, site) = (Arc::new(self.clone()), Arc::new(site));
+        let max_files = raise_file_limit();
         let accepting: Vec<_> = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(self.clone().accept(listener, site.clone(), max_files)))
+            .map(|listener| tokio::spawn(server.clone().accept(listener, site.clone(), max_files)))
             .collect();
         self.draining.cancelled().await;
         tokio::time::sleep(self.settings.get().shutdown_delay).await;
@@ -76,7 +77,7 @@ impl Server {
     }
 
     async fn accept<E: Endpoint<Output = Response> + 'static>(
-        self,
+        self: Arc<Self>,
         listener: Listener,
         site: Arc<E>,
         max_files: usize,
@@ -101,7 +102,7 @@ impl Server {
     }
 
     async fn take<E: Endpoint<Output = Response> + 'static>(
-        &self,
+        self: &Arc<Self>,
         mut stream: Stream,
         site: &Arc<E>,
         max_files: usize,
@@ -135,7 +136,7 @@ impl Server {
     }
 
     async fn connection<E: Endpoint<Output = Response> + 'static>(
-        self,
+        self: Arc<Self>,
         mut stream: Stream,
         slot: ConnectionSlot,
         site: Arc<E>,

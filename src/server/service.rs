@@ -98,8 +98,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     );
                     request.set_body(Body::from_bytes_stream(body));
                 }
-                // Boxed: the future of the whole site is large, and is not needed before.
-                let mut response = Box::pin(site.get_response(request)).await;
+                let mut response = site.get_response(request).await;
                 drop(slot);
                 // A connection that ends with this response cannot end in the middle of the next request.
                 if server.draining.is_cancelled() && version < Version::HTTP_2 {

@@ -292,10 +292,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         let Some(deadline) = self.deadline else {
             return Poll::Pending;
         };
-        if self.timer.deadline() != deadline {
+        // A later deadline is set when the timer has fired: usually the next request comes before, which has another one.
+        if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
         }
         ready!(self.timer.as_mut().poll(context));
+        if self.timer.deadline() < deadline {
+            self.timer.as_mut().reset(deadline);
+            ready!(self.timer.as_mut().poll(context));
+        }
         match &self.parser {
             // An incomplete request gets a 408; an idle connection is closed without a response, as browsers expect.
             Parser::Http1(_) if !self.received.is_empty() => {

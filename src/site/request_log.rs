@@ -58,7 +58,7 @@ pub async fn log<E: Endpoint>(
             if log.is_traced() {
                 log.begin_span(request.headers(), is_trusted);
             }
-            return Ok(log.finish(Head::of(&request, &address), &route.into(), response));
+            return Ok(log.finish(Head::of(&request, &address), &route, response));
         }
         Lookup::Miss(miss) => Some(miss),
         Lookup::Other => None,
@@ -73,7 +73,8 @@ pub async fn log<E: Endpoint>(
     request.set_data(info.clone());
     log.begin_span(request.headers(), is_trusted);
     let in_flight = log.metrics.begin();
-    let response = next.call(request).instrument(log.span.clone()).await;
+    // Boxed: the future of the whole site is large, and a page from memory does not need it.
+    let response = Box::pin(next.call(request).instrument(log.span.clone())).await;
     let response = response?.into_response();
     drop(in_flight);
     let route = route.get().cloned().unwrap_or_else(|| "other".into());

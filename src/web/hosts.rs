@@ -148,20 +148,23 @@ fn is_allowed(host: &str, allowed: &[String]) -> bool {
         return false;
     };
     allowed.iter().any(|pattern| {
-        let pattern = pattern.to_ascii_lowercase();
-        match pattern.strip_prefix('.') {
-            Some(parent) => {
-                let child = domain.strip_suffix(parent);
-                child.is_some_and(|child| child.is_empty() || child.ends_with('.'))
+        pattern == "*"
+            || match pattern.strip_prefix('.') {
+                Some(parent) => {
+                    let start = domain.len().checked_sub(parent.len());
+                    let parts = start.and_then(|start| domain.split_at_checked(start));
+                    parts.is_some_and(|(child, rest)| {
+                        rest.eq_ignore_ascii_case(parent)
+                            && (child.is_empty() || child.ends_with('.'))
+                    })
+                }
+                None => pattern.eq_ignore_ascii_case(domain),
             }
-            None => pattern == "*" || pattern == domain,
-        }
     })
 }
 
-/// The lowercase host in a `Host` header, without the port; `None` when it is malformed.
-fn domain(host: &str) -> Option<String> {
-    let host = host.to_ascii_lowercase();
+/// The host in a `Host` header, without the port; `None` when it is malformed.
+fn domain(host: &str) -> Option<&str> {
     let (domain, port) = match host.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']')?;
@@ -169,22 +172,20 @@ fn domain(host: &str) -> Option<String> {
                 && address
                     .chars()
                     .all(|c| c.is_ascii_hexdigit() || ":.".contains(c));
-            (is_address.then(|| format!("[{address}]"))?, port)
+            let domain = &host[..address.len() + "[]".len()];
+            (is_address.then_some(domain)?, port)
         }
         None => {
             let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
             let is_name = name
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
-            (
-                (is_name && !name.is_empty()).then(|| name.to_owned())?,
-                port,
-            )
+            ((is_name && !name.is_empty()).then_some(name)?, port)
         }
     };
     let is_port = |port: &str| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
     let has_good_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    has_good_port.then(|| domain.strip_suffix('.').unwrap_or(&domain).to_owned())
+    has_good_port.then(|| domain.strip_suffix('.').unwrap_or(domain))
 }
 
 #[cfg(test)]

@@ -34,15 +34,6 @@ impl PageId {
             _ => None,
         }
     }
-
-    /// The pattern of its route.
-    pub fn route(self) -> &'static str {
-        match self {
-            Self::Index => urls::INDEX,
-            Self::Detail(_) => urls::DETAIL,
-            Self::Results(_) => urls::RESULTS,
-        }
-    }
 }
 
 /// A page in one of the variants that are cached.

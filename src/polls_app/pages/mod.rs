@@ -37,6 +37,7 @@ use self::{
 use crate::{
     core::Core,
     db::ChangeFeed,
+    polls_app::urls,
     web::{
         cookies::Jar,
         csrf::Token,
@@ -77,6 +78,7 @@ struct Enabled {
     pages: Cache<Key, Entry, Sizes>,
     changes: Arc<Changes>,
     feed: ChangeFeed,
+    routes: [Arc<str>; 3],
 }
 
 /// What is known of a page.
@@ -105,7 +107,7 @@ impl Weighter<Key, Entry> for Sizes {
 #[derive(Debug)]
 pub enum Lookup {
     /// The page, with the pattern of its route.
-    Hit(Response, &'static str),
+    Hit(Response, Arc<str>),
     /// [`PageCache::middleware`] renders the page if it can be cached.
     Miss(Miss),
     /// The request is not for a page that may be served from memory.
@@ -155,6 +157,7 @@ impl PageCache {
                 pages: Cache::with_weighter(items, size, Sizes),
                 changes,
                 feed,
+                routes: [urls::INDEX, urls::DETAIL, urls::RESULTS].map(Arc::from),
             })),
         }
     }
@@ -207,7 +210,10 @@ impl PageCache {
         match cache.pages.get(&miss.key) {
             Some(Entry::Page(page)) if cache.is_up_to_date(&page, miss.change) => {
                 self.counters.hits.inc();
-                Lookup::Hit(cache.response(&page, &miss.client), miss.key.page.route())
+                Lookup::Hit(
+                    cache.response(&page, &miss.client),
+                    cache.route(miss.key.page),
+                )
             }
             _ => Lookup::Miss(miss),
         }
@@ -314,6 +320,17 @@ impl Enabled {
                 token: Token::new(request, jar),
             },
         })
+    }
+
+    /// The pattern of a page's route.
+    fn route(&self, page: PageId) -> Arc<str> {
+        let [index, detail, results] = &self.routes;
+        let route = match page {
+            PageId::Index => index,
+            PageId::Detail(_) => detail,
+            PageId::Results(_) => results,
+        };
+        route.clone()
     }
 
     fn is_up_to_date(&self, page: &CachedPage, change: u64) -> bool {

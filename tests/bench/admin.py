@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.parse
 
-from bench import PROGRAMS, ROUNDS, SECONDS, Process, free_port, polls
+from bench import PROGRAMS, ROUNDS, SECONDS, Process, free_port, polls, report
 
 LIST = "/admin/polls_app/question/"
 PASSWORD = "k3Lm-91xz"
@@ -118,7 +118,7 @@ def measure_lengths(name, url):
             results[count] = {label: browser.milliseconds(path) for label, path in pages.items()}
     for label, short in results[1000].items():
         long = results[1_000_000][label]
-        print(f"{name}: {label:<25} {short:6.1f} ms of 1,000, {long:7.1f} ms of 1,000,000: {long / short:.2f}", flush=True)
+        report(f"{name}: {label}", {"ms of 1,000": short, "ms of 1,000,000": long, "times": long / short})
 
 
 def wrk(port, path, session):
@@ -156,7 +156,4 @@ def measure_beside_django(server):
             pairs = [(wrk(ours.port, path, session), wrk(port, path, session)) for _ in range(ROUNDS)]
             mine, django = (statistics.median(turn[side] for turn in pairs) for side in (0, 1))
             ratio = statistics.median(a / b for a, b in pairs)
-            print(
-                f"PostgreSQL: {label}: {mine:,.0f} req/s, Django under gunicorn ({workers} workers of 4 threads) {django:,.1f} req/s: {ratio:.0f} times",
-                flush=True,
-            )
+            report(f"PostgreSQL: {label}", {"req/s": mine, f"Django ({workers} workers of 4 threads) req/s": django, "times": ratio})

@@ -1,7 +1,8 @@
-"""The measurements of scripts/bench: the public pages. Everything runs on the loopback address and ends with the run."""
+"""The measurements of scripts/bench, and what they share. Everything runs on the loopback address and ends with the run."""
 
 import glob
 import http.client
+import json
 import os
 import pathlib
 import re
@@ -16,16 +17,20 @@ import time
 
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
-PARTS = sys.argv[3:] or ["pages", "votes", "admin", "server"]
+IS_JSON = "--json" in sys.argv
+PARTS = [part for part in sys.argv[3:] if part != "--json"] or ["pages", "votes", "admin", "server"]
 ROUNDS = 3
 CONNECTIONS = 64
 
-VOTE = """
-wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
-wrk.headers["Cookie"] = "csrftoken={secret}"
-wrk.body = "csrfmiddlewaretoken={secret}&choice={choice}"
-"""
+# With --json, the results by their labels.
+RESULTS = {}
+
+
+def report(label, values):
+    """Prints measured values, by their units."""
+    RESULTS[label] = values
+    texts = [f"{name} {value:,.2f}" if abs(value) < 100 else f"{name} {value:,.0f}" for name, value in values.items()]
+    print(f"{label}: {', '.join(texts)}", file=sys.stderr if IS_JSON else sys.stdout, flush=True)
 
 
 def free_port():
@@ -104,78 +109,30 @@ class Postgres(Process):
         self.process.wait(30)
 
 
-def wrk(port, path, script=None):
-    """Requests per second, and the 99th percentile of the latency as wrk writes it."""
+def wrk(port, path, script=None, headers=()):
+    """Requests per second, the 99th percentile of the latency in ms, and the number of responses: all are successes, none is missing."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
+    for header in headers:
+        command += ["-H", header]
     if script:
         command += ["-s", script]
     text = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], check=True, capture_output=True, text=True).stdout
-    assert "Non-2xx" not in text, text
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), re.search(r"99%\s+(\S+)", text)[1]
+    assert "Non-2xx" not in text and "Socket errors" not in text, text
+    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    rate, p99 = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    return rate, p99, int(re.search(r"(\d+) requests in", text)[1])
 
 
 def polls(environment, folder, *arguments):
     subprocess.run([PROGRAMS / "polls", *arguments], env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
-def votes(server):
-    """All votes of question 1, as its page of results says."""
-    return int(re.search(r"([\d,]+) votes?<", server.get("/polls/1/results/")[1].decode())[1].replace(",", ""))
-
-
-def measure(name, url):
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {"PATH": os.environ["PATH"], "SECRET_KEY": "k" * 32, "ALLOWED_HOSTS": "127.0.0.1", "DATABASE_URL": url}
-        polls(environment, folder, "migrate")
-        polls(environment, folder, "seed")
-        serve = lambda port: Process([PROGRAMS / "polls", "runserver", str(port)], port, environment, folder)
-        starts, memories = [], []
-        for _ in range(5):
-            with serve(free_port()) as server:
-                starts.append(server.first_answer("/polls/") * 1000)
-                memories.append(server.memory())
-        start = time.perf_counter()
-        polls(environment, folder, "seed", "--random", "100000")
-        print(f"{name}: seed --random 100000 (with 4 choices each) {time.perf_counter() - start:.1f} s")
-        polls(environment, folder, "migrate", "polls_app", "zero", "-v", "0")
-        polls(environment, folder, "migrate", "-v", "0")
-        polls(environment, folder, "seed")
-        print(f"{name}: start to first page {statistics.median(starts):.0f} ms, PSS after it {statistics.median(memories):.1f} MiB")
-
-        with serve(free_port()) as server:
-            server.first_answer("/livez")
-            page = server.get("/polls/1/")[1].decode()
-            secret, choice = "s" * 32, re.search(r'value="(\d+)" required', page)[1]
-            script = pathlib.Path(folder, "vote.lua")
-            script.write_text(VOTE.format(secret=secret, choice=choice))
-            for path, lua in [("/polls/", None), ("/polls/1/", None), ("/polls/1/results/", None), ("/polls/1/vote/", script)]:
-                size = 0 if lua else len(server.get(path)[1])
-                port = free_port()
-                before = votes(server)
-                with Process([PROGRAMS / "examples/bare_poem", str(port), str(size)], port) as bare:
-                    bare.first_answer("/")
-                    pairs = [(wrk(server.port, path, lua), wrk(bare.port, path, lua)) for _ in range(ROUNDS)]
-                ours, theirs = ([turn[side][0] for turn in pairs] for side in (0, 1))
-                ratio = statistics.median(a / b for a, b in zip(ours, theirs))
-                slowest = max((turn[0][1] for turn in pairs), key=len)
-                note = f", p99 {slowest}"
-                if lua:
-                    note += f", {votes(server) - before:,} votes counted"
-                print(
-                    f"{name}: {path:<18} {statistics.median(ours):>9,.0f} req/s, bare poem {statistics.median(theirs):>9,.0f} req/s "
-                    f"({size:,} bytes): {ratio:.2f}{note}",
-                    flush=True,
-                )
-            print(f"{name}: PSS after all that {server.memory():.1f} MiB", flush=True)
-
-
 def main():
-    print(f"{os.cpu_count()} cores, {ROUNDS} turns of {SECONDS} s each, medians", flush=True)
+    report("the run", {"cores": os.cpu_count(), "turns": ROUNDS, "seconds each": SECONDS})
     if "pages" in PARTS:
-        with tempfile.TemporaryDirectory() as folder:
-            measure("SQLite", f"sqlite://{folder}/db.sqlite3")
-        with tempfile.TemporaryDirectory() as folder, Postgres(folder) as server:
-            measure("PostgreSQL", f"postgres://postgres@127.0.0.1:{server.port}/postgres")
+        import pages
+
+        pages.measure_all()
     if "votes" in PARTS:
         import votes as votes_part
 
@@ -193,6 +150,8 @@ def main():
 
         with tempfile.TemporaryDirectory() as folder, Postgres(folder) as postgres:
             server_part.measure(postgres)
+    if IS_JSON:
+        print(json.dumps(RESULTS, indent=2))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import threading
 import time
 
 from admin import Site, create_database, gunicorn
-from bench import ROUNDS, SECONDS
+from bench import ROUNDS, SECONDS, report
 
 CONNECTIONS = 10_000
 
@@ -44,12 +44,12 @@ def measure_latency(ours, theirs):
                 pairs.append((mine, django))
             rate, p50, p99 = medians([pair[0] for pair in pairs])
             failed = sum(pair[0][3] for pair in pairs)
-            line = f"{path} at {connections} connections: {rate:,.0f} req/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms, {failed} failed"
+            label = f"{path} at {connections} connections"
+            report(label, {"req/s": rate, "p50 ms": p50, "p99 ms": p99, "failed": failed})
             if path == "/admin/login/":
                 rate, p50, p99 = medians([pair[1] for pair in pairs])
                 failed = sum(pair[1][3] for pair in pairs)
-                line += f"; Django: {rate:,.0f} req/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms, {failed} failed"
-            print(line, flush=True)
+                report(f"{label}: Django", {"req/s": rate, "p50 ms": p50, "p99 ms": p99, "failed": failed})
 
 
 def connect(port, count, words):
@@ -96,12 +96,9 @@ def measure_crowd(site, kind, words, drip):
         gone = len(poll.poll(0))
         for stream in opened:
             stream.close()
-    print(
-        f"{CONNECTIONS:,} connections that {kind}: {(after - before) * 1024 / CONNECTIONS:.1f} KiB each, {after:.0f} MiB in all, at most {most:.0f}; "
-        f"p99 of 16 normal visitors {beside:.1f} ms, without them {alone:.1f} ms: {beside / alone:.2f} times; "
-        f"{gone:,} were closed meanwhile",
-        flush=True,
-    )
+    values = {"KiB each": (after - before) * 1024 / CONNECTIONS, "MiB in all": after, "MiB at most": most}
+    values |= {"p99 ms of 16 others": beside, "p99 ms without them": alone, "times": beside / alone, "closed meanwhile": gone}
+    report(f"{CONNECTIONS:,} connections that {kind}", values)
 
 
 def measure_end(site):
@@ -119,7 +116,7 @@ def measure_end(site):
             assert server.process.wait(30) == 0
             times.append((time.perf_counter() - start) * 1000)
             wrk.wait()
-    print(f"from SIGTERM to the end, under load: {statistics.median(times):.0f} ms, at most {max(times):.0f} ms", flush=True)
+    report("from SIGTERM to the end, under load", {"ms": statistics.median(times), "ms at most": max(times)})
 
 
 def measure(postgres):

@@ -3,14 +3,13 @@ a database of its own on the same server."""
 
 import os
 import pathlib
-import re
 import sqlite3
 import statistics
 import subprocess
 import tempfile
 
 from admin import create_database, gunicorn
-from bench import CONNECTIONS, PROGRAMS, ROUNDS, SECONDS, Postgres, Process, free_port, polls
+from bench import CONNECTIONS, PROGRAMS, ROUNDS, Postgres, Process, free_port, polls, report, wrk
 
 QUESTIONS = 200
 SECRET = "s" * 32
@@ -66,15 +65,11 @@ class Database:
 def load(server, database, script):
     """Votes per second and the 99th percentile of their latency in ms. Every acknowledged vote has to be in the database."""
     before = database.votes()
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", script]
-    text = subprocess.run([*command, f"http://127.0.0.1:{server.port}"], check=True, capture_output=True, text=True).stdout
-    assert "Non-2xx" not in text and "Socket errors" not in text, text
-    answered = int(re.search(r"(\d+) requests in", text)[1])
+    rate, p99, answered = wrk(server.port, "", script)
     counted = database.votes() - before
     # At the end each connection may have sent one more.
     assert answered <= counted <= answered + CONNECTIONS, (answered, counted)
-    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
-    return float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), float(value) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+    return rate, p99
 
 
 def measure(name, folder, postgres=None):
@@ -100,10 +95,12 @@ def measure(name, folder, postgres=None):
             rate, p99, memory = (statistics.median(values) for values in zip(*results))
             rates[server, spread] = [turn[0] for turn in results]
             ratio = statistics.median(a / b for a, b in zip(rates["polls", spread], rates[server, spread]))
-            note = "" if server == "polls" else f"; polls has {ratio:.1f} times that"
-            print(f"{name}: votes {label}: {server:<11} {rate:>7,.0f}/s, p99 {p99:.1f} ms, PSS {memory:.1f} MiB{note}", flush=True)
+            values = {"votes/s": rate, "p99 ms": p99, "PSS MiB": memory}
+            if server != "polls":
+                values["polls has times that"] = ratio
+            report(f"{name}: votes {label}: {server}", values)
     ratio = statistics.median(a / b for a, b in zip(rates["polls", True], rates["polls", False]))
-    print(f"{name}: polls: spread {ratio:.2f} of one choice", flush=True)
+    report(f"{name}: polls", {"spread of one choice": ratio})
 
 
 def measure_all():

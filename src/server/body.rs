@@ -103,32 +103,35 @@ impl<S: Stream<Item = Result<Bytes, std::io::Error>> + Unpin> Stream for Request
 #[derive(Debug)]
 pub struct ResponseBody<B> {
     body: B,
-    in_flight: InFlightGuard,
-    /// The memory of the response until it has been sent; none for a small one.
-    memory: Option<Reserved>,
-    is_http1: bool,
-    is_ended: bool,
-    _admitted: Option<Arc<Admitted>>,
+    held: Arc<Held>,
+}
+
+/// What a response holds until it has been sent.
+#[derive(Debug)]
+pub struct Held {
+    /// The request.
+    pub in_flight: InFlightGuard,
+    /// The version of HTTP of its connection.
+    pub version: Version,
+    /// The memory of the response; none for a small one.
+    pub memory: Option<Reserved>,
+    /// None when the request was refused.
+    pub _admitted: Option<Arc<Admitted>>,
+}
+
+/// Bytes that hyper keeps until the client's window has room for them.
+struct Unsent {
+    bytes: Bytes,
+    _held: Arc<Held>,
 }
 
 impl<B> ResponseBody<B> {
-    /// The body of a response; `admitted` is none when the request was refused.
-    pub fn new(body: B, in_flight: InFlightGuard, admitted: Option<Arc<Admitted>>) -> Self {
+    /// The body of a response.
+    pub fn new(body: B, held: Held) -> Self {
         Self {
             body,
-            in_flight,
-            memory: None,
-            is_http1: false,
-            is_ended: false,
-            _admitted: admitted,
+            held: Arc::new(held),
         }
-    }
-
-    /// The same with the memory that is reserved for it, on a connection of this version of HTTP.
-    pub fn with_memory(mut self, memory: Option<Reserved>, version: Version) -> Self {
-        self.memory = memory;
-        self.is_http1 = version < Version::HTTP_2;
-        self
     }
 }
 
@@ -141,14 +144,20 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        self.is_ended = frame.is_none();
-        Poll::Ready(frame)
+        if self.held.version < Version::HTTP_2 {
+            return Poll::Ready(frame);
+        }
+        let hold = |bytes| {
+            Bytes::from_owner(Unsent {
+                bytes,
+                _held: self.held.clone(),
+            })
+        };
+        Poll::Ready(frame.map(|frame| Ok(frame?.map_data(hold))))
     }
 
     fn is_end_stream(&self) -> bool {
-        // On HTTP/2 the end is polled for when the client's window has room after the last byte: until then the memory of a
-        // large response is counted.
-        self.body.is_end_stream() && (self.memory.is_none() || self.is_ended)
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -156,9 +165,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
     }
 }
 
-impl<B> Drop for ResponseBody<B> {
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take().filter(|_| self.is_http1) {
+        let is_http1 = self.version < Version::HTTP_2;
+        if let Some(memory) = self.memory.take().filter(|_| is_http1) {
             // hyper has copied it into its own buffer, which is written later.
             self.in_flight.keep_until_written(memory);
         }

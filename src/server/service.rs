@@ -15,7 +15,7 @@ use poem::{
 
 use super::{
     admission::{Admitted, Slot},
-    body::{RequestBody, ResponseBody, SharedSlot},
+    body::{Held, RequestBody, ResponseBody, SharedSlot},
     connection::Connection,
     fault::Fault,
     http2::check_head,
@@ -61,7 +61,8 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 Ok((admitted, slot)) => (Arc::new(admitted), slot),
                 Err(fault) => {
                     server.count_refusal(fault, client.peer);
-                    return Box::pin(std::future::ready(refuse(fault, in_flight_guard)));
+                    let response = refuse(fault, in_flight_guard, version);
+                    return Box::pin(std::future::ready(response));
                 }
             };
             let peer = client.peer;
@@ -84,7 +85,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     Ok(slot) => Arc::new(Mutex::new(Some(slot))),
                     Err(fault) => {
                         server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard);
+                        return refuse(fault, in_flight_guard, version);
                     }
                 };
                 let has_body = !request.body().is_end_stream();
@@ -113,20 +114,32 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     Ok(memory) => memory,
                     Err(fault) => {
                         server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard);
+                        return refuse(fault, in_flight_guard, version);
                     }
                 };
-                let admitted = admitted.unless_probe();
-                response.map(|body| {
-                    ResponseBody::new(body, in_flight_guard, admitted).with_memory(memory, version)
-                })
+                let held = Held {
+                    in_flight: in_flight_guard,
+                    version,
+                    memory,
+                    _admitted: admitted.unless_probe(),
+                };
+                response.map(|body| ResponseBody::new(body, held))
             })
         }
     }
 }
 
 /// The response to a request that is not admitted.
-fn refuse(fault: Fault, in_flight_guard: InFlightGuard) -> hyper::Response<ResponseBody<SiteBody>> {
-    hyper::Response::from(fault.response())
-        .map(|body: SiteBody| ResponseBody::new(body, in_flight_guard, None))
+fn refuse(
+    fault: Fault,
+    in_flight: InFlightGuard,
+    version: Version,
+) -> hyper::Response<ResponseBody<SiteBody>> {
+    let held = Held {
+        in_flight,
+        version,
+        memory: None,
+        _admitted: None,
+    };
+    hyper::Response::from(fault.response()).map(|body: SiteBody| ResponseBody::new(body, held))
 }

@@ -327,7 +327,7 @@ async fn responses_that_are_not_read_are_bounded() {
         let server = site.serve();
         assert_eq!(status(&get(&server.address, "/polls/4/", "")), 200);
         let refused = flood_unread(&server.address, 300, 20, ("/polls/4/", 0, 1)).await;
-        assert!(refused > 0 || cache != "0");
+        assert!(refused > 0);
         assert_bounded(&server, "6000 unread pages");
     }
 }

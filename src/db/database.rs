@@ -110,7 +110,10 @@ impl Database {
     }
 
     /// Checks that the file of an SQLite database is still the one that was opened.
-    fn check_file(&self) -> Result<(), DbErr> {
+    ///
+    /// # Errors
+    /// When it has been deleted or replaced.
+    pub(super) fn check_file(&self) -> Result<(), DbErr> {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
     }
 

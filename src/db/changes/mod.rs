@@ -22,6 +22,7 @@ use tokio_util::{
 };
 
 pub use self::lease::Lease;
+use super::Database;
 use crate::settings::DatabaseSettings;
 
 /// The time from one heartbeat to the next.
@@ -57,8 +58,10 @@ pub struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// Begins to hear of changes, each of which is given to `on_change`. Has to be called on a tokio runtime.
+    /// Begins to hear of changes in `db`, which was opened with these settings; each is given to `on_change`. Has to be called on
+    /// a tokio runtime.
     pub fn start(
+        db: &Database,
         settings: &DatabaseSettings,
         on_change: impl FnMut(Change<'_>) + Send + 'static,
     ) -> Self {
@@ -71,6 +74,7 @@ impl ChangeFeed {
             stop,
         };
         let listener = Listener {
+            db: db.clone(),
             settings: settings.clone(),
             lease: feed.lease.clone(),
             connected: feed.connected.clone(),
@@ -101,6 +105,7 @@ impl ChangeFeed {
 
 /// The state of the task.
 struct Listener {
+    db: Database,
     settings: DatabaseSettings,
     lease: Arc<Lease>,
     connected: Gauge,

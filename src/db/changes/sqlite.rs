@@ -1,23 +1,21 @@
 //! Changes in an SQLite database, by polling `PRAGMA data_version` (<https://sqlite.org/pragma.html#pragma_data_version>).
 
-use std::{convert::Infallible, time::Instant};
+use std::{convert::Infallible, str::FromStr as _, time::Instant};
 
 use sea_orm::DbErr;
 use secrecy::ExposeSecret;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Change, Listened, Listener, PERIOD, error_of, failed, from_sqlx, in_time};
-use crate::db::sqlite::DatabaseFile;
+use super::{Change, Listened, Listener, PERIOD, error_of, from_sqlx, in_time};
 
 impl Listener {
     /// Polls on one connection: the version is comparable only with others of the same connection.
     pub(super) async fn poll_sqlite(&mut self) -> Listened {
-        let options: SqliteConnectOptions = self
-            .settings
-            .url
-            .expose_secret()
-            .parse()
-            .map_err(from_sqlx)?;
+        let url = self.settings.url.expose_secret();
+        // While the file is away, a new and empty one would be created, for which SQLite removes the write-ahead log.
+        let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
+        let options = options.create_if_missing(false);
+        self.db.check_file()?;
         let mut connection = in_time(options.connect()).await?;
         let stop = self.stop.clone();
         let result = tokio::select! {
@@ -30,13 +28,11 @@ impl Listener {
     }
 
     async fn poll(&mut self, connection: &mut SqliteConnection) -> Result<Infallible, DbErr> {
-        let file = self.settings.sqlite_file().and_then(DatabaseFile::opened);
-        let file = file.ok_or_else(|| failed("the database file cannot be found"))?;
         let mut known = None;
         loop {
             self.lease.wanted().await;
             let sent = Instant::now();
-            file.check()?;
+            self.db.check_file()?;
             let version: i64 =
                 in_time(sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *connection))
                     .await?;

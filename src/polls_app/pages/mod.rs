@@ -36,7 +36,7 @@ use self::{
 };
 use crate::{
     core::Core,
-    db::ChangeFeed,
+    db::{Change, ChangeFeed},
     polls_app::urls,
     web::{
         cookies::Jar,
@@ -143,9 +143,8 @@ impl PageCache {
         }
         let changes = Arc::new(Changes::new());
         let received = changes.clone();
-        let feed = ChangeFeed::start(&core.settings.database, move |change| {
-            received.apply(change)
-        });
+        let on_change = move |change: Change<'_>| received.apply(change);
+        let feed = ChangeFeed::start(core.db.write(), &core.settings.database, on_change);
         let items = usize::try_from(size / USUAL_SIZE).unwrap_or(usize::MAX);
         Self {
             counters: PageCounters {

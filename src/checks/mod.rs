@@ -12,7 +12,7 @@ pub use self::message::{Level, Message};
 use crate::{
     admin,
     db::{Database, Purpose},
-    migrations,
+    migrations::{self, Missing},
     server::tls::Tls,
     settings::Settings,
     site::admin_site,
@@ -202,12 +202,20 @@ async fn query_database(
         }
     }
     if tags.contains(&Tag::Database) {
-        for (name, _) in migrations::missing_indexes(db).await? {
-            messages.push(Message::warning(
-                "polls.W022",
-                format!("The index {name} is missing, and long lists are slow without it."),
-                Some("Run 'polls migrate' to create it again."),
-            ));
+        for missing in migrations::missing(db).await? {
+            let (id, text) = match missing {
+                Missing::Index { name, .. } => (
+                    "polls.W022",
+                    format!("The index {name} is missing, and long lists are slow without it."),
+                ),
+                Missing::Triggers => (
+                    "polls.W023",
+                    "The triggers that notify of changes are missing, disabled or changed, and no page is served from memory."
+                        .to_owned(),
+                ),
+            };
+            let hint = Some("Run 'polls migrate' to create what is missing again.");
+            messages.push(Message::warning(id, text, hint));
         }
     }
     if tags.contains(&Tag::Security) {

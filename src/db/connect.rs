@@ -134,7 +134,12 @@ pub(super) async fn postgres(
                 .connect_lazy(true);
             check_suspect(&mut options, health);
         }
-        Purpose::Command | Purpose::Migrations => try_postgres(settings).await?,
+        Purpose::Command | Purpose::Migrations => {
+            try_postgres(settings).await?;
+            // That `DROP … IF EXISTS` has nothing to drop is not a line of a command's output.
+            let messages = [("client_min_messages", "warning")];
+            options.map_sqlx_postgres_opts(move |options| options.options(messages));
+        }
     }
     sea_orm::Database::connect(options).await
 }

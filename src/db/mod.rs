@@ -22,7 +22,7 @@ use sea_orm::DbErr;
 
 use self::replica::Replica;
 pub use self::{
-    changes::{Change, ChangeFeed},
+    changes::{Change, ChangeFeed, has_triggers as has_change_triggers},
     connect::Purpose,
     connection::Connection,
     database::Database,

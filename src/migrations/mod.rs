@@ -1,8 +1,10 @@
 //! Applying and unapplying migrations with Django's history table and in Django's order. Concurrent processes are serialized.
 
 pub mod drift;
+mod lock;
 mod plan;
 mod recorder;
+mod restore;
 
 use migration::{
     DbBackend, Direction, Graph, Kind, Migration, MigrationTrait, Operation, State,
@@ -10,18 +12,17 @@ use migration::{
 };
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
+use self::lock::begin_exclusive;
 pub use self::{
     plan::{Plan, Target, inconsistency, plan},
     recorder::{Applied, applied},
+    restore::{Missing, missing, restore},
 };
 use crate::{
     auth::permissions,
     contenttypes,
     db::{Database, Transaction},
 };
-
-/// The key of PostgreSQL's advisory lock that serializes migrating processes: "polls" in ASCII.
-const LOCK: i64 = 0x70_6f_6c_6c_73;
 
 /// The result of running one migration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,81 +155,6 @@ pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
         }
     }
     tx.commit().await
-}
-
-/// The indexes of the app `polls` that a database lacks: their names and the statements that create them. On SQLite they are
-/// lost when Django remakes a table.
-///
-/// # Errors
-/// When the database cannot be reached or the query fails.
-pub async fn missing_indexes(
-    db: &impl ConnectionTrait,
-) -> Result<Vec<(&'static str, &'static str)>, DbErr> {
-    let applied = applied(db).await?;
-    let backend = db.get_database_backend();
-    let catalog = match backend {
-        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index'",
-        _ => {
-            "SELECT relname::text AS name FROM pg_class WHERE relkind = 'i' AND pg_table_is_visible(oid)"
-        }
-    };
-    let rows = db
-        .query_all_raw(Statement::from_string(backend, catalog))
-        .await?;
-    let present = rows
-        .iter()
-        .map(|row| row.try_get("", "name"))
-        .collect::<Result<Vec<String>, _>>()?;
-    let own = Graph::new().full_plan();
-    let own = own
-        .into_iter()
-        .filter(|migration| migration.app == "polls" && applied.contains(migration));
-    let statements = own
-        .flat_map(|migration| migration.operations)
-        .filter_map(|operation| match operation {
-            Operation::RunSql { forwards, .. } => Some(*forwards),
-            _ => None,
-        })
-        .flatten();
-    let indexes = statements.filter_map(|sql| {
-        let (name, _) = sql.strip_prefix("CREATE INDEX \"")?.split_once('"')?;
-        Some((name, *sql))
-    });
-    Ok(indexes
-        .filter(|(name, _)| present.iter().all(|present| present != name))
-        .collect())
-}
-
-/// Creates the [`missing_indexes`], and returns their names.
-///
-/// # Errors
-/// When the database cannot be reached or a statement fails.
-pub async fn restore_indexes(db: &Database) -> Result<Vec<&'static str>, DbErr> {
-    if missing_indexes(db).await?.is_empty() {
-        return Ok(Vec::new());
-    }
-    let tx = begin_exclusive(db).await?;
-    let missing = missing_indexes(&tx).await?;
-    for (_, sql) in &missing {
-        tx.execute_unprepared(sql).await?;
-    }
-    tx.commit().await?;
-    Ok(missing.into_iter().map(|(name, _)| name).collect())
-}
-
-/// Begins a transaction that excludes those of other migrating processes: SQLite allows one writer at a time, on PostgreSQL it
-/// takes an advisory lock.
-async fn begin_exclusive(db: &Database) -> Result<Transaction, DbErr> {
-    let tx = db.begin().await?;
-    if tx.get_database_backend() == DbBackend::Postgres {
-        tx.execute_raw(Statement::from_sql_and_values(
-            DbBackend::Postgres,
-            "SELECT pg_advisory_xact_lock($1)",
-            [LOCK.into()],
-        ))
-        .await?;
-    }
-    Ok(tx)
 }
 
 /// Checks the foreign keys on SQLite, which does not check them while tables are dropped and remade.

@@ -250,6 +250,38 @@ on_both_databases! {
 }
 
 #[tokio::test]
+async fn missing_triggers_are_reported_and_restored() {
+    let site = Site::migrated(Backend::Postgres).await;
+    let db = site.database.connect().await;
+    for sql in [
+        "DROP TRIGGER polls_notify_update ON polls_app_choice",
+        "ALTER TABLE polls_app_question DISABLE TRIGGER polls_notify_insert",
+        "ALTER TABLE polls_app_question ENABLE TRIGGER polls_notify_insert",
+        "CREATE OR REPLACE FUNCTION polls_notify_choices() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "DROP FUNCTION polls_notify_choices CASCADE",
+    ] {
+        let tx = db.begin().await.unwrap();
+        tx.execute_unprepared(sql).await.unwrap();
+        tx.commit().await.unwrap();
+        let said = site.run(["check", "--tag", "database"]);
+        let warning = "(polls.W023) The triggers that notify of changes are missing";
+        assert!(said.stderr.contains(warning), "{sql}: {}", said.stderr);
+        let said = site.run(["migrate"]).success();
+        let line = "Creating triggers polls_notify again... OK";
+        assert!(said.stdout.contains(line), "{sql}: {}", said.stdout);
+        assert_eq!(said.stderr, "", "{sql}");
+        let said = site.run(["check", "--tag", "database"]).success();
+        assert!(!said.stderr.contains("W023"), "{sql}: {}", said.stderr);
+    }
+    // Unapplied migrations need no triggers.
+    let said = site.run(["migrate", "polls", "0004"]).success();
+    assert_eq!(said.stderr, "");
+    let said = site.run(["check", "--tag", "database"]).success();
+    assert!(!said.stderr.contains("W023"), "{}", said.stderr);
+    db.close().await;
+}
+
+#[tokio::test]
 async fn the_server_logs_why_its_database_is_unreachable() {
     let site = Site::new(Backend::Sqlite)
         .await

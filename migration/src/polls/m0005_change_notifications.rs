@@ -10,6 +10,39 @@ pub const CHANNEL: &str = "polls_changes";
 /// The number of triggers, all named `polls_notify_…`.
 pub const TRIGGERS: i64 = 8;
 
+/// The body of a function; `$id` is the column of the question's id. There are no ids after a TRUNCATE. Nothing of another schema
+/// is used: `search_path` may be any.
+macro_rules! function {
+    ($id:literal) => {
+        concat!(
+            " DECLARE ids integer[]; \
+             BEGIN \
+             IF TG_OP = 'INSERT' THEN ids := ARRAY(SELECT DISTINCT ",
+            $id,
+            " FROM new_rows LIMIT 501); \
+             ELSIF TG_OP = 'DELETE' THEN ids := ARRAY(SELECT DISTINCT ",
+            $id,
+            " FROM old_rows LIMIT 501); \
+             ELSIF TG_OP = 'UPDATE' THEN \
+             ids := ARRAY(SELECT ",
+            $id,
+            " FROM old_rows UNION SELECT ",
+            $id,
+            " FROM new_rows LIMIT 501); \
+             END IF; \
+             IF ids IS NULL OR cardinality(ids) > 500 THEN PERFORM pg_notify('polls_changes', '*'); \
+             ELSIF ids <> '{}' THEN PERFORM pg_notify('polls_changes', array_to_string(ids, ',')); \
+             END IF; \
+             RETURN NULL; \
+             END "
+        )
+    };
+}
+
+/// The bodies of the functions that the triggers execute.
+pub const FUNCTIONS: [&str; 2] = [function!("id"), function!("question_id")];
+
+/// The migration.
 pub const MIGRATION: Migration = Migration {
     app: "polls",
     name: "0005_change_notifications",
@@ -20,33 +53,16 @@ pub const MIGRATION: Migration = Migration {
     ],
     operations: &[Operation::RunPostgresSql {
         forwards: &[
-            // Without ids after a TRUNCATE. Nothing of another schema is used: `search_path` may be any.
-            "CREATE FUNCTION \"polls_notify_questions\"() RETURNS trigger LANGUAGE plpgsql AS $$ \
-             DECLARE ids integer[]; \
-             BEGIN \
-             IF TG_OP = 'INSERT' THEN ids := ARRAY(SELECT DISTINCT id FROM new_rows LIMIT 501); \
-             ELSIF TG_OP = 'DELETE' THEN ids := ARRAY(SELECT DISTINCT id FROM old_rows LIMIT 501); \
-             ELSIF TG_OP = 'UPDATE' THEN \
-             ids := ARRAY(SELECT id FROM old_rows UNION SELECT id FROM new_rows LIMIT 501); \
-             END IF; \
-             IF ids IS NULL OR cardinality(ids) > 500 THEN PERFORM pg_notify('polls_changes', '*'); \
-             ELSIF ids <> '{}' THEN PERFORM pg_notify('polls_changes', array_to_string(ids, ',')); \
-             END IF; \
-             RETURN NULL; \
-             END $$;",
-            "CREATE FUNCTION \"polls_notify_choices\"() RETURNS trigger LANGUAGE plpgsql AS $$ \
-             DECLARE ids integer[]; \
-             BEGIN \
-             IF TG_OP = 'INSERT' THEN ids := ARRAY(SELECT DISTINCT question_id FROM new_rows LIMIT 501); \
-             ELSIF TG_OP = 'DELETE' THEN ids := ARRAY(SELECT DISTINCT question_id FROM old_rows LIMIT 501); \
-             ELSIF TG_OP = 'UPDATE' THEN \
-             ids := ARRAY(SELECT question_id FROM old_rows UNION SELECT question_id FROM new_rows LIMIT 501); \
-             END IF; \
-             IF ids IS NULL OR cardinality(ids) > 500 THEN PERFORM pg_notify('polls_changes', '*'); \
-             ELSIF ids <> '{}' THEN PERFORM pg_notify('polls_changes', array_to_string(ids, ',')); \
-             END IF; \
-             RETURN NULL; \
-             END $$;",
+            concat!(
+                "CREATE FUNCTION \"polls_notify_questions\"() RETURNS trigger LANGUAGE plpgsql AS $$",
+                function!("id"),
+                "$$;"
+            ),
+            concat!(
+                "CREATE FUNCTION \"polls_notify_choices\"() RETURNS trigger LANGUAGE plpgsql AS $$",
+                function!("question_id"),
+                "$$;"
+            ),
             "CREATE TRIGGER \"polls_notify_insert\" AFTER INSERT ON \"polls_app_question\" REFERENCING NEW TABLE AS new_rows \
              FOR EACH STATEMENT EXECUTE FUNCTION \"polls_notify_questions\"();",
             "ALTER TABLE \"polls_app_question\" ENABLE ALWAYS TRIGGER \"polls_notify_insert\";",
@@ -81,8 +97,8 @@ pub const MIGRATION: Migration = Migration {
             "DROP TRIGGER IF EXISTS \"polls_notify_delete\" ON \"polls_app_question\";",
             "DROP TRIGGER IF EXISTS \"polls_notify_update\" ON \"polls_app_question\";",
             "DROP TRIGGER IF EXISTS \"polls_notify_insert\" ON \"polls_app_question\";",
-            "DROP FUNCTION \"polls_notify_choices\"();",
-            "DROP FUNCTION \"polls_notify_questions\"();",
+            "DROP FUNCTION IF EXISTS \"polls_notify_choices\"();",
+            "DROP FUNCTION IF EXISTS \"polls_notify_questions\"();",
         ],
     }],
 };

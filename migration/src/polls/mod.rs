@@ -7,7 +7,10 @@ mod m0003_vote_receipts;
 mod m0004_login_networks;
 mod m0005_change_notifications;
 
-pub use m0005_change_notifications::{CHANNEL as CHANGES_CHANNEL, TRIGGERS as CHANGES_TRIGGERS};
+pub use m0005_change_notifications::{
+    CHANNEL as CHANGES_CHANNEL, FUNCTIONS as CHANGES_FUNCTIONS, MIGRATION as CHANGES_MIGRATION,
+    TRIGGERS as CHANGES_TRIGGERS,
+};
 
 use crate::Migration;
 

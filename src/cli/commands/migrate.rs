@@ -98,9 +98,9 @@ impl Args {
         for (migration, direction) in plan {
             step(context, &db, migration, direction, mode).await?;
         }
-        for name in migrations::restore_indexes(&db).await? {
+        for missing in migrations::restore(&db).await? {
             let ok = context.styled(" OK", SUCCESS);
-            context.print(format_args!("  Creating index {name} again...{ok}\n"));
+            context.print(format_args!("  Creating {missing} again...{ok}\n"));
         }
         migrations::create_missing_rows(&db).await?;
         Ok(ExitCode::SUCCESS)

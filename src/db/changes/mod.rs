@@ -7,6 +7,7 @@
 mod lease;
 mod postgres;
 mod sqlite;
+mod triggers;
 
 use std::{
     convert::Infallible,
@@ -21,7 +22,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-pub use self::lease::Lease;
+pub use self::{lease::Lease, triggers::has_triggers};
 use super::Database;
 use crate::settings::DatabaseSettings;
 

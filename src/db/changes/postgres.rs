@@ -7,21 +7,30 @@
 
 use std::{convert::Infallible, time::Instant};
 
-use migration::{CHANGES_CHANNEL, CHANGES_TRIGGERS};
+use migration::{CHANGES_CHANNEL, CHANGES_FUNCTIONS, CHANGES_TRIGGERS};
 use sea_orm::DbErr;
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgListener};
 
-use super::{Change, Listened, Listener, PERIOD, TIMEOUT, error_of, failed, from_sqlx, in_time};
+use super::{
+    Change, Listened, Listener, PERIOD, TIMEOUT, error_of, failed, from_sqlx, in_time,
+    triggers::ENABLED,
+};
 use crate::db::connect;
 
-/// Sends a heartbeat, and returns how many triggers are enabled, in which version. A trigger that was disabled for a while has
-/// another `xmin`, and that of a table that was created again another id. What a logical subscription writes fires no triggers of
-/// statements.
-const HEARTBEAT: &str = "SELECT triggers, versions, pg_notify($1, $2)::text FROM (\
-    SELECT count(*) AS triggers, string_agg(oid || ':' || xmin, ' ' ORDER BY oid) AS versions FROM pg_trigger \
-    WHERE tgrelid IN (to_regclass('polls_app_question'), to_regclass('polls_app_choice')) \
-    AND tgname LIKE 'polls\\_notify\\_%' AND tgenabled = 'A' \
-    AND NOT EXISTS (SELECT 1 FROM pg_subscription_rel WHERE srrelid = tgrelid)) enabled";
+/// The query that sends the notification of `$3` on the channel `$2`. It returns
+/// - the number of [`ENABLED`] triggers,
+/// - the versions of the triggers, their functions and their tables: what has been created again has another id; a trigger that was
+///   disabled for a while, and a table whose rows were rewritten, as by `ALTER COLUMN … TYPE`, has another `xmin`,
+/// - whether rows can change without these triggers: those of a table that inherits, and those that a logical subscription writes.
+fn heartbeat_query() -> String {
+    format!(
+        "SELECT triggers, versions, is_bypassed, pg_notify($2, $3)::text FROM (\
+         SELECT count(*) AS triggers, \
+         string_agg(concat_ws(':', t.oid, t.xmin, f.xmin, c.xmin), ' ' ORDER BY t.oid) AS versions, \
+         coalesce(bool_or(EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = tgrelid) \
+         OR EXISTS (SELECT 1 FROM pg_subscription_rel WHERE srrelid = tgrelid)), false) AS is_bypassed {ENABLED}) enabled"
+    )
+}
 
 impl Listener {
     /// Listens on one connection, until it is lost.
@@ -41,17 +50,26 @@ impl Listener {
         listener.eager_reconnect(false);
         in_time(listener.listen_all([CHANGES_CHANNEL, &heartbeats])).await?;
         let (lease, mut known_versions, mut number) = (self.lease.clone(), None, 0_u64);
+        let query = heartbeat_query();
         loop {
             self.receive_until(&mut listener, lease.wanted()).await?;
             let sent = Instant::now();
             number += 1;
             let heartbeat = number.to_string();
-            let query = sqlx::query_as(HEARTBEAT).bind(&heartbeats).bind(&heartbeat);
-            let (triggers, versions, _): (i64, Option<String>, String) =
+            let query = sqlx::query_as(AssertSqlSafe(&*query))
+                .bind(&CHANGES_FUNCTIONS[..])
+                .bind(&heartbeats)
+                .bind(&heartbeat);
+            let (triggers, versions, is_bypassed, _): (i64, Option<String>, bool, String) =
                 in_time(query.fetch_one(&mut listener)).await?;
             if triggers != CHANGES_TRIGGERS {
                 return Err(failed(
                     "the triggers that notify of them are missing or disabled: run `polls migrate`",
+                ));
+            }
+            if is_bypassed {
+                return Err(failed(
+                    "the triggers that notify of them do not fire for tables that inherit, or that a logical subscription writes",
                 ));
             }
             let arrived = async {

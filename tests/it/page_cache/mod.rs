@@ -1,10 +1,10 @@
 //! The pages in memory: the same as from the database, never older than a second, and with each client's own changes.
 
 mod model;
+mod postgres;
 
 use std::{
     io::Read,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -21,10 +21,10 @@ use polls::{
     settings::Settings,
     site::{Site, admin_site},
 };
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::ConnectionTrait;
 
 use crate::support::{
-    Client, Reply, TestApp, TestDatabase,
+    Client, Reply, TestApp,
     app::{now, settings},
 };
 
@@ -376,145 +376,4 @@ async fn texts_change_with_the_time() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
-}
-
-/// The processes of PostgreSQL that serve listening connections of a database.
-async fn listeners(db: &Database) -> Vec<i32> {
-    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT triggers, versions%' \
-               AND pid <> pg_backend_pid()";
-    let rows = db
-        .query_all_raw(Statement::from_string(DbBackend::Postgres, sql))
-        .await
-        .unwrap();
-    rows.iter()
-        .map(|row| row.try_get("", "pid").unwrap())
-        .collect()
-}
-
-/// A process that does not run until this is dropped.
-struct Stopped(i32);
-
-impl Stopped {
-    /// Stops a process, unless it has ended.
-    fn new(process: i32) -> Self {
-        signal(process, "-STOP");
-        Self(process)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal(self.0, "-CONT");
-    }
-}
-
-fn signal(process: i32, signal: &str) {
-    let mut kill = Command::new("kill");
-    kill.args([signal, &process.to_string()])
-        .stderr(Stdio::null());
-    kill.status().unwrap();
-}
-
-async fn on_postgres() -> (TestApp, Database, String, i32) {
-    let app = TestApp::on(TestDatabase::migrated(crate::support::Backend::Postgres).await).await;
-    let question = app.question("Best season?", &["Summer"]).await;
-    let db = app.database.connect().await;
-    let path = urls::results(question.id);
-    from_memory(&app, &app.visitor(), &path, &[]).await;
-    (app, db, path, question.choices[0])
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_changes_are_not_heard_of_nothing_is_served_from_memory() {
-    let (app, db, path, choice) = on_postgres().await;
-    let visitor = app.visitor();
-    let mut votes = 0;
-    let mut change = async |sql: &str| {
-        from_memory(&app, &visitor, &path, &[]).await;
-        execute(&db, sql).await;
-        votes += 1;
-        execute(
-            &db,
-            &format!("UPDATE polls_app_choice SET votes = {votes} WHERE id = {choice}"),
-        )
-        .await;
-        assert_shown_in_time(&visitor, &path, &format!("{votes} vote")).await;
-    };
-    // Cut: the connection is opened again.
-    change("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT triggers, versions%'").await;
-    change("SELECT 1").await;
-    // A trigger that is missing for a while.
-    change("ALTER TABLE polls_app_choice DISABLE TRIGGER polls_notify_update").await;
-    let start = Instant::now();
-    while app.site.pages.counters().connected.get() == 1 {
-        visitor.get(&path).await;
-        assert!(start.elapsed() < TIMEOUT);
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let hits = app.site.pages.counters().hits.get();
-    for _ in 0..20 {
-        visitor.get(&path).await.assert_status(200);
-    }
-    assert_eq!(app.site.pages.counters().hits.get(), hits);
-    execute(
-        &db,
-        "ALTER TABLE polls_app_choice ENABLE ALWAYS TRIGGER polls_notify_update",
-    )
-    .await;
-    change("SELECT 1").await;
-    // Unnoticed by any notification, since a trigger is missing only while the change is made.
-    from_memory(&app, &visitor, &path, &[]).await;
-    execute(&db, &format!(
-        "ALTER TABLE polls_app_choice DISABLE TRIGGER ALL; UPDATE polls_app_choice SET votes = 77 WHERE id = {choice}; \
-         ALTER TABLE polls_app_choice ENABLE TRIGGER ALL; ALTER TABLE polls_app_choice ENABLE ALWAYS TRIGGER polls_notify_insert; \
-         ALTER TABLE polls_app_choice ENABLE ALWAYS TRIGGER polls_notify_update; ALTER TABLE polls_app_choice ENABLE ALWAYS TRIGGER polls_notify_delete; \
-         ALTER TABLE polls_app_choice ENABLE ALWAYS TRIGGER polls_notify_truncate",
-    )).await;
-    assert_shown_in_time(&visitor, &path, "77 votes").await;
-    // A session that replays changes of others, and one that cannot see our functions.
-    for set in [
-        "SET LOCAL session_replication_role = replica",
-        "SET LOCAL search_path = ''",
-    ] {
-        from_memory(&app, &visitor, &path, &[]).await;
-        execute(
-            &db,
-            &format!(
-                "{set}; UPDATE public.polls_app_choice SET votes = votes + 1 WHERE id = {choice}"
-            ),
-        )
-        .await;
-    }
-    assert_shown_in_time(&visitor, &path, "79 votes").await;
-    from_memory(&app, &visitor, &path, &[]).await;
-    execute(&db, "TRUNCATE polls_app_question CASCADE").await;
-    assert_shown_in_time(&visitor, &path, "Not Found").await;
-    db.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_listening_connection_is_replaced() {
-    let (app, db, path, choice) = on_postgres().await;
-    let visitor = app.visitor();
-    for votes in 1..=2 {
-        from_memory(&app, &visitor, &path, &[]).await;
-        let processes = listeners(&db).await;
-        assert_eq!(processes.len(), 1);
-        let stopped = Stopped::new(processes[0]);
-        execute(
-            &db,
-            &format!("UPDATE polls_app_choice SET votes = {votes} WHERE id = {choice}"),
-        )
-        .await;
-        assert_shown_in_time(&visitor, &path, &format!("{votes} vote")).await;
-        // On a new connection, while the old one is still silent.
-        from_memory(&app, &visitor, &path, &[]).await;
-        drop(stopped);
-        let start = Instant::now();
-        while listeners(&db).await.contains(&processes[0]) {
-            assert!(start.elapsed() < TIMEOUT, "the old connection stays open");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    db.close().await;
 }

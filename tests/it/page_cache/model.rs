@@ -12,7 +12,10 @@ use polls::db::Database;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::{MAX_AGE, Stopped, execute, listeners};
+use super::{
+    MAX_AGE, execute,
+    postgres::{Stopped, listeners},
+};
 use crate::{
     django,
     support::{

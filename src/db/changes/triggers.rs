@@ -1,0 +1,26 @@
+//! The triggers on PostgreSQL that notify of changes.
+
+use migration::{CHANGES_FUNCTIONS, CHANGES_TRIGGERS};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+/// The triggers that are enabled and execute [`CHANGES_FUNCTIONS`], which are `$1`.
+pub(super) const ENABLED: &str = "FROM pg_trigger t JOIN pg_proc f ON f.oid = tgfoid JOIN pg_class c ON c.oid = tgrelid \
+    WHERE tgrelid IN (to_regclass('polls_app_question'), to_regclass('polls_app_choice')) \
+    AND tgname LIKE 'polls\\_notify\\_%' AND tgenabled = 'A' AND prosrc = ANY($1)";
+
+/// Whether all triggers are enabled; always on SQLite, which needs none.
+///
+/// # Errors
+/// When the database cannot be reached or the query fails.
+pub async fn has_triggers(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
+    let backend = db.get_database_backend();
+    if backend == DbBackend::Sqlite {
+        return Ok(true);
+    }
+    let functions = CHANGES_FUNCTIONS.map(str::to_owned).to_vec();
+    let sql = format!("SELECT count(*) AS triggers {ENABLED}");
+    let query = Statement::from_sql_and_values(backend, sql, [functions.into()]);
+    let row = db.query_one_raw(query).await?;
+    let triggers: i64 = row.map_or(Ok(0), |row| row.try_get("", "triggers"))?;
+    Ok(triggers == CHANGES_TRIGGERS)
+}

@@ -1,0 +1,124 @@
+//! Objects of the app `polls` that belong to no model, and that a database can lack though their migration is applied: on SQLite an
+//! index is lost when Django remakes its table; on PostgreSQL triggers can be dropped, or stay disabled after a restore.
+
+use std::fmt;
+
+use migration::{CHANGES_MIGRATION, Graph, Migration, Operation};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use super::{lock::begin_exclusive, recorder::applied};
+use crate::db::{Database, has_change_triggers};
+
+/// What a database lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The index of this name.
+    Index {
+        /// Its name.
+        name: &'static str,
+        /// The statement that creates it.
+        sql: &'static str,
+    },
+    /// Some of the triggers that notify of changes, or of their functions: missing, disabled or changed.
+    Triggers,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index { name, .. } => write!(f, "index {name}"),
+            Self::Triggers => write!(f, "triggers polls_notify"),
+        }
+    }
+}
+
+impl Missing {
+    /// The statements that create it again.
+    fn statements(&self) -> Vec<&'static str> {
+        match self {
+            Self::Index { sql, .. } => vec![sql],
+            Self::Triggers => {
+                let operations = CHANGES_MIGRATION.operations.iter();
+                let sql = operations.filter_map(|operation| match operation {
+                    Operation::RunPostgresSql {
+                        forwards,
+                        backwards,
+                    } => Some([*backwards, *forwards].concat()),
+                    _ => None,
+                });
+                sql.flatten().collect()
+            }
+        }
+    }
+}
+
+/// What a database lacks of the applied migrations.
+///
+/// # Errors
+/// When the database cannot be reached or a query fails.
+pub async fn missing(db: &impl ConnectionTrait) -> Result<Vec<Missing>, DbErr> {
+    let applied = applied(db).await?;
+    let own = Graph::new().full_plan();
+    let own: Vec<_> = own
+        .into_iter()
+        .filter(|migration| migration.app == "polls" && applied.contains(migration))
+        .collect();
+    let mut missing = missing_indexes(db, &own).await?;
+    if applied.contains(&CHANGES_MIGRATION) && !has_change_triggers(db).await? {
+        missing.push(Missing::Triggers);
+    }
+    Ok(missing)
+}
+
+async fn missing_indexes(
+    db: &impl ConnectionTrait,
+    applied: &[&'static Migration],
+) -> Result<Vec<Missing>, DbErr> {
+    let backend = db.get_database_backend();
+    let catalog = match backend {
+        DbBackend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index'",
+        _ => {
+            "SELECT relname::text AS name FROM pg_class WHERE relkind = 'i' AND pg_table_is_visible(oid)"
+        }
+    };
+    let rows = db
+        .query_all_raw(Statement::from_string(backend, catalog))
+        .await?;
+    let present = rows
+        .iter()
+        .map(|row| row.try_get("", "name"))
+        .collect::<Result<Vec<String>, _>>()?;
+    let statements = applied
+        .iter()
+        .flat_map(|migration| migration.operations)
+        .filter_map(|operation| match operation {
+            Operation::RunSql { forwards, .. } => Some(*forwards),
+            _ => None,
+        })
+        .flatten();
+    let indexes = statements.filter_map(|sql| {
+        let (name, _) = sql.strip_prefix("CREATE INDEX \"")?.split_once('"')?;
+        Some((name, *sql))
+    });
+    Ok(indexes
+        .filter(|(name, _)| present.iter().all(|present| present != name))
+        .map(|(name, sql)| Missing::Index { name, sql })
+        .collect())
+}
+
+/// Creates what is [`missing`], and returns it.
+///
+/// # Errors
+/// When the database cannot be reached or a statement fails.
+pub async fn restore(db: &Database) -> Result<Vec<Missing>, DbErr> {
+    if missing(db).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tx = begin_exclusive(db).await?;
+    let missing = missing(&tx).await?;
+    for sql in missing.iter().flat_map(Missing::statements) {
+        tx.execute_unprepared(sql).await?;
+    }
+    tx.commit().await?;
+    Ok(missing)
+}

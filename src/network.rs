@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, HeaderName};
+
+/// The addresses that a request was forwarded for.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Request extension: the connection's PROXY header has no client address (`UNKNOWN`, `LOCAL`). The client is not known, and the
 /// request's `X-Forwarded-*` headers are ignored.
@@ -39,7 +42,7 @@ pub fn forwarded_client(
     trusted_proxies: &[IpNet],
 ) -> Option<IpAddr> {
     let lists: Vec<_> = headers
-        .get_all("x-forwarded-for")
+        .get_all(X_FORWARDED_FOR)
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .collect();
@@ -90,10 +93,7 @@ mod tests {
             ("1.2.3.4, nonsense, 10.1.1.1", "10.1.1.1"),
             ("", "127.0.0.1"),
         ] {
-            let headers = HeaderMap::from_iter([(
-                poem::http::HeaderName::from_static("x-forwarded-for"),
-                header.parse().unwrap(),
-            )]);
+            let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, header.parse().unwrap())]);
             let client = forwarded_client(peer, &headers, &proxies);
             assert_eq!(client.unwrap().to_string(), expected, "{header:?}");
         }

@@ -184,6 +184,17 @@ impl Admitted {
         if self.is_probe {
             return Ok(Slot(None));
         }
+        let has_turn = |queue: &Queue| queue.0.available_permits() > 0;
+        if self.queues.iter().all(has_turn)
+            && let Ok(permit) = self.admission.0.slots.clone().try_acquire_owned()
+        {
+            return Ok(Slot(Some(permit)));
+        }
+        // Boxed: few requests have to wait.
+        Box::pin(self.wait_for_slot()).await
+    }
+
+    async fn wait_for_slot(&self) -> Result<Slot, Fault> {
         let acquired = async {
             let [connection, network] = &self.queues;
             let _first_of_connection = connection.0.acquire().await.expect(OPEN);

@@ -1,6 +1,11 @@
 //! One client's connection: its requests over HTTP/1 or HTTP/2 and the site's responses, until it ends.
 
-use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use hyper::{
@@ -9,7 +14,11 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use poem::{Addr, Endpoint, Response, http::uri::Scheme};
+use poem::{
+    Addr, Endpoint, Response,
+    http::uri::Scheme,
+    web::{LocalAddr, RemoteAddr},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
@@ -19,14 +28,18 @@ use super::{
     fault::Fault,
     framing::{self, Limits},
     guard::{Guard, Protocol},
-    in_flight::InFlightGuard,
+    in_flight::{InFlight, InFlightGuard},
+    service::Requests,
     state::{Client, Server},
+    stream::unix_address,
     timeouts::Timeouts,
 };
 use crate::settings::{MAX_HEAD, ServerSettings};
 
 /// The most that hyper may buffer of a request's head, whose size the framing has checked before.
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
+/// hyper's default for the fields of a head.
+const HYPER_MAX_HEADERS: usize = 100;
 /// Concurrent streams on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 100;
 /// Streams that a client has opened and reset, at most, before the connection ends (CVE-2023-44487).
@@ -85,7 +98,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             let first = tokio::select! {
                 biased;
                 first = guard.first_request() => first,
-                () = self.slot.closing().cancelled() => return,
+                () = self.slot.evicted().cancelled() => return,
                 () = self.server.stopping.cancelled() => {
                     let grace = if has_been_served { STOP_GRACE } else { STOP_GRACE_NEW };
                     tokio::time::timeout(grace, guard.first_request()).await.unwrap_or(Ok(None))
@@ -146,21 +159,28 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         if keeps_buffers.is_none() {
             guard.take_one_request();
         }
-        let respond = self.service(scheme, Some(first), &in_flight);
+        let requests = self.requests(scheme, Some(first), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            respond(request, InFlightGuard::counted(&counter)).map(Ok::<_, Infallible>)
+            let in_flight = InFlightGuard::counted(&counter);
+            requests
+                .respond(request, in_flight)
+                .map(Ok::<_, Infallible>)
         });
-        let mut connection = http1::Builder::new()
+        let mut builder = http1::Builder::new();
+        builder
             .timer(TokioTimer::new())
             // The guard has the timeouts, and distinguishes idle clients from slow ones.
             .header_read_timeout(None)
-            .max_headers(self.settings.limit_request_fields)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .serve_connection(TokioIo::new(guard), service);
+            .max_buf_size(MAX_HEADER_BYTES);
+        // The framing has the limit; hyper parses up to its own default faster.
+        if self.settings.limit_request_fields > HYPER_MAX_HEADERS {
+            builder.max_headers(self.settings.limit_request_fields);
+        }
+        let mut connection = builder.serve_connection(TokioIo::new(guard), service);
         let mut ended = std::pin::pin!(async {
-            self.closing().await;
+            self.slot.closing().cancelled().await;
             // Requests that are being sent get a response with `Connection: close`.
-            if !self.slot.closing().is_cancelled() {
+            if !self.slot.evicted().is_cancelled() {
                 tokio::time::sleep(STOP_GRACE).await;
             }
         });
@@ -173,7 +193,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 result = Pin::new(&mut connection) => break result,
                 () = &mut ended, if !is_ending => {
                     // An incomplete body must not keep the slot that another connection needs.
-                    if self.slot.closing().is_cancelled() && in_flight.is_receiving() {
+                    if self.slot.evicted().is_cancelled() && in_flight.is_receiving() {
                         self.server.count_refusal(Fault::Full, self.client.peer);
                         let mut guard = connection.into_parts().io.into_inner();
                         try_write_response(guard.stream(), Fault::Full);
@@ -181,7 +201,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                     }
                     // Nor must a response that its client does not read.
                     let is_writing_response = in_flight.count() == 0 && !in_flight.is_between_requests();
-                    if self.slot.closing().is_cancelled() && is_writing_response {
+                    if self.slot.evicted().is_cancelled() && is_writing_response {
                         return None;
                     }
                     is_ending = true;
@@ -228,9 +248,12 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     ) {
         let in_flight = guard.in_flight().clone();
         let counter = in_flight.clone();
-        let respond = self.service(scheme, None, &in_flight);
+        let requests = self.requests(scheme, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            respond(request, InFlightGuard::begin(&counter)).map(Ok::<_, Infallible>)
+            let in_flight = InFlightGuard::begin(&counter);
+            requests
+                .respond(request, in_flight)
+                .map(Ok::<_, Infallible>)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -239,7 +262,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .serve_connection(TokioIo::new(guard), service);
         let mut connection = std::pin::pin!(connection);
-        let mut ended = std::pin::pin!(self.closing());
+        let mut ended = std::pin::pin!(self.slot.closing().cancelled());
         let mut is_ending = false;
         let result = loop {
             tokio::select! {
@@ -251,7 +274,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 }
                 // hyper waits for the client's GOAWAY, and for bodies.
                 () = tokio::time::sleep(STOP_GRACE_NEW), if is_ending => {
-                    let is_evicted = self.slot.closing().is_cancelled();
+                    let is_evicted = self.slot.evicted().is_cancelled();
                     if in_flight.count() == 0 || is_evicted && in_flight.is_receiving() {
                         break Ok(());
                     }
@@ -264,12 +287,24 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         self.log_end(result);
     }
 
-    /// Completes when the connection shall take no more requests.
-    async fn closing(&self) {
-        tokio::select! {
-            () = self.server.stopping.cancelled() => {}
-            () = self.slot.closing().cancelled() => {}
-        }
+    /// What the requests share. `first` is of the first of them, if it has been admitted.
+    fn requests(
+        &self,
+        scheme: Scheme,
+        first: Option<(Admitted, Slot)>,
+        in_flight: &Arc<InFlight>,
+    ) -> Arc<Requests<E>> {
+        let peer = self.client.peer.map_or_else(unix_address, Addr::from);
+        Arc::new(Requests {
+            site: self.site.clone(),
+            server: self.server.clone(),
+            settings: self.settings.clone(),
+            client: self.client.clone(),
+            addresses: (LocalAddr(self.local.clone()), RemoteAddr(peer)),
+            scheme,
+            in_flight: in_flight.clone(),
+            first: Mutex::new(first),
+        })
     }
 
     /// At level debug: clients that disconnect and malformed requests are usual.

@@ -37,6 +37,7 @@ struct Entry {
     address: Option<IpAddr>,
     /// Set when the connection is past TLS and PROXY header.
     in_flight: Option<Arc<InFlight>>,
+    evicted: CancellationToken,
     closing: CancellationToken,
 }
 
@@ -45,6 +46,7 @@ struct Entry {
 pub struct ConnectionSlot {
     connections: Connections,
     number: u64,
+    evicted: CancellationToken,
     closing: CancellationToken,
 }
 
@@ -58,12 +60,15 @@ impl Open {
         let mut idle: Vec<_> = self
             .slots
             .values()
-            .filter(|entry| !entry.closing.is_cancelled())
+            .filter(|entry| !entry.evicted.is_cancelled())
             .filter_map(|entry| Some((waits_since(entry)?, entry)))
             .collect();
         idle.sort_by_key(|(since, _)| *since);
-        let closed = idle.into_iter().take(count);
-        self.closing_count += closed.inspect(|(_, entry)| entry.closing.cancel()).count();
+        for (_, entry) in idle.into_iter().take(count) {
+            entry.evicted.cancel();
+            entry.closing.cancel();
+            self.closing_count += 1;
+        }
     }
 }
 
@@ -73,11 +78,16 @@ impl Connections {
         self.open().slots.len()
     }
 
-    /// Counts a new connection. At the limit, those are closed that have waited for the longest without a request.
+    /// Counts a new connection, which closes when `stopping` is cancelled. At the limit, those are evicted that have waited for the
+    /// longest without a request.
     ///
     /// # Errors
     /// [`Fault::Full`] when all connections have a request.
-    pub fn acquire(&self, max: usize) -> Result<ConnectionSlot, Fault> {
+    pub fn acquire(
+        &self,
+        max: usize,
+        stopping: &CancellationToken,
+    ) -> Result<ConnectionSlot, Fault> {
         let mut open = self.open();
         let staying = open.slots.len() - open.closing_count;
         if staying >= max {
@@ -89,17 +99,19 @@ impl Connections {
         }
         let number = open.next;
         open.next += 1;
-        let closing = CancellationToken::new();
+        let (evicted, closing) = (CancellationToken::new(), stopping.child_token());
         let entry = Entry {
             accepted_at: Instant::now(),
             address: None,
             in_flight: None,
+            evicted: evicted.clone(),
             closing: closing.clone(),
         };
         open.slots.insert(number, entry);
         Ok(ConnectionSlot {
             connections: self.clone(),
             number,
+            evicted,
             closing,
         })
     }
@@ -139,7 +151,13 @@ impl ConnectionSlot {
         }
     }
 
-    /// Cancelled when the connection has to be closed for others.
+    /// Cancelled when the connection has to be closed because others need its place.
+    pub fn evicted(&self) -> &CancellationToken {
+        &self.evicted
+    }
+
+    /// Cancelled when the connection shall take no more requests: it is evicted, or the server stops. A token of its own: the lock
+    /// of the server's is taken by all connections.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }
@@ -149,7 +167,7 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         let entry = open.slots.remove(&self.number);
-        open.closing_count -= usize::from(self.closing.is_cancelled());
+        open.closing_count -= usize::from(self.evicted.is_cancelled());
         let address = entry.and_then(|entry| entry.address);
         if let Some(address) = address
             && let Some(count) = open.by_address.get_mut(&address)

@@ -22,7 +22,10 @@ mod stream;
 mod timeouts;
 pub mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use poem::{Endpoint, Response, http::uri::Scheme};
 use tokio_util::bytes::BytesMut;
@@ -61,6 +64,7 @@ impl Server {
             .map(|listener| tokio::spawn(server.clone().accept(listener, site.clone(), max_files)))
             .collect();
         self.draining.cancelled().await;
+        self.is_draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(self.settings.get().shutdown_delay).await;
         self.stopping.cancel();
         for task in accepting {
@@ -108,14 +112,14 @@ impl Server {
         max_files: usize,
     ) {
         let most = self.settings.get().max_connections.min(max_files);
-        let mut acquired = self.connections.acquire(most);
+        let mut acquired = self.connections.acquire(most, &self.stopping);
         // The connections that are being closed need a moment.
         for _ in 0..ROOM_TRIES {
             if acquired.is_ok() || !self.connections.has_closing() {
                 break;
             }
             tokio::time::sleep(ROOM_PAUSE).await;
-            acquired = self.connections.acquire(most);
+            acquired = self.connections.acquire(most, &self.stopping);
         }
         match acquired {
             Ok(slot) => {
@@ -164,7 +168,7 @@ impl Server {
         };
         let opened = tokio::select! {
             opened = tokio::time::timeout(settings.header_timeout, opening) => opened,
-            () = slot.closing().cancelled() => return,
+            () = slot.evicted().cancelled() => return,
         };
         match opened {
             Ok(Ok(())) => {}
@@ -196,7 +200,7 @@ impl Server {
                 let handshake = Box::pin(tls.acceptor().accept(stream));
                 let handshake = tokio::select! {
                     done = tokio::time::timeout(connection.settings.header_timeout, handshake) => done,
-                    () = connection.slot.closing().cancelled() => return,
+                    () = connection.slot.evicted().cancelled() => return,
                 };
                 match handshake {
                     Ok(Ok(stream)) => {

@@ -1,14 +1,11 @@
 //! One request of a connection: its admission, its slot, the site's response.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Bytes, Incoming};
 use poem::{
-    Addr, Body, Endpoint, Request, Response,
+    Body, Endpoint, Request, Response,
     http::{HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
@@ -16,130 +13,127 @@ use poem::{
 use super::{
     admission::{Admitted, Slot},
     body::{Held, RequestBody, ResponseBody, SharedSlot},
-    connection::Connection,
     fault::Fault,
     http2::check_head,
     in_flight::{InFlight, InFlightGuard},
-    stream::unix_address,
+    memory::Reserved,
+    state::{Client, Server},
 };
-use crate::network::UnknownClient;
+use crate::{network::UnknownClient, settings::ServerSettings};
 
 /// The body of the site's responses.
 type SiteBody = BoxBody<Bytes, std::io::Error>;
 
-/// The future of a response.
-type ResponseFuture = Pin<Box<dyn Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send>>;
+/// A response of the site, with what it holds until it is sent.
+type SiteResponse = (
+    hyper::Response<SiteBody>,
+    Option<Reserved>,
+    Option<Arc<Admitted>>,
+);
 
-impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
-    /// The site as a function from requests to responses that stay in flight until they are sent. `first` is of the first
-    /// request, if it has been admitted.
-    pub(super) fn service(
-        &self,
-        scheme: Scheme,
-        first: Option<(Admitted, Slot)>,
-        in_flight: &Arc<InFlight>,
-    ) -> impl Fn(hyper::Request<Incoming>, InFlightGuard) -> ResponseFuture + Send + 'static + use<E>
-    {
-        let (site, server, in_flight) = (self.site.clone(), self.server.clone(), in_flight.clone());
-        let local = self.local.clone();
-        let client = self.client.clone();
-        let limits = self.settings.clone();
-        let first = Mutex::new(first);
-        move |mut request, in_flight_guard| {
-            let version = request.version();
-            let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let admission = match first {
-                Some((admitted, slot)) => Ok((admitted, Some(slot))),
-                None => check_head(&request, &limits)
-                    .and_then(|size| {
-                        let path = request.uri().path();
-                        server.admit(path, request.headers(), &client, size, in_flight.count())
-                    })
-                    .map(|admitted| (admitted, None)),
-            };
-            let (admitted, slot) = match admission {
-                Ok((admitted, slot)) => (Arc::new(admitted), slot),
-                Err(fault) => {
-                    server.count_refusal(fault, client.peer);
-                    let response = refuse(fault, in_flight_guard, version);
-                    return Box::pin(std::future::ready(response));
-                }
-            };
-            let peer = client.peer;
-            if client.is_unannounced {
-                request.extensions_mut().insert(UnknownClient);
-            }
-            let (site, server) = (site.clone(), server.clone());
-            let sides = (
-                LocalAddr(local.clone()),
-                RemoteAddr(peer.map_or_else(unix_address, Addr::from)),
-            );
-            let (scheme, in_flight) = (scheme.clone(), in_flight.clone());
-            // While a request waits for a slot, this is all its memory.
-            Box::pin(async move {
-                let slot = match slot {
-                    Some(slot) => Ok(slot),
-                    None => admitted.slot().await,
-                };
-                let slot: SharedSlot = match slot {
-                    Ok(slot) => Arc::new(Mutex::new(Some(slot))),
-                    Err(fault) => {
-                        server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard, version);
-                    }
-                };
-                let has_body = !request.body().is_end_stream();
-                let mut request = Request::from((request, sides.0, sides.1, scheme));
-                if has_body {
-                    let body = RequestBody::new(
-                        request.take_body().into_bytes_stream(),
-                        admitted.clone(),
-                        slot.clone(),
-                        in_flight.begin_receiving(),
-                    );
-                    request.set_body(Body::from_bytes_stream(body));
-                }
-                let mut response = site.get_response(request).await;
-                drop(slot);
-                // A connection that ends with this response cannot end in the middle of the next request.
-                if server.draining.is_cancelled() && version < Version::HTTP_2 {
-                    response
-                        .headers_mut()
-                        .insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                let response: hyper::Response<SiteBody> = response.into();
-                let size = response.body().size_hint().exact().unwrap_or_default();
-                let size = usize::try_from(size).unwrap_or(usize::MAX);
-                let memory = match server.memory.reserve(admitted.network(), size) {
-                    Ok(memory) => memory,
-                    Err(fault) => {
-                        server.count_refusal(fault, peer);
-                        return refuse(fault, in_flight_guard, version);
-                    }
-                };
-                let held = Held {
-                    in_flight: in_flight_guard,
-                    version,
-                    memory,
-                    _admitted: admitted.unless_probe(),
-                };
-                response.map(|body| ResponseBody::new(body, held))
-            })
-        }
-    }
+/// What the requests of one connection share.
+pub struct Requests<E> {
+    /// The endpoint of all requests.
+    pub site: Arc<E>,
+    /// The state of the server.
+    pub server: Arc<Server>,
+    /// The settings when the connection was accepted.
+    pub settings: Arc<ServerSettings>,
+    /// The peer.
+    pub client: Client,
+    /// The addresses of the connection.
+    pub addresses: (LocalAddr, RemoteAddr),
+    /// Whether the connection uses TLS.
+    pub scheme: Scheme,
+    /// The requests in flight.
+    pub in_flight: Arc<InFlight>,
+    /// Of the first request, if it has been admitted.
+    pub first: Mutex<Option<(Admitted, Slot)>>,
 }
 
-/// The response to a request that is not admitted.
-fn refuse(
-    fault: Fault,
-    in_flight: InFlightGuard,
-    version: Version,
-) -> hyper::Response<ResponseBody<SiteBody>> {
-    let held = Held {
-        in_flight,
-        version,
-        memory: None,
-        _admitted: None,
-    };
-    hyper::Response::from(fault.response()).map(|body: SiteBody| ResponseBody::new(body, held))
+impl<E: Endpoint<Output = Response> + 'static> Requests<E> {
+    /// Admits a request and responds to it; the response stays in flight until it is sent.
+    pub fn respond(
+        self: &Arc<Self>,
+        request: hyper::Request<Incoming>,
+        in_flight: InFlightGuard,
+    ) -> impl Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send + use<E> {
+        let (requests, version) = (self.clone(), request.version());
+        let admission = self.admit(&request);
+        async move {
+            let response = match admission {
+                Ok((admitted, slot)) => requests.call_site(request, Arc::new(admitted), slot).await,
+                Err(fault) => Err(fault),
+            };
+            let (response, memory, admitted) = response.unwrap_or_else(|fault| {
+                let peer = requests.client.peer;
+                requests.server.count_refusal(fault, peer);
+                (fault.response().into(), None, None)
+            });
+            let held = Held {
+                in_flight,
+                version,
+                memory,
+                _admitted: admitted,
+            };
+            response.map(|body| ResponseBody::new(body, held))
+        }
+    }
+
+    fn admit(&self, request: &hyper::Request<Incoming>) -> Result<(Admitted, Option<Slot>), Fault> {
+        let first = self.first.lock();
+        if let Some((admitted, slot)) = first.unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok((admitted, Some(slot)));
+        }
+        let size = check_head(request, &self.settings)?;
+        let (path, in_flight) = (request.uri().path(), self.in_flight.count());
+        let admitted = self
+            .server
+            .admit(path, request.headers(), &self.client, size, in_flight)?;
+        Ok((admitted, None))
+    }
+
+    /// The site's response to an admitted request, with what it holds until it is sent.
+    async fn call_site(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        admitted: Arc<Admitted>,
+        slot: Option<Slot>,
+    ) -> Result<SiteResponse, Fault> {
+        let version = request.version();
+        let mut slot = match slot {
+            Some(slot) => Some(slot),
+            None => Some(admitted.slot().await?),
+        };
+        if self.client.is_unannounced {
+            request.extensions_mut().insert(UnknownClient);
+        }
+        let has_body = !request.body().is_end_stream();
+        let (local, remote) = self.addresses.clone();
+        let mut request = Request::from((request, local, remote, self.scheme.clone()));
+        let shared_slot = has_body.then(|| SharedSlot::new(Mutex::new(slot.take())));
+        if let Some(shared_slot) = &shared_slot {
+            let body = RequestBody::new(
+                request.take_body().into_bytes_stream(),
+                admitted.clone(),
+                shared_slot.clone(),
+                self.in_flight.begin_receiving(),
+            );
+            request.set_body(Body::from_bytes_stream(body));
+        }
+        let response = self.site.call(request).await;
+        let mut response = response.unwrap_or_else(|error| error.into_response());
+        drop((slot, shared_slot));
+        // A connection that ends with this response cannot end in the middle of the next request.
+        if self.server.is_draining.load(Ordering::Relaxed) && version < Version::HTTP_2 {
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let response: hyper::Response<SiteBody> = response.into();
+        let size = response.body().size_hint().exact().unwrap_or_default();
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let memory = self.server.memory.reserve(admitted.network(), size)?;
+        Ok((response, memory, admitted.unless_probe()))
+    }
 }

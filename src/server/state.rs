@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use ipnet::IpNet;
@@ -59,6 +59,8 @@ pub struct Server {
     pub(super) has_proxies: bool,
     /// Cancelled when the shutdown begins: connections are still accepted.
     pub(super) draining: CancellationToken,
+    /// Whether `draining` has been cancelled, for each response: the token has a lock that all connections would take.
+    pub(super) is_draining: Arc<AtomicBool>,
     /// Cancelled when no more connections and requests are accepted.
     pub(super) stopping: CancellationToken,
     /// The open connections.
@@ -99,6 +101,7 @@ impl Server {
             tls,
             has_proxies: true,
             draining,
+            is_draining: Arc::default(),
             stopping: CancellationToken::new(),
             connections: Connections::default(),
             tasks: TaskTracker::new(),

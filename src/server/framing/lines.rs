@@ -47,9 +47,16 @@ pub fn is_http_1_0(line: &[u8]) -> Result<bool, Fault> {
     }
 }
 
+/// The length of the longest usual target, in bytes.
+const MAX_USUAL: usize = 1024;
+
 /// Whether a text is the target of a request. A fragment is not part of one (RFC 9112, 3.2); the parser would cut it off.
 fn is_target(text: &[u8]) -> bool {
-    !text.contains(&b'#') && Uri::try_from(text).is_ok()
+    let is_usual = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~?=&%".contains(byte);
+    // Without the parser, which copies it.
+    let is_usual_path =
+        text.starts_with(b"/") && text.len() < MAX_USUAL && text.iter().all(is_usual);
+    is_usual_path || !text.contains(&b'#') && Uri::try_from(text).is_ok()
 }
 
 /// Name and value of a field. A folded line (obs-fold) is not a field.

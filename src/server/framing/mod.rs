@@ -6,13 +6,11 @@ mod lines;
 use self::lines::{check_chunk_end, content, content_length, field, is_http_1_0, whole_line};
 use hyper::{
     Uri,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    header::{HeaderMap, HeaderValue},
 };
 
 use super::fault::Fault;
-use crate::settings::MAX_HEAD;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+use crate::{network::X_FORWARDED_FOR, settings::MAX_HEAD};
 
 /// The longest line before a chunk, with its extensions, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
@@ -268,8 +266,8 @@ pub fn path_and_forwarded(head: &[u8]) -> (String, HeaderMap) {
     let forwarded = lines.filter_map(|line| {
         let (name, value) = field(line.trim_ascii_end()).ok()?;
         let value = HeaderValue::from_bytes(value).ok()?;
-        name.eq_ignore_ascii_case(FORWARDED_FOR.as_str().as_bytes())
-            .then_some((FORWARDED_FOR, value))
+        name.eq_ignore_ascii_case(X_FORWARDED_FOR.as_str().as_bytes())
+            .then_some((X_FORWARDED_FOR, value))
     });
     let mut headers = HeaderMap::new();
     for (name, value) in forwarded {

@@ -356,8 +356,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 self.valid -= count;
                 return Poll::Ready(Ok(()));
             }
-            // Before the count is read: a response that ends in between wakes this task again.
-            self.in_flight.wake_on_change(context.waker());
+            // On HTTP/1, responses end in this task, which then reads on by itself, unless a request is held back.
+            if !self.received.is_empty() || matches!(self.parser, Parser::Http2(_)) {
+                // Before the count is read: a response that ends in between wakes this task again.
+                self.in_flight.wake_on_change(context.waker());
+            }
             match self.parse_received() {
                 Ok(true) => continue,
                 Ok(false) => {}

@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod metrics;
+mod outermost;
 mod request_log;
 mod request_metrics;
 
@@ -13,7 +14,7 @@ use poem::{
 };
 use sea_orm::DbErr;
 
-use self::{health::Readiness, request_metrics::RequestMetrics};
+use self::{health::Readiness, outermost::Outermost, request_metrics::RequestMetrics};
 use crate::{
     admin::{self, AdminSite, AdminState},
     assets,
@@ -22,8 +23,8 @@ use crate::{
     polls_app::{self, pages::PageCache, votes::VoteCounter},
     settings::Settings,
     web::{
-        body::BodyMemory, compression, debug, errors, headers, hosts, read_your_writes, routing,
-        session, statics, theme,
+        compression, debug, errors, headers, hosts, read_your_writes, routing, session, statics,
+        theme,
     },
 };
 
@@ -110,22 +111,17 @@ impl Site {
             // An unknown host is refused before it can get into a link or a check.
             .around(hosts::validate);
         let security_headers = Arc::new(headers::SecurityHeaders::new(settings));
-        let requests = self.requests.clone();
-        let (cache, in_memory) = (self.pages.clone(), self.pages.clone());
+        let cache = self.pages.clone();
         // Health checks use the address as the host, not the site's name.
-        health::routes(Readiness::default())
+        let site = health::routes(Readiness::default())
             .nest_no_strip("/", site)
             // Every error becomes an error page.
             .around(errors::pages)
             .around(move |next, request| headers::secure(next, request, security_headers.clone()))
             .around(compression::pages)
-            .around(move |next, request| cache.clone().middleware(next, request))
-            // Outermost, so that every response is logged, with its final status.
-            .around(move |next, request| {
-                request_log::log(next, request, requests.clone(), in_memory.clone())
-            })
-            .data(BodyMemory::default())
-            .data(self.core.clone())
+            .around(move |next, request| cache.clone().middleware(next, request));
+        let (core, metrics) = (self.core.clone(), self.requests.clone());
+        Outermost::new(site, core, metrics, self.pages.clone())
     }
 }
 

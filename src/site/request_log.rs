@@ -1,30 +1,27 @@
-//! The access log, request ids, and metrics of each request.
+//! The access log, and the ids of requests.
 
 use std::{
     fmt::Write as _,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use poem::{
-    Endpoint, IntoResponse, Request, Response, Result,
+    Request, Response,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
 };
 use rand::RngExt;
 use tracing::{
-    Instrument, Span,
+    Span,
     field::{Empty, display},
 };
 
-use super::request_metrics::RequestMetrics;
 use crate::{
     core::Core,
-    polls_app::pages::{Lookup, PageCache},
     settings::{AccessLogFormat, Piece},
     telemetry,
     web::{
         hosts,
-        request_info::{Head, RequestInfo, RouteName},
+        request_info::{ClientAddress, Head},
     },
 };
 
@@ -34,71 +31,49 @@ const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
 
-/// Logs a request with its response, counts it, and gives both an id. A page in memory is sent at once.
-pub async fn log<E: Endpoint>(
-    next: Arc<E>,
-    mut request: Request,
-    metrics: RequestMetrics,
-    pages: PageCache,
-) -> Result<Response> {
-    let core = Core::of(&request).clone();
-    let security = &core.settings.security;
-    let address = hosts::client_address(&request, security);
-    let address = address.map_or_else(|| "-".to_owned(), |address| address.to_string());
-    let is_trusted = hosts::is_from_proxy(&request, security);
-    let mut log = RequestLog {
-        start: Instant::now(),
-        ids: Ids::of(&request, is_trusted),
-        span: Span::none(),
-        core,
-        metrics,
-    };
-    let miss = match pages.look_up(&request, log.start) {
-        Lookup::Hit(response, route) => {
-            if log.is_traced() {
-                log.begin_span(request.headers(), is_trusted);
-            }
-            return Ok(log.finish(Head::of(&request, &address), &route, response));
-        }
-        Lookup::Miss(miss) => Some(miss),
-        Lookup::Other => None,
-    };
-    if let Some(miss) = miss {
-        request.set_data(miss);
-    }
-    let route = RouteName::default();
-    request.set_data(route.clone());
-    let info = RequestInfo::new(Head::of(&request, &address), &log.ids.request);
-    let info = Arc::new(info);
-    request.set_data(info.clone());
-    log.begin_span(request.headers(), is_trusted);
-    let in_flight = log.metrics.begin();
-    // Boxed: the future of the whole site is large, and a page from memory does not need it.
-    let response = Box::pin(next.call(request).instrument(log.span.clone())).await;
-    let response = response?.into_response();
-    drop(in_flight);
-    let route = route.get().cloned().unwrap_or_else(|| "other".into());
-    Ok(log.finish(info.head(), &route, response))
-}
-
 /// What is known of a request before its response.
-struct RequestLog {
-    start: Instant,
+pub struct RequestLog<'a> {
+    core: &'a Core,
+    /// When it was received.
+    pub start: Instant,
+    /// The client.
+    pub address: ClientAddress,
+    /// The span of what is done for it.
+    pub span: Span,
+    is_trusted: bool,
     ids: Ids,
-    span: Span,
-    core: Arc<Core>,
-    metrics: RequestMetrics,
 }
 
-impl RequestLog {
-    fn is_traced(&self) -> bool {
+impl<'a> RequestLog<'a> {
+    /// Begins with a request that has just been received.
+    pub fn new(core: &'a Core, request: &Request) -> Self {
+        let security = &core.settings.security;
+        let is_trusted = hosts::is_from_proxy(request, security);
+        Self {
+            core,
+            start: Instant::now(),
+            address: ClientAddress(hosts::client_address(request, security)),
+            span: Span::none(),
+            is_trusted,
+            ids: Ids::of(request, is_trusted),
+        }
+    }
+
+    /// The id of the request.
+    pub fn id(&self) -> &str {
+        self.ids.text()
+    }
+
+    /// Whether requests are exported as traces.
+    pub fn is_traced(&self) -> bool {
         self.core.settings.log.traces.is_some()
     }
 
-    fn begin_span(&mut self, headers: &HeaderMap, is_trusted: bool) {
+    /// Begins the span.
+    pub fn begin_span(&mut self, headers: &HeaderMap) {
         self.span = tracing::error_span!(
             "request",
-            id = %self.ids.request,
+            id = self.ids.text(),
             otel.kind = Empty,
             otel.name = Empty,
             http.request.method = Empty,
@@ -107,7 +82,7 @@ impl RequestLog {
             url.path = Empty,
         );
         if self.is_traced() {
-            if is_trusted {
+            if self.is_trusted {
                 telemetry::continue_trace(&self.span, headers);
             }
             let trace = telemetry::trace_id(&self.span);
@@ -115,16 +90,21 @@ impl RequestLog {
         }
     }
 
-    /// Counts and logs a response, and adds the request id to it.
-    fn finish(&self, head: Head<'_>, route: &Arc<str>, mut response: Response) -> Response {
-        let took = self.start.elapsed();
+    /// Logs the response that was ready after `took`, and adds the request id to it.
+    pub fn finish(
+        &self,
+        head: Head<'_>,
+        route: &str,
+        took: Duration,
+        mut response: Response,
+    ) -> Response {
         if self.is_traced() {
             describe(&self.span, head, route, response.status());
         }
-        self.metrics
-            .answered(head.method, route, response.status(), took);
-        response.headers_mut().insert(REQUEST_ID, self.ids.header());
-        write(&self.core, head, &self.ids, &response, took);
+        response
+            .headers_mut()
+            .insert(REQUEST_ID, self.ids.request.clone());
+        write(self.core, head, &self.ids, &response, took);
         response
     }
 }
@@ -152,7 +132,7 @@ fn write(core: &Core, head: Head<'_>, ids: &Ids, response: &Response, took: Dura
         // The writer escapes what needs it.
         tracing::info!(
             target: "access",
-            address = head.address,
+            address = %head.address,
             method = %head.method,
             target = visible(head.target()),
             version = ?head.version,
@@ -161,7 +141,7 @@ fn write(core: &Core, head: Head<'_>, ids: &Ids, response: &Response, took: Dura
             ms,
             referer = field(head.headers, "referer").as_deref().map(visible),
             user_agent = field(head.headers, "user-agent").as_deref().map(visible),
-            request_id = ids.request,
+            request_id = ids.text(),
             trace_id = ids.trace,
             "request",
         );
@@ -231,7 +211,7 @@ fn write_atom(
 ) -> std::fmt::Result {
     let (method, version) = (head.method, head.version);
     match atom {
-        'h' => line.write_str(head.address),
+        'h' => write!(line, "{}", head.address),
         't' => write!(
             line,
             "{}",
@@ -270,7 +250,8 @@ fn write_atom(
 
 /// The ids of a request.
 struct Ids {
-    request: String,
+    /// In visible ASCII.
+    request: HeaderValue,
     /// Of its trace (<https://www.w3.org/TR/trace-context/>).
     trace: Option<String>,
 }
@@ -281,17 +262,20 @@ impl Ids {
         let given = request
             .header(REQUEST_ID)
             .filter(|id| is_trusted && is_valid_id(id));
-        let new = || format!("{:032x}", rand::rng().random::<u128>());
+        let id = given.map_or_else(
+            || format!("{:032x}", rand::rng().random::<u128>()),
+            str::to_owned,
+        );
         Self {
-            request: given.map_or_else(new, str::to_owned),
+            request: HeaderValue::try_from(id).expect("valid, or made of hexadecimal digits"),
             trace: is_trusted
                 .then(|| telemetry::incoming_trace_id(request.headers()))
                 .flatten(),
         }
     }
 
-    fn header(&self) -> HeaderValue {
-        HeaderValue::from_str(&self.request).expect("valid, or made of hexadecimal digits")
+    fn text(&self) -> &str {
+        self.request.to_str().unwrap_or_default()
     }
 }
 

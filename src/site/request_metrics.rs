@@ -54,6 +54,25 @@ impl RequestMetrics {
         RequestInFlight(self.in_flight.clone())
     }
 
+    /// The metrics of a route.
+    pub fn of_route(&self, route: &str) -> RouteMetrics {
+        let route: Arc<str> = route.into();
+        let labels = RequestLabels {
+            method: "GET",
+            route: route.clone(),
+            status: StatusCode::OK.as_u16(),
+        };
+        let of_route = RouteLabels {
+            route: route.clone(),
+        };
+        RouteMetrics {
+            ok: self.total.get_or_create(&labels).clone(),
+            seconds: self.seconds.get_or_create(&of_route).clone(),
+            route,
+            all: self.clone(),
+        }
+    }
+
     /// Counts a response.
     pub fn answered(&self, method: &Method, route: &Arc<str>, status: StatusCode, took: Duration) {
         let labels = RequestLabels {
@@ -68,6 +87,33 @@ impl RequestMetrics {
         self.seconds
             .get_or_create(&labels)
             .observe(took.as_secs_f64());
+    }
+}
+
+/// The metrics of one route of public pages, looked up once.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    route: Arc<str>,
+    /// Of `GET` with the status 200.
+    ok: Counter,
+    seconds: Histogram,
+    all: RequestMetrics,
+}
+
+impl RouteMetrics {
+    /// The pattern of the route.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
+    /// Counts a response.
+    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+        if *method == Method::GET && status == StatusCode::OK {
+            self.ok.inc();
+            self.seconds.observe(took.as_secs_f64());
+        } else {
+            self.all.answered(method, &self.route, status, took);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reading and writing cookies.
 
+use std::fmt::{self, Write as _};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::{
     Request, Response,
@@ -11,6 +13,9 @@ use crate::{
     core::Core,
     settings::{CookieSettings, SameSite},
 };
+
+/// The usual length of a `Set-Cookie` header, in bytes.
+const USUAL_LENGTH: usize = 192;
 
 /// The value of a cookie; of several with the same name, the last. Other cookies may hold any bytes.
 pub fn get<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
@@ -96,28 +101,40 @@ fn append(
     age: Option<(DateTime<Utc>, i64)>,
     is_secure: bool,
 ) {
-    let mut cookie = format!("{}={value}", settings.name);
+    let mut cookie = String::with_capacity(USUAL_LENGTH);
+    write(&mut cookie, settings, value, age, is_secure).expect("a string takes all");
+    let cookie = HeaderValue::try_from(cookie).expect("this site's cookies are plain ASCII");
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+}
+
+fn write(
+    cookie: &mut String,
+    settings: &CookieSettings,
+    value: &str,
+    age: Option<(DateTime<Utc>, i64)>,
+    is_secure: bool,
+) -> fmt::Result {
+    write!(cookie, "{}={value}", settings.name)?;
     if let Some(domain) = &settings.domain {
-        cookie += &format!("; Domain={domain}");
+        write!(cookie, "; Domain={domain}")?;
     }
     if let Some((expires, _)) = age {
-        cookie += &format!("; expires={}", http_date(expires));
+        write!(cookie, "; expires={}", http_date(expires))?;
     }
     if settings.http_only {
-        cookie += "; HttpOnly";
+        cookie.push_str("; HttpOnly");
     }
     if let Some((_, seconds)) = age {
-        cookie += &format!("; Max-Age={seconds}");
+        write!(cookie, "; Max-Age={seconds}")?;
     }
-    cookie += &format!("; Path={}", settings.path);
+    write!(cookie, "; Path={}", settings.path)?;
     if let Some(same_site) = settings.same_site {
-        cookie += &format!("; SameSite={same_site}");
+        write!(cookie, "; SameSite={same_site}")?;
     }
     if is_secure {
-        cookie += "; Secure";
+        cookie.push_str("; Secure");
     }
-    let cookie = HeaderValue::from_str(&cookie).expect("this site's cookies are plain ASCII");
-    response.headers_mut().append(header::SET_COOKIE, cookie);
+    Ok(())
 }
 
 /// Adds `Cookie` to the `Vary` header.

@@ -114,9 +114,9 @@ pub struct Token {
 
 impl Token {
     /// The token for the response to `request`, from the secret in its cookie or a new one; `jar` sets the cookie.
-    pub fn new(request: &Request, jar: Jar) -> Self {
+    pub fn new(request: &Request, jar: Jar, cookie: &CookieSettings) -> Self {
         Self {
-            cookie: cookie_secret(request),
+            cookie: cookie_secret(request, cookie),
             used: OnceLock::new(),
             jar,
         }
@@ -168,7 +168,8 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
         return next.call(request).await;
     }
     check_source(&request).map_err(AppError::Csrf)?;
-    let secret = cookie_secret(&request).ok_or(AppError::Csrf(CsrfError::NoCookie))?;
+    let cookie = &Core::of(&request).settings.security.csrf_cookie;
+    let secret = cookie_secret(&request, cookie).ok_or(AppError::Csrf(CsrfError::NoCookie))?;
     let form = Form::read(&mut request).await?;
     let token = form
         .get(FIELD)
@@ -186,9 +187,8 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     next.call(request).await
 }
 
-fn cookie_secret(request: &Request) -> Option<Secret> {
-    let name = &Core::of(request).settings.security.csrf_cookie.name;
-    cookies::get(request, name).and_then(Secret::parse)
+fn cookie_secret(request: &Request, cookie: &CookieSettings) -> Option<Secret> {
+    cookies::get(request, &cookie.name).and_then(Secret::parse)
 }
 
 fn set_cookie(response: &mut Response, jar: Jar, settings: &CookieSettings, secret: &Secret) {

@@ -94,7 +94,19 @@ pub fn iso(time: DateTime<Utc>) -> String {
 
 /// The date of HTTP (RFC 9110, 5.6.7): `Fri, 20 Nov 2026 06:55:00 GMT`.
 pub fn http_date(time: DateTime<Utc>) -> String {
-    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    format!(
+        "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        time.weekday(),
+        time.day(),
+        MONTHS[time.month0() as usize],
+        time.year(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 /// The date with the month abbreviated in Associated Press style, which is Django's format `N j, Y`.

@@ -145,7 +145,14 @@ fn headers(
         (header::STRICT_TRANSPORT_SECURITY, hsts),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value?).ok()?)))
+    .filter_map(|(name, value)| Some((name, constant(value?)?)))
+}
+
+/// A value for the life of the process. Each response has a copy, and the copies of other values have a counter that all processors
+/// write to.
+fn constant(value: String) -> Option<HeaderValue> {
+    HeaderValue::from_str(&value).ok()?;
+    Some(HeaderValue::from_static(value.leak()))
 }
 
 /// The `Strict-Transport-Security` header (RFC 6797).

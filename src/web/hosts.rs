@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use poem::{
     Endpoint, Request, Result,
-    http::{header, uri::Scheme},
+    http::{HeaderName, header, uri::Scheme},
 };
 
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     network::{UnknownClient, forwarded_client, is_trusted},
     settings::SecuritySettings,
 };
+
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The scheme and the host of a request. [`validate`] sets it on every request but health checks.
 #[derive(Debug, Clone)]
@@ -80,9 +83,9 @@ fn requested_host<'a>(
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => "",
     };
-    let forwarded = request
-        .header("x-forwarded-host")
-        .filter(|_| security.use_x_forwarded_host && is_from_proxy(request, security));
+    let is_forwarded = security.use_x_forwarded_host && is_from_proxy(request, security);
+    let forwarded = is_forwarded.then(|| request.header(X_FORWARDED_HOST));
+    let forwarded = forwarded.flatten();
     Ok(forwarded.map_or(host, str::trim))
 }
 
@@ -133,10 +136,8 @@ pub fn is_allowed_redirect(address: &str, own: &Origin) -> bool {
 
 /// Whether the client sent the request over HTTPS, to this server or to a trusted proxy.
 pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
-    let forwarded = request
-        .header("x-forwarded-proto")
-        .filter(|_| is_from_proxy(request, security));
-    match forwarded {
+    let forwarded = request.header(X_FORWARDED_PROTO);
+    match forwarded.filter(|_| is_from_proxy(request, security)) {
         // Each proxy appends the scheme of its request; the first is the client's.
         Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
         None => *request.scheme() == Scheme::HTTPS,

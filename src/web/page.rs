@@ -87,10 +87,11 @@ impl<'a> FromRequest<'a> for Page {
 impl Page {
     /// A page for the response to `request`.
     pub fn new(request: &Request) -> Self {
-        let token = Arc::new(Token::new(request, Jar::of(request)));
+        let core = Core::of(request).clone();
+        let cookie = &core.settings.security.csrf_cookie;
         Self {
-            core: Core::of(request).clone(),
-            token,
+            token: Arc::new(Token::new(request, Jar::of(request), cookie)),
+            core,
             base: BaseContext::of(request),
             for_cache: request.data().cloned(),
         }
@@ -152,7 +153,10 @@ impl Page {
 /// A 200 response with an HTML body.
 pub fn html_response(html: String) -> Response {
     Response::builder()
-        .content_type("text/html; charset=utf-8")
+        .header(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/html; charset=utf-8"),
+        )
         .header(header::CONTENT_LENGTH, html.len())
         .body(html)
 }

@@ -1,6 +1,10 @@
 //! Data of a request that middleware shares: its head, its id and its route.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use poem::{
     Request,
@@ -26,6 +30,19 @@ impl RouteName {
     }
 }
 
+/// A client's IP address, shown as `-` if it is not known.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => write!(f, "{address}"),
+            None => f.write_str("-"),
+        }
+    }
+}
+
 /// What the log shows of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
@@ -37,13 +54,13 @@ pub struct Head<'a> {
     pub version: Version,
     /// All header fields.
     pub headers: &'a HeaderMap,
-    /// The client's IP address, or `-` if it is not known.
-    pub address: &'a str,
+    /// The client's address.
+    pub address: ClientAddress,
 }
 
 impl<'a> Head<'a> {
     /// The head of `request`.
-    pub fn of(request: &'a Request, address: &'a str) -> Self {
+    pub fn of(request: &'a Request, address: ClientAddress) -> Self {
         Self {
             method: request.method(),
             uri: request.original_uri(),
@@ -71,8 +88,8 @@ pub struct RequestInfo {
     pub version: Version,
     /// All header fields.
     pub headers: HeaderMap,
-    /// The client's IP address, or `-` if it is not known.
-    pub address: String,
+    /// The client's address.
+    pub address: ClientAddress,
     /// The request id, as in the log and in `X-Request-ID`.
     pub id: String,
 }
@@ -85,7 +102,7 @@ impl RequestInfo {
             uri: head.uri.clone(),
             version: head.version,
             headers: head.headers.clone(),
-            address: head.address.to_owned(),
+            address: head.address,
             id: id.to_owned(),
         }
     }
@@ -97,7 +114,7 @@ impl RequestInfo {
             uri: &self.uri,
             version: self.version,
             headers: &self.headers,
-            address: &self.address,
+            address: self.address,
         }
     }
 }

@@ -29,15 +29,15 @@ use quick_cache::{
     sync::{Cache, EntryAction, EntryResult},
 };
 
+pub use self::key::PageId;
 use self::{
     cached::{CachedPage, Preconditions},
     changes::Changes,
-    key::{Key, PageId},
+    key::Key,
 };
 use crate::{
     core::Core,
     db::{Change, ChangeFeed},
-    polls_app::urls,
     web::{
         cookies::Jar,
         csrf::Token,
@@ -78,7 +78,6 @@ struct Enabled {
     pages: Cache<Key, Entry, Sizes>,
     changes: Arc<Changes>,
     feed: ChangeFeed,
-    routes: [Arc<str>; 3],
 }
 
 /// What is known of a page.
@@ -106,8 +105,8 @@ impl Weighter<Key, Entry> for Sizes {
 /// A response from memory, or what is needed to make one.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The page, with the pattern of its route.
-    Hit(Response, Arc<str>),
+    /// The page.
+    Hit(Response, PageId),
     /// [`PageCache::middleware`] renders the page if it can be cached.
     Miss(Miss),
     /// The request is not for a page that may be served from memory.
@@ -156,7 +155,6 @@ impl PageCache {
                 pages: Cache::with_weighter(items, size, Sizes),
                 changes,
                 feed,
-                routes: [urls::INDEX, urls::DETAIL, urls::RESULTS].map(Arc::from),
             })),
         }
     }
@@ -209,10 +207,7 @@ impl PageCache {
         match cache.pages.get(&miss.key) {
             Some(Entry::Page(page)) if cache.is_up_to_date(&page, miss.change) => {
                 self.counters.hits.inc();
-                Lookup::Hit(
-                    cache.response(&page, &miss.client),
-                    cache.route(miss.key.page),
-                )
+                Lookup::Hit(cache.response(&page, &miss.client), miss.key.page)
             }
             _ => Lookup::Miss(miss),
         }
@@ -316,20 +311,9 @@ impl Enabled {
                         .is_some_and(|accepted| accepts(accepted, "gzip")),
                     known: request.headers().typed_get(),
                 },
-                token: Token::new(request, jar),
+                token: Token::new(request, jar, &security.csrf_cookie),
             },
         })
-    }
-
-    /// The pattern of a page's route.
-    fn route(&self, page: PageId) -> Arc<str> {
-        let [index, detail, results] = &self.routes;
-        let route = match page {
-            PageId::Index => index,
-            PageId::Detail(_) => detail,
-            PageId::Results(_) => results,
-        };
-        route.clone()
     }
 
     fn is_up_to_date(&self, page: &CachedPage, change: u64) -> bool {

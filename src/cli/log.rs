@@ -1,6 +1,10 @@
 //! The log: on standard error, as text or JSON, with a filter that may change while the program runs; and the traces.
 
-use std::io::{self, BufWriter, IsTerminal};
+use std::{
+    io::{self, BufWriter, IsTerminal, Stderr, Write},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{anyhow, bail};
 use tracing::Level;
@@ -18,6 +22,8 @@ use crate::{settings::LogSettings, telemetry::Traces};
 
 /// The buffer of a server's log, in bytes.
 const BUFFER: usize = 64 * 1024;
+/// The time between two writes of a server's log.
+const PERIOD: Duration = Duration::from_millis(10);
 
 /// The global tracing subscriber.
 #[derive(Debug)]
@@ -37,11 +43,10 @@ impl Log {
     pub fn start(settings: &LogSettings, no_color: bool, is_server: bool) -> anyhow::Result<Self> {
         let (filter, handle) = reload::Layer::new(parse(&settings.filter)?);
         // A server's log is written by a thread of its own, which drops lines when the reader of the pipe is too slow: the
-        // server is not blocked. It flushes the buffer whenever no more lines are queued. A command writes its log
-        // synchronously.
+        // server is not blocked. A command writes its log synchronously.
         let (writer, guard) = if is_server {
             let buffer = BufWriter::with_capacity(BUFFER, io::stderr());
-            let (writer, guard) = tracing_appender::non_blocking(buffer);
+            let (writer, guard) = tracing_appender::non_blocking(Paced(buffer));
             (BoxMakeWriter::new(writer), Some(guard))
         } else {
             (BoxMakeWriter::new(io::stderr), None)
@@ -81,6 +86,22 @@ impl Log {
     /// When the new filter does not parse; the old one stays in effect.
     pub fn set_filter(&self, filter: &str) -> anyhow::Result<()> {
         Ok(self.filter.reload(parse(filter)?)?)
+    }
+}
+
+/// Writes in blocks: the thread of the log flushes whenever no more lines are queued, and sleeps for [`PERIOD`] after that, in which
+/// more are queued. Otherwise each line would wake it.
+struct Paced(BufWriter<Stderr>);
+
+impl Write for Paced {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        thread::sleep(PERIOD);
+        flushed
     }
 }
 

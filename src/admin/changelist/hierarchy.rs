@@ -189,15 +189,17 @@ async fn non_empty(
         let Some((from, to)) = lookups::range([part(0), part(1), part(2)], list.zone) else {
             continue;
         };
+        // Not `EXISTS`, for which PostgreSQL may read a table from its beginning up to the first row of the period.
         let mut rows = Query::select();
-        rows.expr(Expr::val(1)).from(Alias::new(list.model.table()));
+        rows.expr(Func::min(list.model.column(column)))
+            .from(Alias::new(list.model.table()));
         // Without the search, which would be repeated for each period.
         rows.cond_where(list.condition.clone());
         rows.and_where(list.model.column(column).gte(from))
             .and_where(list.model.column(column).lt(to));
         let one = Query::select()
             .expr_as(Expr::val(index as i32), Alias::new("number"))
-            .and_where(Expr::exists(rows))
+            .and_where(Expr::from(rows).is_not_null())
             .take();
         match &mut union {
             None => union = Some(one),

@@ -10,6 +10,7 @@ mod expired;
 mod forms;
 mod pages;
 mod permissions;
+mod plans;
 mod scale;
 mod statements;
 mod users;

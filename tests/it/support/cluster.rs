@@ -129,6 +129,11 @@ impl Cluster {
         }
     }
 
+    /// Its log, with the options `logging_collector=on` and `log_filename=log`.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.data.join("log/log")).unwrap()
+    }
+
     /// Ends the server: with `-INT` in order, with `-QUIT` as in a crash.
     pub fn stop(&mut self, signal: &str) {
         if let Some(mut server) = self.server.take() {

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use poem::http::HeaderName;
 use serde::Serialize;
 
 /// The format of a line.
@@ -20,10 +21,10 @@ pub enum Piece {
     Text(String),
     /// The value of gunicorn's one-letter identifier.
     Atom(char),
-    /// A request header, in lower case.
-    RequestHeader(String),
-    /// A response header, in lower case.
-    ResponseHeader(String),
+    /// A request header.
+    RequestHeader(HeaderName),
+    /// A response header.
+    ResponseHeader(HeaderName),
 }
 
 /// gunicorn's one-letter identifiers.
@@ -86,13 +87,14 @@ fn piece(atom: &str) -> Result<Piece, String> {
     if let Some(rest) = atom.strip_prefix('{') {
         let (name, kind) = rest.split_once('}').ok_or_else(unknown)?;
         let name = name.to_ascii_lowercase();
+        let header_name = |name: String| HeaderName::try_from(name).map_err(|_| unknown());
         return match kind {
             // More people can read a log than the secrets in it.
             "i" | "o" if is_secret(&name) => {
                 Err(format!("%({atom})s would put a secret into the log"))
             }
-            "i" => Ok(Piece::RequestHeader(name)),
-            "o" => Ok(Piece::ResponseHeader(name)),
+            "i" => Ok(Piece::RequestHeader(header_name(name)?)),
+            "o" => Ok(Piece::ResponseHeader(header_name(name)?)),
             _ => Err(unknown()),
         };
     }

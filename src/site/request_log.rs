@@ -1,6 +1,7 @@
 //! The access log, and the ids of requests.
 
 use std::{
+    borrow::Cow,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -30,6 +31,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
+/// The usual length of a line, in bytes.
+const USUAL_LENGTH: usize = 256;
 
 /// What is known of a request before its response.
 pub struct RequestLog<'a> {
@@ -139,8 +142,8 @@ fn write(core: &Core, head: Head<'_>, ids: &Ids, response: &Response, took: Dura
             status = response.status().as_u16(),
             size,
             ms,
-            referer = field(head.headers, "referer").as_deref().map(visible),
-            user_agent = field(head.headers, "user-agent").as_deref().map(visible),
+            referer = field(head.headers, &header::REFERER).as_deref().map(visible),
+            user_agent = field(head.headers, &header::USER_AGENT).as_deref().map(visible),
             request_id = ids.text(),
             trace_id = ids.trace,
             "request",
@@ -157,10 +160,13 @@ fn size(response: &Response) -> Option<u64> {
     length.to_str().ok()?.parse().ok()
 }
 
-/// A field of a head; bytes that are no text are replaced.
-fn field(headers: &HeaderMap, name: &str) -> Option<String> {
+/// A field of a head, at most [`MAX_FIELD`] characters of it; bytes that are no text are replaced.
+fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
     let value = String::from_utf8_lossy(headers.get(name)?.as_bytes());
-    Some(value.chars().take(MAX_FIELD).collect())
+    Some(match value.char_indices().nth(MAX_FIELD) {
+        Some((end, _)) => value[..end].to_owned().into(),
+        None => value,
+    })
 }
 
 /// Escapes control and bidirectional formatting characters, or would show in another place; for JSON, which escapes only what it must.
@@ -182,7 +188,7 @@ fn visible(text: &str) -> String {
 
 /// The formatted line. Input may hold quotes and control characters of terminals.
 fn line(format: &AccessLogFormat, head: Head<'_>, response: &Response, took: Duration) -> String {
-    let mut line = String::new();
+    let mut line = String::with_capacity(USUAL_LENGTH);
     for piece in format.pieces() {
         let written = match piece {
             Piece::Text(text) => line.write_str(text),
@@ -195,10 +201,20 @@ fn line(format: &AccessLogFormat, head: Head<'_>, response: &Response, took: Dur
     line
 }
 
-fn write_field(line: &mut String, headers: &HeaderMap, name: &str) -> std::fmt::Result {
+fn write_field(line: &mut String, headers: &HeaderMap, name: &HeaderName) -> std::fmt::Result {
     match field(headers, name) {
-        Some(value) => write!(line, "{}", value.escape_debug()),
+        Some(value) => write_escaped(line, &value),
         None => line.write_str("-"),
+    }
+}
+
+/// Writes a text as `escape_debug` does, which goes through it by characters.
+fn write_escaped(line: &mut String, text: &str) -> std::fmt::Result {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(&byte);
+    if text.bytes().all(is_plain) {
+        line.write_str(text)
+    } else {
+        write!(line, "{}", text.escape_debug())
     }
 }
 
@@ -217,18 +233,14 @@ fn write_atom(
             "{}",
             chrono::Utc::now().format("[%d/%b/%Y:%H:%M:%S %z]")
         ),
-        'r' => write!(
-            line,
-            "{method} {} {version:?}",
-            head.target().escape_debug()
-        ),
+        'r' => {
+            write!(line, "{method} ")?;
+            write_escaped(line, head.target())?;
+            write!(line, " {version:?}")
+        }
         'm' => write!(line, "{method}"),
-        'U' => write!(line, "{}", head.uri.path().escape_debug()),
-        'q' => write!(
-            line,
-            "{}",
-            head.uri.query().unwrap_or_default().escape_debug()
-        ),
+        'U' => write_escaped(line, head.uri.path()),
+        'q' => write_escaped(line, head.uri.query().unwrap_or_default()),
         'H' => write!(line, "{version:?}"),
         's' => write!(line, "{}", response.status().as_u16()),
         'B' => write!(line, "{}", size(response).unwrap_or_default()),
@@ -236,8 +248,8 @@ fn write_atom(
             Some(size) => write!(line, "{size}"),
             None => line.write_str("-"),
         },
-        'f' => write_field(line, head.headers, "referer"),
-        'a' => write_field(line, head.headers, "user-agent"),
+        'f' => write_field(line, head.headers, &header::REFERER),
+        'a' => write_field(line, head.headers, &header::USER_AGENT),
         'T' => write!(line, "{}", took.as_secs()),
         'M' => write!(line, "{:.1}", took.as_secs_f64() * 1000.0),
         'D' => write!(line, "{}", took.as_micros()),

@@ -44,7 +44,7 @@ impl Templates {
                 .map(|(_, source)| *source);
             Ok(match embedded {
                 Some(source) if debug => Some(from_disk(name, source)),
-                source => source.map(TemplateSource::from),
+                source => source.map(|source| TemplateSource::from(with_static_urls(source))),
             })
         });
         Self(environment)
@@ -81,6 +81,22 @@ impl fmt::Debug for Templates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Templates(…)")
     }
+}
+
+/// A template's source with the URL in place of each call of `static`, which would be executed for each response.
+fn with_static_urls(source: &str) -> String {
+    let (start, end) = ("{{ static('", "') }}");
+    let mut parts = source.split(start);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let call = part.split_once(end);
+        match call.and_then(|(name, rest)| Some((assets::url(name, false)?, rest))) {
+            Some((url, rest)) => result.extend([&*url, rest]),
+            // The function reports that the file does not exist.
+            None => result.extend([start, part]),
+        }
+    }
+    result
 }
 
 /// Escapes the characters that Django escapes: minijinja escapes slashes, too, which makes URLs in a page unreadable.
@@ -131,4 +147,34 @@ fn from_disk(name: &str, embedded: &'static str) -> TemplateSource {
     let time = modified(&path);
     let source = std::fs::read_to_string(&path).map_or(Cow::Borrowed(embedded), Cow::Owned);
     TemplateSource::new(source).with_uptodate_check(move || modified(&path) == time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_static_become_urls() {
+        let icon = assets::url("icon.svg", false).unwrap();
+        for (source, expected) in [
+            (
+                "<a href=\"{{ static('icon.svg') }}\">",
+                format!("<a href=\"{icon}\">"),
+            ),
+            (
+                "{{ static('icon.svg') }}{{ static('icon.svg') }}",
+                format!("{icon}{icon}"),
+            ),
+            (
+                "{{ static('none.svg') }} {{ static('icon.svg') }}",
+                format!("{{{{ static('none.svg') }}}} {icon}"),
+            ),
+            (
+                "{{ static('icon.svg', 1) }}",
+                "{{ static('icon.svg', 1) }}".to_owned(),
+            ),
+        ] {
+            assert_eq!(with_static_urls(source), expected);
+        }
+    }
 }

@@ -319,6 +319,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 
     /// Waits for the requests in flight of a client that has closed its sending side, for [`DISCONNECT_GRACE`] at most.
     fn poll_disconnect(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // Before the count is read.
+        self.in_flight.wake_on_change(context.waker());
         if self.in_flight.count() == 0 && self.write_timer.is_none() {
             return Poll::Ready(());
         }
@@ -356,8 +358,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 self.valid -= count;
                 return Poll::Ready(Ok(()));
             }
-            // On HTTP/1, responses end in this task, which then reads on by itself, unless a request is held back.
-            if !self.received.is_empty() || matches!(self.parser, Parser::Http2(_)) {
+            // On HTTP/1, responses end in this task, which then reads on by itself, unless a request is held back or a write blocks.
+            let is_held_back = !self.received.is_empty() || self.write_timer.is_some();
+            if is_held_back || matches!(self.parser, Parser::Http2(_)) {
                 // Before the count is read: a response that ends in between wakes this task again.
                 self.in_flight.wake_on_change(context.waker());
             }

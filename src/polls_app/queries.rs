@@ -73,7 +73,7 @@ pub async fn latest(
         .collect()
 }
 
-/// When the next question with choices will be published, after `now`.
+/// When the next question will be published, after `now`, whether it has choices or not: one row of the index.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
@@ -85,7 +85,6 @@ pub async fn next_publication(
         .column(question::Column::PubDate)
         .from(question::Entity)
         .and_where(Expr::col(question::Column::PubDate).gt(now))
-        .and_where(Expr::exists(has_choices()))
         .order_by(question::Column::PubDate, Order::Asc)
         .limit(1)
         .take();

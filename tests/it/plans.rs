@@ -6,9 +6,12 @@ use async_trait::async_trait;
 use polls::{db::Database, polls_app::queries};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
-use crate::support::{TestApp, app::now};
+use crate::support::{
+    TestApp,
+    app::{add_questions, now},
+};
 
-const QUESTIONS: i32 = 20_000;
+const QUESTIONS: u64 = 20_000;
 
 /// A database that records the queries it executes.
 struct Recorder<'a>(&'a Database, Mutex<Vec<Statement>>);
@@ -77,32 +80,14 @@ fn full_scans_are_found() {
 on_both_databases! {
     async fn public_pages_read_no_whole_table(app: TestApp) {
         let db = app.site.core.db.write();
-        let tx = db.begin().await.unwrap();
-        let (series, day) = match app.database.backend {
-            Backend::Sqlite => (
-                format!("WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {QUESTIONS})"),
-                "datetime('2026-11-20', '-' || n || ' minutes')",
-            ),
-            Backend::Postgres => (
-                format!("WITH s AS (SELECT generate_series(1, {QUESTIONS}) AS n)"),
-                "timestamptz '2026-11-20 00:00:00Z' - n * interval '1 minute'",
-            ),
-        };
-        for sql in [
-            format!("{series} INSERT INTO polls_app_question (id, question_text, pub_date) SELECT n, 'Question ' || n, {day} FROM s"),
-            format!("{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'Yes', 1 FROM s"),
-            format!("{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'No', 2 FROM s"),
-            "ANALYZE".to_owned(),
-        ] {
-            tx.execute_unprepared(&sql).await.unwrap();
-        }
-        tx.commit().await.unwrap();
+        add_questions(db, QUESTIONS).await;
         let recorder = Recorder(db, Mutex::default());
         assert_eq!(queries::latest(&recorder, now()).await.unwrap().len(), 5);
         let (_, choices) = queries::with_choices(&recorder, 4711).await.unwrap().unwrap();
         assert_eq!(choices.len(), 2);
+        assert_eq!(queries::next_publication(&recorder, now()).await.unwrap(), None);
         let queries = recorder.1.into_inner().unwrap();
-        assert_eq!(queries.len(), 2);
+        assert_eq!(queries.len(), 3);
         let tx = db.begin().await.unwrap();
         for query in &queries {
             let plan = plan(&tx, query).await;

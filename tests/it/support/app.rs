@@ -7,13 +7,14 @@ use poem::{EndpointExt, Response, endpoint::BoxEndpoint};
 use polls::{
     admin::AdminSite,
     auth::hashers,
+    db::Database,
     entities::{
         choice, content_type, log_entry, permission, question, user, user_user_permissions,
     },
     settings::{Environment, Settings},
     site::{Site, admin_site},
 };
-use sea_orm::{ActiveValue::Set, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder};
 
 use super::{Backend, Client, TestDatabase};
 
@@ -240,4 +241,36 @@ impl TestApp {
             .unwrap()
             .votes
     }
+}
+
+/// Adds questions, one for each minute before 2026-11-20, with two choices each, and analyzes the tables.
+pub async fn add_questions(db: &Database, count: u64) {
+    let (series, date) = match db.get_database_backend() {
+        DbBackend::Sqlite => (
+            format!(
+                "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count})"
+            ),
+            "datetime('2026-11-20', '-' || n || ' minutes')",
+        ),
+        _ => (
+            format!("WITH s AS (SELECT generate_series(1, {count}) AS n)"),
+            "timestamptz '2026-11-20 00:00:00Z' - n * interval '1 minute'",
+        ),
+    };
+    let tx = db.begin().await.unwrap();
+    for sql in [
+        format!(
+            "{series} INSERT INTO polls_app_question (id, question_text, pub_date) SELECT n, 'Question ' || n, {date} FROM s"
+        ),
+        format!(
+            "{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'Yes', 1 FROM s"
+        ),
+        format!(
+            "{series} INSERT INTO polls_app_choice (question_id, choice_text, votes) SELECT n, 'No', 2 FROM s"
+        ),
+        "ANALYZE".to_owned(),
+    ] {
+        tx.execute_unprepared(&sql).await.unwrap();
+    }
+    tx.commit().await.unwrap();
 }

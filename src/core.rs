@@ -29,7 +29,7 @@ pub struct Core {
     pub templates: Templates,
     /// Cancelled when the shutdown begins: from then on `/readyz` says that the server is not ready.
     pub draining: CancellationToken,
-    /// A random number that tells this process from the others on the same database.
+    /// A random number, not 0, that tells this process from the others on the same database.
     pub process: u64,
     clock: fn() -> DateTime<Utc>,
 }
@@ -47,7 +47,7 @@ impl Core {
             live: Live::new(settings.server.clone()),
             settings,
             draining: CancellationToken::new(),
-            process: rand::random(),
+            process: rand::random_range(1..=u64::MAX),
             clock,
         })
     }

@@ -26,6 +26,7 @@ use crate::{
         form::Form,
         headers::never_cache,
         messages::Level,
+        read_your_writes::Changed,
         routing::redirect,
         session::{messages_of, session_of},
     },
@@ -58,6 +59,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     let is_staff = staff.is_some();
     let (jar, is_link_shown) = (Jar::of(&request), admin_link::is_shown(&request));
     let path = request.original_uri().path().to_owned();
+    let is_safe = request.method().is_safe();
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
         let rejected = RejectedForm::default();
         let uri = request.original_uri().clone();
@@ -92,6 +94,9 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     } else {
         redirect_to_login(&request)
     };
+    if is_staff && !is_safe {
+        response.set_data(Changed);
+    }
     if is_staff && !is_link_shown && path != LOGOUT {
         let security = &state.core.settings.security;
         let age = Some(security.session_cookie.age);

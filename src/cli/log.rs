@@ -46,7 +46,7 @@ impl Log {
         // server is not blocked. A command writes its log synchronously.
         let (writer, guard) = if is_server {
             let buffer = BufWriter::with_capacity(BUFFER, io::stderr());
-            let (writer, guard) = tracing_appender::non_blocking(Paced(buffer));
+            let (writer, guard) = tracing_appender::non_blocking(BatchWriter(buffer));
             (BoxMakeWriter::new(writer), Some(guard))
         } else {
             (BoxMakeWriter::new(io::stderr), None)
@@ -91,9 +91,9 @@ impl Log {
 
 /// Writes in blocks: the thread of the log flushes whenever no more lines are queued, and sleeps for [`PERIOD`] after that, in which
 /// more are queued. Otherwise each line would wake it.
-struct Paced(BufWriter<Stderr>);
+struct BatchWriter(BufWriter<Stderr>);
 
-impl Write for Paced {
+impl Write for BatchWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

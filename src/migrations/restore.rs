@@ -46,7 +46,10 @@ impl Missing {
                     } => Some([*backwards, *forwards].concat()),
                     _ => None,
                 });
-                sql.flatten().collect()
+                // Before the others, which lock one table after the other.
+                let lock =
+                    "LOCK TABLE polls_app_question, polls_app_choice IN ACCESS EXCLUSIVE MODE";
+                [lock].into_iter().chain(sql.flatten()).collect()
             }
         }
     }

@@ -28,7 +28,7 @@ use crate::{
         format::{FormattedTime, next_change, with_noun},
         headers::never_cache,
         page::Page,
-        read_your_writes,
+        read_your_writes::{self, Changed},
         routing::redirect,
         session::session_of,
     },
@@ -127,7 +127,9 @@ pub async fn vote(
     let error_message = match result {
         VoteResult::Counted => {
             pages.changed(id);
-            return Ok(redirect(StatusCode::FOUND, &urls::results(id)));
+            let mut response = redirect(StatusCode::FOUND, &urls::results(id));
+            response.set_data(Changed);
+            return Ok(response);
         }
         VoteResult::NoQuestion => return Err(AppError::NotFound),
         VoteResult::Full => "This choice cannot take any more votes.",

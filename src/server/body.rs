@@ -115,7 +115,7 @@ pub struct Held {
     pub version: Version,
     /// The memory of the response; none for a small one.
     pub memory: Option<Reserved>,
-    /// None when the request was refused.
+    /// Its place among the admitted requests; none for a refused one and for a health check.
     pub _admitted: Option<Arc<Admitted>>,
 }
 

@@ -19,7 +19,7 @@ variables! {
     VARIABLES:
     /// `sqlite://PATH`, or `postgres://user:password@host:port/name?sslmode=…`
     DATABASE_URL = Value("sqlite://db.sqlite3?mode=rwc");
-    /// A standby of that PostgreSQL server, for public pages: up to 5 s old, and not for a client that has just sent a form
+    /// A standby of that PostgreSQL server, for the public pages that are not in memory: up to 5 s old, and not for a client that has just sent a form
     DATABASE_REPLICA_URL = Described("none");
     /// The password, if it is not in the addresses; or `DATABASE_PASSWORD_FILE`, a file with it
     DATABASE_PASSWORD = Described("none");

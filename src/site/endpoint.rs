@@ -27,7 +27,7 @@ use crate::{
 
 /// The endpoint around `next`.
 #[derive(Debug)]
-pub struct Outermost<E> {
+pub struct SiteEndpoint<E> {
     next: E,
     core: Arc<Core>,
     bodies: BodyMemory,
@@ -44,7 +44,7 @@ struct PageMetrics {
     results: RouteMetrics,
 }
 
-impl<E> Outermost<E> {
+impl<E> SiteEndpoint<E> {
     /// The endpoint around `next`, which counts requests in `metrics`.
     pub fn new(next: E, core: Arc<Core>, metrics: RequestMetrics, pages: PageCache) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl<E> Outermost<E> {
     }
 }
 
-impl<E: Endpoint> Endpoint for Outermost<E> {
+impl<E: Endpoint> Endpoint for SiteEndpoint<E> {
     type Output = Response;
 
     fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
@@ -86,7 +86,7 @@ impl<E: Endpoint> Endpoint for Outermost<E> {
     }
 }
 
-impl<E: Endpoint> Outermost<E> {
+impl<E: Endpoint> SiteEndpoint<E> {
     async fn call_next(
         &self,
         mut request: Request,

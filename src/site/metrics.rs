@@ -96,7 +96,7 @@ impl Exporter {
         let pages = site.pages.counters();
         registry.register(
             "polls_page_cache_connected",
-            "Whether changes in the database are heard of: 1 or 0",
+            "Whether changes in the database are received: 1 or 0",
             pages.connected.clone(),
         );
         if let Some(replica) = site.core.db.replica() {

@@ -1,8 +1,8 @@
 //! The site: the state of its apps, their routes, and the middleware of every request.
 
+mod endpoint;
 pub mod health;
 pub mod metrics;
-mod outermost;
 mod request_log;
 mod request_metrics;
 
@@ -14,7 +14,7 @@ use poem::{
 };
 use sea_orm::DbErr;
 
-use self::{health::Readiness, outermost::Outermost, request_metrics::RequestMetrics};
+use self::{endpoint::SiteEndpoint, health::Readiness, request_metrics::RequestMetrics};
 use crate::{
     admin::{self, AdminSite, AdminState},
     assets,
@@ -51,7 +51,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the databases and starts the tasks that write votes; `models` are those of the admin, `clock` gives the present
+    /// Opens the databases, and starts the tasks that write votes and that receive changes; `models` are those of the admin, `clock` gives the present
     /// time. Has to be called on a tokio runtime.
     ///
     /// # Errors
@@ -82,15 +82,15 @@ impl Site {
         let settings = &self.core.settings;
         let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
         let cache = self.pages.clone();
-        let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
+        let admin = admin
+            .around(move |next, request| cache.clone().any_changed(next, request))
+            .around(read_your_writes::mark);
         let polls = polls_app::routes(self.votes.clone(), self.pages.clone());
-        let pages = Route::new()
+        let polls = polls.around(read_your_writes::mark);
+        let pages = routing::post(Route::new(), "/theme/", theme::choose)
             .nest_no_strip("/polls/", polls)
             .at("/", make_sync(home))
-            .nest_no_strip("/admin/", admin);
-        // Setting a theme changes nothing that has to be read from the primary.
-        let pages = routing::post(Route::new(), "/theme/", theme::choose)
-            .nest_no_strip("/", pages.around(read_your_writes::mark))
+            .nest_no_strip("/admin/", admin)
             // Nothing outside of this needs the session.
             .around(session::middleware);
         let site = Route::new()
@@ -119,9 +119,9 @@ impl Site {
             .around(errors::pages)
             .around(move |next, request| headers::secure(next, request, security_headers.clone()))
             .around(compression::pages)
-            .around(move |next, request| cache.clone().middleware(next, request));
+            .around(move |next, request| cache.clone().render_miss(next, request));
         let (core, metrics) = (self.core.clone(), self.requests.clone());
-        Outermost::new(site, core, metrics, self.pages.clone())
+        SiteEndpoint::new(site, core, metrics, self.pages.clone())
     }
 }
 

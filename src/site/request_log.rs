@@ -22,12 +22,10 @@ use crate::{
     telemetry,
     web::{
         hosts,
-        request_info::{ClientAddress, Head},
+        request_info::{ClientAddress, Head, REQUEST_ID},
     },
 };
 
-/// In requests and responses.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
@@ -169,7 +167,8 @@ fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> 
     })
 }
 
-/// Escapes control and bidirectional formatting characters, or would show in another place; for JSON, which escapes only what it must.
+/// Escapes control characters, and formatting characters that would show the rest in another place; for JSON, which escapes only
+/// what it must.
 fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         c.is_control()

@@ -56,6 +56,12 @@ impl Jar {
         }
     }
 
+    /// The same for a response at `now`.
+    #[must_use]
+    pub fn at(self, now: DateTime<Utc>) -> Self {
+        Self { now, ..self }
+    }
+
     /// Sets a cookie that expires after `age` seconds; if `None`, when the browser closes.
     ///
     /// # Panics

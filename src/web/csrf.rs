@@ -88,9 +88,8 @@ impl Secret {
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|&index| write!(f, "{}", letter(index)))
+        let letters = self.0.map(|index| ALPHABET[usize::from(index)]);
+        f.write_str(str::from_utf8(&letters).expect("the alphabet is ASCII"))
     }
 }
 

@@ -148,8 +148,7 @@ fn headers(
     .filter_map(|(name, value)| Some((name, constant(value?)?)))
 }
 
-/// A value for the life of the process. Each response has a copy, and the copies of other values have a counter that all processors
-/// write to.
+/// A value for the life of the process: the clones of other values share a reference count, which all threads write to.
 fn constant(value: String) -> Option<HeaderValue> {
     HeaderValue::from_str(&value).ok()?;
     Some(HeaderValue::from_static(value.leak()))

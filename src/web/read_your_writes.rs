@@ -1,5 +1,5 @@
 //! Read-your-writes consistency: after a client's change, its pages are read from the primary database for a while. The replica
-//! may lag behind, and another process may not have heard of the change yet and have an older page in memory.
+//! may lag behind, and another process may not have received the change yet and have an older page in memory.
 
 use std::sync::Arc;
 
@@ -20,28 +20,36 @@ use crate::{
 
 const COOKIE: &str = "polls_recent";
 const SALT: &str = "polls.web.recent";
+/// In place of the process for changes through several: not the number of any.
+const SEVERAL: u64 = 0;
 /// How long a mark is valid, in seconds: twice the allowed lag of the replica, since the response and the next request take time,
 /// too.
 const AGE: i64 = 2 * MAX_LAG.as_secs() as i64;
 
-/// Sets a cookie in each redirect after a request with an unsafe method, which is the response to a change. The cookie holds the signed time and process,
-/// so that a client cannot set it without a change and put load on the primary.
+/// Response data: the request may have changed something.
+#[derive(Debug, Clone, Copy)]
+pub struct Changed;
+
+/// Sets a cookie in a response with [`Changed`]. It holds the signed time and process, so that a client cannot set it without a
+/// change and put load on the primary.
 ///
 /// # Errors
 /// Those of `next`.
 pub async fn mark<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let core = Core::of(&request);
     if request.method().is_safe() {
         return Ok(next.call(request).await?.into_response());
     }
-    let (jar, mark) = (
-        Jar::of(&request),
-        sign(&core.settings.security.keys, core.now(), core.process),
-    );
+    let core = Core::of(&request).clone();
+    let (jar, earlier) = (Jar::of(&request), process_of_change(&core, &request));
     let mut response = next.call(request).await?.into_response();
-    if response.status().is_redirection() {
+    if response.data::<Changed>().is_some() {
+        let is_of_another = earlier.is_some_and(|process| process != core.process);
+        let process = if is_of_another { SEVERAL } else { core.process };
+        // The change may have taken long.
+        let now = core.now();
+        let mark = sign(&core.settings.security.keys, now, process);
         let cookie = CookieSettings::new(COOKIE, AGE);
-        jar.set(&mut response, &cookie, &mark, Some(AGE));
+        jar.at(now).set(&mut response, &cookie, &mark, Some(AGE));
     }
     Ok(response)
 }

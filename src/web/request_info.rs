@@ -8,8 +8,11 @@ use std::{
 
 use poem::{
     Request,
-    http::{HeaderMap, Method, Uri, Version},
+    http::{HeaderMap, HeaderName, Method, Uri, Version},
 };
+
+/// The header of a request's id, in requests and responses.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The route pattern of a request, empty until the request reaches a route.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,6 @@
 //! Changes that other processes commit to the database, for what this process keeps in memory.
 //!
-//! A task with a connection of its own hears of them: on PostgreSQL by `LISTEN`, on SQLite by polling `PRAGMA data_version`. That
+//! A task with a connection of its own receives them: on PostgreSQL by `LISTEN`, on SQLite by polling `PRAGMA data_version`. That
 //! no change has been missed is known from heartbeats, whose responses come after all changes that were committed before them;
 //! each renews the [`Lease`].
 
@@ -30,10 +30,10 @@ use crate::settings::DatabaseSettings;
 const PERIOD: Duration = Duration::from_millis(250);
 /// The timeout of a heartbeat, and of a new connection.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// The first pause before a new connection; doubled after each attempt.
-const PAUSE: Duration = Duration::from_millis(250);
-/// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(8);
+/// The first delay before a new connection; doubled after each attempt.
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
+/// The longest delay.
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(8);
 
 /// What is known of changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Change<'a> {
 /// Receives changes.
 type OnChange = Box<dyn FnMut(Change<'_>) + Send>;
 
-/// The task that hears of changes; it ends when the last clone is dropped.
+/// The task that receives changes; it ends when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct ChangeFeed {
     lease: Arc<Lease>,
@@ -59,7 +59,7 @@ pub struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// Begins to hear of changes in `db`, which was opened with these settings; each is given to `on_change`. Has to be called on
+    /// Begins to receive changes in `db`, which was opened with these settings; each is given to `on_change`. Has to be called on
     /// a tokio runtime.
     pub fn start(
         db: &Database,
@@ -91,7 +91,7 @@ impl ChangeFeed {
         self.lease.is_held(now)
     }
 
-    /// 1 while changes are heard of.
+    /// 1 while changes are received.
     pub fn connected(&self) -> &Gauge {
         &self.connected
     }
@@ -117,7 +117,7 @@ struct Listener {
 impl Listener {
     /// Connects, and again whenever the connection is lost.
     async fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut delay = RECONNECT_DELAY;
         let mut logged = None;
         while !self.stop.is_cancelled() {
             let start = Instant::now();
@@ -126,34 +126,37 @@ impl Listener {
                 _ => self.listen_to_postgres().await,
             };
             self.lease.end();
-            self.connected.set(0);
+            let was_connected = self.connected.set(0) == 1;
             let Err(error) = listened else {
                 return;
             };
+            if was_connected {
+                logged = None;
+            }
             let reason = error.to_string();
             if logged.as_ref() != Some(&reason) {
                 tracing::warn!(
-                    "changes in the database are not heard of, so pages are not served from memory: {}",
+                    "changes in the database are not received, so pages are not served from memory: {}",
                     reason.escape_debug()
                 );
                 logged = Some(reason);
             }
-            if start.elapsed() > MAX_PAUSE {
-                pause = PAUSE;
+            if start.elapsed() > MAX_RECONNECT_DELAY {
+                delay = RECONNECT_DELAY;
             }
             let stop = self.stop.clone();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(delay) => {}
             }
-            pause = (2 * pause).min(MAX_PAUSE);
+            delay = (2 * delay).min(MAX_RECONNECT_DELAY);
         }
     }
 
     /// Renews the lease after a heartbeat.
     fn renew(&self, sent: Instant) {
         if self.connected.set(1) == 0 {
-            tracing::debug!("changes in the database are heard of");
+            tracing::debug!("changes in the database are received");
         }
         self.lease.renew(sent);
     }

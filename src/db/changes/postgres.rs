@@ -21,13 +21,13 @@ use crate::db::connect;
 /// - the number of [`ENABLED`] triggers,
 /// - the versions of the triggers, their functions and their tables: what has been created again has another id; a trigger that was
 ///   disabled for a while, and a table whose rows were rewritten, as by `ALTER COLUMN … TYPE`, has another `xmin`,
-/// - whether rows can change without these triggers: those of a table that inherits, and those that a logical subscription writes.
+/// - whether rows can change without these triggers: those of a table that inherits or is inherited from, and those that a logical subscription writes.
 fn heartbeat_query() -> String {
     format!(
         "SELECT triggers, versions, is_bypassed, pg_notify($2, $3)::text FROM (\
          SELECT count(*) AS triggers, \
          string_agg(concat_ws(':', t.oid, t.xmin, f.xmin, c.xmin), ' ' ORDER BY t.oid) AS versions, \
-         coalesce(bool_or(EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = tgrelid) \
+         coalesce(bool_or(EXISTS (SELECT 1 FROM pg_inherits WHERE tgrelid IN (inhparent, inhrelid)) \
          OR EXISTS (SELECT 1 FROM pg_subscription_rel WHERE srrelid = tgrelid)), false) AS is_bypassed {ENABLED}) enabled"
     )
 }
@@ -69,7 +69,7 @@ impl Listener {
             }
             if is_bypassed {
                 return Err(failed(
-                    "the triggers that notify of them do not fire for tables that inherit, or that a logical subscription writes",
+                    "the triggers that notify of them do not fire for tables that inherit or are inherited from, or that a logical subscription writes",
                 ));
             }
             let arrived = async {
@@ -82,7 +82,7 @@ impl Listener {
                     "notifications do not arrive, as through a connection pooler in transaction mode",
                 ))
             })?;
-            // Also at first: what was committed before this connection listened has not been heard of.
+            // Also at first: what was committed before this connection listened has not been received.
             if known_versions != versions {
                 (self.on_change)(Change::Any);
                 known_versions = versions;

@@ -8,7 +8,7 @@ pub(super) const ENABLED: &str = "FROM pg_trigger t JOIN pg_proc f ON f.oid = tg
     WHERE tgrelid IN (to_regclass('polls_app_question'), to_regclass('polls_app_choice')) \
     AND tgname LIKE 'polls\\_notify\\_%' AND tgenabled = 'A' AND prosrc = ANY($1)";
 
-/// Whether all triggers are enabled; always on SQLite, which needs none.
+/// Whether all triggers are enabled; always on SQLite, which needs none, and without the tables.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
@@ -18,9 +18,16 @@ pub async fn has_triggers(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
         return Ok(true);
     }
     let functions = CHANGES_FUNCTIONS.map(str::to_owned).to_vec();
-    let sql = format!("SELECT count(*) AS triggers {ENABLED}");
+    let sql = format!(
+        "SELECT count(*) AS triggers, \
+         to_regclass('polls_app_question') IS NULL OR to_regclass('polls_app_choice') IS NULL AS has_no_tables {ENABLED}"
+    );
     let query = Statement::from_sql_and_values(backend, sql, [functions.into()]);
     let row = db.query_one_raw(query).await?;
-    let triggers: i64 = row.map_or(Ok(0), |row| row.try_get("", "triggers"))?;
-    Ok(triggers == CHANGES_TRIGGERS)
+    let Some(row) = row else { return Ok(true) };
+    let (triggers, has_no_tables): (i64, bool) = (
+        row.try_get("", "triggers")?,
+        row.try_get("", "has_no_tables")?,
+    );
+    Ok(triggers == CHANGES_TRIGGERS || has_no_tables)
 }

@@ -12,10 +12,17 @@ use poem::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{signing::hex, web::compression::MIN_LENGTH};
+use crate::{
+    signing::hex,
+    web::{compression::MIN_LENGTH, csrf::TOKEN_LENGTH, request_info::REQUEST_ID},
+};
 
 /// The level of compression, which is done once per change of the page.
 const LEVEL: u32 = 6;
+/// The encoding of compressed variants.
+const GZIP: Option<HeaderValue> = Some(HeaderValue::from_static("gzip"));
+/// The length of what is around the compressed parts, in bytes: the header, the block of the token, and the trailer.
+const AROUND_PARTS: usize = GZIP_HEADER.len() + 5 + TOKEN_LENGTH + 8;
 /// The header of a gzip member without name and time (RFC 1952, 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// The header of a deflate block that is stored as it is and not the last one (RFC 1951, 3.2.4), without the length.
@@ -30,37 +37,41 @@ pub struct CachedPage {
     pub since: DateTime<Utc>,
     /// Up to when its texts are true.
     pub until: DateTime<Utc>,
-    /// The header fields that all its responses have.
-    headers: HeaderMap,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// The same for all visitors. `gzip` is empty for a short page.
-    Whole {
-        plain: Encoded,
-        gzip: Option<Encoded>,
-    },
-    /// The parts around the token. `gzip` is empty for a short page.
+    /// The same for all visitors.
+    Whole(Variants<Bytes>),
+    /// The parts around the token.
     Parts {
-        plain: [Vec<u8>; 2],
-        gzip: Option<[Vec<u8>; 2]>,
+        variants: Variants<[Vec<u8>; 2]>,
         /// The check sums of the plain parts.
         sums: [Crc; 2],
     },
 }
 
-/// A body in one encoding, with its entity tag.
 #[derive(Debug)]
-struct Encoded {
-    body: Bytes,
-    etag: ETag,
+struct Variants<B> {
+    plain: Variant<B>,
+    /// None for a short page.
+    gzip: Option<Variant<B>>,
+}
+
+/// A body in one encoding.
+#[derive(Debug)]
+struct Variant<B> {
+    /// All header fields, so that a response has only values to replace.
+    headers: HeaderMap,
+    /// The entity tag, which a page with a token has not.
+    etag: Option<ETag>,
+    body: B,
 }
 
 /// What the client has sent that its response depends on.
 #[derive(Debug, Clone, Default)]
-pub struct Preconditions {
+pub struct ClientHeaders {
     /// Whether it accepts gzip.
     pub accepts_gzip: bool,
     /// Its `If-None-Match`.
@@ -73,10 +84,11 @@ impl CachedPage {
         change: u64,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         body: &[u8],
         placeholder: &str,
     ) -> Self {
+        headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         let is_compressed = body.len() >= MIN_LENGTH;
         let token = body
             .windows(placeholder.len())
@@ -84,29 +96,37 @@ impl CachedPage {
         let content = match token {
             None => {
                 let digest = hex(&Sha256::digest(body)[..16]);
-                Content::Whole {
-                    plain: Encoded::new(Bytes::copy_from_slice(body), &digest),
+                let variant = |encoding, body: Vec<u8>, tag: &str| {
+                    let etag = Some(tag.parse().expect("digits are a valid entity tag"));
+                    Variant::new(&headers, encoding, etag, body.len(), body.into())
+                };
+                Content::Whole(Variants {
+                    plain: variant(None, body.to_vec(), &format!("\"{digest}\"")),
                     gzip: is_compressed
-                        .then(|| Encoded::new(gzip(body).into(), &format!("{digest}-gzip"))),
-                }
+                        .then(|| variant(GZIP, gzip(body), &format!("\"{digest}-gzip\""))),
+                })
             }
             Some(start) => {
                 let parts = [&body[..start], &body[start + placeholder.len()..]];
+                let plain = parts.map(<[u8]>::to_vec);
+                let length = plain[0].len() + TOKEN_LENGTH + plain[1].len();
                 Content::Parts {
-                    plain: parts.map(<[u8]>::to_vec),
-                    gzip: is_compressed
-                        .then(|| [deflate(parts[0], false), deflate(parts[1], true)]),
+                    variants: Variants {
+                        plain: Variant::new(&headers, None, None, length, plain),
+                        gzip: is_compressed.then(|| {
+                            let body = [deflate(parts[0], false), deflate(parts[1], true)];
+                            let length = body[0].len() + body[1].len() + AROUND_PARTS;
+                            Variant::new(&headers, GZIP, None, length, body)
+                        }),
+                    },
                     sums: parts.map(sum),
                 }
             }
         };
-        let mut headers = headers;
-        headers.remove(header::CONTENT_LENGTH);
         Self {
             change,
             since,
             until,
-            headers,
             content,
         }
     }
@@ -114,77 +134,101 @@ impl CachedPage {
     /// The number of bytes that it takes in memory, approximately.
     pub fn size(&self) -> usize {
         let content = match &self.content {
-            Content::Whole { plain, gzip } => {
-                plain.body.len() + gzip.as_ref().map_or(0, |gzip| gzip.body.len())
-            }
-            Content::Parts { plain, gzip, .. } => {
-                let parts = plain.iter().chain(gzip.iter().flatten());
-                parts.map(Vec::len).sum()
+            Content::Whole(variants) => variants.size(Bytes::len),
+            Content::Parts { variants, .. } => {
+                variants.size(|parts| parts.iter().map(Vec::len).sum())
             }
         };
-        let headers = self.headers.iter();
-        let headers = headers.map(|(name, value)| 64 + name.as_str().len() + value.len());
-        size_of::<Self>() + content + headers.sum::<usize>()
+        size_of::<Self>() + content
     }
 
     /// The response to a request; `token` gives the CSRF token if the page has one.
-    pub fn response(&self, client: &Preconditions, token: impl FnOnce() -> String) -> Response {
+    pub fn response(&self, client: &ClientHeaders, token: impl FnOnce() -> String) -> Response {
         let mut response = Response::default();
-        *response.headers_mut() = self.headers.clone();
-        let headers = response.headers_mut();
-        let (body, is_compressed) = match &self.content {
-            Content::Whole { plain, gzip } => {
-                let compressed = gzip.as_ref().filter(|_| client.accepts_gzip);
-                let encoded = compressed.unwrap_or(plain);
-                headers.typed_insert(encoded.etag.clone());
-                let is_known = client
-                    .known
-                    .as_ref()
-                    .is_some_and(|known| !known.precondition_passes(&encoded.etag));
-                if is_known {
-                    headers.remove(header::CONTENT_TYPE);
+        match &self.content {
+            Content::Whole(variants) => {
+                let variant = variants.of(client);
+                *response.headers_mut() = variant.headers.clone();
+                let known = client.known.as_ref().zip(variant.etag.as_ref());
+                if known.is_some_and(|(known, etag)| !known.precondition_passes(etag)) {
+                    for name in [
+                        header::CONTENT_TYPE,
+                        header::CONTENT_LENGTH,
+                        header::CONTENT_ENCODING,
+                    ] {
+                        response.headers_mut().remove(name);
+                    }
                     response.set_status(StatusCode::NOT_MODIFIED);
-                    return response;
+                } else {
+                    response.set_body(Body::from_bytes(variant.body.clone()));
                 }
-                (encoded.body.clone(), compressed.is_some())
             }
-            Content::Parts { plain, gzip, sums } => match gzip {
-                Some(gzip) if client.accepts_gzip => {
-                    (compressed(gzip, sums, token().as_bytes()).into(), true)
-                }
-                _ => {
-                    let body = [&plain[0], token().as_bytes(), &plain[1]].concat();
-                    (body.into(), false)
-                }
-            },
-        };
-        if is_compressed {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            Content::Parts { variants, sums } => {
+                let variant = variants.of(client);
+                *response.headers_mut() = variant.headers.clone();
+                let token = token();
+                let body = if variant.headers.contains_key(header::CONTENT_ENCODING) {
+                    compressed(&variant.body, sums, token.as_bytes())
+                } else {
+                    [&variant.body[0], token.as_bytes(), &variant.body[1]].concat()
+                };
+                response.set_body(Body::from_vec(body));
+            }
         }
-        headers.insert(header::CONTENT_LENGTH, body.len().into());
-        response.set_body(Body::from_bytes(body));
         response
     }
 }
 
-impl Encoded {
-    fn new(body: Bytes, digest: &str) -> Self {
-        let etag = format!("\"{digest}\"").parse();
+impl<B> Variants<B> {
+    fn of(&self, client: &ClientHeaders) -> &Variant<B> {
+        let gzip = self.gzip.as_ref().filter(|_| client.accepts_gzip);
+        gzip.unwrap_or(&self.plain)
+    }
+
+    fn size(&self, of_body: impl Fn(&B) -> usize) -> usize {
+        let variants = [Some(&self.plain), self.gzip.as_ref()];
+        let size = |variant: &Variant<B>| {
+            let headers = variant.headers.iter();
+            let headers = headers.map(|(name, value)| 64 + name.as_str().len() + value.len());
+            of_body(&variant.body) + headers.sum::<usize>()
+        };
+        variants.into_iter().flatten().map(size).sum()
+    }
+}
+
+impl<B> Variant<B> {
+    /// A body of `length` bytes, with the `headers` that all variants have.
+    fn new(
+        headers: &HeaderMap,
+        encoding: Option<HeaderValue>,
+        etag: Option<ETag>,
+        length: usize,
+        body: B,
+    ) -> Self {
+        let mut headers = headers.clone();
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        if let Some(etag) = &etag {
+            headers.typed_insert(etag.clone());
+        }
+        if let Some(encoding) = encoding {
+            headers.insert(header::CONTENT_ENCODING, encoding);
+        }
         Self {
+            headers,
+            etag,
             body,
-            etag: etag.expect("hexadecimal digits are a valid entity tag"),
         }
     }
 }
 
 /// The gzip member of the compressed parts with the token between them, which is stored: its length says nothing about it.
 fn compressed(parts: &[Vec<u8>; 2], sums: &[Crc; 2], token: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(token.len()).expect("a token has 64 characters");
+    let length = TOKEN_LENGTH as u16;
     let mut all = Crc::new();
     for part in [&sums[0], &sum(token), &sums[1]] {
         all.combine(part);
     }
-    let mut member = Vec::with_capacity(parts[0].len() + parts[1].len() + 100);
+    let mut member = Vec::with_capacity(parts[0].len() + parts[1].len() + AROUND_PARTS);
     member.extend(GZIP_HEADER);
     member.extend(&parts[0]);
     member.push(STORED_BLOCK);

@@ -31,7 +31,7 @@ use quick_cache::{
 
 pub use self::key::PageId;
 use self::{
-    cached::{CachedPage, Preconditions},
+    cached::{CachedPage, ClientHeaders},
     changes::Changes,
     key::Key,
 };
@@ -39,19 +39,21 @@ use crate::{
     core::Core,
     db::{Change, ChangeFeed},
     web::{
-        cookies::Jar,
+        cookies::{self, Jar},
         csrf::Token,
         headers, hosts,
         page::{ForCache, ValidUntil},
-        read_your_writes,
+        read_your_writes::{self, Changed},
         statics::accepts,
     },
 };
 
 /// The usual size of a page in memory, in bytes.
 const USUAL_SIZE: u64 = 8 * 1024;
+/// What the cache itself needs for an entry, in bytes, about.
+const OVERHEAD: usize = 128;
 /// How long requests for a page that cannot be cached, such as a 404, do not wait for each other.
-const UNCACHEABLE: Duration = Duration::from_secs(1);
+const UNCACHEABLE_TTL: Duration = Duration::from_secs(1);
 
 /// The pages in memory. One per process, shared by all requests.
 #[derive(Debug, Clone)]
@@ -68,7 +70,7 @@ pub struct PageCounters {
     pub hits: Counter,
     /// Pages rendered for the cache.
     pub renders: Counter,
-    /// 1 while changes are heard of.
+    /// 1 while changes are received.
     pub connected: Gauge,
 }
 
@@ -98,7 +100,7 @@ impl Weighter<Key, Entry> for Sizes {
             Entry::Page(page) => page.size(),
             Entry::Uncacheable(_) => 0,
         };
-        (size_of::<(Key, Entry)>() + page) as u64
+        (OVERHEAD + size_of::<(Key, Entry)>() + page) as u64
     }
 }
 
@@ -107,13 +109,13 @@ impl Weighter<Key, Entry> for Sizes {
 pub enum Lookup {
     /// The page.
     Hit(Response, PageId),
-    /// [`PageCache::middleware`] renders the page if it can be cached.
+    /// [`PageCache::render_miss`] renders the page if it can be cached.
     Miss(Miss),
     /// The request is not for a page that may be served from memory.
     Other,
 }
 
-/// A request for a page that is not in memory; request data for [`PageCache::middleware`].
+/// A request for a page that is not in memory; request data for [`PageCache::render_miss`].
 #[derive(Debug, Clone)]
 pub struct Miss {
     key: Key,
@@ -125,7 +127,7 @@ pub struct Miss {
 /// What a response depends on besides the page.
 #[derive(Debug, Clone)]
 struct Client {
-    preconditions: Preconditions,
+    headers: ClientHeaders,
     token: Token,
 }
 
@@ -178,7 +180,7 @@ impl PageCache {
         }
     }
 
-    /// Middleware: after each request with an unsafe method, any question may have changed.
+    /// Middleware: after a response with [`Changed`], any question may have changed.
     ///
     /// # Errors
     /// Those of `next`.
@@ -186,13 +188,13 @@ impl PageCache {
         self,
         next: Arc<E>,
         request: Request,
-    ) -> Result<E::Output> {
-        let is_safe = request.method().is_safe();
-        let response = next.call(request).await;
-        if let Some(cache) = self.enabled.as_ref().filter(|_| !is_safe) {
+    ) -> Result<Response> {
+        let response = next.call(request).await?.into_response();
+        let is_changed = response.data::<Changed>().is_some();
+        if let Some(cache) = self.enabled.as_ref().filter(|_| is_changed) {
             cache.changes.add_any();
         }
-        response
+        Ok(response)
     }
 
     /// Looks for the page of a request in memory.
@@ -218,7 +220,7 @@ impl PageCache {
     ///
     /// # Errors
     /// Those of `next`.
-    pub async fn middleware<E: Endpoint>(
+    pub async fn render_miss<E: Endpoint>(
         self,
         next: Arc<E>,
         mut request: Request,
@@ -231,7 +233,9 @@ impl PageCache {
             Entry::Page(page) if cache.is_up_to_date(page, miss.change) => {
                 EntryAction::Retain(Some(page.clone()))
             }
-            Entry::Uncacheable(since) if since.elapsed() < UNCACHEABLE => EntryAction::Retain(None),
+            Entry::Uncacheable(since) if since.elapsed() < UNCACHEABLE_TTL => {
+                EntryAction::Retain(None)
+            }
             _ => EntryAction::ReplaceWithGuard,
         });
         let guard = match entry.await {
@@ -251,7 +255,7 @@ impl PageCache {
         let mut response = match response {
             Ok(response) => response.into_response(),
             Err(error) => {
-                // Another request that was refused is no reason to fail.
+                // It fails if the entry has been evicted already.
                 let _ = guard.insert(uncacheable);
                 return Err(error);
             }
@@ -262,6 +266,14 @@ impl PageCache {
             return Ok(response);
         };
         let body = response.take_body().into_bytes().await?;
+        // As of a session that is saved with every request: for this client only.
+        let headers = response.headers_mut();
+        let cookies: Vec<_> = headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .cloned()
+            .collect();
+        headers.remove(header::SET_COOKIE);
         let page = Arc::new(CachedPage::new(
             change,
             since,
@@ -271,9 +283,19 @@ impl PageCache {
             for_cache.placeholder(),
         ));
         self.counters.renders.inc();
-        // It fails if the page has been evicted already.
-        let _ = guard.insert(Entry::Page(page.clone()));
-        Ok(cache.response(&page, &miss.client))
+        // It fails if the page has been evicted already. A page that has no place would be rendered by one request after the other.
+        let is_storable = page.size() as u64 <= cache.pages.shard_capacity() / 2;
+        let entry = if is_storable {
+            Entry::Page(page.clone())
+        } else {
+            uncacheable
+        };
+        let _ = guard.insert(entry);
+        let mut response = cache.response(&page, &miss.client);
+        for cookie in cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        Ok(response)
     }
 
     /// Stops listening for changes, and closes the connection.
@@ -296,6 +318,8 @@ impl Enabled {
         let is_redirected = headers::https_location(request, &origin, &security.headers).is_some();
         if is_redirected
             || read_your_writes::is_marked_by_another(&self.core, request)
+            || security.session_save_every_request
+                && cookies::get(request, &security.session_cookie.name).is_some()
             || !self.feed.is_current(now)
         {
             return None;
@@ -305,7 +329,7 @@ impl Enabled {
             key: Key::new(page, request, &origin),
             change: self.changes.last_of(page),
             client: Client {
-                preconditions: Preconditions {
+                headers: ClientHeaders {
                     accepts_gzip: request
                         .header(header::ACCEPT_ENCODING)
                         .is_some_and(|accepted| accepts(accepted, "gzip")),
@@ -322,7 +346,7 @@ impl Enabled {
     }
 
     fn response(&self, page: &CachedPage, client: &Client) -> Response {
-        let mut response = page.response(&client.preconditions, || client.token.text());
+        let mut response = page.response(&client.headers, || client.token.text());
         let cookie = &self.core.settings.security.csrf_cookie;
         client.token.attach(&mut response, cookie);
         response

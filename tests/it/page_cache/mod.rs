@@ -1,5 +1,6 @@
 //! The pages in memory: the same as from the database, never older than a second, and with each client's own changes.
 
+mod clients;
 mod model;
 mod postgres;
 
@@ -182,24 +183,6 @@ on_both_databases! {
         assert_eq!(detail.header("etag"), None);
     }
 
-    async fn each_client_gets_a_token_of_its_own(app: TestApp) {
-        let question = app.question("Best season?", &["Summer"]).await;
-        let path = urls::detail(question.id);
-        let (first, second) = (app.visitor(), app.visitor());
-        let page = from_memory(&app, &first, &path, &[]).await;
-        let other = from_memory(&app, &second, &path, &[]).await;
-        assert_ne!(first.cookie("csrftoken"), second.cookie("csrftoken"));
-        assert_ne!(page.csrf_token(), other.csrf_token());
-        // A new token for the same secret.
-        let again = from_memory(&app, &first, &path, &[]).await;
-        assert_ne!(page.csrf_token(), again.csrf_token());
-        for (client, page) in [(&first, &page), (&first, &again), (&second, &other)] {
-            client.submit(page, &[("choice", &question.choices[0].to_string())]).await.assert_status(302);
-        }
-        second.submit(&page, &[("choice", &question.choices[0].to_string())]).await.assert_status(403);
-        assert_eq!(app.votes(question.choices[0]).await, 3);
-    }
-
     async fn own_changes_are_shown_at_once(app: TestApp) {
         let question = app.question("Best season?", &["Summer", "Winter"]).await;
         let (visitor, admin) = (app.visitor(), app.superuser().await);
@@ -281,59 +264,24 @@ on_both_databases! {
         assert_eq!((counters.renders.get() - renders, counters.hits.get() - hits), (1, 63));
     }
 
-    async fn pages_that_differ_by_client_are_not_kept(app: TestApp) {
-        let draft = app.question_at("Draft?", now() + TimeDelta::days(1), &["a"]).await;
-        let (visitor, staff) = (app.visitor(), app.staff(&[]).await);
-        app.question("Public?", &["a"]).await;
-        from_memory(&app, &visitor, urls::INDEX, &[]).await;
-        let renders = app.site.pages.counters().renders.get();
-        for _ in 0..5 {
-            for path in [urls::detail(draft.id), urls::results(draft.id)] {
-                let preview = staff.get_with(&path, &[("accept-encoding", "")]).await;
-                preview.assert_contains("Draft?").assert_contains("Preview");
-                assert!(preview.header("cache-control").unwrap().contains("no-store"));
-                visitor.get(&path).await.assert_status(404).assert_lacks("Draft?");
-            }
+    async fn a_page_that_is_too_large_for_the_memory_is_served(app: TestApp) {
+        let small = Settings { page_cache_size: 1024 * 1024, ..settings(&app.database) };
+        let (site, visitor) = other_server(small, now).await;
+        let texts: Vec<_> = (0..3000).map(|number| format!("{number} {}", "c".repeat(180))).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let large = app.question("Large?", &texts).await;
+        let results = urls::results(large.id);
+        let start = Instant::now();
+        while site.pages.counters().hits.get() < 3 {
+            assert!(start.elapsed() < TIMEOUT);
+            visitor.get(&results).await.assert_status(200).assert_contains("2999 ccc");
+            visitor.get(urls::INDEX).await.assert_status(200);
         }
-        assert_eq!(app.site.pages.counters().renders.get(), renders);
-        // The token of the preview is the client's.
-        let preview = staff.get(urls::detail(draft.id)).await;
-        staff.post(urls::vote(draft.id), &[("csrfmiddlewaretoken", &preview.csrf_token())], &[]).await.assert_status(404);
-    }
-
-    async fn a_client_s_change_through_another_process_is_read_from_the_database(app: TestApp) {
-        let question = app.question("Best season?", &["Summer"]).await;
-        let (_other, voter) = other_server(settings(&app.database), now).await;
-        let page = voter.get(urls::detail(question.id)).await;
-        voter.submit(&page, &[("choice", &question.choices[0].to_string())]).await.assert_status(302);
-        let mark = voter.cookie("polls_recent").unwrap();
-        let cookie = format!("polls_recent={mark}");
-        let path = urls::results(question.id);
-        from_memory(&app, &app.visitor(), &path, &[]).await;
-        let hits = app.site.pages.counters().hits.get();
-        let reply = app.visitor().get_with(&path, &[("cookie", &cookie)]).await;
-        reply.assert_contains("1 vote<");
-        assert_eq!(app.site.pages.counters().hits.get(), hits);
-        // Forged marks do not keep a client from the memory.
-        for forged in [cookie.replace('.', ".0"), format!("{cookie}0"), "polls_recent=99999999999.1.x".to_owned()] {
-            from_memory(&app, &app.visitor(), &path, &[("cookie", &forged)]).await;
+        let hits = site.pages.counters().hits.get();
+        for _ in 0..3 {
+            visitor.get(&results).await.assert_contains("2999 ccc");
         }
-    }
-
-    async fn hosts_and_https_are_checked_before_the_memory(app: TestApp) {
-        let question = app.question("Best season?", &["Summer"]).await;
-        let path = urls::detail(question.id);
-        from_memory(&app, &app.visitor(), &path, &[]).await;
-        let reply = app.visitor().get_with(&path, &[("host", "evil.example")]).await;
-        reply.assert_status(400).assert_lacks("Best season?");
-        let mut strict = settings(&app.database);
-        strict.security.headers.ssl_redirect = true;
-        let (_site, client) = other_server(strict, now).await;
-        for _ in 0..50 {
-            let secure = client.get_with(&path, &[("x-forwarded-proto", "https")]).await;
-            secure.assert_status(200);
-            client.get(&path).await.assert_redirect(301, &format!("https://testserver{path}"));
-        }
+        assert_eq!(site.pages.counters().hits.get(), hits);
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     django,
     support::{
         Site,
+        http::metric,
         site::Server,
         voters::{SECRET, vote_for},
     },
@@ -40,6 +41,15 @@ struct Version {
     page: Page,
     /// The server that has committed it.
     server: Option<usize>,
+}
+
+/// A client that votes.
+#[derive(Default)]
+struct Voter {
+    /// Its cookie.
+    mark: String,
+    /// The last version of each question that it has made.
+    own: BTreeMap<i32, usize>,
 }
 
 /// `manage.py shell`, which executes what it reads.
@@ -167,6 +177,18 @@ async fn choices(db: &Database, question: i32) -> Vec<(i32, String)> {
         .collect()
 }
 
+/// Where a server has its metrics.
+fn metrics_address(server: &mut Server) -> String {
+    let log = server.read_log_until("metrics at ");
+    let address = log.rsplit("metrics at ").next().unwrap();
+    address.trim().to_owned()
+}
+
+/// The pages that it has served from memory.
+fn hits_of(metrics_address: &str) -> f64 {
+    metric(metrics_address, "polls_page_cache_hits_total")
+}
+
 fn get(server: &Server, path: &str, cookie: &str) -> String {
     server.send(&format!(
         "GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n",
@@ -176,7 +198,7 @@ fn get(server: &Server, path: &str, cookie: &str) -> String {
 
 on_both_databases! {
     async fn pages_are_as_new_as_a_model_allows(site: Site) {
-        let site = site.with("RUST_LOG", "off");
+        let site = site.with("RUST_LOG", "info,access=off");
         site.run(["migrate"]).success();
         let db = site.database.connect().await;
         let seed = rand::random();
@@ -193,11 +215,13 @@ on_both_databases! {
             model.questions.insert(question, Vec::new());
             model.set(question, page, begin, None);
         }
+        let site = site.with("METRICS_BIND", "127.0.0.1:0");
         let mut servers = [site.serve(), site.serve()];
+        let mut metrics = servers.each_mut().map(metrics_address);
         let mut django = Django::start(&site);
         django.execute("Question.objects.count()");
-        // Each voter's mark, and the version of each question that it has made.
-        let mut marks: [Option<(String, i32, usize)>; 3] = [None, None, None];
+        let mut voters: [Voter; 3] = Default::default();
+        let mut hits = 0.0;
         let (mut reads, mut stopped) = (0, Vec::<(Stopped, Instant)>::new());
         for step in 0..STEPS {
             let question = random.random_range(1..=QUESTIONS);
@@ -214,14 +238,17 @@ on_both_databases! {
                     let Some(mut page) = page.filter(|page| !page.is_empty()) else { continue };
                     let found = choices(&db, question).await;
                     let (choice, text) = &found[random.random_range(0..found.len())];
-                    let answer = servers[server].send(&vote_for(&servers[server].address, question, *choice).replacen("\r\n", "\r\nConnection: close\r\n", 1));
+                    let voter = &mut voters[random.random_range(0..3)];
+                    let vote = vote_for(&servers[server].address, question, *choice)
+                        .replacen("\r\n", "\r\nConnection: close\r\n", 1)
+                        .replacen("Cookie: ", &format!("Cookie: polls_recent={}; ", voter.mark), 1);
+                    let answer = servers[server].send(&vote);
                     assert!(answer.starts_with("HTTP/1.1 302"), "{answer}");
                     *page.get_mut(text).unwrap() += 1;
                     model.set(question, Some(page), begin, Some(server));
                     let mark = answer.split("polls_recent=").nth(1).unwrap().split(';').next().unwrap();
-                    let version = model.questions[&question].len() - 1;
-                    let voter = random.random_range(0..marks.len());
-                    marks[voter] = Some((format!("polls_recent={mark}; csrftoken={SECRET}"), question, version));
+                    mark.clone_into(&mut voter.mark);
+                    voter.own.insert(question, model.questions[&question].len() - 1);
                 }
                 12..17 => {
                     let Some(mut page) = page.filter(|page| !page.is_empty()) else { continue };
@@ -274,29 +301,34 @@ on_both_databases! {
                 }
                 26 => {
                     // Killed when dropped.
+                    hits += hits_of(&metrics[server]);
                     servers[server].signal("-KILL");
                     servers[server] = site.serve();
+                    metrics[server] = metrics_address(&mut servers[server]);
                     // What another process has committed is not its own change.
                     for version in model.questions.values_mut().flatten().filter(|version| version.server == Some(server)) {
                         version.server = None;
                     }
                 }
                 _ => {
-                    let voter = random.random_range(0..marks.len() + 3);
-                    let (cookie, own) = match marks.get(voter) {
-                        Some(Some((cookie, voted, version))) => (&**cookie, (*voted == question).then_some(*version)),
-                        _ => ("x=y", None),
+                    let (mark, own) = match voters.get(random.random_range(0..6)) {
+                        Some(voter) => (&*voter.mark, voter.own.get(&question).copied()),
+                        None => ("", None),
                     };
+                    let cookie = format!("polls_recent={mark}; csrftoken={SECRET}");
                     let minimum = own.unwrap_or(0).max(model.last_of(question, server));
-                    let requested = Instant::now();
-                    let answer = get(&servers[server], &format!("/polls/{question}/results/"), cookie);
-                    let (found, received) = (parse(&answer), Instant::now());
-                    assert!(
-                        model.allows(question, &found, requested, received, minimum),
-                        "seed {seed}, step {step}: question {question} on server {server}, own version {own:?}, {found:?}; it is {:?}",
-                        model.now(question),
-                    );
-                    reads += 1;
+                    // The second is from memory, if changes are received.
+                    for _ in 0..2 {
+                        let requested = Instant::now();
+                        let answer = get(&servers[server], &format!("/polls/{question}/results/"), &cookie);
+                        let (found, received) = (parse(&answer), Instant::now());
+                        assert!(
+                            model.allows(question, &found, requested, received, minimum),
+                            "seed {seed}, step {step}: question {question} on server {server}, own version {own:?}, {found:?}; it is {:?}",
+                            model.now(question),
+                        );
+                        reads += 1;
+                    }
                 }
             }
             stopped.retain(|(_, end)| Instant::now() < *end);
@@ -304,6 +336,8 @@ on_both_databases! {
         }
         drop(stopped);
         assert!(reads > STEPS / 3 && model.count() > STEPS / 8, "{reads} reads, {} versions", model.count());
+        hits += metrics.iter().map(|address| hits_of(address)).sum::<f64>();
+        assert!(hits > reads as f64 / 4.0, "{hits} of {reads} from memory");
         // No vote is lost or doubled.
         tokio::time::sleep(MAX_AGE).await;
         for question in 1..=QUESTIONS {

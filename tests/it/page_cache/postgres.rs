@@ -1,4 +1,4 @@
-//! The listening connection to PostgreSQL: what it cannot hear of, and how it is lost.
+//! The listening connection to PostgreSQL: which changes it does not receive, and how it is lost.
 
 use std::{
     process::{Command, Stdio},

@@ -19,14 +19,16 @@ use crate::db::connect;
 
 /// The query that sends the notification of `$3` on the channel `$2`. It returns
 /// - the number of [`ENABLED`] triggers,
-/// - the versions of the triggers, their functions and their tables: what has been created again has another id; a trigger that was
-///   disabled for a while, and a table whose rows were rewritten, as by `ALTER COLUMN … TYPE`, has another `xmin`,
+/// - the versions of the triggers, their functions, their tables and columns: what has been created again has another id; a trigger that
+///   was disabled for a while, a table whose rows were rewritten, as by `ALTER COLUMN … TYPE`, and a renamed column has another `xmin`,
 /// - whether rows can change without these triggers: those of a table that inherits or is inherited from, and those that a logical subscription writes.
 fn heartbeat_query() -> String {
     format!(
         "SELECT triggers, versions, is_bypassed, pg_notify($2, $3)::text FROM (\
          SELECT count(*) AS triggers, \
-         string_agg(concat_ws(':', t.oid, t.xmin, f.xmin, c.xmin), ' ' ORDER BY t.oid) AS versions, \
+         string_agg(concat_ws(':', t.oid, t.xmin, f.xmin, c.xmin, \
+         (SELECT string_agg(a.xmin::text, ',' ORDER BY attnum) FROM pg_attribute a WHERE attrelid = tgrelid)), \
+         ' ' ORDER BY t.oid) AS versions, \
          coalesce(bool_or(EXISTS (SELECT 1 FROM pg_inherits WHERE tgrelid IN (inhparent, inhrelid)) \
          OR EXISTS (SELECT 1 FROM pg_subscription_rel WHERE srrelid = tgrelid)), false) AS is_bypassed {ENABLED}) enabled"
     )

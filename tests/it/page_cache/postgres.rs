@@ -156,12 +156,21 @@ async fn a_silent_listening_connection_is_replaced() {
 async fn changes_that_fire_no_trigger_are_shown_within_a_second() {
     let (app, db, path, choice) = on_postgres().await;
     let visitor = app.visitor();
+    let alternative = "ALTER TABLE polls_app_choice ALTER COLUMN choice_text DROP NOT NULL, \
+                       ADD COLUMN alternative varchar(200) NOT NULL DEFAULT 'Swapped'";
+    execute(&db, alternative).await;
     for (sql, text) in [
         // Rewrites all rows.
         (
             "ALTER TABLE polls_app_choice ALTER COLUMN votes TYPE integer USING votes + 5"
                 .to_owned(),
             "5 votes",
+        ),
+        (
+            "ALTER TABLE polls_app_choice RENAME choice_text TO old; \
+             ALTER TABLE polls_app_choice RENAME alternative TO choice_text"
+                .to_owned(),
+            "Swapped",
         ),
         (
             format!(

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::Either};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -40,8 +40,12 @@ use crate::settings::{MAX_HEAD, ServerSettings};
 const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD;
 /// hyper's default for the fields of a head.
 const HYPER_MAX_HEADERS: usize = 100;
-/// Concurrent streams on one connection of HTTP/2.
-const MAX_STREAMS: u32 = 100;
+/// Concurrent streams on one connection of HTTP/2, ...
+const MAX_STREAMS: usize = 100;
+/// ... when there are many connections, the part of one in all streams, ...
+const ALL_STREAMS: usize = 20_000;
+/// ... but at least this number. Each stream takes memory until its client has read the response, refused or not.
+const MIN_STREAMS: usize = 8;
 /// Streams that a client has opened and reset, at most, before the connection ends (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
 /// The largest head on HTTP/2, in bytes.
@@ -251,13 +255,18 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         let requests = self.requests(scheme, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let in_flight = InFlightGuard::begin(&counter);
-            requests
-                .respond(request, in_flight)
-                .map(Ok::<_, Infallible>)
+            let response = match requests.respond(request, in_flight) {
+                Either::Left(refused) => Either::Left(refused),
+                // Boxed: refused streams, of which there can be many at once, do not need its memory.
+                Either::Right(response) => Either::Right(Box::pin(response)),
+            };
+            response.map(Ok::<_, Infallible>)
         });
+        let share = ALL_STREAMS / self.server.connection_count().max(1);
+        let streams = share.clamp(MIN_STREAMS, MAX_STREAMS);
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_STREAMS)
+            .max_concurrent_streams(streams as u32)
             .max_header_list_size(MAX_HTTP2_HEAD)
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .serve_connection(TokioIo::new(guard), service);

@@ -1,11 +1,15 @@
 //! One request of a connection: its admission, its slot, the site's response.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
+use std::{
+    future::{Ready, ready},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
 
+use futures_util::future::Either;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Bytes, Incoming};
 use poem::{
-    Body, Endpoint, Request, Response,
+    Body, Endpoint, Request,
     http::{HeaderValue, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
@@ -23,6 +27,12 @@ use crate::{network::UnknownClient, settings::ServerSettings};
 
 /// The body of the site's responses.
 type SiteBody = BoxBody<Bytes, std::io::Error>;
+
+/// A response, in flight until it is sent.
+type Response = hyper::Response<ResponseBody<SiteBody>>;
+
+/// What a refused stream of HTTP/2 takes until the client has read its response, in bytes: 4.5 kB were measured.
+const REFUSED_STREAM: usize = 5 * 1024;
 
 /// A response of the site, with what it holds until it is sent.
 type SiteResponse = (
@@ -51,25 +61,17 @@ pub struct Requests<E> {
     pub first: Mutex<Option<(Admitted, Slot)>>,
 }
 
-impl<E: Endpoint<Output = Response> + 'static> Requests<E> {
-    /// Admits a request and responds to it; the response stays in flight until it is sent.
+impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
+    /// Admits a request and responds to it; the response stays in flight until it is sent. A refused one is ready at once.
     pub fn respond(
         self: &Arc<Self>,
         request: hyper::Request<Incoming>,
         in_flight: InFlightGuard,
-    ) -> impl Future<Output = hyper::Response<ResponseBody<SiteBody>>> + Send + use<E> {
+    ) -> Either<Ready<Response>, impl Future<Output = Response> + Send + use<E>> {
         let (requests, version) = (self.clone(), request.version());
-        let admission = self.admit(&request);
-        async move {
-            let response = match admission {
-                Ok((admitted, slot)) => requests.call_site(request, Arc::new(admitted), slot).await,
-                Err(fault) => Err(fault),
-            };
-            let (response, memory, admitted) = response.unwrap_or_else(|fault| {
-                let peer = requests.client.peer;
-                requests.server.count_refusal(fault, peer);
-                (fault.response().into(), None, None)
-            });
+        let respond = move |response: Result<SiteResponse, Fault>| {
+            let (response, memory, admitted) =
+                response.unwrap_or_else(|fault| requests.refuse(fault, version));
             let held = Held {
                 in_flight,
                 version,
@@ -77,6 +79,16 @@ impl<E: Endpoint<Output = Response> + 'static> Requests<E> {
                 _admitted: admitted,
             };
             response.map(|body| ResponseBody::new(body, held))
+        };
+        match self.admit(&request) {
+            Ok((admitted, slot)) => {
+                let requests = self.clone();
+                Either::Right(async move {
+                    let response = requests.call_site(request, Arc::new(admitted), slot);
+                    respond(response.await)
+                })
+            }
+            Err(fault) => Either::Left(ready(respond(Err(fault)))),
         }
     }
 
@@ -135,5 +147,20 @@ impl<E: Endpoint<Output = Response> + 'static> Requests<E> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let memory = self.server.memory.reserve(admitted.network(), size)?;
         Ok((response, memory, admitted.unless_probe()))
+    }
+
+    /// The response to a request that is refused.
+    fn refuse(&self, fault: Fault, version: Version) -> SiteResponse {
+        self.server.count_refusal(fault, self.client.peer);
+        let response: hyper::Response<SiteBody> = fault.response().into();
+        if version < Version::HTTP_2 {
+            return (response, None, None);
+        }
+        // A stream stays open until the client's window has room for the body. Without a body it ends with the header.
+        let network = self.server.network_of(&self.client);
+        match self.server.memory.reserve(network, REFUSED_STREAM) {
+            Ok(memory) => (response, memory, None),
+            Err(_) => (response.map(|_| Body::empty().into()), None, None),
+        }
     }
 }

@@ -333,6 +333,15 @@ async fn responses_that_are_not_read_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_streams_that_are_not_read_are_bounded() {
+    let site = site().await;
+    let server = site.serve();
+    let refused = flood_unread(&server.address, 1500, 100, ("/polls/", 0, 1)).await;
+    assert!(refused > 0);
+    assert_bounded(&server, "150000 unread streams");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn input_is_not_echoed_beyond_its_maximum() {
     let site = site().await;
     let server = site.serve();

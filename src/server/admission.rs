@@ -20,6 +20,8 @@ use super::{fault::Fault, memory::Reserved};
 const QUEUE_FACTOR: usize = 32;
 /// Requests that may be receiving a body without their slot, for each slot.
 const PARKED_FACTOR: usize = 4;
+/// The part of all requests that the first requests of connections leave to networks within their share.
+const SHARE_FOR_OTHERS: usize = 8;
 /// How long a request waits for a slot.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Concurrent health checks, beside all other requests.
@@ -111,8 +113,8 @@ impl Admission {
         }))
     }
 
-    /// Admits a request. A client may always have one while fewer than the limit are in flight. With more, its connection and
-    /// its network may each have as many in flight as are left to the limit (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
+    /// Admits a request. A connection may always have one while fewer than 7/8 of the limit are in flight: the rest is for other
+    /// networks. With more, it and its network may each have as many in flight as are left to the limit (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
     /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that some are left for
     /// another. `network` is none for requests that cannot be told apart, as those of a proxy that does not forward
     /// addresses; `connection` is none for a forwarded client, whose proxy sends the requests of others on it as well.
@@ -131,7 +133,8 @@ impl Admission {
         let is_first = connection.map_or(of_network == 0, |connection| connection.in_flight <= 1);
         let is_within_share = connection.is_none_or(|connection| connection.in_flight <= room)
             && (network.is_none() || of_network < room);
-        if room == 0 || !is_first && !is_within_share {
+        let is_admitted_first = is_first && room > self.0.max_in_flight / SHARE_FOR_OTHERS;
+        if room == 0 || !is_admitted_first && !is_within_share {
             return Err(Fault::Busy);
         }
         state.in_flight += 1;
@@ -324,6 +327,22 @@ mod tests {
         let unknown: Vec<_> = (0..8).map(|_| fill(&admission, None)).collect();
         assert!(unknown.iter().all(|one| !one.is_empty()));
         assert!(admission.admit_probe(network(1)).is_ok());
+    }
+
+    #[test]
+    fn many_connections_of_some_networks_leave_room_for_another() {
+        let admission = Admission::new(100);
+        let mut admitted = Vec::new();
+        for number in 1..=4 {
+            for _ in 0..2000 {
+                let (in_flight, queue) = (1, &Queue::default());
+                let connection = Some(OfConnection { in_flight, queue });
+                admitted.extend(admission.admit(network(number), connection));
+            }
+        }
+        assert!(admitted.len() > 2800, "{}", admitted.len());
+        let other = fill(&admission, network(5));
+        assert!(other.len() > 20, "{}", other.len());
     }
 
     #[test]

@@ -104,13 +104,13 @@ def measure_lengths(name, url):
             browser = Browser(server.port)
             browser.log_in()
             browser.request("GET", LIST)
-            last = max(count // 100, 2)
+            last = count // 100
             pages = {
                 "index": "/polls/",
                 "question": "/polls/50/",
                 "results": "/polls/50/results/",
                 "first page": LIST,
-                "page in the middle": f"{LIST}?p={last // 2}",
+                "page in the middle": f"{LIST}?p={max(last // 2, 1)}",
                 "last page": f"{LIST}?p={last}",
                 "by text": f"{LIST}?o=1",
                 "by date, latest first": f"{LIST}?o=-2",
@@ -156,7 +156,7 @@ def measure_beside_django(server):
         _, page = browser.request("GET", LIST)
         question = re.search(r"/question/(\d+)/change/", page)[1]
         for label, path in [("changelist of 100 rows", LIST), ("change form, 4 choices", f"{LIST}{question}/change/")]:
-            pairs = [(wrk(ours.port, path, session), wrk(port, path, session)) for _ in range(ROUNDS)]
+            pairs = [(wrk(ours.port, path, session), wrk(theirs.port, path, session)) for _ in range(ROUNDS)]
             mine, django = (statistics.median(turn[side] for turn in pairs) for side in (0, 1))
             ratio = statistics.median(a / b for a, b in pairs)
             report(f"PostgreSQL: {label}", {"req/s": mine, f"Django ({workers} workers of 4 threads) req/s": django, "times": ratio})

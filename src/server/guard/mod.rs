@@ -358,7 +358,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 self.valid -= count;
                 return Poll::Ready(Ok(()));
             }
-            // On HTTP/1, responses end in this task, which then reads on by itself, unless a request is held back or a write blocks.
+            // On HTTP/1, hyper polls the reader again in the task that has sent a response. A waker is needed only for a pipelined
+            // request in the buffer, and for a write that is pending.
             let is_held_back = !self.received.is_empty() || self.write_timer.is_some();
             if is_held_back || matches!(self.parser, Parser::Http2(_)) {
                 // Before the count is read: a response that ends in between wakes this task again.

@@ -114,8 +114,8 @@ impl Admission {
     }
 
     /// Admits a request. A connection may always have one while fewer than 7/8 of the limit are in flight: the rest is for other
-    /// networks. With more, it and its network may each have as many in flight as are left to the limit (the dynamic threshold of Choudhury and Hahne, IEEE/ACM
-    /// Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that some are left for
+    /// networks. With more, it and its network may each have as many in flight as are left to the limit (the dynamic threshold of
+    /// Choudhury and Hahne, IEEE/ACM Transactions on Networking 6 (1998), 130): one network alone half of all, two a third each, so that some are left for
     /// another. `network` is none for requests that cannot be told apart, as those of a proxy that does not forward
     /// addresses; `connection` is none for a forwarded client, whose proxy sends the requests of others on it as well.
     ///

@@ -51,8 +51,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Opens the databases, and starts the tasks that write votes and that receive changes; `models` are those of the admin, `clock` gives the present
-    /// time. Has to be called on a tokio runtime.
+    /// Opens the databases, and starts the tasks that write votes and that receive changes; `models` are those of the admin, `clock`
+    /// gives the present time. Has to be called on a tokio runtime.
     ///
     /// # Errors
     /// When the database cannot be opened.
@@ -82,15 +82,13 @@ impl Site {
         let settings = &self.core.settings;
         let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
         let cache = self.pages.clone();
-        let admin = admin
-            .around(move |next, request| cache.clone().any_changed(next, request))
-            .around(read_your_writes::mark);
+        let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
         let polls = polls_app::routes(self.votes.clone(), self.pages.clone());
-        let polls = polls.around(read_your_writes::mark);
         let pages = routing::post(Route::new(), "/theme/", theme::choose)
             .nest_no_strip("/polls/", polls)
             .at("/", make_sync(home))
             .nest_no_strip("/admin/", admin)
+            .around(read_your_writes::mark)
             // Nothing outside of this needs the session.
             .around(session::middleware);
         let site = Route::new()

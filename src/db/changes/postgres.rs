@@ -21,7 +21,8 @@ use crate::db::connect;
 /// - the number of [`ENABLED`] triggers,
 /// - the versions of the triggers, their functions, their tables and columns: what has been created again has another id; a trigger that
 ///   was disabled for a while, a table whose rows were rewritten, as by `ALTER COLUMN … TYPE`, and a renamed column has another `xmin`,
-/// - whether rows can change without these triggers: those of a table that inherits or is inherited from, and those that a logical subscription writes.
+/// - whether rows can change without these triggers: those of a table that inherits or is inherited from, and those that a logical
+///   subscription writes.
 fn heartbeat_query() -> String {
     format!(
         "SELECT triggers, versions, is_bypassed, pg_notify($2, $3)::text FROM (\

@@ -19,15 +19,11 @@ pub async fn has_triggers(db: &impl ConnectionTrait) -> Result<bool, DbErr> {
     }
     let functions = CHANGES_FUNCTIONS.map(str::to_owned).to_vec();
     let sql = format!(
-        "SELECT count(*) AS triggers, \
-         to_regclass('polls_app_question') IS NULL OR to_regclass('polls_app_choice') IS NULL AS has_no_tables {ENABLED}"
+        "SELECT count(*) = $2 OR to_regclass('polls_app_question') IS NULL \
+         OR to_regclass('polls_app_choice') IS NULL AS is_complete {ENABLED}"
     );
-    let query = Statement::from_sql_and_values(backend, sql, [functions.into()]);
+    let query =
+        Statement::from_sql_and_values(backend, sql, [functions.into(), CHANGES_TRIGGERS.into()]);
     let row = db.query_one_raw(query).await?;
-    let Some(row) = row else { return Ok(true) };
-    let (triggers, has_no_tables): (i64, bool) = (
-        row.try_get("", "triggers")?,
-        row.try_get("", "has_no_tables")?,
-    );
-    Ok(triggers == CHANGES_TRIGGERS || has_no_tables)
+    row.map_or(Ok(false), |row| row.try_get("", "is_complete"))
 }

@@ -227,7 +227,8 @@ pub async fn update(
     Ok(())
 }
 
-/// The new value of a field. For a counter, the difference is added to the column, so that concurrent increments are not lost.
+/// The new value of a field. For a counter, the difference is added to the value of the locked row, so that concurrent increments are
+/// not lost; it does not become negative.
 fn column_value(
     model: &Model,
     object: &Object,
@@ -246,7 +247,7 @@ fn column_value(
             Some(Value::Int(Some(current))),
         ) => {
             let sum = i64::from(*current) + i64::from(*submitted) - i64::from(before);
-            let clamped = sum.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+            let clamped = sum.clamp(0, i64::from(i32::MAX));
             Value::Int(Some(i32::try_from(clamped).unwrap_or(*submitted)))
         }
         _ => value.clone(),

@@ -118,13 +118,17 @@ pub async fn change(
         };
     };
     let mut editor = Editor::load(model, Some(object), db, view.form_context).await?;
+    // Of the same data as the form: what is committed after it must not count as known to the user.
+    let mut stored = FormVersion::new(&editor, view.form_context.now);
     if let Some(form) = &form
         && editor.bind(form, view.form_context).is_err()
     {
         // Rendered by another version of the program, with other inlines.
         let object = editor.main.object;
         editor = Editor::load(model, object, db, view.form_context).await?;
+        stored = FormVersion::new(&editor, view.form_context.now);
         (view.resumed, version) = (None, None);
     }
-    view.show(editor, db, version, None, !may_change).await
+    view.show(editor, db, version.or(Some(stored)), None, !may_change)
+        .await
 }

@@ -111,6 +111,7 @@ impl<'a> ChangeView<'a> {
             return self.show_deleted(id, version.as_ref(), form).await;
         };
         let mut editor = Editor::load(self.model, Some(object), db, self.form_context).await?;
+        let stored = FormVersion::new(&editor, self.form_context.now);
         let mut changes = version
             .as_ref()
             .map(|version| version.compare(&mut editor, self.form_context))
@@ -124,10 +125,13 @@ impl<'a> ChangeView<'a> {
             merge::merge_concurrent_changes(&mut editor, version, self.form_context);
             drop(tx);
             let db = self.state.db();
-            return self.show(editor, db, None, Some(concurrent), false).await;
+            return self
+                .show(editor, db, Some(stored), Some(concurrent), false)
+                .await;
         }
         let cleaned = Cleaned::new(&mut editor, self.form_context);
-        self.store(tx, cleaned, editor, version, form).await
+        self.store(tx, cleaned, editor, version.or(Some(stored)), form)
+            .await
     }
 
     /// Validates and stores the changes, and commits. Renders the form with errors if it is invalid, or if a concurrent save
@@ -191,7 +195,7 @@ impl<'a> ChangeView<'a> {
         self.show(editor, db, None, Some(concurrent), false).await
     }
 
-    /// Renders the form, with `version` in its hidden field or, without one, with the version of the stored object.
+    /// Renders the form, with the version in its hidden field that its contents were compared with or loaded at; none for a new object.
     ///
     /// # Errors
     /// When the database cannot be reached, or the template is invalid.
@@ -206,15 +210,6 @@ impl<'a> ChangeView<'a> {
         let (model, object) = (self.model, editor.main.object.clone());
         let editor_context =
             EditorContext::new(&editor, db, self.form_context, is_readonly).await?;
-        let version = match (&object, version) {
-            (None, _) => None,
-            (Some(_), Some(version)) => Some(version),
-            (Some(object), None) => {
-                let stored =
-                    Editor::load(model, Some(object.clone()), db, self.form_context).await?;
-                Some(FormVersion::new(&stored, self.form_context.now))
-            }
-        };
         let may = |action| self.page.staff.may(action, model);
         let verb = match (&object, is_readonly) {
             (None, _) => "Add",

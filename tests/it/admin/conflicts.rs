@@ -1,5 +1,7 @@
 //! Concurrent edits of one object: nothing is overwritten silently, and no vote is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{LIST, change, choices, text};
 use crate::support::{Form, TestApp, app::Kind};
 use polls::{entities::question, polls_app::votes::VoteResult};
@@ -46,6 +48,44 @@ on_both_databases! {
         }
         form.set("choice_set-0-votes", "8").submit(&admin).await.assert_redirect(302, LIST);
         assert_eq!(app.votes(question.choices[0]).await, 12);
+    }
+
+    async fn no_vote_is_lost_by_saves_during_voting(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Hot?", &["A"]).await;
+        let is_edited = AtomicBool::new(false);
+        let voting = async {
+            let mut votes = 0;
+            while !is_edited.load(Ordering::SeqCst) {
+                assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), VoteResult::Counted);
+                votes += 1;
+            }
+            votes
+        };
+        let editing = async {
+            for number in 0..20 {
+                let form = admin.form(change(question.id), "object-form").await;
+                let version: serde_json::Value = serde_json::from_str(form.value("_version")).unwrap();
+                let known = &version["inlines"]["choice_set"][question.choices[0].to_string()]["votes"][0];
+                assert_eq!(known, form.value("choice_set-0-votes"), "form {number}");
+                form.set("question_text", &format!("Hot {number}?")).submit(&admin).await.assert_redirect(302, LIST);
+            }
+            is_edited.store(true, Ordering::SeqCst);
+        };
+        let (votes, ()) = tokio::join!(voting, editing);
+        assert_eq!(app.votes(question.choices[0]).await, votes);
+    }
+
+    async fn the_votes_that_two_users_take_away_do_not_become_negative(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Hot?", &["A"]).await;
+        app.set_votes(question.choices[0], 5).await;
+        let path = change(question.id);
+        let forms = [admin.form(&path, "object-form").await, admin.form(&path, "object-form").await];
+        for form in forms {
+            form.set("choice_set-0-votes", "0").submit(&admin).await.assert_redirect(302, LIST);
+        }
+        assert_eq!(app.votes(question.choices[0]).await, 0);
     }
 
     async fn rows_added_and_deleted_during_an_edit_are_conflicts(app: TestApp) {

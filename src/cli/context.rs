@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use super::log::Log;
 use crate::{
     db::{Database, Purpose},
-    settings::{Environment, Settings},
+    settings::{DatabaseSettings, Environment, Settings},
 };
 
 /// Django's `SUCCESS`.
@@ -75,7 +75,27 @@ impl Context {
     /// # Errors
     /// With the address and the reason, when the database cannot be reached.
     pub async fn connect(&mut self, purpose: Purpose) -> anyhow::Result<Database> {
-        let settings = &self.settings.database;
+        let settings = self.settings.database.clone();
+        self.connect_to(&settings, purpose).await
+    }
+
+    /// Connects to the database to read it. A file of SQLite that does not exist is not created: it is an empty database.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_to_read(&mut self) -> anyhow::Result<Database> {
+        let mut settings = self.settings.database.clone();
+        if settings.sqlite_file().is_some_and(|file| !file.exists()) {
+            settings = settings.in_memory();
+        }
+        self.connect_to(&settings, Purpose::Command).await
+    }
+
+    async fn connect_to(
+        &mut self,
+        settings: &DatabaseSettings,
+        purpose: Purpose,
+    ) -> anyhow::Result<Database> {
         let database = Database::connect(settings, purpose).await;
         let database = database
             .with_context(|| format!("the database at {} cannot be reached", settings.display()))?;

@@ -23,7 +23,7 @@ variables! {
     DATABASE_REPLICA_URL = Described("none");
     /// The password, if it is not in the addresses; or `DATABASE_PASSWORD_FILE`, a file with it
     DATABASE_PASSWORD = Described("none");
-    /// Connections at most, from 1 to 1000
+    /// Connections for requests at most, from 1 to 1000; a server on PostgreSQL has two more, for health checks and for notifications of changes
     DATABASE_POOL_SIZE = Described("4 per core, 4 to 32");
     /// Seconds for a statement of a request on PostgreSQL, from 1 to 86400; without a response the server is given up 2 s later
     DATABASE_STATEMENT_TIMEOUT = Value("10");
@@ -142,6 +142,14 @@ impl DatabaseSettings {
             replica_url: None,
             ..self.clone()
         })
+    }
+
+    /// An empty database of SQLite in memory, in place of a file that does not exist.
+    pub fn in_memory(&self) -> Self {
+        Self {
+            url: "sqlite::memory:".into(),
+            ..self.clone()
+        }
     }
 
     /// The file of an SQLite database.

@@ -157,7 +157,16 @@ on_both_databases! {
 #[tokio::test]
 async fn read_only_commands_do_not_change_django_s_file() {
     let site = Site::new(crate::support::Backend::Sqlite).await;
-    let mode = || std::fs::read(site.folder().join("db.sqlite3")).unwrap()[18];
+    let file = site.folder().join("db.sqlite3");
+    site.run(["migrate", "--plan"]).success();
+    assert_eq!(site.run(["migrate", "--check"]).code, 1);
+    let listed = site.run(["showmigrations"]).success().stdout;
+    assert!(
+        listed.contains("[ ] 0001_initial") && !listed.contains("[X]"),
+        "{listed}"
+    );
+    assert!(!file.exists());
+    let mode = || std::fs::read(&file).unwrap()[18];
     // Made without write-ahead logging, as Django makes it: byte 18 of the file says so.
     let url = format!("{}?mode=rwc", site.database.url);
     let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url)

@@ -45,13 +45,11 @@ impl Args {
         let targets = self.targets(&graph, app)?;
         // A dry run does not change the journal mode of an SQLite file either.
         let is_dry_run = self.plan || self.check;
-        let db = context
-            .connect(if is_dry_run {
-                Purpose::Command
-            } else {
-                Purpose::Migrations
-            })
-            .await?;
+        let db = if is_dry_run {
+            context.connect_to_read().await?
+        } else {
+            context.connect(Purpose::Migrations).await?
+        };
         let applied = migrations::applied(&db).await?;
         if let Some((migration, parent)) = migrations::inconsistency(&graph, &applied) {
             bail!(

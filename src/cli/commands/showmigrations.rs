@@ -5,7 +5,6 @@ use migration::{Graph, Migration};
 use super::find_apps;
 use crate::{
     cli::context::Context,
-    db::Purpose,
     migrations::{self, Applied},
 };
 
@@ -31,7 +30,7 @@ impl Args {
         let Some(apps) = find_apps(&self.apps) else {
             return Ok(ExitCode::from(2));
         };
-        let db = context.connect(Purpose::Command).await?;
+        let db = context.connect_to_read().await?;
         let applied = migrations::applied(&db).await?;
         if self.plan {
             self.print_plan(&apps, context, &applied)?

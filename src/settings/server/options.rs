@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -282,7 +282,17 @@ impl ServerOptions {
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} has a mistake", path.display()))
+        toml::from_str(&text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let number = text[..start].matches('\n').count();
+            let line = text.lines().nth(number).unwrap_or_default();
+            anyhow!(
+                "{} has a mistake in line {}, {line:?}: {}",
+                path.display(),
+                number + 1,
+                error.message()
+            )
+        })
     }
 
     /// These, completed by the variables, the file at `path` or else at `POLLS_CONFIG`, and the defaults.
@@ -292,9 +302,10 @@ impl ServerOptions {
     pub fn resolve(self, environment: &Environment, path: Option<&Path>) -> anyhow::Result<Self> {
         let named = environment.get(POLLS_CONFIG.name)?.map(Path::new);
         let options = self.or(Self::from_env(environment)?);
-        let options = match path.or(named) {
-            Some(path) => options.or(Self::from_file(path)?),
-            None => options,
+        let options = match (path, named) {
+            (Some(path), _) => options.or(Self::from_file(path)?),
+            (None, Some(path)) => options.or(Self::from_file(path).context(POLLS_CONFIG.name)?),
+            (None, None) => options,
         };
         Ok(options.or(Self::defaults()))
     }

@@ -109,7 +109,9 @@ async fn sighup_reloads_without_dropping_connections() {
         "{log}"
     );
     assert!(
-        log.contains("not reloaded, all stays as it was: server.toml has a mistake"),
+        log.contains(
+            "not reloaded, all stays as it was: POLLS_CONFIG: server.toml has a mistake in line 1, "
+        ),
         "{log}"
     );
 }

@@ -29,7 +29,7 @@ pub enum Purpose {
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The settings of PostgreSQL for a connection that serves requests, besides its timeouts.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 7] = [
     // How long a statement waits for a row that another transaction has locked.
     ("lock_timeout", "1s"),
     // The connections of a process whose machine or network has failed must not stay until the system's own timeout, which
@@ -38,6 +38,8 @@ const SESSION: [(&str, &str); 6] = [
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "60s"),
+    // Statements are short: compiling one takes longer than it saves.
+    ("jit", "off"),
     // A ROLLBACK outside a transaction is no reason for a warning.
     ("client_min_messages", "error"),
 ];

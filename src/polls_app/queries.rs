@@ -1,15 +1,23 @@
-//! The statements of the polls pages. Each page is one query, so that all its data is from one snapshot.
+//! The statements of the polls pages. All that a page shows is from one query, and so from one snapshot.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, QueryOrder,
-    sea_query::{Alias, Expr, Func, Order, Query, SelectStatement},
-};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement};
 
 use crate::entities::{Timestamp, choice, question};
 
-/// The number of questions on the index page.
-const LATEST: u64 = 5;
+/// The query of [`latest`]. The questions are selected first, so that only their choices are summed up. The limit is part of the text:
+/// with a parameter, PostgreSQL does not know how few rows it reads, and plans the statement anew each time.
+const LATEST: &str = "SELECT q.id, q.question_text, q.pub_date, count(c.id) AS choices, \
+    sum(CASE WHEN c.votes > 0 THEN c.votes ELSE 0 END) AS votes \
+    FROM (\
+        SELECT id, question_text, pub_date FROM polls_app_question \
+        WHERE pub_date <= $1 AND EXISTS (SELECT 1 FROM polls_app_choice WHERE question_id = polls_app_question.id) \
+        ORDER BY pub_date DESC, id DESC LIMIT 5\
+    ) AS q JOIN polls_app_choice AS c ON c.question_id = q.id \
+    GROUP BY q.id, q.question_text, q.pub_date ORDER BY q.pub_date DESC, q.id DESC";
+/// The query of [`next_publication`].
+const NEXT_PUBLICATION: &str =
+    "SELECT pub_date FROM polls_app_question WHERE pub_date > $1 ORDER BY pub_date LIMIT 1";
 
 /// A question with the totals of its choices.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
@@ -26,7 +34,7 @@ pub struct QuestionSummary {
     pub votes: i64,
 }
 
-/// The latest published questions that have choices, newest first.
+/// The five latest published questions that have choices, newest first.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
@@ -34,40 +42,7 @@ pub async fn latest(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Vec<QuestionSummary>, DbErr> {
-    use choice::Column::{Id as ChoiceId, QuestionId, Votes};
-    use question::Column::{Id, PubDate, QuestionText};
-    // The questions are selected first, so that only their choices are summed up.
-    let latest = Query::select()
-        .columns([Id, QuestionText, PubDate])
-        .from(question::Entity)
-        .and_where(Expr::col(PubDate).lte(now))
-        .and_where(Expr::exists(has_choices()))
-        .order_by(PubDate, Order::Desc)
-        .order_by(Id, Order::Desc)
-        .limit(LATEST)
-        .take();
-    let chosen = Alias::new("latest");
-    let of_latest = |column: question::Column| (chosen.clone(), column);
-    let query = Query::select()
-        .columns([of_latest(Id), of_latest(QuestionText), of_latest(PubDate)])
-        .expr_as(
-            Func::count(Expr::col((choice::Entity, ChoiceId))),
-            Alias::new("choices"),
-        )
-        .expr_as(
-            Func::sum(Expr::col((choice::Entity, Votes))),
-            Alias::new("votes"),
-        )
-        .from_subquery(latest, chosen.clone())
-        .inner_join(
-            choice::Entity,
-            Expr::col((choice::Entity, QuestionId)).equals(of_latest(Id)),
-        )
-        .group_by_columns([of_latest(Id), of_latest(QuestionText), of_latest(PubDate)])
-        .order_by(of_latest(PubDate), Order::Desc)
-        .order_by(of_latest(Id), Order::Desc)
-        .take();
-    let rows = db.query_all(&query).await?;
+    let rows = db.query_all_raw(at(db, LATEST, now)).await?;
     rows.iter()
         .map(|row| QuestionSummary::from_query_result(row, ""))
         .collect()
@@ -81,28 +56,14 @@ pub async fn next_publication(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, DbErr> {
-    let query = Query::select()
-        .column(question::Column::PubDate)
-        .from(question::Entity)
-        .and_where(Expr::col(question::Column::PubDate).gt(now))
-        .order_by(question::Column::PubDate, Order::Asc)
-        .limit(1)
-        .take();
-    let row = db.query_one(&query).await?;
+    let row = db.query_one_raw(at(db, NEXT_PUBLICATION, now)).await?;
     let date = row.map(|row| row.try_get_by_index::<Timestamp>(0));
     Ok(date.transpose()?.map(|date| *date))
 }
 
-/// A query for any choice of the question of the outer query.
-fn has_choices() -> SelectStatement {
-    Query::select()
-        .expr(Expr::val(1))
-        .from(choice::Entity)
-        .and_where(
-            Expr::col((choice::Entity, choice::Column::QuestionId))
-                .equals((question::Entity, question::Column::Id)),
-        )
-        .take()
+/// The statement of a query with the present time as its parameter.
+fn at(db: &impl ConnectionTrait, sql: &'static str, now: DateTime<Utc>) -> Statement {
+    Statement::from_sql_and_values(db.get_database_backend(), sql, [now.into()])
 }
 
 /// The question with that id, published or not, and its choices in the order of their ids.

@@ -3,7 +3,10 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use polls::{db::Database, polls_app::queries};
+use polls::{
+    db::{Database, Transaction},
+    polls_app::queries,
+};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use crate::support::{
@@ -66,6 +69,27 @@ fn is_full_scan(line: &str) -> bool {
     is_sqlite_scan || line.contains("Seq Scan on polls_app_")
 }
 
+/// How often PostgreSQL has planned each query that was executed ten times. It does so until the plan for any parameters costs no
+/// more.
+async fn plans_made(tx: &Transaction, queries: &[Statement]) -> i64 {
+    let mut most = 0;
+    for query in queries {
+        for _ in 0..10 {
+            tx.query_all_raw(query.clone()).await.unwrap();
+        }
+        let sql = "SELECT custom_plans FROM pg_prepared_statements WHERE statement = $1";
+        let plans =
+            Statement::from_sql_and_values(DbBackend::Postgres, sql, [query.sql.as_str().into()]);
+        let row = tx
+            .query_one_raw(plans)
+            .await
+            .unwrap()
+            .expect("it is prepared");
+        most = most.max(row.try_get_by_index(0).unwrap());
+    }
+    most
+}
+
 #[test]
 fn full_scans_are_found() {
     assert!(is_full_scan("SCAN polls_app_choice"));
@@ -92,6 +116,9 @@ on_both_databases! {
         for query in &queries {
             let plan = plan(&tx, query).await;
             assert!(!plan.iter().any(|line| is_full_scan(line)), "{query}\n{plan:#?}");
+        }
+        if tx.get_database_backend() == DbBackend::Postgres {
+            assert_eq!(plans_made(&tx, &queries).await, 5, "for each of the first five executions only");
         }
         // The same query without its index.
         tx.execute_unprepared("DROP INDEX polls_question_pub_date").await.unwrap();

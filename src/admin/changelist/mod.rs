@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement,
-    sea_query::{Condition, Expr, ExprTrait, Order, SelectStatement},
+    sea_query::{Condition, Expr, Order, SelectStatement},
 };
 
 use self::{columns::Column, params::Params};
@@ -118,11 +118,9 @@ impl<'a> ChangeList<'a> {
             self.site,
             self.model,
             &self.search,
+            min_key,
             self.backend,
         ));
-        if let Some(min_key) = min_key {
-            query.and_where(self.model.column(KEY).gte(min_key));
-        }
     }
 
     /// Adds the order to a query, with the key as last criterion.

@@ -35,9 +35,16 @@ pub fn is_searchable(site: &AdminSite, model: &Model, path: &str) -> bool {
     target(site, model, path).is_some()
 }
 
-/// The condition of a search.
-pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBackend) -> Condition {
-    let mut all = Condition::all();
+/// The condition of a search among the objects with keys from `min_key` on, or all.
+pub fn condition(
+    site: &AdminSite,
+    model: &Model,
+    search: &str,
+    min_key: Option<i32>,
+    backend: DbBackend,
+) -> Condition {
+    let mut all =
+        Condition::all().add_option(min_key.map(|min_key| model.column(KEY).gte(min_key)));
     for term in terms(search) {
         let pattern = format!("%{}%", escaped(&term));
         let mut any = Condition::any();
@@ -57,10 +64,13 @@ pub fn condition(site: &AdminSite, model: &Model, search: &str, backend: DbBacke
                 } => {
                     let name = Alias::new(table);
                     let column = |column: &str| Expr::col((name.clone(), Alias::new(column)));
+                    // PostgreSQL may read the rows of all objects before it compares their keys with those of the model.
+                    let min_key = min_key.filter(|_| own_column == KEY);
                     let rows = Query::select()
                         .expr(Expr::val(1))
                         .from(name.clone())
                         .and_where(column(&related_column).eq(model.column(&own_column)))
+                        .and_where_option(min_key.map(|key| column(&related_column).gte(key)))
                         .and_where(like(column(field.column), &pattern, true, backend))
                         .take();
                     Expr::exists(rows)

@@ -67,14 +67,14 @@ impl<E: Endpoint> Endpoint for SiteEndpoint<E> {
 
     fn call(&self, request: Request) -> impl Future<Output = Result<Response>> + Send {
         let mut log = RequestLog::new(&self.core, &request);
-        let miss = match self.pages.look_up(&request, log.start) {
+        let miss = match self.pages.look_up(&request, log.source, log.start) {
             Lookup::Hit(response, page) => {
                 if log.is_traced() {
                     log.begin_span(request.headers());
                 }
-                let head = Head::of(&request, log.address);
+                let head = Head::of(&request, log.source.address);
                 let (metrics, took) = (self.page_metrics.of(page), log.start.elapsed());
-                metrics.answered(head.method, response.status(), took);
+                metrics.observe(head.method, response.status(), took);
                 let response = log.finish(head, metrics.route(), took, response);
                 return Either::Left(ready(Ok(response)));
             }
@@ -100,7 +100,7 @@ impl<E: Endpoint> SiteEndpoint<E> {
         request.set_data(self.bodies.clone());
         let route = RouteName::default();
         request.set_data(route.clone());
-        let info = Arc::new(RequestInfo::new(Head::of(&request, log.address), log.id()));
+        let info = Arc::new(RequestInfo::new(&request, log.source, log.id(), log.start));
         request.set_data(info.clone());
         log.begin_span(request.headers());
         let in_flight = self.metrics.begin();
@@ -110,7 +110,7 @@ impl<E: Endpoint> SiteEndpoint<E> {
         let route = route.get().cloned().unwrap_or_else(|| "other".into());
         let took = log.start.elapsed();
         self.metrics
-            .answered(&info.method, &route, response.status(), took);
+            .observe(&info.method, &route, response.status(), took);
         Ok(log.finish(info.head(), &route, took, response))
     }
 }

@@ -20,10 +20,7 @@ use crate::{
     core::Core,
     settings::{AccessLogFormat, Piece},
     telemetry,
-    web::{
-        hosts,
-        request_info::{ClientAddress, Head, REQUEST_ID},
-    },
+    web::request_info::{Head, REQUEST_ID, Source},
 };
 
 const MAX_ID_LENGTH: usize = 128;
@@ -37,26 +34,24 @@ pub struct RequestLog<'a> {
     core: &'a Core,
     /// When it was received.
     pub start: Instant,
-    /// The client.
-    pub address: ClientAddress,
+    /// Where it comes from.
+    pub source: Source,
     /// The span of what is done for it.
     pub span: Span,
-    is_trusted: bool,
     ids: Ids,
 }
 
 impl<'a> RequestLog<'a> {
     /// Begins with a request that has just been received.
     pub fn new(core: &'a Core, request: &Request) -> Self {
-        let security = &core.settings.security;
-        let is_trusted = hosts::is_from_proxy(request, security);
+        let start = Instant::now();
+        let source = Source::of(request, &core.settings.security);
         Self {
             core,
-            start: Instant::now(),
-            address: ClientAddress(hosts::client_address(request, security)),
+            start,
+            source,
             span: Span::none(),
-            is_trusted,
-            ids: Ids::of(request, is_trusted),
+            ids: Ids::of(request, source.is_from_proxy),
         }
     }
 
@@ -83,7 +78,7 @@ impl<'a> RequestLog<'a> {
             url.path = Empty,
         );
         if self.is_traced() {
-            if self.is_trusted {
+            if self.source.is_from_proxy {
                 telemetry::continue_trace(&self.span, headers);
             }
             let trace = telemetry::trace_id(&self.span);

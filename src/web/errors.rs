@@ -60,12 +60,13 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
     let base = BaseContext::of(&request);
     let layout = ErrorLayout::default();
     request.set_data(layout.clone());
-    let info = request.data::<Arc<RequestInfo>>().cloned();
+    let info = RequestInfo::of(&request).clone();
     let body_time = BodyReadTime::default();
     request.set_data(body_time.clone());
     let mut response = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
     let server = core.live.get();
-    let mut result = tokio::time::timeout(server.timeout, response.as_mut()).await;
+    let deadline = info.deadline(server.timeout);
+    let mut result = tokio::time::timeout_at(deadline, response.as_mut()).await;
     // The time for the body, which has its own timeout, does not count.
     let extension = body_time.elapsed(server.body_timeout);
     if result.is_err() && !extension.is_zero() {
@@ -92,12 +93,10 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
         AppError::BadRequest(reason) => tracing::warn!("Bad Request ({})", reason.escape_debug()),
         _ => {}
     }
-    let debug_page = info
-        .as_ref()
-        .filter(|_| core.settings.debug)
-        .and_then(|info| debug::page(&core, &error, info, base));
-    let request_id = info.as_ref().map_or("", |info| &info.id);
-    let mut response = debug_page.unwrap_or_else(|| page(&core, &error, base, &layout, request_id));
+    let is_debug = core.settings.debug;
+    let debug_page = is_debug.then(|| debug::page(&core, &error, &info, base));
+    let debug_page = debug_page.flatten();
+    let mut response = debug_page.unwrap_or_else(|| page(&core, &error, base, &layout, &info.id));
     add_headers(&mut response, &error);
     Ok(response)
 }

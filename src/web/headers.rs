@@ -8,11 +8,7 @@ use poem::{
     http::{HeaderName, HeaderValue, StatusCode, header},
 };
 
-use super::{
-    format::http_date,
-    hosts::{Origin, is_secure},
-    routing::redirect,
-};
+use super::{format::http_date, hosts::Origin, request_info::RequestInfo, routing::redirect};
 use crate::{
     core::Core,
     settings::{HeaderSettings, Settings},
@@ -50,7 +46,7 @@ pub async fn secure<E: Endpoint>(
     request: Request,
     headers: Arc<SecurityHeaders>,
 ) -> Result<Response> {
-    let is_secure = is_secure(&request, &Core::of(&request).settings.security);
+    let is_secure = RequestInfo::of(&request).source.is_secure;
     let mut response = next.call(request).await?.into_response();
     let headers = if is_secure {
         &headers.over_https

@@ -1,22 +1,16 @@
-//! Validation of a request's host against `ALLOWED_HOSTS`, as in Django's `HttpRequest.get_host`; the client's address; safe
-//! redirect targets.
+//! Validation of a request's host against `ALLOWED_HOSTS`, as in Django's `HttpRequest.get_host`; safe redirect targets.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use poem::{
     Endpoint, Request, Result,
-    http::{HeaderName, header, uri::Scheme},
+    http::{HeaderName, header},
 };
 
-use crate::{
-    core::Core,
-    error::AppError,
-    network::{UnknownClient, forwarded_client, is_trusted},
-    settings::SecuritySettings,
-};
+use super::request_info::{RequestInfo, Source};
+use crate::{core::Core, error::AppError, settings::SecuritySettings};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The scheme and the host of a request. [`validate`] sets it on every request but health checks.
 #[derive(Debug, Clone)]
@@ -39,7 +33,8 @@ impl Origin {
 /// # Errors
 /// [`AppError::BadRequest`] when the host is missing, ambiguous or not allowed; those of `next`.
 pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
-    let origin = origin(&request, &Core::of(&request).settings.security)?;
+    let source = RequestInfo::of(&request).source;
+    let origin = origin(&request, source, &Core::of(&request).settings.security)?;
     request.set_data(origin);
     next.call(request).await
 }
@@ -48,8 +43,13 @@ pub async fn validate<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result
 ///
 /// # Errors
 /// [`AppError::BadRequest`] when the host is missing, ambiguous or not allowed.
-pub fn origin(request: &Request, security: &SecuritySettings) -> Result<Origin, AppError> {
-    let host = requested_host(request, security)
+pub fn origin(
+    request: &Request,
+    source: Source,
+    security: &SecuritySettings,
+) -> Result<Origin, AppError> {
+    let uses_forwarded = security.use_x_forwarded_host && source.is_from_proxy;
+    let host = requested_host(request, uses_forwarded)
         .map_err(AppError::BadRequest)?
         .to_owned();
     if !is_allowed(&host, &security.allowed_hosts) {
@@ -57,16 +57,15 @@ pub fn origin(request: &Request, security: &SecuritySettings) -> Result<Origin, 
             format!("Invalid HTTP_HOST header: {host}. You may need to add it to ALLOWED_HOSTS.");
         return Err(AppError::BadRequest(reason.into()));
     }
-    let is_secure = is_secure(request, security);
-    Ok(Origin { is_secure, host })
+    Ok(Origin {
+        is_secure: source.is_secure,
+        host,
+    })
 }
 
-/// The requested host: from the `Host` header, from the request target (HTTP/2's `:authority`), or from `X-Forwarded-Host` of a
-/// trusted proxy. `Host` header and target must not differ.
-fn requested_host<'a>(
-    request: &'a Request,
-    security: &SecuritySettings,
-) -> Result<&'a str, Cow<'static, str>> {
+/// The requested host: from the `Host` header, from the request target (HTTP/2's `:authority`), or from `X-Forwarded-Host` if that
+/// is used. `Host` header and target must not differ.
+fn requested_host(request: &Request, uses_forwarded: bool) -> Result<&str, Cow<'static, str>> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host_header = hosts.next().map(|host| host.to_str().unwrap_or_default());
     if hosts.next().is_some() {
@@ -83,35 +82,9 @@ fn requested_host<'a>(
         (Some(host), _) | (None, Some(host)) => host,
         (None, None) => "",
     };
-    let is_forwarded = security.use_x_forwarded_host && is_from_proxy(request, security);
-    let forwarded = is_forwarded.then(|| request.header(X_FORWARDED_HOST));
+    let forwarded = uses_forwarded.then(|| request.header(X_FORWARDED_HOST));
     let forwarded = forwarded.flatten();
     Ok(forwarded.map_or(host, str::trim))
-}
-
-/// The peer address of the connection, with IPv4-mapped IPv6 addresses as IPv4; `None` on a Unix socket.
-pub fn peer_address(request: &Request) -> Option<IpAddr> {
-    request
-        .remote_addr()
-        .as_socket_addr()
-        .map(|address| address.ip().to_canonical())
-}
-
-/// The client's address: the peer's, or the one that a trusted proxy forwards; `None` when it is not known.
-pub fn client_address(request: &Request, security: &SecuritySettings) -> Option<IpAddr> {
-    let peer = peer_address(request);
-    if is_from_proxy(request, security) {
-        forwarded_client(peer, request.headers(), &security.trusted_proxies)
-    } else {
-        peer
-    }
-}
-
-/// Whether a request was forwarded by a trusted proxy, so that its `X-Forwarded-*` headers are used. The peer of a Unix socket is
-/// trusted: only processes of this machine can connect to it.
-pub fn is_from_proxy(request: &Request, security: &SecuritySettings) -> bool {
-    let is_trusted = |peer| is_trusted(peer, &security.trusted_proxies);
-    request.data::<UnknownClient>().is_none() && peer_address(request).is_none_or(is_trusted)
 }
 
 /// The maximum length of a redirect target, in bytes: no page of this site sends a longer one.
@@ -131,16 +104,6 @@ pub fn is_allowed_redirect(address: &str, own: &Origin) -> bool {
             let own = url::Url::parse(&format!("{}://{}", own.scheme(), own.host));
             address.contains("://") && own.is_ok_and(|own| own.origin() == url.origin())
         }),
-    }
-}
-
-/// Whether the client sent the request over HTTPS, to this server or to a trusted proxy.
-pub fn is_secure(request: &Request, security: &SecuritySettings) -> bool {
-    let forwarded = request.header(X_FORWARDED_PROTO);
-    match forwarded.filter(|_| is_from_proxy(request, security)) {
-        // Each proxy appends the scheme of its request; the first is the client's.
-        Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
-        None => *request.scheme() == Scheme::HTTPS,
     }
 }
 

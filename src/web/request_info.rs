@@ -1,18 +1,25 @@
-//! Data of a request that middleware shares: its head, its id and its route.
+//! Data of a request that middleware shares: where it comes from, its head, its id and its route.
 
 use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use poem::{
     Request,
-    http::{HeaderMap, HeaderName, Method, Uri, Version},
+    http::{HeaderMap, HeaderName, Method, Uri, Version, uri::Scheme},
+};
+
+use crate::{
+    network::{UnknownClient, forwarded_client, is_trusted},
+    settings::SecuritySettings,
 };
 
 /// The header of a request's id, in requests and responses.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The route pattern of a request, empty until the request reaches a route.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +49,44 @@ impl fmt::Display for ClientAddress {
         match self.0 {
             Some(address) => write!(f, "{address}"),
             None => f.write_str("-"),
+        }
+    }
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The client: the peer, or what a trusted proxy forwards.
+    pub address: ClientAddress,
+    /// Whether it was forwarded by a trusted proxy, so that its `X-Forwarded-*` headers are used. The peer of a Unix socket is
+    /// trusted: only processes of this machine can connect to it.
+    pub is_from_proxy: bool,
+    /// Whether the client uses HTTPS, to this server or to the proxy.
+    pub is_secure: bool,
+}
+
+impl Source {
+    /// The source of `request`.
+    pub fn of(request: &Request, security: &SecuritySettings) -> Self {
+        let peer = request.remote_addr().as_socket_addr();
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        let proxies = &security.trusted_proxies;
+        let is_from_proxy = request.data::<UnknownClient>().is_none()
+            && peer.is_none_or(|peer| is_trusted(peer, proxies));
+        let (client, schemes) = if is_from_proxy {
+            let client = forwarded_client(peer, request.headers(), proxies);
+            (client, request.header(X_FORWARDED_PROTO))
+        } else {
+            (peer, None)
+        };
+        Self {
+            address: ClientAddress(client),
+            is_from_proxy,
+            is_secure: match schemes {
+                // Each proxy appends the scheme of its request; the first is the client's.
+                Some(schemes) => schemes.split(',').next().map(str::trim) == Some("https"),
+                None => *request.scheme() == Scheme::HTTPS,
+            },
         }
     }
 }
@@ -80,7 +125,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The head of a request, for the log and the error page.
+/// A request as it was received. Request data of every request, once the pages in memory have been looked through.
 #[derive(Debug)]
 pub struct RequestInfo {
     /// The method.
@@ -91,23 +136,42 @@ pub struct RequestInfo {
     pub version: Version,
     /// All header fields.
     pub headers: HeaderMap,
-    /// The client's address.
-    pub address: ClientAddress,
+    /// Where it comes from.
+    pub source: Source,
     /// The request id, as in the log and in `X-Request-ID`.
     pub id: String,
+    /// When it was received.
+    pub received: Instant,
 }
 
 impl RequestInfo {
-    /// Copies a head; `id` is the request id.
-    pub fn new(head: Head<'_>, id: &str) -> Self {
+    /// Copies the head of `request`, which was received at a time; `id` is the request id.
+    pub fn new(request: &Request, source: Source, id: &str, received: Instant) -> Self {
+        let head = Head::of(request, source.address);
         Self {
             method: head.method.clone(),
             uri: head.uri.clone(),
             version: head.version,
             headers: head.headers.clone(),
-            address: head.address,
+            source,
             id: id.to_owned(),
+            received,
         }
+    }
+
+    /// When a timeout from its receipt ends.
+    pub fn deadline(&self, timeout: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.received) + timeout
+    }
+
+    /// The one of `request`.
+    ///
+    /// # Panics
+    /// When it is not set: the outermost endpoint sets it.
+    pub fn of(request: &Request) -> &Arc<Self> {
+        request
+            .data::<Arc<Self>>()
+            .expect("the outermost endpoint sets it")
     }
 
     /// What the log shows of it.
@@ -117,7 +181,7 @@ impl RequestInfo {
             uri: &self.uri,
             version: self.version,
             headers: &self.headers,
-            address: self.address,
+            address: self.source.address,
         }
     }
 }

@@ -25,9 +25,10 @@ use crate::{
     web::{
         admin_link, csrf,
         form::{Form, REQUIRED},
-        hosts::{MAX_REDIRECT_LENGTH, Origin, client_address, is_allowed_redirect},
+        hosts::{MAX_REDIRECT_LENGTH, Origin, is_allowed_redirect},
         messages::Level,
         page::Page,
+        request_info::RequestInfo,
         routing::redirect,
         session::{messages_of, session_of},
     },
@@ -79,7 +80,7 @@ pub async fn login(
     }
     if errors.username.is_empty() && errors.password.is_empty() {
         let session = session_of(request);
-        let address = client_address(request, &state.core.settings.security);
+        let address = RequestInfo::of(request).source.address.0;
         let username: String = username.trim().nfkc().collect();
         let outcome = if unusable_at_login(password).is_none() && !username.contains('\0') {
             log_in(&state.auth, session, &username, password, address).await?

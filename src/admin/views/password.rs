@@ -23,7 +23,7 @@ use crate::{
     web::{
         csrf,
         form::{Form, REQUIRED},
-        hosts::client_address,
+        request_info::RequestInfo,
         routing::redirect,
     },
 };
@@ -40,7 +40,7 @@ pub async fn change(
     if !hashers::is_usable(&user.password) {
         return Err(AppError::NotFound);
     }
-    let address = client_address(request, &state.core.settings.security);
+    let address = RequestInfo::of(request).source.address.0;
     let mut errors: [Vec<String>; 3] = Default::default();
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();

@@ -24,8 +24,8 @@ use crate::{
     web::{
         csrf,
         form::{Form, REQUIRED},
-        hosts::client_address,
         messages::Level,
+        request_info::RequestInfo,
         routing::redirect,
     },
 };
@@ -72,7 +72,7 @@ pub async fn change_password(
             let encoded = if disables_password {
                 hashers::unusable_password()
             } else {
-                let address = client_address(request, &state.core.settings.security);
+                let address = RequestInfo::of(request).source.address.0;
                 state.auth.hashing.make_password(new, address).await?
             };
             let tx = state.core.db.write().begin().await?;

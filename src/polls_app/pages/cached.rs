@@ -22,7 +22,7 @@ const LEVEL: u32 = 6;
 /// The encoding of compressed variants.
 const GZIP: Option<HeaderValue> = Some(HeaderValue::from_static("gzip"));
 /// The length of what is around the compressed parts, in bytes: the header, the block of the token, and the trailer.
-const AROUND_PARTS: usize = GZIP_HEADER.len() + 5 + TOKEN_LENGTH + 8;
+const GZIP_OVERHEAD: usize = GZIP_HEADER.len() + 5 + TOKEN_LENGTH + 8;
 /// The header of a gzip member without name and time (RFC 1952, 2.3).
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// The header of a deflate block that is stored as it is and not the last one (RFC 1951, 3.2.4), without the length.
@@ -90,10 +90,7 @@ impl CachedPage {
     ) -> Self {
         headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         let is_compressed = body.len() >= MIN_LENGTH;
-        let token = body
-            .windows(placeholder.len())
-            .position(|part| part == placeholder.as_bytes());
-        let content = match token {
+        let content = match find(body, placeholder) {
             None => {
                 let digest = hex(&Sha256::digest(body)[..16]);
                 let variant = |encoding, body: Vec<u8>, tag: &str| {
@@ -108,6 +105,7 @@ impl CachedPage {
             }
             Some(start) => {
                 let parts = [&body[..start], &body[start + placeholder.len()..]];
+                debug_assert_eq!(find(parts[1], placeholder), None, "a second token");
                 let plain = parts.map(<[u8]>::to_vec);
                 let length = plain[0].len() + TOKEN_LENGTH + plain[1].len();
                 Content::Parts {
@@ -115,7 +113,7 @@ impl CachedPage {
                         plain: Variant::new(&headers, None, None, length, plain),
                         gzip: is_compressed.then(|| {
                             let body = [deflate(parts[0], false), deflate(parts[1], true)];
-                            let length = body[0].len() + body[1].len() + AROUND_PARTS;
+                            let length = body[0].len() + body[1].len() + GZIP_OVERHEAD;
                             Variant::new(&headers, GZIP, None, length, body)
                         }),
                     },
@@ -147,7 +145,7 @@ impl CachedPage {
         let mut response = Response::default();
         match &self.content {
             Content::Whole(variants) => {
-                let variant = variants.of(client);
+                let variant = variants.select(client);
                 *response.headers_mut() = variant.headers.clone();
                 let known = client.known.as_ref().zip(variant.etag.as_ref());
                 if known.is_some_and(|(known, etag)| !known.precondition_passes(etag)) {
@@ -164,7 +162,7 @@ impl CachedPage {
                 }
             }
             Content::Parts { variants, sums } => {
-                let variant = variants.of(client);
+                let variant = variants.select(client);
                 *response.headers_mut() = variant.headers.clone();
                 let token = token();
                 let body = if variant.headers.contains_key(header::CONTENT_ENCODING) {
@@ -180,7 +178,7 @@ impl CachedPage {
 }
 
 impl<B> Variants<B> {
-    fn of(&self, client: &ClientHeaders) -> &Variant<B> {
+    fn select(&self, client: &ClientHeaders) -> &Variant<B> {
         let gzip = self.gzip.as_ref().filter(|_| client.accepts_gzip);
         gzip.unwrap_or(&self.plain)
     }
@@ -228,7 +226,7 @@ fn compressed(parts: &[Vec<u8>; 2], sums: &[Crc; 2], token: &[u8]) -> Vec<u8> {
     for part in [&sums[0], &sum(token), &sums[1]] {
         all.combine(part);
     }
-    let mut member = Vec::with_capacity(parts[0].len() + parts[1].len() + AROUND_PARTS);
+    let mut member = Vec::with_capacity(parts[0].len() + parts[1].len() + GZIP_OVERHEAD);
     member.extend(GZIP_HEADER);
     member.extend(&parts[0]);
     member.push(STORED_BLOCK);
@@ -264,6 +262,11 @@ fn deflate(text: &[u8], is_last: bool) -> Vec<u8> {
         flushed.map(|()| std::mem::take(encoder.get_mut()))
     };
     compressed.expect("writing to a Vec does not fail")
+}
+
+fn find(text: &[u8], part: &str) -> Option<usize> {
+    let mut parts = text.windows(part.len());
+    parts.position(|found| found == part.as_bytes())
 }
 
 fn sum(text: &[u8]) -> Crc {

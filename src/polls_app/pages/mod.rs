@@ -44,6 +44,7 @@ use crate::{
         headers, hosts,
         page::{ForCache, ValidUntil},
         read_your_writes::{self, Changed},
+        request_info::{RequestInfo, Source},
         statics::accepts,
     },
 };
@@ -198,11 +199,11 @@ impl PageCache {
     }
 
     /// Looks for the page of a request in memory.
-    pub fn look_up(&self, request: &Request, now: Instant) -> Lookup {
+    pub fn look_up(&self, request: &Request, source: Source, now: Instant) -> Lookup {
         let looked_up = self
             .enabled
             .as_ref()
-            .and_then(|cache| cache.miss(request, now).map(|miss| (cache, miss)));
+            .and_then(|cache| cache.miss(request, source, now).map(|miss| (cache, miss)));
         let Some((cache, miss)) = looked_up else {
             return Lookup::Other;
         };
@@ -238,12 +239,14 @@ impl PageCache {
             }
             _ => EntryAction::ReplaceWithGuard,
         });
-        let guard = match entry.await {
-            EntryResult::Retained(Some(page)) => {
+        let deadline = RequestInfo::of(&request).deadline(cache.core.live.get().timeout);
+        let guard = match tokio::time::timeout_at(deadline, entry).await {
+            Ok(EntryResult::Retained(Some(page))) => {
                 self.counters.hits.inc();
                 return Ok(cache.response(&page, &miss.client));
             }
-            EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => guard,
+            Ok(EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _)) => guard,
+            // After the deadline, an error page.
             _ => return Ok(next.call(request).await?.into_response()),
         };
         let (change, since) = (cache.changes.last(), cache.core.now());
@@ -308,13 +311,13 @@ impl PageCache {
 
 impl Enabled {
     /// What a response from memory depends on, if the request may have one.
-    fn miss(&self, request: &Request, now: Instant) -> Option<Miss> {
+    fn miss(&self, request: &Request, source: Source, now: Instant) -> Option<Miss> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
         let page = PageId::parse(request.original_uri().path())?;
         let security = &self.core.settings.security;
-        let origin = hosts::origin(request, security).ok()?;
+        let origin = hosts::origin(request, source, security).ok()?;
         let is_redirected = headers::https_location(request, &origin, &security.headers).is_some();
         if is_redirected
             || read_your_writes::is_marked_by_another(&self.core, request)

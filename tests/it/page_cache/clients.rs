@@ -1,16 +1,30 @@
 //! What differs between clients: tokens, previews, sessions, hosts, and their own changes.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use poem::EndpointExt;
 use polls::polls_app::urls;
+use sea_orm::ConnectionTrait;
 
 use super::{TIMEOUT, assert_shown_in_time, from_memory, other_server};
 use crate::support::{
     Client, TestApp,
     app::{now, settings},
 };
+
+/// Seconds that the clock of [`after_change`] is ahead of [`now`].
+static AFTER_CHANGE: AtomicI64 = AtomicI64::new(0);
+
+fn after_change() -> DateTime<Utc> {
+    now() + TimeDelta::seconds(AFTER_CHANGE.load(Ordering::SeqCst))
+}
 
 on_both_databases! {
     async fn each_client_gets_a_token_of_its_own(app: TestApp) {
@@ -91,6 +105,33 @@ on_both_databases! {
         for forged in [cookie.replace('.', ".0"), format!("{cookie}0"), "polls_recent=99999999999.1.x".to_owned()] {
             from_memory(&app, &app.visitor(), &path, &[("cookie", &forged)]).await;
         }
+    }
+
+    async fn the_mark_of_a_slow_change_is_valid_from_its_end(app: TestApp) {
+        let question = app.question("Best season?", &["Summer"]).await;
+        let (_site, voter) = other_server(settings(&app.database), after_change).await;
+        let page = voter.get(urls::detail(question.id)).await;
+        // The test on the other database uses the same clock.
+        let before = AFTER_CHANGE.load(Ordering::SeqCst);
+        let db = app.database.connect().await;
+        let tx = db.begin().await.unwrap();
+        let touch = format!("UPDATE polls_app_choice SET votes = votes WHERE id = {}", question.choices[0]);
+        tx.execute_unprepared(&touch).await.unwrap();
+        let choice = question.choices[0].to_string();
+        let fields = [("choice", &*choice)];
+        let vote = voter.submit(&page, &fields);
+        let release = async {
+            // The vote waits for the lock by now, or for its turn.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            AFTER_CHANGE.fetch_add(60, Ordering::SeqCst);
+            drop(tx);
+        };
+        let (reply, ()) = tokio::join!(vote, release);
+        reply.assert_status(302);
+        let mark = voter.cookie("polls_recent").unwrap();
+        let seconds: i64 = mark.split('.').next().unwrap().parse().unwrap();
+        assert!(seconds >= now().timestamp() + before + 60, "{seconds}");
+        db.close().await;
     }
 
     async fn sessions_that_are_saved_with_each_request_are_not_shared(app: TestApp) {

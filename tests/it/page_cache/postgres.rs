@@ -8,8 +8,11 @@ use std::{
 use polls::{db::Database, migrations, polls_app::urls};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
-use super::{TIMEOUT, assert_shown_in_time, execute, from_memory};
-use crate::support::{Backend, TestApp, TestDatabase};
+use super::{TIMEOUT, assert_shown_in_time, execute, from_memory, other_server};
+use crate::support::{
+    Backend, Site, TestApp, TestDatabase,
+    app::{now, settings},
+};
 
 /// The processes of PostgreSQL that serve listening connections of a database.
 pub async fn listeners(db: &Database) -> Vec<i32> {
@@ -126,6 +129,60 @@ async fn while_changes_are_not_heard_of_nothing_is_served_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_another_request_s_page_counts_for_the_timeout() {
+    let (app, db, path, _) = on_postgres().await;
+    // A lock is waited for up to 1 s: the second request has half of that left.
+    let mut short = settings(&app.database);
+    short.server.timeout = Duration::from_millis(1500);
+    let (site, visitor) = other_server(short, now).await;
+    let start = Instant::now();
+    while site.pages.counters().hits.get() == 0 {
+        assert!(start.elapsed() < TIMEOUT);
+        visitor.get(&path).await.assert_status(200);
+    }
+    let tx = db.begin().await.unwrap();
+    tx.execute_unprepared("LOCK TABLE polls_app_question")
+        .await
+        .unwrap();
+    site.pages.changed(1);
+    let (first, second) = tokio::join!(visitor.get(&path), visitor.get(&path));
+    let is_late = [&first, &second].map(|reply| {
+        reply.assert_status(503);
+        reply.text().contains("took too long")
+    });
+    assert!(is_late[0] != is_late[1], "{}", second.text());
+    drop(tx);
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_outage_is_logged() {
+    let site = Site::migrated(Backend::Postgres).await;
+    let site = site.with("RUST_LOG", "info,polls::db=debug,access=off");
+    let db = site.database.connect().await;
+    let mut server = site.serve();
+    let trigger = "TRIGGER polls_notify_update";
+    for _ in 0..2 {
+        // Each heartbeat is sent for a request.
+        server.get("/polls/");
+        server.read_log_until("changes in the database are received");
+        execute(
+            &db,
+            &format!("ALTER TABLE polls_app_choice DISABLE {trigger}"),
+        )
+        .await;
+        server.get("/polls/");
+        server.read_log_until("pages are not served from memory");
+        execute(
+            &db,
+            &format!("ALTER TABLE polls_app_choice ENABLE ALWAYS {trigger}"),
+        )
+        .await;
+    }
+    db.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_listening_connection_is_replaced() {
     let (app, db, path, choice) = on_postgres().await;
     let visitor = app.visitor();
@@ -195,6 +252,16 @@ async fn changes_that_fire_no_trigger_are_shown_within_a_second() {
     from_memory(&app, &visitor, &path, &[])
         .await
         .assert_lacks("Changed");
+    execute(
+        &db,
+        "CREATE TABLE parent (LIKE polls_app_choice); ALTER TABLE polls_app_choice INHERIT parent",
+    )
+    .await;
+    assert_shown_in_time(&visitor, &path, "5 votes").await;
+    execute(&db, "UPDATE parent SET votes = 6").await;
+    assert_shown_in_time(&visitor, &path, "6 votes").await;
+    execute(&db, "ALTER TABLE polls_app_choice NO INHERIT parent").await;
+    from_memory(&app, &visitor, &path, &[]).await;
     let silent = "CREATE OR REPLACE FUNCTION polls_notify_choices() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'";
     execute(&db, silent).await;
     for votes in [7, 8] {

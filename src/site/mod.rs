@@ -83,36 +83,27 @@ impl Site {
         let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
         let cache = self.pages.clone();
         let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
-        let polls = polls_app::routes(self.votes.clone(), self.pages.clone());
-        let pages = routing::post(Route::new(), "/theme/", theme::choose)
-            .nest_no_strip("/polls/", polls)
+        let pages = polls_app::routes(Route::new(), self.votes.clone(), self.pages.clone());
+        let pages = routing::post(pages, "/theme/", theme::choose)
             .at("/", make_sync(home))
-            .nest_no_strip("/admin/", admin)
+            .nest_no_strip("/admin/", admin);
+        let pages = if settings.debug {
+            debug::add_reload(pages)
+        } else {
+            pages
+        };
+        let pages = pages
             .around(read_your_writes::mark)
             // Nothing outside of this needs the session.
             .around(session::middleware);
-        let site = Route::new()
-            .at(
-                "/static/*path",
-                routing::named("/static/", poem::get(statics::serve)),
-            )
-            .at("/favicon.ico", make_sync(favicon))
-            .nest_no_strip("/", pages);
-        let site = if settings.debug {
-            debug::add_reload(site)
-        } else {
-            site
-        };
-        let site = site
-            // The redirect to HTTPS comes before all else.
-            .around(headers::require_https)
-            // An unknown host is refused before it can get into a link or a check.
-            .around(hosts::validate);
+        let statics = routing::named("/static/", poem::get(statics::serve));
         let security_headers = Arc::new(headers::SecurityHeaders::new(settings));
         let cache = self.pages.clone();
-        // Health checks use the address as the host, not the site's name.
+        // Few levels of routes: each copies the URL. Health checks use the address as the host, not the site's name.
         let site = health::routes(Readiness::default())
-            .nest_no_strip("/", site)
+            .at("/static/*path", of_known_host(statics))
+            .at("/favicon.ico", of_known_host(make_sync(favicon)))
+            .nest_no_strip("/", of_known_host(pages))
             // Every error becomes an error page.
             .around(errors::pages)
             .around(move |next, request| headers::secure(next, request, security_headers.clone()))
@@ -121,6 +112,14 @@ impl Site {
         let (core, metrics) = (self.core.clone(), self.requests.clone());
         SiteEndpoint::new(site, core, metrics, self.pages.clone())
     }
+}
+
+/// Refuses requests for unknown hosts, before the host can get into a link or a check, and redirects others to HTTPS before all else.
+fn of_known_host<E: Endpoint + 'static>(endpoint: E) -> impl Endpoint<Output = Response> + use<E> {
+    endpoint
+        .around(headers::require_https)
+        .around(hosts::validate)
+        .map_to_response()
 }
 
 /// `/favicon.ico` and the like redirect to the icon.

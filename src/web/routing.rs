@@ -6,7 +6,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use poem::{
     Endpoint, IntoResponse, Request, Response, Route,
-    endpoint::{BoxEndpoint, EndpointExt},
+    endpoint::EndpointExt,
     http::{HeaderValue, Method, StatusCode, header},
 };
 
@@ -90,10 +90,7 @@ fn add(
     methods: &'static str,
     view: impl Endpoint<Output = Response> + 'static,
 ) -> Route {
-    let view = Methods {
-        methods,
-        view: view.boxed(),
-    };
+    let view = Methods { methods, view };
     // Not around all routes: a request without a view gets a 404 or a redirect, not a CSRF error.
     let view = named(path, view.around(csrf::protect));
     let without_slash = path
@@ -118,12 +115,12 @@ fn append_slash(request: Request) -> Response {
 }
 
 /// A view with its allowed methods.
-struct Methods {
+struct Methods<E> {
     methods: &'static str,
-    view: BoxEndpoint<'static, Response>,
+    view: E,
 }
 
-impl Endpoint for Methods {
+impl<E: Endpoint<Output = Response>> Endpoint for Methods<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {

@@ -426,8 +426,8 @@ class Overlay:
         said += [f"max_connections = {c['spec']['postgresql']['parameters']['max_connections']}" for c in self.kind("Cluster")]
         most = re.search(r"max_connections = (\d+)", "\n".join(said))
         sizes = [int(config["data"]["DATABASE_POOL_SIZE"]) for config in self.kind("ConfigMap") if "DATABASE_POOL_SIZE" in config["data"]]
-        # Each measures the replica's lag on a connection of its own.
-        if most and sizes and (pods + 1) * (sizes[0] + 1) > int(most[1]):
+        # Each has two more, for health checks and for notifications of changes.
+        if most and sizes and (pods + 1) * (sizes[0] + 2) > int(most[1]):
             self.fault(thing, f"{pods} pods of {sizes[0]} connections are too many for max_connections {most[1]}")
 
     def check_routes(self):

@@ -29,7 +29,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Default)]
 pub struct Cache {
     shared: Arc<Shared>,
-    _keeping: Option<Arc<AbortOnDropHandle<()>>>,
+    _reconnecting: Option<Arc<AbortOnDropHandle<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,10 +65,10 @@ impl Cache {
         let client =
             Client::open(settings.url.expose_secret()).expect("the settings have read the address");
         let shared = Arc::new(Shared::default());
-        let keeping = tokio::spawn(keep(client, shared.clone()));
+        let reconnecting = tokio::spawn(reconnect(client, shared.clone()));
         Self {
             shared,
-            _keeping: Some(Arc::new(AbortOnDropHandle::new(keeping))),
+            _reconnecting: Some(Arc::new(AbortOnDropHandle::new(reconnecting))),
         }
     }
 
@@ -79,7 +79,7 @@ impl Cache {
 
     /// The value of a key.
     pub async fn get(&self, name: &str) -> Option<String> {
-        let value: Option<Option<String>> = self.ask(&Cmd::get(name)).await;
+        let value: Option<Option<String>> = self.query(&Cmd::get(name)).await;
         value.flatten()
     }
 
@@ -92,7 +92,7 @@ impl Cache {
             .arg("NX")
             .arg("PX")
             .arg(milliseconds(time));
-        self.ask::<()>(&command).await;
+        self.query::<()>(&command).await;
     }
 
     /// Sets a key with an expiry.
@@ -103,7 +103,7 @@ impl Cache {
             .arg(value)
             .arg("PX")
             .arg(milliseconds(time));
-        self.ask::<()>(&command).await;
+        self.query::<()>(&command).await;
     }
 
     /// The result of a script; `None` while the cache is not usable.
@@ -121,7 +121,7 @@ impl Cache {
         .await
     }
 
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+    async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
         self.with(async |mut connection| command.query_async(&mut connection).await)
             .await
     }
@@ -134,7 +134,7 @@ impl Cache {
         match in_time(RESPONSE_TIMEOUT, action(connection)).await {
             Ok(response) => Some(response),
             Err(error) => {
-                self.shared.leave_out(&error);
+                self.shared.disconnect(&error);
                 None
             }
         }
@@ -149,19 +149,19 @@ impl Shared {
     }
 
     /// Stops using the connection. Of concurrent failures one is logged.
-    fn leave_out(&self, error: &RedisError) {
+    fn disconnect(&self, error: &RedisError) {
         if self.connection().take().is_some() {
             self.counters.in_use.set(0);
             self.counters.failures.inc();
-            tracing::warn!(error = %error, "the cache is left out: the database does its work");
+            tracing::warn!(error = %error, "the cache is not reachable: the database is used instead");
             self.lost.notify_one();
         }
     }
 }
 
 /// Connects, and again whenever the connection is lost.
-async fn keep(client: Client, shared: Arc<Shared>) {
-    let mut is_said = false;
+async fn reconnect(client: Client, shared: Arc<Shared>) {
+    let mut is_logged = false;
     let mut pause = PAUSE;
     loop {
         match connect(&client).await {
@@ -171,7 +171,7 @@ async fn keep(client: Client, shared: Arc<Shared>) {
                 shared.counters.in_use.set(1);
                 tracing::info!("the cache is in use");
                 shared.lost.notified().await;
-                is_said = true;
+                is_logged = true;
                 // A connection that fails soon must not be retried and logged at a high rate.
                 pause = if since.elapsed() > MAX_PAUSE {
                     PAUSE
@@ -179,9 +179,9 @@ async fn keep(client: Client, shared: Arc<Shared>) {
                     (2 * pause).min(MAX_PAUSE)
                 };
             }
-            Err(error) if !is_said => {
-                tracing::warn!(error = %error, "the cache cannot be used: the database does its work");
-                is_said = true;
+            Err(error) if !is_logged => {
+                tracing::warn!(error = %error, "the cache is not reachable: the database is used instead");
+                is_logged = true;
             }
             Err(_) => {}
         }

@@ -1,9 +1,9 @@
-// What makes the admin quicker. Every page does its work without this.
+// Progressive enhancement of the admin: every page works without JavaScript.
 "use strict";
 
 document.documentElement.classList.add("has-script");
 
-const make = (tag, properties, ...children) => {
+const createElement = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
@@ -33,9 +33,9 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Who leaves a form with changes is asked first.
+// Asks before a form with unsaved changes is left.
 for (const form of document.querySelectorAll("form[data-guard]")) {
-  let isChanged = document.querySelector("#errors, #meanwhile, #resumed") !== null;
+  let isChanged = document.querySelector("#errors, #conflict, #resumed") !== null;
   // Filters and boxes for actions are not part of what is saved.
   form.addEventListener("input", ({ target }) => {
     if (target.name !== "_selected_action" && (target.name || target.matches("[data-inline], .date-time"))) isChanged = true;
@@ -44,24 +44,24 @@ for (const form of document.querySelectorAll("form[data-guard]")) {
   addEventListener("beforeunload", (event) => { if (isChanged) event.preventDefault(); });
 }
 
-// The first error has the focus, unless the page chose something else.
-document.querySelector("#meanwhile, #errors, #resumed")?.focus();
+// Focuses the message about a conflict, errors or a restored form.
+document.querySelector("#conflict, #errors, #resumed")?.focus();
 
-// Today and now, on the clocks of the site.
+// The buttons Today and Now, in the site's time zone.
 const zone = document.querySelector(".zone-note")?.textContent.match(/in ([\w/+-]+)\./)?.[1];
-const clock = () => {
+const siteTime = () => {
   const parts = new Intl.DateTimeFormat("en-CA", {
     timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
   }).formatToParts(new Date());
   const part = (type) => parts.find((one) => one.type === type).value;
   return { date: `${part("year")}-${part("month")}-${part("day")}`, time: `${part("hour")}:${part("minute")}:${part("second")}` };
 };
-const addClocks = (root) => {
+const addTimeButtons = (root) => {
   for (const dateTime of root.querySelectorAll(".date-time")) {
     const [date, time] = dateTime.querySelectorAll("input");
-    const button = (text, set) => make("button", {
+    const button = (text, set) => createElement("button", {
       type: "button", className: "btn", textContent: text,
-      onclick: () => { set(clock()); dateTime.dispatchEvent(new Event("input", { bubbles: true })); },
+      onclick: () => { set(siteTime()); dateTime.dispatchEvent(new Event("input", { bubbles: true })); },
     });
     dateTime.append(
       button("Today", (now) => { date.value = now.date; }),
@@ -69,9 +69,9 @@ const addClocks = (root) => {
     );
   }
 };
-addClocks(document);
+addTimeButtons(document);
 
-// Inlines: further rows from the template, numbered on.
+// Inlines: adds rows from the template, and numbers the fields of all rows.
 for (const inline of document.querySelectorAll("[data-inline]")) {
   const template = inline.querySelector("template[data-empty]");
   if (!template) continue;
@@ -91,7 +91,7 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
     add.disabled = rows.children.length >= Number(max);
   };
   const removable = (row) => {
-    const button = make("button", {
+    const button = createElement("button", {
       type: "button", className: "btn btn-sm", textContent: "Remove",
       onclick: () => {
         const next = row.nextElementSibling ?? row.previousElementSibling;
@@ -104,7 +104,7 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
     button.setAttribute("aria-label", `Remove this ${name}`);
     (row.querySelector(".delete-cell, .stacked-head") ?? row.lastElementChild).append(button);
   };
-  const add = make("button", {
+  const add = createElement("button", {
     type: "button", className: "btn", textContent: `Add another ${name}`,
     onclick: () => {
       const row = template.content.firstElementChild.cloneNode(true);
@@ -117,24 +117,24 @@ for (const inline of document.querySelectorAll("[data-inline]")) {
         }
       }
       rows.append(row);
-      addClocks(row);
+      addTimeButtons(row);
       removable(row);
       renumber();
       row.querySelector("input:not([type=hidden]), select, textarea")?.focus();
     },
   });
-  // Those of objects that are there have a box to delete them instead.
+  // Rows of stored objects have a checkbox for deletion instead.
   [...rows.children].filter((row) => !row.querySelector("[name$='-id']")).forEach(removable);
-  inline.append(make("div", { className: "card-footer" }, add));
+  inline.append(createElement("div", { className: "card-footer" }, add));
   renumber();
 }
 
-// Two boxes in the place of a list of many.
+// `filter_horizontal`: two lists in place of a <select multiple>.
 for (const source of document.querySelectorAll("select[data-chooser]")) {
   const title = source.dataset.chooser;
-  const side = (heading, everything) => {
-    const box = make("select", { multiple: true, className: "form-select" });
-    const filter = make("input", { type: "search", className: "form-control", placeholder: "Filter" });
+  const side = (heading, moveAllText) => {
+    const box = createElement("select", { multiple: true, className: "form-select" });
+    const filter = createElement("input", { type: "search", className: "form-control", placeholder: "Filter" });
     box.setAttribute("aria-label", heading);
     filter.setAttribute("aria-label", `Filter ${heading.toLowerCase()}`);
     filter.addEventListener("input", () => fill());
@@ -145,21 +145,21 @@ for (const source of document.querySelectorAll("select[data-chooser]")) {
     });
     box.addEventListener("dblclick", () => move(box.selectedOptions));
     box.addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); move(box.selectedOptions); } });
-    // Those that the filter leaves.
-    const all = make("button", { type: "button", className: "btn btn-sm", textContent: everything, onclick: () => { move(box.options); filter.focus(); } });
-    all.setAttribute("aria-label", `${everything} ${title}`);
-    return { box, filter, all, element: make("div", { className: "chooser-side" }, make("span", { className: "chooser-title", textContent: heading }), filter, box, all) };
+    // Moves the options that match the filter.
+    const all = createElement("button", { type: "button", className: "btn btn-sm", textContent: moveAllText, onclick: () => { move(box.options); filter.focus(); } });
+    all.setAttribute("aria-label", `${moveAllText} ${title}`);
+    return { box, filter, all, element: createElement("div", { className: "chooser-side" }, createElement("span", { className: "chooser-title", textContent: heading }), filter, box, all) };
   };
   const available = side(`Available ${title}`, "Choose all");
   const chosen = side(`Chosen ${title}`, "Remove all");
-  const status = make("span", { className: "visually-hidden" });
+  const status = createElement("span", { className: "visually-hidden" });
   status.setAttribute("aria-live", "polite");
   const fill = () => {
     for (const { box, filter, all } of [available, chosen]) {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
       const options = [...source.options].filter((option) =>
         option.selected === (box === chosen.box) && words.every((word) => option.text.toLowerCase().includes(word)));
-      box.replaceChildren(...options.map((option) => make("option", { value: option.value, text: option.text, title: option.text })));
+      box.replaceChildren(...options.map((option) => createElement("option", { value: option.value, text: option.text, title: option.text })));
       all.disabled = options.length === 0;
     }
   };
@@ -171,24 +171,24 @@ for (const source of document.querySelectorAll("select[data-chooser]")) {
     source.dispatchEvent(new Event("input", { bubbles: true }));
   };
   const button = (text, label, from) => {
-    const element = make("button", { type: "button", className: "btn", textContent: text, onclick: () => move(from.box.selectedOptions) });
+    const element = createElement("button", { type: "button", className: "btn", textContent: text, onclick: () => move(from.box.selectedOptions) });
     element.setAttribute("aria-label", label);
     return element;
   };
-  const buttons = make("div", { className: "chooser-buttons" },
+  const buttons = createElement("div", { className: "chooser-buttons" },
     button("→", `Choose the selected ${title}`, available), button("←", `Remove the selected ${title}`, chosen));
   source.hidden = true;
-  source.after(make("div", { className: "chooser" }, available.element, buttons, chosen.element), status);
+  source.after(createElement("div", { className: "chooser" }, available.element, buttons, chosen.element), status);
   fill();
 }
 
-// Lists: all rows at once, and how many are chosen.
+// Lists: selects all rows of the page, and shows how many are selected.
 for (const bar of document.querySelectorAll("[data-actions]")) {
   const form = bar.closest("form");
   const boxes = [...form.querySelectorAll("[name=_selected_action]")];
   const counter = bar.querySelector("[data-counter]");
   const across = bar.querySelector("[data-across]");
-  const all = make("input", { type: "checkbox", className: "form-check-input" });
+  const all = createElement("input", { type: "checkbox", className: "form-check-input" });
   all.setAttribute("aria-label", "Select all on this page");
   form.querySelector("[data-select-all]").append(all);
   const count = () => {

@@ -95,7 +95,7 @@ impl Database {
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 
-    /// Executes a read, and retries it once if the connection was lost: the pool then pings the next connection first.
+    /// Executes what changes nothing, and retries it once if the connection was lost: the pool then pings the next connection first.
     async fn once_more<T, F: Future<Output = Result<T, DbErr>>>(
         &self,
         action: impl Fn() -> F,

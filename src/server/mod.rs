@@ -92,7 +92,7 @@ impl Server {
                 () = self.stopping.cancelled() => break,
             };
             match accepted {
-                Ok(stream) => self.take(stream, &site, max_files).await,
+                Ok(stream) => self.spawn_connection(stream, &site, max_files).await,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -101,11 +101,11 @@ impl Server {
         }
         // Connections in the backlog count as accepted: their clients are connected already.
         for stream in listener.close() {
-            self.take(stream, &site, max_files).await;
+            self.spawn_connection(stream, &site, max_files).await;
         }
     }
 
-    async fn take<E: Endpoint<Output = Response> + 'static>(
+    async fn spawn_connection<E: Endpoint<Output = Response> + 'static>(
         self: &Arc<Self>,
         mut stream: Stream,
         site: &Arc<E>,

@@ -68,7 +68,7 @@ impl Exporter {
         );
         registry.register_with_unit(
             "polls_http_request_duration",
-            "Time from the head of a request to the end of its response",
+            "Time from the head of a request until its response is ready",
             Unit::Seconds,
             requests.seconds.clone(),
         );

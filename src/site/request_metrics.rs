@@ -74,7 +74,7 @@ impl RequestMetrics {
     }
 
     /// Counts a response.
-    pub fn answered(&self, method: &Method, route: &Arc<str>, status: StatusCode, took: Duration) {
+    pub fn observe(&self, method: &Method, route: &Arc<str>, status: StatusCode, took: Duration) {
         let labels = RequestLabels {
             method: known_method(method),
             route: route.clone(),
@@ -107,12 +107,12 @@ impl RouteMetrics {
     }
 
     /// Counts a response.
-    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+    pub fn observe(&self, method: &Method, status: StatusCode, took: Duration) {
         if *method == Method::GET && status == StatusCode::OK {
             self.ok.inc();
             self.seconds.observe(took.as_secs_f64());
         } else {
-            self.all.answered(method, &self.route, status, took);
+            self.all.observe(method, &self.route, status, took);
         }
     }
 }

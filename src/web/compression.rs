@@ -1,5 +1,6 @@
 //! Compression of HTML responses. Against BREACH, which derives a secret from the lengths of compressed responses, each page
 //! masks its CSRF tokens with a new mask, and each response gets random padding (as in Django's `GZipMiddleware`).
+//! Pages from memory (`polls_app/pages/cached.rs`) store the token uncompressed instead.
 
 use std::{io::Write, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! How long what a process keeps in memory may be used without hearing from the database again.
+//! The lease on what a process keeps in memory: it may be used until the lease expires, which each heartbeat renews.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},

@@ -150,9 +150,7 @@ impl Deployment {
                 is_in_use("polls_replica_in_use") && is_in_use("polls_cache_in_use")
             });
         }
-        wait_until(TIMEOUT, || {
-            status(&get(&deployment.address(), "/polls/", "")) == 200
-        });
+        wait_until(TIMEOUT, || is_served(&deployment.address(), "/polls/"));
         deployment
     }
 
@@ -172,10 +170,9 @@ impl Deployment {
         self.wait_until_ready(self.web.last().unwrap());
     }
 
-    /// Whether a replica is ready; one that has just been started may not listen yet.
+    /// Whether a replica is ready.
     pub fn is_ready(&self, web: &Container) -> bool {
-        let address = self.address_of(web);
-        TcpStream::connect(&address).is_ok() && status(&get(&address, "/readyz", "")) == 200
+        is_served(&self.address_of(web), "/readyz")
     }
 
     pub fn wait_until_ready(&self, web: &Container) {
@@ -191,6 +188,11 @@ impl Deployment {
         let query = "SELECT votes FROM polls_app_choice WHERE id = 1";
         self.backend.primary.sql(query).parse().unwrap()
     }
+}
+
+/// Whether a page is served; a container that has just been started may not listen yet.
+fn is_served(address: &str, path: &str) -> bool {
+    TcpStream::connect(address).is_ok() && status(&get(address, path, "")) == 200
 }
 
 fn replica(backend: &Backend, front: &Network, number: usize) -> Container {

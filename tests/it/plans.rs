@@ -1,17 +1,18 @@
-//! The plans of the public pages' queries on large tables: no page may read a whole table.
+//! The plans of the public pages' queries on large tables, and of votes: none may read a whole table, and none is planned each time.
 
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use polls::{
     db::{Database, Transaction},
-    polls_app::queries,
+    polls_app::{queries, votes::VoteResult},
+    site::{Site, admin_site},
 };
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
 
 use crate::support::{
-    TestApp,
-    app::{add_questions, now},
+    Backend, TestApp,
+    app::{add_questions, now, settings},
 };
 
 const QUESTIONS: u64 = 20_000;
@@ -88,6 +89,29 @@ async fn plans_made(tx: &Transaction, queries: &[Statement]) -> i64 {
         most = most.max(row.try_get_by_index(0).unwrap());
     }
     most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_plans_votes_once() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let question = app.question("Busy?", &["Yes", "No"]).await;
+    // One connection: its statements can be looked at.
+    let mut one_connection = settings(&app.database);
+    one_connection.database.pool_size = 1;
+    let site = Site::build(one_connection, admin_site(), now)
+        .await
+        .unwrap();
+    for number in 0..20 {
+        let vote = site.votes.add(question.id, question.choices[number % 2]);
+        assert_eq!(vote.await.unwrap(), VoteResult::Counted);
+    }
+    let sql = "SELECT custom_plans, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'WITH requested%'";
+    let plans = Statement::from_string(DbBackend::Postgres, sql);
+    let row = site.core.db.write().query_one_raw(plans).await.unwrap();
+    let row = row.expect("it is prepared");
+    let count = |column| row.try_get_by_index::<i64>(column).unwrap();
+    assert_eq!((count(0), count(1)), (5, 15));
+    site.close().await;
 }
 
 #[test]

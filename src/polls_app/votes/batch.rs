@@ -76,11 +76,13 @@ async fn on_postgres(
         Locks::Skip(timeout) => (timeout, "SKIP LOCKED"),
     };
     // `requested` is read before a row is locked, and so is the timeout set. The votes are computed from the locked row, which
-    // may be newer than the statement's snapshot.
+    // may be newer than the statement's snapshot. The arrays are in subqueries, so that the planner does not see their lengths: it
+    // makes one plan for all batches, where planning would take longer than the rest.
     let sql = format!(
         "WITH requested AS MATERIALIZED (\
            SELECT r.choice_id, r.question_id, r.votes \
-           FROM set_config('lock_timeout', $5, true), unnest($2::int[], $3::int[], $4::int[]) AS r(choice_id, question_id, votes)\
+           FROM set_config('lock_timeout', $5, true), \
+             unnest((SELECT $2::int[]), (SELECT $3::int[]), (SELECT $4::int[])) AS r(choice_id, question_id, votes)\
          ), locked AS (\
            SELECT c.id, c.question_id, LEAST(r.votes, 2147483647 - c.votes::bigint) AS added FROM requested r \
            JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \

@@ -83,7 +83,7 @@ class Browser:
         status, _ = self.request("POST", "/admin/login/", fields)
         assert status == 302, status
 
-    def milliseconds(self, path, tries=30):
+    def milliseconds(self, path, tries=100):
         times = []
         for _ in range(tries):
             start = time.perf_counter()

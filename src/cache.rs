@@ -153,7 +153,7 @@ impl Shared {
         if self.connection().take().is_some() {
             self.counters.in_use.set(0);
             self.counters.failures.inc();
-            tracing::warn!(error = %error, "the cache is not reachable: the database is used instead");
+            tracing::warn!(error = %error, "the cache is not used: the database is used instead");
             self.lost.notify_one();
         }
     }
@@ -180,7 +180,7 @@ async fn reconnect(client: Client, shared: Arc<Shared>) {
                 };
             }
             Err(error) if !is_logged => {
-                tracing::warn!(error = %error, "the cache is not reachable: the database is used instead");
+                tracing::warn!(error = %error, "the cache is not used: the database is used instead");
                 is_logged = true;
             }
             Err(_) => {}

@@ -146,11 +146,7 @@ fn check_templates(settings: &Settings, messages: &mut Vec<Message>) {
 }
 
 async fn check_database(settings: &Settings, tags: &[Tag], messages: &mut Vec<Message>) {
-    if let Some(file) = settings
-        .database
-        .sqlite_file()
-        .filter(|file| !file.exists())
-    {
+    if let Some(file) = settings.database.missing_file() {
         // Connecting would create it.
         let text = format!("The database {} does not exist yet.", file.display());
         messages.push(Message::warning(

@@ -85,7 +85,7 @@ impl Context {
     /// As [`Self::connect`].
     pub async fn connect_to_read(&mut self) -> anyhow::Result<Database> {
         let mut settings = self.settings.database.clone();
-        if settings.sqlite_file().is_some_and(|file| !file.exists()) {
+        if settings.missing_file().is_some() {
             settings = settings.in_memory();
         }
         self.connect_to(&settings, Purpose::Command).await

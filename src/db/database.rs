@@ -91,12 +91,12 @@ impl Database {
                 .watch(async { self.writer.get().begin_with_options(options).await })
         };
         // Nothing has been written that could be written twice.
-        let transaction = self.once_more(begin).await?;
+        let transaction = self.retry_once(begin).await?;
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 
-    /// Executes what changes nothing, and retries it once if the connection was lost: the pool then pings the next connection first.
-    async fn once_more<T, F: Future<Output = Result<T, DbErr>>>(
+    /// Executes a read or a `BEGIN`, and retries it once if the connection was lost: the pool then pings the next connection first.
+    async fn retry_once<T, F: Future<Output = Result<T, DbErr>>>(
         &self,
         action: impl Fn() -> F,
     ) -> Result<T, DbErr> {
@@ -196,7 +196,7 @@ impl ConnectionTrait for Database {
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
         self.check_file()?;
-        self.once_more(|| {
+        self.retry_once(|| {
             let statement = statement.clone();
             self.health
                 .watch(async { self.reader.get().query_one_raw(statement).await })
@@ -207,7 +207,7 @@ impl ConnectionTrait for Database {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let statement = self.query(statement)?;
         self.check_file()?;
-        self.once_more(|| {
+        self.retry_once(|| {
             let statement = statement.clone();
             self.health
                 .watch(async { self.reader.get().query_all_raw(statement).await })

@@ -55,7 +55,7 @@ impl fmt::Display for ReplicaState {
         f.write_str(match self {
             Self::UpToDate => "it is up to date",
             Self::NotMeasured => "its lag has not been measured yet",
-            Self::Unreachable => "it does not answer",
+            Self::Unreachable => "it does not respond",
             Self::Lagging => "it is too far behind the primary",
             Self::NotAStandby => "it is not a standby of this primary",
             Self::PrimaryUnknown => "the primary's WAL position is not known",
@@ -215,7 +215,7 @@ fn set_state(
     } else {
         tracing::warn!(
             error = reason,
-            "the replica is left out, the primary is read instead: {now}"
+            "the replica is not used, the primary is read instead: {now}"
         );
     }
 }

@@ -144,6 +144,12 @@ impl DatabaseSettings {
         })
     }
 
+    /// The file of an SQLite database, if it does not exist.
+    pub fn missing_file(&self) -> Option<PathBuf> {
+        self.sqlite_file()
+            .filter(|file| matches!(file.try_exists(), Ok(false)))
+    }
+
     /// An empty database of SQLite in memory, in place of a file that does not exist.
     pub fn in_memory(&self) -> Self {
         Self {

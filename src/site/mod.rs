@@ -114,7 +114,8 @@ impl Site {
     }
 }
 
-/// Refuses requests for unknown hosts, before the host can get into a link or a check, and redirects others to HTTPS before all else.
+/// Refuses requests for unknown hosts, before the host can get into a link or a check; then redirects plain HTTP to HTTPS, if
+/// `SECURE_SSL_REDIRECT` is set.
 fn of_known_host<E: Endpoint + 'static>(endpoint: E) -> impl Endpoint<Output = Response> + use<E> {
     endpoint
         .around(headers::require_https)

@@ -66,17 +66,24 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
     let mut response = std::pin::pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
     let server = core.live.get();
     let deadline = info.deadline(server.timeout);
-    let mut result = tokio::time::timeout_at(deadline, response.as_mut()).await;
+    let mut result = None;
+    // A request that has waited for another's page until its deadline begins nothing.
+    if tokio::time::Instant::now() < deadline {
+        let in_time = tokio::time::timeout_at(deadline, response.as_mut());
+        result = in_time.await.ok();
+    }
     // The time for the body, which has its own timeout, does not count.
     let extension = body_time.elapsed(server.body_timeout);
-    if result.is_err() && !extension.is_zero() {
-        result = tokio::time::timeout(extension, response).await;
+    if result.is_none() && !extension.is_zero() {
+        result = tokio::time::timeout(extension, response).await.ok();
     }
     let error = match result {
-        Ok(Ok(Ok(response))) => return Ok(response.into_response()),
-        Ok(Ok(Err(error))) => from_poem(error),
-        Ok(Err(panic)) => AppError::Internal(anyhow::anyhow!("panicked: {}", panic_text(&*panic))),
-        Err(_) => AppError::Timeout,
+        Some(Ok(Ok(response))) => return Ok(response.into_response()),
+        Some(Ok(Err(error))) => from_poem(error),
+        Some(Err(panic)) => {
+            AppError::Internal(anyhow::anyhow!("panicked: {}", panic_text(&*panic)))
+        }
+        None => AppError::Timeout,
     };
     match &error {
         AppError::Internal(_) => {

@@ -125,7 +125,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A request as it was received. Request data of every request, once the pages in memory have been looked through.
+/// A request as it was received. Request data of every request that no page in memory answers.
 #[derive(Debug)]
 pub struct RequestInfo {
     /// The method.
@@ -140,7 +140,7 @@ pub struct RequestInfo {
     pub source: Source,
     /// The request id, as in the log and in `X-Request-ID`.
     pub id: String,
-    /// When it was received.
+    /// When the site began to handle it.
     pub received: Instant,
 }
 
@@ -159,12 +159,17 @@ impl RequestInfo {
         }
     }
 
-    /// When a timeout from its receipt ends.
+    /// The moment at which `timeout` will have passed since it was received.
     pub fn deadline(&self, timeout: Duration) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.received) + timeout
     }
 
-    /// The one of `request`.
+    /// The client's address, if it is known.
+    pub fn client_address(request: &Request) -> Option<IpAddr> {
+        Self::of(request).source.address.0
+    }
+
+    /// The info of `request`.
     ///
     /// # Panics
     /// When it is not set: the outermost endpoint sets it.

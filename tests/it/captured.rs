@@ -65,8 +65,8 @@ on_both_databases! {
         for label in RUNS {
             // Django looks at migrations at the start of its server only; our check counts them.
             if *label == "check_unmigrated" {
-                // On SQLite the file comes with the first look at the history.
-                site.run(["showmigrations"]).success();
+                // An empty file is an empty database of SQLite.
+                std::fs::write(site.folder().join("db.sqlite3"), "").unwrap();
                 let said = site.run(["check"]).success();
                 assert!(said.stderr.contains("?: (polls.W001) 24 migration(s) have not been applied."), "{}", said.stderr);
                 continue;

@@ -359,7 +359,7 @@ fn secrets_are_random_and_not_replaced() {
 
     let again = make();
     assert!(
-        !again.status.success() && said(&again).contains("is there already"),
+        !again.status.success() && said(&again).contains("exists already"),
         "{}",
         said(&again)
     );

@@ -248,7 +248,7 @@ fn column_value(
         ) => {
             let sum = i64::from(*current) + i64::from(*submitted) - i64::from(before);
             let clamped = sum.clamp(0, i64::from(i32::MAX));
-            Value::Int(Some(i32::try_from(clamped).unwrap_or(*submitted)))
+            Value::Int(Some(i32::try_from(clamped).expect("clamped to the range")))
         }
         _ => value.clone(),
     }

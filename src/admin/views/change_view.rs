@@ -195,7 +195,8 @@ impl<'a> ChangeView<'a> {
         self.show(editor, db, None, Some(concurrent), false).await
     }
 
-    /// Renders the form, with the version in its hidden field that its contents were compared with or loaded at; none for a new object.
+    /// Renders the form. `version` is for its hidden field: the data that the form was loaded from or compared with; none for a new
+    /// object.
     ///
     /// # Errors
     /// When the database cannot be reached, or the template is invalid.

@@ -80,7 +80,7 @@ pub async fn login(
     }
     if errors.username.is_empty() && errors.password.is_empty() {
         let session = session_of(request);
-        let address = RequestInfo::of(request).source.address.0;
+        let address = RequestInfo::client_address(request);
         let username: String = username.trim().nfkc().collect();
         let outcome = if unusable_at_login(password).is_none() && !username.contains('\0') {
             log_in(&state.auth, session, &username, password, address).await?

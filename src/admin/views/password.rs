@@ -40,7 +40,7 @@ pub async fn change(
     if !hashers::is_usable(&user.password) {
         return Err(AppError::NotFound);
     }
-    let address = RequestInfo::of(request).source.address.0;
+    let address = RequestInfo::client_address(request);
     let mut errors: [Vec<String>; 3] = Default::default();
     if *request.method() == Method::POST {
         let text = |name| form.get(name).unwrap_or_default().to_owned();

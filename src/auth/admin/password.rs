@@ -72,7 +72,7 @@ pub async fn change_password(
             let encoded = if disables_password {
                 hashers::unusable_password()
             } else {
-                let address = RequestInfo::of(request).source.address.0;
+                let address = RequestInfo::client_address(request);
                 state.auth.hashing.make_password(new, address).await?
             };
             let tx = state.core.db.write().begin().await?;

@@ -28,7 +28,7 @@ use crate::settings::DatabaseSettings;
 
 /// The time from one heartbeat to the next.
 const PERIOD: Duration = Duration::from_millis(250);
-/// The timeout of a heartbeat, and of the first statement on a new connection.
+/// The timeout of a heartbeat, and of the listening connection after the trial connection.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// The first delay before a new connection; doubled after each attempt.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);

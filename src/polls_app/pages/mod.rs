@@ -246,7 +246,7 @@ impl PageCache {
                 return Ok(cache.response(&page, &miss.client));
             }
             Ok(EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _)) => guard,
-            // After the deadline, an error page.
+            // It cannot be cached; or after the deadline, for which there is an error page.
             _ => return Ok(next.call(request).await?.into_response()),
         };
         let (change, since) = (cache.changes.last(), cache.core.now());

@@ -76,8 +76,8 @@ async fn on_postgres(
         Locks::Skip(timeout) => (timeout, "SKIP LOCKED"),
     };
     // `requested` is read before a row is locked, and so is the timeout set. The votes are computed from the locked row, which
-    // may be newer than the statement's snapshot. The arrays are in subqueries, so that the planner does not see their lengths: it
-    // makes one plan for all batches, where planning would take longer than the rest.
+    // may be newer than the statement's snapshot. The arrays are in subqueries, so that the planner does not see their lengths: after
+    // five executions it uses one plan for all batches, where planning would take longer than the rest.
     let sql = format!(
         "WITH requested AS MATERIALIZED (\
            SELECT r.choice_id, r.question_id, r.votes \

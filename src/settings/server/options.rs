@@ -283,13 +283,16 @@ impl ServerOptions {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{} cannot be read", path.display()))?;
         toml::from_str(&text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let number = text[..start].matches('\n').count();
-            let line = text.lines().nth(number).unwrap_or_default();
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let place = before.map(|before| {
+                let number = before.matches('\n').count();
+                let line = text.lines().nth(number).unwrap_or_default();
+                format!(" in line {}, {line:?}", number + 1)
+            });
             anyhow!(
-                "{} has a mistake in line {}, {line:?}: {}",
+                "{} has a mistake{}: {}",
                 path.display(),
-                number + 1,
+                place.unwrap_or_default(),
                 error.message()
             )
         })

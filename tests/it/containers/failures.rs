@@ -62,7 +62,7 @@ fn every_part_can_fail_and_recover() {
     }
 
     // The standby is killed, stands still, and is too far behind: pages come from the primary, and each replica says so once.
-    let left_out = "the replica is left out";
+    let left_out = "the replica is not used";
     let in_use = |site: &Deployment, is: f64| {
         let web = &site.web;
         wait_until(TIMEOUT, || {

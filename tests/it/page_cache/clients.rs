@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use poem::EndpointExt;
 use polls::polls_app::urls;
 use sea_orm::ConnectionTrait;
+use tokio::sync::Mutex;
 
 use super::{TIMEOUT, assert_shown_in_time, from_memory, other_server};
 use crate::support::{
@@ -19,6 +20,8 @@ use crate::support::{
     app::{now, settings},
 };
 
+/// Held while a test uses the clock of [`after_change`].
+static CLOCK: Mutex<()> = Mutex::const_new(());
 /// Seconds that the clock of [`after_change`] is ahead of [`now`].
 static AFTER_CHANGE: AtomicI64 = AtomicI64::new(0);
 
@@ -108,10 +111,10 @@ on_both_databases! {
     }
 
     async fn the_mark_of_a_slow_change_is_valid_from_its_end(app: TestApp) {
+        let _clock = CLOCK.lock().await;
         let question = app.question("Best season?", &["Summer"]).await;
         let (_site, voter) = other_server(settings(&app.database), after_change).await;
         let page = voter.get(urls::detail(question.id)).await;
-        // The test on the other database uses the same clock.
         let before = AFTER_CHANGE.load(Ordering::SeqCst);
         let db = app.database.connect().await;
         let tx = db.begin().await.unwrap();

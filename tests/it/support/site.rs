@@ -302,6 +302,11 @@ impl Server {
         &self.log
     }
 
+    /// Forgets what has been read of the log.
+    pub fn clear_log(&mut self) {
+        self.log.clear();
+    }
+
     /// Closes the reading end of standard error.
     pub fn close_log(&mut self) {
         drop(self.child.as_mut().unwrap().stderr.take());

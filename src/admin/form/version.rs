@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::DbErr;
+use sea_orm::{DbErr, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{Editor, FormContext, ObjectForm, is_same};
+use super::{BoundField, Editor, FormContext, ObjectForm, is_same};
 use crate::{
     admin::{
         choices,
@@ -54,6 +54,25 @@ impl FieldChange {
             before: before.to_owned(),
             now: now.to_owned(),
             relation: None,
+        }
+    }
+
+    /// The concurrent change of a compared field; `title` is that of its inline object, or empty.
+    fn of_field(bound: &BoundField<'_>, title: &str) -> Self {
+        let what = match title {
+            "" => bound.field.label(),
+            title => format!("{}: {}", title, bound.field.label()),
+        };
+        let text = |raw: &Raw| match bound.field.kind {
+            Kind::Boolean if raw.is_empty() => "no".to_owned(),
+            Kind::Boolean => "yes".to_owned(),
+            _ => raw.join(" "),
+        };
+        let now = bound.theirs.as_ref().map(text).unwrap_or_default();
+        let is_relation = bound.field.kind == Kind::ManyToMany;
+        Self {
+            relation: is_relation.then_some(bound.field.name),
+            ..Self::new(what, &text(&bound.initial), &now)
         }
     }
 }
@@ -141,12 +160,11 @@ impl FormVersion {
         for formset in &mut editor.formsets {
             let empty = BTreeMap::new();
             let known = self.inlines.get(&formset.inline.prefix()).unwrap_or(&empty);
-            let name = formset.inline.model.options.verbose_name;
             for row in &mut formset.forms {
                 let Some(object) = &row.form.object else {
                     continue;
                 };
-                let title = format!("{name} “{}”", object.label);
+                let title = inline_title(&formset.inline.model, &object.label);
                 match known.get(&object.id) {
                     Some(before) => {
                         compare_object(&mut row.form, before, &title, form_context, &mut changes)
@@ -157,7 +175,8 @@ impl FormVersion {
             for (id, before) in known {
                 if !formset.objects.iter().any(|object| object.id == *id) {
                     let first = before.values().flatten().find(|text| !text.is_empty());
-                    let what = format!("{name} “{}”", first.map_or("", String::as_str));
+                    let what =
+                        inline_title(&formset.inline.model, first.map_or("", String::as_str));
                     changes.push(FieldChange::new(what, "present", "deleted"));
                 }
             }
@@ -169,6 +188,43 @@ impl FormVersion {
     pub fn contents(&self, prefix: &str, id: i32) -> Option<&BTreeMap<String, Raw>> {
         self.inlines.get(prefix)?.get(&id)
     }
+}
+
+/// The counters of a compared and bound form that the form changes and that have become lower since: another user has taken
+/// from them, and so the difference that this user meant cannot be known. A counter that has become higher is no conflict.
+pub fn counter_conflicts(editor: &Editor<'_>, form_context: FormContext<'_>) -> Vec<FieldChange> {
+    let of_object = |form: &ObjectForm<'_>, title: &str| -> Vec<FieldChange> {
+        let is_lower = |bound: &&BoundField<'_>| {
+            let number = |raw: &Raw| match bound.field.clean(raw, form_context.zone) {
+                Ok(Value::Int(number)) => number,
+                _ => None,
+            };
+            let current = bound.theirs.as_ref().and_then(number);
+            current.is_some_and(|current| Some(current) < number(&bound.initial))
+        };
+        let counters = form.fields.iter().filter(|bound| {
+            bound.field.options.counts.is_some() && bound.has_changed(form_context.zone)
+        });
+        counters
+            .filter(is_lower)
+            .map(|bound| FieldChange::of_field(bound, title))
+            .collect()
+    };
+    let mut changes = of_object(&editor.main, "");
+    for formset in &editor.formsets {
+        for row in formset.forms.iter().filter(|row| !row.is_deleted) {
+            if let Some(object) = &row.form.object {
+                let title = inline_title(&formset.inline.model, &object.label);
+                changes.extend(of_object(&row.form, &title));
+            }
+        }
+    }
+    changes
+}
+
+/// The title of an inline object in a list of changes.
+fn inline_title(model: &Model, label: &str) -> String {
+    format!("{} “{label}”", model.options.verbose_name)
 }
 
 fn contents(form: &ObjectForm<'_>) -> BTreeMap<String, Raw> {
@@ -194,21 +250,7 @@ fn compare_object(
         }
         bound.theirs = Some(std::mem::replace(&mut bound.initial, known.clone()));
         if bound.field.options.counts.is_none() {
-            let what = match title {
-                "" => bound.field.label(),
-                title => format!("{}: {}", title, bound.field.label()),
-            };
-            let text = |raw: &Raw| match bound.field.kind {
-                Kind::Boolean if raw.is_empty() => "no".to_owned(),
-                Kind::Boolean => "yes".to_owned(),
-                _ => raw.join(" "),
-            };
-            let now = bound.theirs.as_ref().map(text).unwrap_or_default();
-            let is_relation = bound.field.kind == Kind::ManyToMany;
-            changes.push(FieldChange {
-                relation: is_relation.then_some(bound.field.name),
-                ..FieldChange::new(what, &text(known), &now)
-            });
+            changes.push(FieldChange::of_field(bound, title));
         }
     }
 }

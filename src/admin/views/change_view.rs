@@ -118,6 +118,7 @@ impl<'a> ChangeView<'a> {
             .unwrap_or_default();
         version::replace_keys_by_labels(&mut changes, self.model, db).await?;
         editor.bind(form, self.form_context)?;
+        changes.extend(version::counter_conflicts(&editor, self.form_context));
         if let (Some(version), false) = (&version, changes.is_empty()) {
             let concurrent =
                 ConcurrentChange::find(self.model, id, version, changes, db, self.form_context)

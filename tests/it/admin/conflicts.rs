@@ -76,16 +76,29 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[0]).await, votes);
     }
 
-    async fn the_votes_that_two_users_take_away_do_not_become_negative(app: TestApp) {
+    async fn votes_that_two_users_take_away_are_a_conflict(app: TestApp) {
         let admin = app.superuser().await;
         let question = app.question("Hot?", &["A"]).await;
-        app.set_votes(question.choices[0], 5).await;
+        app.set_votes(question.choices[0], 10).await;
         let path = change(question.id);
-        let forms = [admin.form(&path, "object-form").await, admin.form(&path, "object-form").await];
-        for form in forms {
-            form.set("choice_set-0-votes", "0").submit(&admin).await.assert_redirect(302, LIST);
+        let (first, second) = (admin.form(&path, "object-form").await, admin.form(&path, "object-form").await);
+        let unchanged = second.clone();
+        first.set("choice_set-0-votes", "0").submit(&admin).await.assert_redirect(302, LIST);
+        for _ in 0..4 {
+            assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), VoteResult::Counted);
         }
-        assert_eq!(app.votes(question.choices[0]).await, 0);
+        let page = second.set("choice_set-0-votes", "0").submit(&admin).await;
+        page.assert_status(200).assert_contains("choice “A”: Votes").assert_contains("Now stored: ");
+        assert_eq!(app.votes(question.choices[0]).await, 4);
+        // The form that is shown has the current votes in its version: two of the four are taken away, and a vote after it stays.
+        let merged = Form::find(&page, "object-form", &path);
+        assert_eq!(merged.value("choice_set-0-votes"), "0");
+        assert_eq!(app.site.votes.add(question.id, question.choices[0]).await.unwrap(), VoteResult::Counted);
+        merged.set("choice_set-0-votes", "2").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(app.votes(question.choices[0]).await, 3);
+        // A form whose votes were not changed is no conflict.
+        unchanged.set("question_text", "Hotter?").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!((text(&app, question.id).await.as_str(), app.votes(question.choices[0]).await), ("Hotter?", 3));
     }
 
     async fn rows_added_and_deleted_during_an_edit_are_conflicts(app: TestApp) {

@@ -21,11 +21,9 @@ pub struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
-/// The URL path of a static file, with its digest unless in debug mode; `None` if the file does not exist.
-pub fn url(name: &str, debug: bool) -> Option<String> {
+/// The URL of a static file below `static_url`, with its digest unless in debug mode; `None` if the file does not exist.
+pub fn url(static_url: &str, name: &str, debug: bool) -> Option<String> {
     let asset = ASSETS.iter().find(|asset| asset.name == name)?;
-    Some(format!(
-        "/static/{}",
-        if debug { asset.name } else { asset.hashed }
-    ))
+    let name = if debug { asset.name } else { asset.hashed };
+    Some(format!("{static_url}{name}"))
 }

@@ -43,7 +43,7 @@ impl Core {
         Ok(Self {
             db: Databases::connect(&settings.database).await?,
             cache: Cache::start(settings.cache.as_ref()),
-            templates: Templates::new(settings.debug),
+            templates: Templates::new(&settings.static_url, settings.debug),
             live: Live::new(settings.server.clone()),
             settings,
             draining: CancellationToken::new(),

@@ -5,7 +5,10 @@ use std::{borrow::Cow, sync::Arc};
 use poem::http::StatusCode;
 use sea_orm::DbErr;
 
-use crate::{db::is_transient, sessions::SaveError};
+use crate::{
+    db::{is_missing_table, is_transient},
+    sessions::SaveError,
+};
 
 /// The result of a view.
 pub type Result<T, E = AppError> = std::result::Result<T, E>;
@@ -49,6 +52,9 @@ pub enum AppError {
     /// 503: the database is not reachable.
     #[error("database unavailable: {0}")]
     Unavailable(Arc<DbErr>),
+    /// 503: a table does not exist, since migrations have not been applied.
+    #[error("the database is not migrated, run `polls migrate`: {0}")]
+    NotMigrated(Arc<DbErr>),
     /// 500.
     #[error("internal error: {0:#}")]
     Internal(anyhow::Error),
@@ -95,7 +101,9 @@ impl AppError {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unavailable(_) | Self::Busy | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::NotMigrated(_) | Self::Busy | Self::Timeout => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -112,6 +120,8 @@ impl From<Arc<DbErr>> for AppError {
     fn from(error: Arc<DbErr>) -> Self {
         if is_transient(&error) {
             Self::Unavailable(error)
+        } else if is_missing_table(&error) {
+            Self::NotMigrated(error)
         } else {
             Self::Internal(error.into())
         }

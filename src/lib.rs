@@ -4,6 +4,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod admin;
+pub mod apps;
 pub mod assets;
 pub mod auth;
 pub mod cache;
@@ -11,9 +12,13 @@ pub mod checks;
 pub mod cli;
 pub mod contenttypes;
 pub mod core;
+pub mod dateparse;
 pub mod db;
 pub mod entities;
 pub mod error;
+pub mod fixtures;
+pub mod flush;
+pub mod introspection;
 pub mod migrations;
 pub mod network;
 pub mod polls_app;

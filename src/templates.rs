@@ -13,8 +13,9 @@ use crate::assets;
 pub struct Templates(Environment<'static>);
 
 impl Templates {
-    /// The embedded templates; in debug mode the files of the same names in `templates`, where they exist.
-    pub fn new(debug: bool) -> Self {
+    /// The embedded templates; in debug mode the files of the same names in `templates`, where they exist. Static files are below
+    /// `static_url`.
+    pub fn new(static_url: &str, debug: bool) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
@@ -24,8 +25,9 @@ impl Templates {
             .lstrip_blocks(true)
             .build();
         environment.set_syntax(syntax.expect("the default delimiters are valid"));
+        let base = static_url.to_owned();
         environment.add_function("static", move |name: &str| {
-            let url = assets::url(name, debug);
+            let url = assets::url(&base, name, debug);
             url.ok_or_else(|| {
                 Error::new(
                     ErrorKind::InvalidOperation,
@@ -37,6 +39,7 @@ impl Templates {
         if debug {
             environment.set_auto_reload(true);
         }
+        let base = static_url.to_owned();
         environment.set_loader(move |name| {
             let embedded = assets::TEMPLATES
                 .iter()
@@ -44,7 +47,9 @@ impl Templates {
                 .map(|(_, source)| *source);
             Ok(match embedded {
                 Some(source) if debug => Some(from_disk(name, source)),
-                source => source.map(|source| TemplateSource::from(with_static_urls(source))),
+                source => {
+                    source.map(|source| TemplateSource::from(with_static_urls(source, &base)))
+                }
             })
         });
         Self(environment)
@@ -84,13 +89,13 @@ impl fmt::Debug for Templates {
 }
 
 /// A template's source with the URL in place of each call of `static`, which would be executed for each response.
-fn with_static_urls(source: &str) -> String {
+fn with_static_urls(source: &str, static_url: &str) -> String {
     let (start, end) = ("{{ static('", "') }}");
     let mut parts = source.split(start);
     let mut result = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let call = part.split_once(end);
-        match call.and_then(|(name, rest)| Some((assets::url(name, false)?, rest))) {
+        match call.and_then(|(name, rest)| Some((assets::url(static_url, name, false)?, rest))) {
             Some((url, rest)) => result.extend([&*url, rest]),
             // The function reports that the file does not exist.
             None => result.extend([start, part]),
@@ -155,7 +160,7 @@ mod tests {
 
     #[test]
     fn calls_of_static_become_urls() {
-        let icon = assets::url("icon.svg", false).unwrap();
+        let icon = assets::url("/static/", "icon.svg", false).unwrap();
         for (source, expected) in [
             (
                 "<a href=\"{{ static('icon.svg') }}\">",
@@ -174,7 +179,7 @@ mod tests {
                 "{{ static('icon.svg', 1) }}".to_owned(),
             ),
         ] {
-            assert_eq!(with_static_urls(source), expected);
+            assert_eq!(with_static_urls(source, "/static/"), expected);
         }
     }
 }

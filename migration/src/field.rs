@@ -26,6 +26,8 @@ pub struct Field {
 pub enum Kind {
     /// A 32-bit integer that the database generates.
     Auto,
+    /// A signed 64-bit integer.
+    BigInteger,
     /// True or false.
     Boolean,
     /// Text, with its maximum length in characters.

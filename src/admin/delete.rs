@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, SqlErr,
-    sea_query::{Alias, Expr, ExprTrait, Func, Order, Query},
+    sea_query::{Alias, Expr, ExprTrait, Func, Order, Query, SelectStatement},
 };
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     auth::login::User,
     db::{Connection, Transaction},
+    introspection::{self, Blocker},
     web::format::{grouped, with_plural},
 };
 
@@ -41,6 +42,8 @@ pub struct Plan {
     pub unnamed: Option<String>,
     /// The models whose objects the user may not delete.
     pub forbidden: Vec<String>,
+    /// The rows of other applications that refer to the objects, by table: as long as they exist, the objects cannot be deleted.
+    pub blockers: Vec<String>,
 }
 
 /// An object that would be deleted.
@@ -110,9 +113,15 @@ impl Plan {
             }
             plan.list_rows(&dependent, listed, db).await?;
         }
+        plan.blockers = find_blockers(model, &keys, db).await?;
         let rows = plan.objects.iter().map(|object| object.rows.len());
         plan.is_long = plan.objects.len() + rows.sum::<usize>() > SCREEN_LINES;
         Ok(plan)
+    }
+
+    /// Whether the user may delete the objects and the database does.
+    pub fn is_possible(&self) -> bool {
+        self.forbidden.is_empty() && self.blockers.is_empty()
     }
 
     async fn list_rows(
@@ -141,6 +150,51 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The rows of unknown tables that refer to the objects with these keys or to their dependent objects, a line per table.
+async fn find_blockers(
+    model: &Model,
+    keys: &[i32],
+    db: Connection<'_>,
+) -> Result<Vec<String>, DbErr> {
+    let foreign_keys = introspection::foreign_keys_to_known(&db).await?;
+    if foreign_keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut blockers: Vec<Blocker> = Vec::new();
+    for keys in keys.chunks(KEYS_PER_STATEMENT) {
+        let own = Dependent::of_keys((model.table(), KEY), keys);
+        let mut rows = vec![(model.table(), own)];
+        rows.extend(
+            dependents(model)
+                .iter()
+                .map(|dependent| (dependent.table.0, dependent.rows(keys))),
+        );
+        for (table, rows) in rows {
+            for found in introspection::find_blockers(&db, &foreign_keys, table, &rows).await? {
+                match blockers.iter_mut().find(|known| known.key == found.key) {
+                    Some(known) => known.count += found.count,
+                    None => blockers.push(found),
+                }
+            }
+        }
+    }
+    let line = |blocker: &Blocker| {
+        let rows = with_plural(blocker.count, "row", "rows");
+        let (table, column) = (blocker.key.table_name(), &blocker.key.column);
+        let more = if blocker.count > blocker.keys.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        let keys = match blocker.keys.as_slice() {
+            [] => String::new(),
+            keys => format!(": {}{more}", keys.join(", ")),
+        };
+        format!("{rows} of {table} ({column}){keys}")
+    };
+    Ok(blockers.iter().map(line).collect())
 }
 
 /// Deletes objects with their dependent objects, logs the deletion, and commits. Deletes nothing and returns false when rows of
@@ -281,8 +335,11 @@ impl Dependent {
         Ok((rows, counted))
     }
 
-    fn rows(&self, keys: &[i32]) -> sea_orm::sea_query::SelectStatement {
-        let (table, column) = self.table;
+    fn rows(&self, keys: &[i32]) -> SelectStatement {
+        Self::of_keys(self.table, keys)
+    }
+
+    fn of_keys((table, column): (&str, &str), keys: &[i32]) -> SelectStatement {
         Query::select()
             .from(Alias::new(table))
             .and_where(Expr::col(Alias::new(column)).is_in(keys.iter().copied()))

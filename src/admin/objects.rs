@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     auth::login::User,
-    db::{Connection, Transaction},
+    db::{self, Connection, Transaction},
 };
 
 impl Model {
@@ -129,21 +129,10 @@ impl Model {
         name: &str,
         id: i32,
     ) -> Result<Vec<i32>, DbErr> {
-        let Some(relation) = self.relation(name) else {
-            return Ok(Vec::new());
-        };
-        let (table, source, target) = relation.through;
-        let query = Query::select()
-            .column(Alias::new(target))
-            .from(Alias::new(table))
-            .and_where(Expr::col(Alias::new(source)).eq(id))
-            .order_by(Alias::new(target), Order::Asc)
-            .take();
-        db.query_all(&query)
-            .await?
-            .iter()
-            .map(|row| row.try_get("", target))
-            .collect()
+        match self.relation(name) {
+            Some(relation) => db::related_keys(&db, relation.through, id).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Whether `user`, who has the permission for the model, may change and delete all of these objects.

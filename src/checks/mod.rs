@@ -136,7 +136,7 @@ fn check_settings(settings: &Settings, messages: &mut Vec<Message>) {
 }
 
 fn check_templates(settings: &Settings, messages: &mut Vec<Message>) {
-    for error in Templates::new(settings.debug).check() {
+    for error in Templates::new(&settings.static_url, settings.debug).check() {
         messages.push(Message::error(
             "polls.E001",
             format!("A template does not compile: {error}."),

@@ -6,6 +6,7 @@ mod log;
 mod prompt;
 pub mod seed;
 mod signals;
+mod subcommands;
 
 use std::{
     io::{self, Write},
@@ -15,10 +16,7 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
-use clap::{
-    CommandFactory, Parser, Subcommand,
-    error::{ContextKind, ContextValue},
-};
+use clap::{CommandFactory, Parser, Subcommand};
 use sea_orm::DbErr;
 
 use crate::{
@@ -26,8 +24,9 @@ use crate::{
     settings::{Environment, LogSettings, Settings},
 };
 use commands::{
-    changepassword, check, completions, createsuperuser, healthcheck, makemigrations, man, migrate,
-    runserver, showmigrations, sqlmigrate,
+    changepassword, check, clearsessions, collectstatic, completions, createsuperuser, dbshell,
+    diffsettings, dumpdata, flush, healthcheck, inspect, inspectdb, loaddata, makemigrations, man,
+    migrate, runserver, showmigrations, sqlflush, sqlmigrate, sqlsequencereset,
 };
 use context::{Context, Stdout, error_chain, is_closed_stdout, print_error};
 use log::Log;
@@ -51,7 +50,7 @@ struct Cli {
     )]
     env_file: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,32 +63,26 @@ enum Command {
     Createsuperuser(createsuperuser::Args),
     Changepassword(changepassword::Args),
     Seed(commands::seed::Args),
+    Dumpdata(dumpdata::Args),
+    Loaddata(loaddata::Args),
+    Flush(flush::Args),
+    Sqlflush(sqlflush::Args),
+    Sqlsequencereset(sqlsequencereset::Args),
+    Clearsessions(clearsessions::Args),
+    Dbshell(dbshell::Args),
+    Inspectdb(inspectdb::Args),
+    Inspect(inspect::Args),
+    Collectstatic(collectstatic::Args),
+    Diffsettings(diffsettings::Args),
     Check(check::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
-/// Sorts the suggestions for a mistyped command: those with the same beginning come first.
-fn closest_first(mut error: clap::Error) -> clap::Error {
-    let typed = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(typed)) => typed.clone(),
-        _ => return error,
-    };
-    if let Some(ContextValue::Strings(suggested)) = error.get(ContextKind::SuggestedSubcommand) {
-        let mut suggested = suggested.clone();
-        suggested.sort_by_key(|name| !name.starts_with(&typed));
-        error.insert(
-            ContextKind::SuggestedSubcommand,
-            ContextValue::Strings(suggested),
-        );
-    }
-    error
-}
-
 /// Runs the program. An error is one line on standard error and exit status 1; a closed pipe is no error.
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| closest_first(error).exit());
+    let cli = Cli::try_parse().unwrap_or_else(|error| subcommands::nearest_first(error).exit());
     match run(cli) {
         Ok(code) => code,
         Err(error) if is_closed_stdout(&error) => ExitCode::SUCCESS,
@@ -107,7 +100,11 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out: Box<dyn Write + Send> = Box::new(Stdout);
     // These two need no settings: packagers call them where there are none.
-    let command = match cli.command {
+    let Some(command) = cli.command else {
+        subcommands::print(&mut out)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let command = match command {
         Command::Completions(args) => return args.run(Cli::command(), &mut out),
         Command::Man(args) => return args.run(Cli::command(), &mut out),
         command => command,
@@ -177,6 +174,17 @@ impl Command {
             Self::Createsuperuser(args) => args.run(context).await,
             Self::Changepassword(args) => args.run(context).await,
             Self::Seed(args) => args.run(context).await,
+            Self::Dumpdata(args) => args.run(context).await,
+            Self::Loaddata(args) => args.run(context).await,
+            Self::Flush(args) => args.run(context).await,
+            Self::Sqlflush(args) => args.run(context),
+            Self::Sqlsequencereset(args) => args.run(context),
+            Self::Clearsessions(args) => args.run(context).await,
+            Self::Dbshell(args) => args.run(context),
+            Self::Inspectdb(args) => args.run(context).await,
+            Self::Inspect(args) => args.run(context).await,
+            Self::Collectstatic(args) => args.run(context).await,
+            Self::Diffsettings(args) => args.run(context),
             Self::Check(args) => args.run(context).await,
             Self::Healthcheck(_) | Self::Completions(_) | Self::Man(_) => {
                 unreachable!("these run without a context")
@@ -204,5 +212,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_list_by_app_has_all_subcommands() {
+        let command = super::Cli::command();
+        let mut all: Vec<_> = command
+            .get_subcommands()
+            .map(|command| command.get_name())
+            .collect();
+        let by_app = super::subcommands::BY_APP
+            .iter()
+            .flat_map(|(_, commands)| commands.iter());
+        let mut listed: Vec<_> = by_app.copied().collect();
+        all.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, all);
     }
 }

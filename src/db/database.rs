@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    AccessMode, ConnectionTrait, DbBackend, DbErr, ExecResult, IsolationLevel, QueryResult,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 use super::{
@@ -92,6 +92,22 @@ impl Database {
         };
         // Nothing has been written that could be written twice.
         let transaction = self.retry_once(begin).await?;
+        Ok(Transaction::new(transaction, self.health.clone()))
+    }
+
+    /// Begins a transaction that reads one state of the database, whatever others commit meanwhile. It locks nobody out, and on
+    /// PostgreSQL it cannot write.
+    ///
+    /// # Errors
+    /// When there is no free connection in time, or the connection is lost.
+    pub async fn begin_snapshot(&self) -> Result<Transaction, DbErr> {
+        let is_postgres = self.backend == DbBackend::Postgres;
+        let options = TransactionOptions {
+            isolation_level: is_postgres.then_some(IsolationLevel::RepeatableRead),
+            access_mode: is_postgres.then_some(AccessMode::ReadOnly),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+        };
+        let transaction = self.reader.get().begin_with_options(options).await?;
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 

@@ -11,6 +11,7 @@ mod database;
 mod failure;
 mod health;
 mod pool;
+mod related;
 mod replica;
 mod sqlite;
 mod times;
@@ -28,6 +29,7 @@ pub use self::{
     database::Database,
     failure::{is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient},
     health::Health,
+    related::{related_keys, set_related},
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},
     transaction::Transaction,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use migration::{DbBackend, Migration};
+use migration::{DbBackend, Graph, Migration};
 use sea_orm::{
     ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Statement,
 };
@@ -28,6 +28,22 @@ impl Applied {
         self.0
             .get(&(migration.app.to_owned(), migration.name.to_owned()))
             .copied()
+    }
+}
+
+impl Applied {
+    /// The applied migrations that this program does not have, by app and name.
+    pub fn unknown<'a>(&'a self, graph: &'a Graph) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let names = self
+            .0
+            .keys()
+            .map(|(app, name)| (app.as_str(), name.as_str()));
+        names.filter(|(app, name)| graph.get(app, name).is_none())
+    }
+
+    /// Whether no migration has been applied.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use serde_json::{Map, Value};
 
 pub use self::store::SessionStore;
@@ -207,6 +207,15 @@ impl Session {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("no holder panics")
     }
+}
+
+/// Deletes the sessions that have expired; returns their number.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
+pub async fn clear_expired(tx: &Transaction, now: DateTime<Utc>) -> Result<u64, DbErr> {
+    let expired = Entity::delete_many().filter(COLUMN.expire_date.lt(now));
+    Ok(expired.exec(tx).await?.rows_affected)
 }
 
 async fn write(tx: &Transaction, row: ActiveModel, exists: bool) -> Result<(), SaveError> {

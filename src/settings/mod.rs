@@ -4,7 +4,9 @@ mod access_log;
 mod cache;
 mod cookies;
 mod database;
+mod declared;
 mod environment;
+mod general;
 mod headers;
 mod live;
 mod log;
@@ -16,13 +18,12 @@ use std::path::PathBuf;
 
 use chrono_tz::Tz;
 
-use self::variable::{DefaultValue::Value, Variable, variables};
-
 pub use self::{
     access_log::{AccessLogFormat, Piece, is_secret},
     cache::CacheSettings,
     cookies::{CookieSettings, SameSite},
     database::DatabaseSettings,
+    declared::DeclaredVariable,
     environment::Environment,
     headers::HeaderSettings,
     live::Live,
@@ -31,14 +32,6 @@ pub use self::{
     server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };
 
-variables! {
-    VARIABLES:
-    /// Developer mode: templates and assets are read from the folders `templates` and `assets`, again when they change
-    DEBUG = Value("false");
-    /// The time zone in which times are shown and entered: `Europe/Berlin`, …
-    TIME_ZONE = Value("UTC");
-}
-
 /// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,6 +39,10 @@ pub struct Settings {
     pub debug: bool,
     /// The time zone in which times are shown and entered.
     pub time_zone: Tz,
+    /// Where pages find the static files, with a slash at its end.
+    pub static_url: String,
+    /// The folder that `collectstatic` writes to.
+    pub static_root: Option<PathBuf>,
     /// The database and its replica.
     pub database: DatabaseSettings,
     /// The cache that replicas share, if any.
@@ -80,7 +77,7 @@ impl Settings {
         environment: &Environment,
         options: &ServerOptions,
     ) -> anyhow::Result<Self> {
-        let debug = DEBUG.flag(environment)?;
+        let debug = general::debug(environment)?;
         let mut log = LogSettings::read(environment)?;
         if let Some(filter) = &options.loglevel {
             log.filter.clone_from(filter);
@@ -88,8 +85,9 @@ impl Settings {
         Ok(Self {
             debug,
             env_file: environment.file().map(ToOwned::to_owned),
-            time_zone: TIME_ZONE
-                .parsed(environment, "the name of a time zone, as Europe/Berlin")?,
+            time_zone: general::time_zone(environment)?,
+            static_url: general::static_url(environment)?,
+            static_root: general::static_root(environment)?,
             database: DatabaseSettings::read(environment)?,
             cache: CacheSettings::read(environment)?,
             page_cache_size: cache::page_cache_size(environment)?,
@@ -104,20 +102,20 @@ impl Settings {
     pub fn reference() -> [String; 2] {
         let table =
             |rows: String| format!("| variable | default | meaning |\n|---|---|---|\n{rows}");
-        let own = [
-            security::VARIABLES,
-            VARIABLES,
-            database::VARIABLES,
-            cache::VARIABLES,
-            log::VARIABLES,
-            server::options::VARIABLES,
-        ];
-        let own = own.into_iter().flatten().map(Variable::row);
+        let own = declared::own().map(|variable| variable.row());
         let django = SecuritySettings::django_variables();
         [
             table(own.collect()),
             table(django.map(|variable| variable.row()).collect()),
         ]
+    }
+
+    /// All declared settings with their values; secrets are masked.
+    ///
+    /// # Errors
+    /// When a value is not UTF-8, or an option of the server is invalid.
+    pub fn variables(environment: &Environment) -> anyhow::Result<Vec<DeclaredVariable>> {
+        declared::variables(environment)
     }
 
     /// The server's options in force, in the format of a file.

@@ -125,7 +125,8 @@ fn of_known_host<E: Endpoint + 'static>(endpoint: E) -> impl Endpoint<Output = R
 
 /// `/favicon.ico` and the like redirect to the icon.
 fn favicon(request: Request) -> Response {
-    let icon = assets::url("icon.svg", Core::of(&request).settings.debug);
+    let settings = &Core::of(&request).settings;
+    let icon = assets::url(&settings.static_url, "icon.svg", settings.debug);
     routing::redirect(StatusCode::FOUND, &icon.expect("the icon is an asset"))
 }
 

@@ -92,6 +92,9 @@ pub async fn pages<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<Re
         AppError::Unavailable(cause) => {
             tracing::error!("database unavailable: {}", cause.to_string().escape_debug());
         }
+        AppError::NotMigrated(_) => {
+            tracing::error!("{}", error.to_string().escape_debug());
+        }
         AppError::Timeout => tracing::error!("{error}"),
         // These texts include input of the client.
         AppError::Csrf(reason) => {
@@ -144,7 +147,10 @@ fn page(
     // The log has details of these errors under the request id.
     let is_logged = matches!(
         error,
-        AppError::Internal(_) | AppError::Unavailable(_) | AppError::Timeout
+        AppError::Internal(_)
+            | AppError::Unavailable(_)
+            | AppError::NotMigrated(_)
+            | AppError::Timeout
     );
     let request_id = Some(request_id).filter(|_| is_logged);
     let context = context! { status => status.as_u16(), title, advice, request_id };
@@ -253,6 +259,10 @@ fn title_and_advice(error: &AppError) -> (&'static str, &'static str) {
         AppError::Unavailable(_) => (
             "Service Unavailable",
             "The site cannot reach its data just now. Try again in a moment.",
+        ),
+        AppError::NotMigrated(_) => (
+            "Service Unavailable",
+            "The database lacks a table that this needs. An administrator of this site has to run “polls migrate”.",
         ),
         AppError::Internal(_) => (
             "Server Error",

@@ -9,14 +9,12 @@ use poem::{
 };
 
 use super::{format::http_date, hosts::Origin, request_info::RequestInfo, routing::redirect};
+use url::Url;
+
 use crate::{
     core::Core,
     settings::{HeaderSettings, Settings},
 };
-
-/// Allows scripts, styles and images from this site only; the setting for `frame-ancestors` is appended.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    form-action 'self'; base-uri 'none'; frame-ancestors";
 
 /// The security headers from the settings, for plain HTTP and for HTTPS. Built once.
 #[derive(Debug)]
@@ -28,8 +26,7 @@ pub struct SecurityHeaders {
 impl SecurityHeaders {
     /// Builds the headers.
     pub fn new(settings: &Settings) -> Self {
-        let of =
-            |is_secure| headers(&settings.security.headers, is_secure, settings.debug).collect();
+        let of = |is_secure| headers(settings, is_secure).collect();
         Self {
             plain: of(false),
             over_https: of(true),
@@ -110,18 +107,32 @@ pub fn https_location(
     Some(format!("https://{host}{target}"))
 }
 
-fn headers(
-    settings: &HeaderSettings,
-    is_secure: bool,
-    debug: bool,
-) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let ancestors = match settings.x_frame_options {
+/// Allows scripts, styles and images from this site and from the origin of `STATIC_URL` only.
+fn content_security_policy(settings: &Settings) -> String {
+    let origin = Url::parse(&settings.static_url).map(|url| url.origin().ascii_serialization());
+    let origin = origin.map_or_else(|_| String::new(), |origin| format!(" {origin}"));
+    let ancestors = match settings.security.headers.x_frame_options {
         "SAMEORIGIN" => "'self'",
         _ => "'none'",
     };
     // In debug mode a script receives events from `/__reload__`.
-    let connect = if debug { "; connect-src 'self'" } else { "" };
-    let policy = format!("{CONTENT_SECURITY_POLICY} {ancestors}{connect}");
+    let connect = if settings.debug {
+        "; connect-src 'self'"
+    } else {
+        ""
+    };
+    format!(
+        "default-src 'none'; script-src 'self'{origin}; style-src 'self'{origin}; img-src 'self'{origin} data:; \
+         form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}{connect}"
+    )
+}
+
+fn headers(
+    settings: &Settings,
+    is_secure: bool,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let policy = content_security_policy(settings);
+    let settings = &settings.security.headers;
     let hsts = (is_secure && settings.hsts_seconds > 0).then(|| hsts(settings));
     [
         (

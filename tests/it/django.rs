@@ -9,6 +9,33 @@ fn manage(site: &Site, args: &[&str]) -> CommandOutput {
     CommandOutput::from(manage_command(site, args).output().unwrap())
 }
 
+/// Django under gunicorn on a site's database.
+pub fn gunicorn_command(site: &Site, port: u16) -> Command {
+    let manage = manage_command(site, &[]);
+    let mut command = Command::new(manage.get_program());
+    let address = format!("127.0.0.1:{port}");
+    command
+        .args(["-B", "-m", "gunicorn", "wsgi", "-b", &address])
+        .args([
+            "-w",
+            "2",
+            "-k",
+            "gthread",
+            "--threads",
+            "4",
+            "--log-level",
+            "critical",
+        ])
+        .current_dir(manage.get_current_dir().expect("set by manage_command"))
+        .env_clear()
+        .envs(
+            manage
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    command
+}
+
 /// Django's `manage.py` on a site's database.
 #[expect(
     clippy::disallowed_methods,

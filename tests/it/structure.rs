@@ -11,15 +11,23 @@ use syn::visit::{self, Visit};
 
 /// The layers of `src`, from the lowest. The longest prefix of a module's path counts.
 const LAYERS: &[&[&str]] = &[
-    &["assets", "entities", "network", "signing"],
+    &[
+        "apps",
+        "assets",
+        "dateparse",
+        "entities",
+        "network",
+        "signing",
+    ],
     &["settings"],
     &["cache", "db", "telemetry", "templates"],
-    &["contenttypes", "core", "server"],
+    &["contenttypes", "core", "introspection", "server"],
     &["sessions"],
     &["error"],
     &["web"],
     &["auth"],
     &["admin", "migrations"],
+    &["fixtures", "flush"],
     &["auth/admin", "polls_app"],
     &["site"],
     &["checks"],

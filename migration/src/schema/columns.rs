@@ -33,6 +33,7 @@ impl SchemaEditor {
     pub(super) fn column_type(&self, field: &Field) -> String {
         match (&field.kind, self.is_sqlite()) {
             (Kind::Auto | Kind::Integer | Kind::ForeignKey(_), _) => "integer",
+            (Kind::BigInteger, _) => "bigint",
             (Kind::Char(length), _) => return format!("varchar({length})"),
             (Kind::Text, _) => "text",
             (Kind::Boolean, true) => "bool",

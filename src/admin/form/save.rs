@@ -16,7 +16,7 @@ use crate::{
         log::{Action, ChangeMessage, Log},
         model::{Model, Object},
     },
-    db::{Connection, Transaction},
+    db::{self, Connection, Transaction},
 };
 
 /// The validated changes of an object's form and its formsets.
@@ -305,47 +305,8 @@ async fn set_related(
     id: i32,
     keys: &[i32],
 ) -> Result<(), DbErr> {
-    let Some(relation) = model
-        .options
-        .many_to_many
-        .iter()
-        .find(|relation| relation.name == name)
-    else {
-        return Ok(());
-    };
-    let (table, source, target) = relation.through;
-    let current = model
-        .related_keys(Connection::Transaction(tx), name, id)
-        .await?;
-    let removed: Vec<i32> = current
-        .iter()
-        .copied()
-        .filter(|key| !keys.contains(key))
-        .collect();
-    if !removed.is_empty() {
-        let delete = Query::delete()
-            .from_table(Alias::new(table))
-            .and_where(Expr::col(Alias::new(source)).eq(id))
-            .and_where(Expr::col(Alias::new(target)).is_in(removed))
-            .take();
-        tx.execute(&delete).await?;
+    match model.relation(name) {
+        Some(relation) => db::set_related(tx, relation.through, id, keys).await,
+        None => Ok(()),
     }
-    let mut added: Vec<i32> = keys
-        .iter()
-        .copied()
-        .filter(|key| !current.contains(key))
-        .collect();
-    added.sort_unstable();
-    added.dedup();
-    if !added.is_empty() {
-        let mut insert = Query::insert();
-        insert
-            .into_table(Alias::new(table))
-            .columns([Alias::new(source), Alias::new(target)]);
-        for key in added {
-            insert.values_panic([id.into(), key.into()]);
-        }
-        tx.execute(&insert).await?;
-    }
-    Ok(())
 }

@@ -117,7 +117,7 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     let mut breadcrumbs = Crumb::to_changelist(model);
     breadcrumbs.push(Crumb::current("Delete multiple objects"));
-    let title = if plan.forbidden.is_empty() {
+    let title = if plan.is_possible() {
         "Delete multiple objects"
     } else {
         "Cannot delete the selected objects"

@@ -61,7 +61,7 @@ pub async fn delete(
         );
         breadcrumbs.push(Crumb::link(object.label.clone(), back.clone()));
         breadcrumbs.push(Crumb::current("Delete"));
-        let title = if plan.forbidden.is_empty() {
+        let title = if plan.is_possible() {
             "Delete"
         } else {
             "Cannot delete"
@@ -131,6 +131,9 @@ pub async fn delete_locked(
         .require(model.may_change(db, user, &keys).await?)?;
     let plan = Plan::new(&state.site, model, objects, db, user).await?;
     page.staff.require(plan.forbidden.is_empty())?;
+    if !plan.blockers.is_empty() {
+        return Ok(false);
+    }
     let log = Log {
         user_id: user.row.id,
         model,

@@ -2,25 +2,37 @@
 
 pub mod changepassword;
 pub mod check;
+pub mod clearsessions;
+pub mod collectstatic;
 pub mod completions;
 pub mod createsuperuser;
+pub mod dbshell;
+pub mod diffsettings;
+pub mod dumpdata;
+pub mod flush;
 pub mod healthcheck;
+pub mod inspect;
+pub mod inspectdb;
+pub mod loaddata;
 pub mod makemigrations;
 pub mod man;
 pub mod migrate;
 pub mod runserver;
 pub mod seed;
 pub mod showmigrations;
+pub mod sqlflush;
 pub mod sqlmigrate;
+pub mod sqlsequencereset;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use migration::{APPS, Graph, Lookup, Migration};
 
 use super::context::print_error;
+use crate::apps::{self, Model};
 
 /// The app with that label.
 fn find_app(label: &str) -> anyhow::Result<&'static str> {
-    match APPS.into_iter().find(|app| *app == label) {
+    match apps::app(label) {
         Some(app) => Ok(app),
         None => bail!(no_such_app(label)),
     }
@@ -39,6 +51,33 @@ fn find_apps(labels: &[String]) -> Option<Vec<&'static str>> {
     unknown
         .is_empty()
         .then(|| APPS.into_iter().filter(is_wanted).collect())
+}
+
+/// The model with a label such as `polls_app.Choice`.
+///
+/// # Errors
+/// Django's text, when there is no such app or model.
+fn find_model(label: &str) -> anyhow::Result<&'static Model> {
+    if let Some((app, _)) = label.split_once('.') {
+        find_app(app)?;
+    }
+    apps::model(label).with_context(|| format!("Unknown model: {label}"))
+}
+
+/// The models of these labels of apps and models.
+///
+/// # Errors
+/// Django's text, when there is no such app or model.
+fn find_models(labels: &[String]) -> anyhow::Result<Vec<&'static Model>> {
+    let mut models: Vec<&'static Model> = Vec::new();
+    for label in labels {
+        if label.contains('.') {
+            models.push(find_model(label)?);
+        } else {
+            models.extend(apps::models_of(find_app(label)?));
+        }
+    }
+    Ok(models)
 }
 
 /// The migration of an app whose name starts with `name`; `None` if there is none.

@@ -1,11 +1,12 @@
 //! The values in a file of polls. Each validates itself while it is deserialised, so that either parser reports the line of an
 //! invalid one.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 
 use super::poll::Text;
-use crate::db::is_storable;
+use crate::{dateparse::parse_datetime, db::is_storable};
 
 /// A choice: its text, or its text and its votes.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct ChoiceEntry {
 #[derive(Debug, Default)]
 pub struct Votes(pub i32);
 
-/// A time that the database can store: see [`parse_time`].
+/// A time that the database can store: see [`parse_datetime`]; without an offset in UTC.
 #[derive(Debug)]
 pub struct Time(pub DateTime<Utc>);
 
@@ -61,7 +62,7 @@ impl<'de> Deserialize<'de> for Votes {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time = parse_time(&text).filter(|time| is_storable(*time));
+        let time = parse_datetime(&text, Tz::UTC).filter(|time| is_storable(*time));
         time.map(Self).ok_or_else(|| {
             de::Error::custom(format!("{text:?} is no time: write it as 2026-11-20 07:30"))
         })
@@ -111,28 +112,4 @@ impl<'de> Deserialize<'de> for ChoiceEntry {
 
         deserializer.deserialize_any(Visitor)
     }
-}
-
-/// Parses a time: RFC 3339, or in UTC without an offset; a date alone means midnight.
-fn parse_time(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.to_utc());
-    }
-    let formats = [
-        "%Y-%m-%d %H:%M:%S%.f",
-        "%Y-%m-%dT%H:%M:%S%.f",
-        "%Y-%m-%d %H:%M",
-        "%Y-%m-%dT%H:%M",
-    ];
-    let time = formats
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    let day = || {
-        Some(
-            NaiveDate::parse_from_str(text, "%Y-%m-%d")
-                .ok()?
-                .and_time(NaiveTime::MIN),
-        )
-    };
-    time.or_else(day).map(|time| time.and_utc())
 }

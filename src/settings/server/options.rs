@@ -275,6 +275,29 @@ impl ServerOptions {
         table
     }
 
+    /// The variables of the options, with their values from variables and the options' file; `None` if neither has one.
+    ///
+    /// # Errors
+    /// When a variable or the file is invalid.
+    pub fn values(environment: &Environment) -> anyhow::Result<Vec<(Variable, Option<String>)>> {
+        let given = Self::default().given(environment, None)?;
+        let given = toml::Table::try_from(given).expect("options are a table");
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(values) => {
+                let texts = values
+                    .iter()
+                    .map(|value| value.as_str().unwrap_or_default());
+                texts.collect::<Vec<_>>().join(",")
+            }
+            other => other.to_string(),
+        };
+        let declared = Self::DECLARED.iter();
+        Ok(declared
+            .map(|declared| (declared.variable, given.get(declared.name).map(text)))
+            .collect())
+    }
+
     /// The options of a file, in TOML, under the names above.
     ///
     /// # Errors
@@ -303,6 +326,11 @@ impl ServerOptions {
     /// # Errors
     /// As [`ServerOptions::from_env`] and [`ServerOptions::from_file`].
     pub fn resolve(self, environment: &Environment, path: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(self.given(environment, path)?.or(Self::defaults()))
+    }
+
+    /// These, completed by the variables and the file.
+    fn given(self, environment: &Environment, path: Option<&Path>) -> anyhow::Result<Self> {
         let named = environment.get(POLLS_CONFIG.name)?.map(Path::new);
         let options = self.or(Self::from_env(environment)?);
         let options = match (path, named) {
@@ -310,7 +338,7 @@ impl ServerOptions {
             (None, Some(path)) => options.or(Self::from_file(path).context(POLLS_CONFIG.name)?),
             (None, None) => options,
         };
-        Ok(options.or(Self::defaults()))
+        Ok(options)
     }
 
     /// These, completed by `other`.

@@ -238,23 +238,39 @@ on_both_databases! {
 
     async fn objects_referenced_by_another_application_are_not_deleted(app: TestApp) {
         let question = app.question("Kept?", &["a"]).await;
+        let admin = app.superuser().await;
+        let delete = format!("/admin/polls_app/question/{}/delete/", question.id);
+        let confirmation = admin.form(&delete, "submit-row").await;
+        let selected = || async {
+            admin.form(LIST, "changelist-form").await.set("action", "delete_selected").add("_selected_action", &question.id.to_string())
+        };
+        let page = selected().await.submit(&admin).await;
+        let selection = Form::find(&page, "submit-row", LIST);
         let tx = app.site.core.db.write().begin().await.unwrap();
         for sql in [
-            "CREATE TABLE other_app_note (question_id integer NOT NULL REFERENCES polls_app_question (id) DEFERRABLE INITIALLY DEFERRED)".to_owned(),
-            format!("INSERT INTO other_app_note VALUES ({})", question.id),
+            "CREATE TABLE other_app_note (id integer PRIMARY KEY, question_id integer NOT NULL REFERENCES polls_app_question (id) DEFERRABLE INITIALLY DEFERRED)".to_owned(),
+            "CREATE TABLE other_app_star (choice_id integer NOT NULL REFERENCES polls_app_choice (id))".to_owned(),
+            "CREATE TABLE other_app_copy (question_id integer NOT NULL REFERENCES polls_app_question (id) ON DELETE CASCADE)".to_owned(),
+            format!("INSERT INTO other_app_note SELECT id + 100, {} FROM auth_permission WHERE id <= 12", question.id),
+            format!("INSERT INTO other_app_star VALUES ({})", question.choices[0]),
+            format!("INSERT INTO other_app_copy VALUES ({})", question.id),
         ] {
             sea_orm::ConnectionTrait::execute_unprepared(&tx, &sql).await.unwrap();
         }
         tx.commit().await.unwrap();
-        let admin = app.superuser().await;
-        let delete = format!("/admin/polls_app/question/{}/delete/", question.id);
-        let reply = admin.form(&delete, "submit-row").await.submit(&admin).await;
-        reply.assert_redirect(302, &change(question.id));
+        // The pages list what is in the way, and have no form.
+        for page in [admin.get(&delete).await, selected().await.submit(&admin).await] {
+            page.assert_status(200)
+                .assert_contains("<li>12 rows of other_app_note (question_id): 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, …</li>")
+                .assert_contains("<li>1 row of other_app_star (choice_id)")
+                .assert_lacks("other_app_copy")
+                .assert_lacks("id=\"delete-form\"");
+        }
+        // A form from before the rows were added.
+        confirmation.submit(&admin).await.assert_redirect(302, &change(question.id));
         let told = "data of another application refers to it. Delete that first.";
         admin.get(change(question.id)).await.assert_contains("Cannot delete the question").assert_contains(told);
-        let form = admin.form(LIST, "changelist-form").await.set("action", "delete_selected").add("_selected_action", &question.id.to_string());
-        let page = form.submit(&admin).await;
-        Form::find(&page, "submit-row", LIST).submit(&admin).await.assert_redirect(302, LIST);
+        selection.submit(&admin).await.assert_redirect(302, LIST);
         admin.get(LIST).await.assert_contains("Cannot delete the selected 1 question").assert_contains(told);
         assert_eq!(app.log().await.len(), 0);
     }

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod database;
 pub mod disk;
 pub mod forms;
+pub mod haproxy;
 pub mod http;
 pub mod link;
 pub mod postgres;

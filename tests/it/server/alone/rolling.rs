@@ -3,48 +3,17 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use sea_orm::EntityTrait;
 
 use super::super::{send, status, wait_until};
-use crate::support::{Backend, Site, postgres::free_port, site::Server, voters::Voters};
+use crate::support::{
+    Backend, Site, haproxy::Haproxy, postgres::free_port, site::Server, voters::Voters,
+};
 
 const VOTES: i64 = 100_000;
-
-struct Haproxy(Child);
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts haproxy before servers on these ports; it asks them for `/readyz` five times a second.
-fn haproxy(site: &Site, port: u16, ports: &[u16]) -> Haproxy {
-    let mut config = format!(
-        "defaults\n mode http\n timeout connect 2s\n timeout client 60s\n timeout server 60s\n option redispatch\n retries 3\n\
-         frontend front\n bind 127.0.0.1:{port}\n default_backend polls\n\
-         backend polls\n balance roundrobin\n option httpchk GET /readyz\n option forwardfor\n \
-         default-server check inter 200ms fall 1 rise 1\n"
-    );
-    for (number, port) in ports.iter().enumerate() {
-        config += &format!(" server polls{number} 127.0.0.1:{port}\n");
-    }
-    let path = site.folder().join("haproxy.cfg");
-    std::fs::write(&path, config).unwrap();
-    let child = Command::new("/usr/sbin/haproxy")
-        .args(["-db", "-f"])
-        .arg(&path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("haproxy is not installed: run scripts/test, which installs it");
-    Haproxy(child)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_are_replaced_under_load_without_a_failure() {
@@ -57,7 +26,9 @@ async fn servers_are_replaced_under_load_without_a_failure() {
     let start = |port: &u16| site.serve_on(&format!("127.0.0.1:{port}"));
     let mut servers: Vec<Server> = ports.iter().map(start).collect();
     let front = free_port();
-    let _haproxy = haproxy(&site, front, &ports);
+    let names = ["polls0", "polls1", "polls2"];
+    let named: Vec<_> = names.into_iter().zip(ports.iter().copied()).collect();
+    let _haproxy = Haproxy::start(&site, front, "/readyz", &named);
     let front = format!("127.0.0.1:{front}");
     wait_until(Duration::from_secs(10), || {
         TcpStream::connect(&front).is_ok()

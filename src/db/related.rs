@@ -1,0 +1,67 @@
+//! The rows of a many-to-many relation.
+
+use sea_orm::{
+    ConnectionTrait, DbErr,
+    sea_query::{Alias, Expr, ExprTrait, Order, Query},
+};
+
+use super::Transaction;
+
+/// The keys that are related to `id`, in ascending order; `through` is the relation's table and its columns with the keys of
+/// both sides.
+///
+/// # Errors
+/// When the database cannot be reached or the query fails.
+pub async fn related_keys(
+    db: &impl ConnectionTrait,
+    (table, source, target): (&str, &str, &str),
+    id: i32,
+) -> Result<Vec<i32>, DbErr> {
+    let query = Query::select()
+        .column(Alias::new(target))
+        .from(Alias::new(table))
+        .and_where(Expr::col(Alias::new(source)).eq(id))
+        .order_by(Alias::new(target), Order::Asc)
+        .take();
+    let rows = db.query_all(&query).await?;
+    rows.iter().map(|row| row.try_get("", target)).collect()
+}
+
+/// Makes `keys` the ones that are related to `id`; rows of keys that were related before stay as they are.
+///
+/// # Errors
+/// When the database cannot be reached or written to.
+pub async fn set_related(
+    tx: &Transaction,
+    through: (&str, &str, &str),
+    id: i32,
+    keys: &[i32],
+) -> Result<(), DbErr> {
+    let (table, source, target) = through;
+    let current = related_keys(tx, through, id).await?;
+    let removed = current.iter().copied().filter(|key| !keys.contains(key));
+    let removed: Vec<i32> = removed.collect();
+    if !removed.is_empty() {
+        let delete = Query::delete()
+            .from_table(Alias::new(table))
+            .and_where(Expr::col(Alias::new(source)).eq(id))
+            .and_where(Expr::col(Alias::new(target)).is_in(removed))
+            .take();
+        tx.execute(&delete).await?;
+    }
+    let added = keys.iter().copied().filter(|key| !current.contains(key));
+    let mut added: Vec<i32> = added.collect();
+    added.sort_unstable();
+    added.dedup();
+    if !added.is_empty() {
+        let mut insert = Query::insert();
+        insert
+            .into_table(Alias::new(table))
+            .columns([Alias::new(source), Alias::new(target)]);
+        for key in added {
+            insert.values_panic([id.into(), key.into()]);
+        }
+        tx.execute(&insert).await?;
+    }
+    Ok(())
+}

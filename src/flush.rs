@@ -1,0 +1,43 @@
+//! Removing all data from the tables of the models (`django/core/management/sql.py`).
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+
+use crate::{apps, db::Database, migrations};
+
+/// The statements that empty the tables and begin their keys at 1 again, in the dialect of `backend`.
+pub fn statements(backend: DbBackend) -> Vec<String> {
+    let tables: Vec<_> = apps::models().iter().flat_map(apps::tables).collect();
+    let list = |quote: char| {
+        let quoted = tables.iter().map(|table| format!("{quote}{table}{quote}"));
+        quoted.collect::<Vec<_>>().join(", ")
+    };
+    if backend == DbBackend::Postgres {
+        return vec![format!("TRUNCATE {} RESTART IDENTITY;", list('"'))];
+    }
+    let deletes = tables
+        .iter()
+        .map(|table| format!("DELETE FROM \"{table}\";"));
+    let sequences = format!(
+        "UPDATE \"sqlite_sequence\" SET \"seq\" = 0 WHERE \"name\" IN ({});",
+        list('\'')
+    );
+    deletes.chain([sequences]).collect()
+}
+
+/// Removes all data in one transaction, and creates the content types and permissions again, as `migrate` does.
+///
+/// # Errors
+/// When a table does not exist or rows of another application refer to the data; otherwise when the database cannot be reached
+/// or written to. Nothing is removed then.
+pub async fn flush(db: &Database) -> Result<(), DbErr> {
+    let tx = db.begin().await?;
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        tx.execute_unprepared("PRAGMA defer_foreign_keys = ON")
+            .await?;
+    }
+    for statement in statements(tx.get_database_backend()) {
+        tx.execute_unprepared(&statement).await?;
+    }
+    tx.commit().await?;
+    migrations::create_missing_rows(db).await
+}

@@ -14,6 +14,7 @@ pub mod contenttypes;
 pub mod core;
 pub mod dateparse;
 pub mod db;
+pub mod digits;
 pub mod entities;
 pub mod error;
 pub mod fixtures;

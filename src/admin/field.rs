@@ -12,6 +12,7 @@ use crate::{
     auth::validators::NULL_CHARACTERS,
     contenttypes::capfirst,
     db::is_storable,
+    digits,
     web::form::{Form, REQUIRED},
 };
 
@@ -100,6 +101,7 @@ impl Field {
         match value {
             Value::String(Some(text)) => vec![text.clone()],
             Value::Int(Some(number)) => vec![number.to_string()],
+            Value::BigInt(Some(number)) => vec![number.to_string()],
             Value::SmallInt(Some(number)) => vec![number.to_string()],
             Value::Bool(Some(true)) => vec!["on".to_owned()],
             Value::Bool(_) => Vec::new(),
@@ -173,7 +175,7 @@ impl Field {
             }
             Kind::SmallInteger => number(text, 0, i32::from(i16::MAX))
                 .map(|number| Value::SmallInt(Some(number as i16))),
-            Kind::ForeignKey(_) => text
+            Kind::ForeignKey(_) => digits::to_ascii(text)
                 .parse()
                 .map(|id| Value::Int(Some(id)))
                 .map_err(|_| vec![NOT_AVAILABLE.to_owned()]),
@@ -198,6 +200,7 @@ impl Field {
             Value::Int(Some(number)) => {
                 choice_label(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
             }
+            Value::BigInt(Some(number)) => Cell::Number(*number),
             Value::SmallInt(Some(number)) => {
                 choice_label(&number.to_string()).unwrap_or(Cell::Number(i64::from(*number)))
             }
@@ -241,6 +244,7 @@ impl Field {
 }
 
 fn number(text: &str, min: i32, max: i32) -> Result<i32, Vec<String>> {
+    let text = &digits::to_ascii(text);
     // Django accepts 3.0 as 3.
     let integer = match text.split_once('.') {
         Some((integer, zeros)) if zeros.chars().all(|c| c == '0') => integer,

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::Count;
+
 /// A choice of a question.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -14,7 +16,7 @@ pub struct Model {
     #[sea_orm(column_type = "String(StringLen::N(200))")]
     pub choice_text: String,
     /// The number of votes.
-    pub votes: i32,
+    pub votes: Count,
     /// The key of its question.
     pub question_id: i32,
     /// The related question.

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod content_type;
+mod count;
 pub mod group;
 pub mod group_permissions;
 pub mod log_entry;
@@ -14,7 +15,7 @@ pub mod user;
 pub mod user_groups;
 pub mod user_user_permissions;
 
-pub use self::timestamp::Timestamp;
+pub use self::{count::Count, timestamp::Timestamp};
 
 use sea_orm::{EntityTrait, Iterable, RelationTrait, sea_query::TableRef};
 

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     auth::login,
     core::Core,
+    digits,
     entities::{choice, question},
     error::{AppError, Result},
     web::{
@@ -119,7 +120,9 @@ pub async fn vote(
     if *request.method() != Method::POST {
         return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
     }
-    let chosen = form.get("choice").and_then(|choice| choice.parse().ok());
+    let chosen = form
+        .get("choice")
+        .and_then(|choice| digits::to_ascii(choice).trim().parse().ok());
     let result = match chosen {
         Some(choice_id) => votes.add(id, choice_id).await?,
         None => VoteResult::NoChoice,
@@ -228,8 +231,8 @@ impl QuestionContext {
         zone: Tz,
     ) -> Self {
         // The column allows negative numbers, which count as 0.
-        let votes_of = |choice: &choice::Model| i64::from(choice.votes.max(0));
-        let total: i64 = choices.iter().map(votes_of).sum();
+        let votes_of = |choice: &choice::Model| choice.votes.0.max(0);
+        let total = choices.iter().map(votes_of).fold(0, i64::saturating_add);
         let max_votes = choices
             .iter()
             .map(|choice| choice.votes)
@@ -238,7 +241,8 @@ impl QuestionContext {
         let to_context = |choice: choice::Model| {
             let votes = votes_of(&choice);
             let percent = if total > 0 {
-                (200 * votes + total) / (2 * total)
+                let (votes, total) = (i128::from(votes), i128::from(total));
+                ((200 * votes + total) / (2 * total)) as i64
             } else {
                 0
             };
@@ -252,7 +256,7 @@ impl QuestionContext {
                     100 if votes < total => ">99%".to_owned(),
                     _ => format!("{percent}%"),
                 },
-                leads: max_votes > 0 && choice.votes == max_votes,
+                leads: max_votes.0 > 0 && choice.votes == max_votes,
             }
         };
         let is_published = *question.pub_date <= now;

@@ -157,4 +157,30 @@ on_both_databases! {
             ['The question “<a href=\"/admin/polls_app/question/1/change/\">Gelesen? ü</a>” was added successfully.']\n";
         assert_eq!(said.stdout, expected, "{}", said.stderr);
     }
+
+    async fn ordered_and_searched_lists_have_the_rows_of_django(site: Site) {
+        site.run(["migrate"]).success();
+        let code = "from polls_app.models import *; from django.contrib.auth.models import User; from datetime import datetime, timezone, timedelta\n\
+            User.objects.create_superuser('admin', 'a@b.c', 'k3Lm-91xz')\nstart = datetime(2026, 1, 1, tzinfo=timezone.utc)\n\
+            for n in range(40):\n    q = Question.objects.create(question_text=['Blue?', 'blue', 'Red', 'Änder'][n % 4], pub_date=start + timedelta(days=n % 3))\n    \
+            [q.choice_set.create(choice_text=text, votes=n % 5) for text in ['blue one', 'Red two', 'other'][:n % 4]]";
+        manage(&site, &["shell", "--verbosity", "0", "-c", code]).success();
+        let queries: Vec<String> = ["", "q=blue", "q=red", "q=blue+one", "q=two", "q=nothing"].into_iter()
+            .flat_map(|search| ["", "o=1", "o=-1", "o=2", "o=-2", "o=4", "o=-4", "o=1.-2", "o=-4.2"].map(|order| format!("{search}&{order}"))).collect();
+        let code = format!("from django.test import Client; from django.test.utils import setup_test_environment; from django.contrib.auth.models import User; import json; setup_test_environment(); client = Client(); \
+            client.force_login(User.objects.get()); \
+            print(json.dumps([[q.pk for q in client.get('/admin/polls_app/question/?' + query).context['cl'].result_list] for query in {queries:?}]))");
+        let theirs = manage(&site, &["shell", "--verbosity", "0", "-c", &code]).success();
+        let theirs: Vec<Vec<i32>> = serde_json::from_str(&theirs.stdout).unwrap();
+        let database = TestDatabase { backend: site.database.backend, url: site.database.url.clone(), folder: tempfile::tempdir().unwrap() };
+        let app = TestApp::on(database).await;
+        let admin = app.visitor();
+        admin.log_in("admin", "k3Lm-91xz").await.assert_status(302);
+        for (query, theirs) in queries.iter().zip(theirs) {
+            let page = admin.get(format!("/admin/polls_app/question/?{query}")).await;
+            let text = page.assert_status(200).text();
+            let keys = text.split("name=\"_selected_action\" value=\"").skip(1).map(|rest| rest.split('"').next().unwrap().parse().unwrap());
+            assert_eq!(keys.collect::<Vec<i32>>(), theirs, "{query}");
+        }
+    }
 }

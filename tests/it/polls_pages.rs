@@ -203,10 +203,10 @@ on_both_databases! {
         visitor.get_with("/readyz", &[("host", "10.0.0.7:8000")]).await.assert_status(200);
     }
 
-    async fn a_database_without_tables_is_a_500_without_details(app: TestApp) {
+    async fn a_database_without_tables_is_a_503_without_details(app: TestApp) {
         let bare = TestApp::on(crate::support::TestDatabase::empty(app.database.backend).await).await;
         let reply = bare.visitor().get("/polls/").await;
-        reply.assert_status(500).assert_contains("Server Error").assert_lacks("polls_app_").assert_lacks("SELECT");
+        reply.assert_status(503).assert_contains("has to run “polls migrate”").assert_lacks("polls_app_").assert_lacks("SELECT");
         let reply = bare.visitor().get("/readyz").await;
         assert_eq!(reply.assert_status(503).text(), "migrations are missing: run `polls migrate`\n");
         bare.visitor().get("/livez").await.assert_status(200);

@@ -35,7 +35,7 @@ on_both_databases! {
         assert_eq!(site.run(["seed", "a.yaml", "b.json"]).success().stdout, "Added 0 question(s) and 1 choice(s).\n");
         let db = site.database.connect().await;
         let choices: Vec<_> = choice::Entity::find().all(&db).await.unwrap();
-        let found: Vec<_> = choices.iter().map(|choice| (choice.choice_text.as_str(), choice.votes)).collect();
+        let found: Vec<_> = choices.iter().map(|choice| (choice.choice_text.as_str(), choice.votes.0)).collect();
         assert_eq!(found, [("a", 0), ("b", 7), ("c", 0)]);
         let question = question::Entity::find().one(&db).await.unwrap().unwrap();
         assert_eq!(question.pub_date.to_rfc3339(), "2026-01-02T03:04:00+00:00");

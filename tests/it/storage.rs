@@ -15,7 +15,7 @@ use crate::support::{Backend, Site, TestApp, TestDatabase, assert_within, captur
 fn orphan() -> choice::ActiveModel {
     choice::ActiveModel {
         choice_text: Set("Lost".to_owned()),
-        votes: Set(0),
+        votes: Set(0.into()),
         question_id: Set(999),
         ..Default::default()
     }

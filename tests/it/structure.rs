@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "apps",
         "assets",
         "dateparse",
+        "digits",
         "entities",
         "network",
         "signing",

@@ -16,6 +16,7 @@ use crate::{
         options::Cell,
     },
     contenttypes::capfirst,
+    entities::Count,
 };
 
 /// A column of a changelist.
@@ -250,7 +251,8 @@ impl Related {
         Ok(match self.field.kind {
             Kind::Boolean => Value::Bool(row.try_get("", name)?),
             Kind::SmallInteger => Value::SmallInt(row.try_get("", name)?),
-            Kind::Integer | Kind::ForeignKey(_) => Value::Int(row.try_get("", name)?),
+            Kind::Integer => row.try_get::<Option<Count>>("", name)?.into(),
+            Kind::ForeignKey(_) => Value::Int(row.try_get("", name)?),
             Kind::DateTime => {
                 Value::ChronoDateTimeUtc(row.try_get::<Option<DateTime<Utc>>>("", name)?)
             }

@@ -17,6 +17,7 @@ use crate::{
         model::Model,
     },
     db::is_storable,
+    digits,
 };
 
 /// The maximum number of lookups in a query string: more than any link of the admin has.
@@ -212,7 +213,7 @@ fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Opti
 
 fn compare_number(column: Expr, lookup: &str, value: &str) -> Option<Expr> {
     // A number that does not fit the key's type is valid, and matches no object.
-    let number = |text: &str| text.trim().parse::<i64>().ok();
+    let number = |text: &str| digits::to_ascii(text).trim().parse::<i64>().ok();
     match lookup {
         "in" => Some(column.is_in(value.split(',').map(number).collect::<Option<Vec<_>>>()?)),
         "isnull" => Some(if boolean(value)? {

@@ -53,3 +53,8 @@ pub fn is_same(field: &Field, one: &Raw, other: &Raw, zone: Tz) -> bool {
     one == other
         || matches!((field.clean(one, zone), field.clean(other, zone)), (Ok(a), Ok(b)) if a == b)
 }
+
+/// The number of a counter's form data.
+pub fn count_of(raw: &Raw) -> Option<i64> {
+    raw.first()?.trim().parse().ok()
+}

@@ -11,7 +11,7 @@ pub mod show;
 pub mod version;
 
 pub use self::{
-    bound::{BoundField, is_same},
+    bound::{BoundField, count_of, is_same},
     context::FormContext,
     editor::Editor,
     object::{ObjectForm, fieldsets},

@@ -139,6 +139,11 @@ impl<'a> ObjectForm<'a> {
             }
             match bound.field.clean(&bound.raw, zone) {
                 Ok(value) => drop(changes.values.insert(name, value)),
+                // A stored value that a form would refuse: one of more than 32 bits, which SQLite may have.
+                Err(_)
+                    if bound.field.kind == Kind::Integer
+                        && self.object.is_some()
+                        && !bound.has_changed(zone) => {}
                 Err(errors) => drop(changes.errors.insert(name, errors)),
             }
         }

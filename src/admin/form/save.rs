@@ -7,7 +7,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
-use super::{BoundField, Editor, FormContext, ObjectForm, formset::Formset};
+use super::{BoundField, Editor, FormContext, ObjectForm, count_of, formset::Formset};
 use crate::{
     admin::{
         changes::Changes,
@@ -17,6 +17,7 @@ use crate::{
         model::{Model, Object},
     },
     db::{self, Connection, Transaction},
+    entities::Count,
 };
 
 /// The validated changes of an object's form and its formsets.
@@ -218,7 +219,7 @@ pub async fn update(
         has_changes = true;
         update.value(
             Alias::new(bound.field.column),
-            column_value(form.model, object, bound, value, form_context),
+            column_value(form.model, object, bound, value),
         );
     }
     if has_changes {
@@ -229,26 +230,22 @@ pub async fn update(
 
 /// The new value of a field. For a counter, the difference is added to the value of the locked row, so that concurrent increments are
 /// not lost; it does not become negative.
-fn column_value(
-    model: &Model,
-    object: &Object,
-    bound: &BoundField<'_>,
-    value: &Value,
-    form_context: FormContext<'_>,
-) -> Value {
+fn column_value(model: &Model, object: &Object, bound: &BoundField<'_>, value: &Value) -> Value {
     if bound.field.options.counts.is_none() {
         return value.clone();
     }
-    let before = bound.field.clean(&bound.initial, form_context.zone);
-    match (value, before, model.value(object, bound.field.name)) {
-        (
-            Value::Int(Some(submitted)),
-            Ok(Value::Int(Some(before))),
-            Some(Value::Int(Some(current))),
-        ) => {
-            let sum = i64::from(*current) + i64::from(*submitted) - i64::from(before);
-            let clamped = sum.clamp(0, i64::from(i32::MAX));
-            Value::Int(Some(i32::try_from(clamped).expect("clamped to the range")))
+    let current = match model.value(object, bound.field.name) {
+        Some(Value::Int(Some(current))) => i64::from(*current),
+        Some(Value::BigInt(Some(current))) => *current,
+        _ => return value.clone(),
+    };
+    match (value, count_of(&bound.initial)) {
+        (Value::Int(Some(submitted)), Some(before)) => {
+            // Only on SQLite can the stored number have more than 32 bits, and then the new one, too.
+            let max = Ord::max(current, i64::from(i32::MAX));
+            let sum = i128::from(current) + i128::from(*submitted) - i128::from(before);
+            let sum = sum.clamp(0, i128::from(max));
+            Count(i64::try_from(sum).expect("clamped to the range")).into()
         }
         _ => value.clone(),
     }

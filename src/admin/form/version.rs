@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, Value};
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 
-use super::{BoundField, Editor, FormContext, ObjectForm, is_same};
+use super::{BoundField, Editor, FormContext, ObjectForm, count_of, is_same};
 use crate::{
     admin::{
         choices,
@@ -195,12 +195,8 @@ impl FormVersion {
 pub fn counter_conflicts(editor: &Editor<'_>, form_context: FormContext<'_>) -> Vec<FieldChange> {
     let of_object = |form: &ObjectForm<'_>, title: &str| -> Vec<FieldChange> {
         let is_lower = |bound: &&BoundField<'_>| {
-            let number = |raw: &Raw| match bound.field.clean(raw, form_context.zone) {
-                Ok(Value::Int(number)) => number,
-                _ => None,
-            };
-            let current = bound.theirs.as_ref().and_then(number);
-            current.is_some_and(|current| Some(current) < number(&bound.initial))
+            let current = bound.theirs.as_ref().and_then(count_of);
+            current.is_some_and(|current| Some(current) < count_of(&bound.initial))
         };
         let counters = form.fields.iter().filter(|bound| {
             bound.field.options.counts.is_some() && bound.has_changed(form_context.zone)

@@ -63,7 +63,7 @@ pub async fn add(tx: &Transaction, polls: &[Poll], now: DateTime<Utc>) -> Result
             for new in new.chunks(CHUNK) {
                 let rows = new.iter().map(|(text, votes)| choice::ActiveModel {
                     choice_text: Set(text.to_string()),
-                    votes: Set(*votes),
+                    votes: Set((*votes).into()),
                     question_id: Set(*id),
                     ..choice::ActiveModel::default()
                 });

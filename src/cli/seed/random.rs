@@ -87,7 +87,7 @@ fn question(number: usize, now: DateTime<Utc>) -> question::ActiveModel {
 fn choice(question_id: i32, text: &str) -> choice::ActiveModel {
     choice::ActiveModel {
         choice_text: Set(text.to_owned()),
-        votes: Set(rand::rng().random_range(0..500)),
+        votes: Set(rand::rng().random_range(0..500_i32).into()),
         question_id: Set(question_id),
         ..choice::ActiveModel::default()
     }

@@ -182,4 +182,80 @@ on_both_databases! {
         form.set("question_text", "Ours?").set("choice_set-0-votes", "1").submit(&admin).await.assert_redirect(302, LIST);
         assert_eq!((text(&app, question.id).await.as_str(), app.votes(question.choices[0]).await), ("Ours?", 1));
     }
+
+    async fn digits_of_other_scripts_are_accepted(app: TestApp) {
+        let admin = app.superuser().await;
+        let question = app.question("Digits?", &["A"]).await;
+        let form = admin.form(change(question.id), "object-form").await;
+        form.set("choice_set-0-votes", "\u{661}\u{662}\u{ff13}").submit(&admin).await.assert_redirect(302, LIST);
+        assert_eq!(app.votes(question.choices[0]).await, 123);
+        let choice: String = question.choices[0].to_string().chars().map(|digit| char::from_u32(0x966 + u32::from(digit) - 48).unwrap()).collect();
+        let visitor = app.visitor();
+        let form = visitor.form(format!("/polls/{}/", question.id), "/vote/").await;
+        form.add("choice", &choice).submit(&visitor).await.assert_redirect(302, &format!("/polls/{}/results/", question.id));
+        assert_eq!(app.votes(question.choices[0]).await, 124);
+    }
+}
+
+#[tokio::test]
+async fn votes_of_more_than_32_bits_on_sqlite_are_read_and_shown() {
+    use sea_orm::ConnectionTrait;
+    let app = TestApp::new(crate::support::Backend::Sqlite).await;
+    let admin = app.superuser().await;
+    let question = app.question("Many?", &["A", "B"]).await;
+    let tx = app.site.core.db.write().begin().await.unwrap();
+    let sql = format!(
+        "UPDATE polls_app_choice SET votes = 3000000000 WHERE id = {}",
+        question.choices[0]
+    );
+    tx.execute_unprepared(&sql).await.unwrap();
+    tx.commit().await.unwrap();
+    app.set_votes(question.choices[1], 1_000_000_000).await;
+    let results = app
+        .visitor()
+        .get(format!("/polls/{}/results/", question.id))
+        .await;
+    results
+        .assert_status(200)
+        .assert_contains("3,000,000,000 votes")
+        .assert_contains("75%");
+    app.visitor()
+        .get("/polls/")
+        .await
+        .assert_contains("4,000,000,000 votes");
+    admin
+        .get(LIST)
+        .await
+        .assert_status(200)
+        .assert_contains("4,000,000,000");
+    // The form keeps the number when something else is changed, and takes from it.
+    let stored = async || {
+        let statement = sea_orm::Statement::from_string(
+            sea_orm::DbBackend::Sqlite,
+            "SELECT max(votes) FROM polls_app_choice",
+        );
+        let row = app
+            .site
+            .core
+            .db
+            .write()
+            .query_one_raw(statement)
+            .await
+            .unwrap()
+            .unwrap();
+        row.try_get_by_index::<i64>(0).unwrap()
+    };
+    let form = admin.form(change(question.id), "object-form").await;
+    assert_eq!(form.value("choice_set-0-votes"), "3000000000");
+    form.set("choice_set-0-choice_text", "Changed")
+        .submit(&admin)
+        .await
+        .assert_redirect(302, LIST);
+    assert_eq!(stored().await, 3_000_000_000);
+    let form = admin.form(change(question.id), "object-form").await;
+    form.set("choice_set-0-votes", "2000000000")
+        .submit(&admin)
+        .await
+        .assert_redirect(302, LIST);
+    assert_eq!(stored().await, 2_000_000_000);
 }

@@ -44,7 +44,7 @@ async fn choices(app: &TestApp, question: i32) -> Vec<(String, i32)> {
     let (_, choices) = found.unwrap();
     choices
         .into_iter()
-        .map(|choice| (choice.choice_text, choice.votes))
+        .map(|choice| (choice.choice_text, choice.votes.0.try_into().unwrap()))
         .collect()
 }
 

@@ -206,7 +206,7 @@ impl TestApp {
         for text in choices {
             let row = choice::ActiveModel {
                 choice_text: Set((*text).to_owned()),
-                votes: Set(0),
+                votes: Set(0.into()),
                 question_id: Set(id),
                 ..Default::default()
             };
@@ -226,7 +226,7 @@ impl TestApp {
         let tx = self.site.core.db.write().begin().await.unwrap();
         let row = choice::ActiveModel {
             id: Set(choice_id),
-            votes: Set(votes),
+            votes: Set(votes.into()),
             ..Default::default()
         };
         choice::Entity::update(row).exec(&tx).await.unwrap();
@@ -240,6 +240,9 @@ impl TestApp {
             .unwrap()
             .unwrap()
             .votes
+            .0
+            .try_into()
+            .unwrap()
     }
 }
 

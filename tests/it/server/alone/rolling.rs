@@ -65,7 +65,7 @@ async fn servers_are_replaced_under_load_without_a_failure() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(i64::from(choice.votes), tally[&302]);
+    assert_eq!(choice.votes.0, tally[&302]);
 }
 
 #[tokio::test]

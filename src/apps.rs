@@ -267,6 +267,22 @@ pub fn related(field: &Field) -> Option<&'static Model> {
     }
 }
 
+/// The model and its foreign key to `model` by the name of the reverse relation: `choice_set`, or `choices`.
+pub fn reverse_relation(model: &Model, name: &str) -> Option<(&'static Model, &'static Field)> {
+    let of_model = |other: &&'static Model| {
+        let lower = other.name.to_lowercase();
+        name == lower
+            || name.strip_suffix("_set") == Some(&lower)
+            || name.strip_suffix('s') == Some(&lower)
+    };
+    models().iter().filter(of_model).find_map(|other| {
+        let mut fields = other.columns();
+        let field =
+            fields.find(|field| related(field).is_some_and(|other| other.table == model.table))?;
+        Some((other, field))
+    })
+}
+
 /// The tables of the models, those of many-to-many fields before that of their model.
 pub fn tables(model: &Model) -> impl Iterator<Item = Cow<'_, str>> {
     let through = model

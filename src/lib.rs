@@ -26,6 +26,7 @@ pub mod polls_app;
 pub mod server;
 pub mod sessions;
 pub mod settings;
+pub mod shell;
 pub mod signing;
 pub mod site;
 pub mod telemetry;

@@ -42,7 +42,8 @@ pub fn make_password(password: &str, iterations: u32) -> String {
 
 /// A new stored value that matches no password (Django's `make_password(None)`).
 pub fn unusable_password() -> String {
-    UNUSABLE_PREFIX.to_owned() + &Alphanumeric.sample_string(&mut rand::rng(), UNUSABLE_LENGTH)
+    let random = Alphanumeric.sample_string(&mut rand::rng(), UNUSABLE_LENGTH);
+    format!("{UNUSABLE_PREFIX}{random}")
 }
 
 /// Whether a stored value can match a password (Django's `is_password_usable`).

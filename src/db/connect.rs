@@ -138,8 +138,13 @@ pub(super) async fn postgres(
         }
         Purpose::Command | Purpose::Migrations => {
             try_postgres(settings).await?;
-            // That `DROP … IF EXISTS` has nothing to drop is not a line of a command's output.
-            let messages = [("client_min_messages", "warning")];
+            // Neither that `DROP … IF EXISTS` has nothing to drop nor that a ROLLBACK follows a COMMIT that has failed is a line
+            // of a command's output.
+            let level = match purpose {
+                Purpose::Migrations => "warning",
+                _ => "error",
+            };
+            let messages = [("client_min_messages", level)];
             options.map_sqlx_postgres_opts(move |options| options.options(messages));
         }
     }

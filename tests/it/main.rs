@@ -29,6 +29,7 @@ mod schema;
 mod seed;
 mod server;
 mod settings;
+mod shell;
 mod signing;
 mod sqlmigrate;
 mod storage;

@@ -31,7 +31,7 @@ const LAYERS: &[&[&str]] = &[
     &["fixtures", "flush"],
     &["auth/admin", "polls_app"],
     &["site"],
-    &["checks"],
+    &["checks", "shell"],
     &["cli"],
 ];
 

@@ -279,7 +279,10 @@ impl<'a> ChangeView<'a> {
         let filters = preserved(self.request);
         let (hint, target) = if continues && staff.may_view(model) {
             let url = model.object_url(object.id, "change");
-            (" You may edit it again below.".to_owned(), url + &filters)
+            (
+                " You may edit it again below.".to_owned(),
+                url + filters.as_str(),
+            )
         } else if adds_another {
             let hint = format!(" You may add another {} below.", model.options.verbose_name);
             (hint, format!("{}add/{filters}", model.url()))

@@ -19,6 +19,7 @@ pub mod man;
 pub mod migrate;
 pub mod runserver;
 pub mod seed;
+pub mod shell;
 pub mod showmigrations;
 pub mod sqlflush;
 pub mod sqlmigrate;

@@ -172,7 +172,7 @@ impl Container {
     pub fn log(&self) -> String {
         let output = try_docker(&["logs", &self.name], "");
         let (out, err) = (&output.stdout, &output.stderr);
-        String::from_utf8_lossy(out).into_owned() + &String::from_utf8_lossy(err)
+        String::from_utf8_lossy(out).into_owned() + &*String::from_utf8_lossy(err)
     }
 }
 

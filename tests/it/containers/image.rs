@@ -78,7 +78,7 @@ fn the_image_has_only_the_static_binary() {
     fs::write(&binary, &out.stdout).unwrap();
     let linked = Command::new("ldd").arg(&binary).output().unwrap();
     let said = String::from_utf8_lossy(&linked.stdout).into_owned()
-        + &String::from_utf8_lossy(&linked.stderr);
+        + &*String::from_utf8_lossy(&linked.stderr);
     assert!(
         said.contains("statically linked") || said.contains("not a dynamic executable"),
         "{said}"
@@ -100,7 +100,7 @@ fn the_image_runs_every_command_without_privileges() {
         .concat();
         let output = try_docker(&all, input);
         let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
+            + &*String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command:?}: {said}");
         said
     };

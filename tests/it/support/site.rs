@@ -283,7 +283,10 @@ impl Server {
     pub fn wait(mut self) -> (String, Option<i32>) {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         let rest = String::from_utf8(output.stderr).unwrap();
-        (std::mem::take(&mut self.log) + &rest, output.status.code())
+        (
+            std::mem::take(&mut self.log) + rest.as_str(),
+            output.status.code(),
+        )
     }
 
     /// Reads the log up to the end of the line that holds a text; gives all that has been read.

@@ -1,0 +1,487 @@
+//! Queries in scripts (Django's `QuerySet`): they are executed when their objects are needed.
+
+use std::{fmt, rc::Rc};
+
+use migration::{Field, Kind};
+use rhai::{Dynamic, Map};
+use sea_orm::{
+    ConnectionTrait, QueryResult,
+    sea_query::{Alias, Expr, ExprTrait, Func, Order, Query, SelectStatement},
+};
+
+use super::{
+    connection::{Connection, Result, error, failure},
+    delete::{self, Deleted},
+    instance::{Instance, to_json},
+    lookups,
+};
+use crate::{
+    apps::{self, Model},
+    db, fixtures,
+};
+
+/// Objects that a text of a query shows.
+const SHOWN: u64 = 20;
+
+/// The objects of a model for which conditions hold, in an order.
+#[derive(Clone)]
+pub struct QuerySet {
+    connection: Rc<Connection>,
+    /// The model.
+    pub(super) model: &'static Model,
+    conditions: Vec<Expr>,
+    order: Vec<(String, Order)>,
+    offset: u64,
+    limit: Option<u64>,
+    /// The fields that new objects get: those of the object that the query belongs to.
+    initial: Map,
+    /// The object and its many-to-many field that the query belongs to.
+    relation: Option<(Instance, &'static Field)>,
+}
+
+/// The value of a column in an update (Django's `F`), with a number that is added.
+#[derive(Debug, Clone)]
+pub struct ColumnValue {
+    /// The name of the field.
+    pub field: String,
+    /// The number.
+    pub added: i64,
+}
+
+impl fmt::Display for QuerySet {
+    /// Django's `repr`, with 20 objects at most.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = self.clone();
+        shown.limit = Some(
+            self.limit
+                .map_or(SHOWN + 1, |limit| Ord::min(limit, SHOWN + 1)),
+        );
+        let objects = match shown.fetch() {
+            Ok(objects) => objects,
+            Err(error) => return write!(f, "<QuerySet: {error}>"),
+        };
+        let mut texts: Vec<String> = objects
+            .iter()
+            .take(SHOWN as usize)
+            .map(Instance::repr)
+            .collect();
+        if objects.len() as u64 > SHOWN {
+            texts.push("'...(remaining elements truncated)...'".to_owned());
+        }
+        write!(f, "<QuerySet [{}]>", texts.join(", "))
+    }
+}
+
+impl Instance {
+    /// Django's `repr`: `<Question: What's new?>`.
+    pub fn repr(&self) -> String {
+        format!("<{}: {self}>", self.model.name)
+    }
+}
+
+impl QuerySet {
+    /// All objects of a model.
+    pub fn all(connection: &Rc<Connection>, model: &'static Model) -> Self {
+        Self {
+            connection: connection.clone(),
+            model,
+            conditions: Vec::new(),
+            order: Vec::new(),
+            offset: 0,
+            limit: None,
+            initial: Map::new(),
+            relation: None,
+        }
+    }
+
+    /// The objects of `model` whose foreign key is this object.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn of_foreign_key(owner: &Instance, model: &'static Model, field: &Field) -> Result<Self> {
+        let mut objects = Self::all(&owner.connection, model);
+        let condition = Expr::col(Alias::new(field.column())).eq(owner.id()?);
+        objects.conditions.push(condition);
+        objects
+            .initial
+            .insert(field.name.as_ref().into(), Dynamic::from(owner.clone()));
+        Ok(objects)
+    }
+
+    /// The objects that a many-to-many field relates to this object.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn of_many_to_many(owner: &Instance, field: &'static Field) -> Result<Self> {
+        let related = apps::related(field).expect("a many-to-many field has a related model");
+        let mut objects = Self::all(&owner.connection, related);
+        let through = owner.model.through(field);
+        let keys = Query::select()
+            .column(Alias::new(&through.target))
+            .from(Alias::new(&through.table))
+            .and_where(Expr::col(Alias::new(&through.source)).eq(owner.id()?))
+            .take();
+        let condition = Expr::col(Alias::new(related.key.column())).in_subquery(keys);
+        objects.conditions.push(condition);
+        objects.relation = Some((owner.clone(), field));
+        Ok(objects)
+    }
+
+    /// The objects with this key.
+    ///
+    /// # Errors
+    /// When the key is not one of the model.
+    pub fn with_key(&self, key: impl Into<Dynamic>) -> Result<Self> {
+        self.filter(&Map::from([("pk".into(), key.into())]))
+    }
+
+    /// Those for which all lookups hold.
+    ///
+    /// # Errors
+    /// When a field or a lookup is unknown, a value is invalid, or the query is a slice.
+    pub fn filter(&self, lookups: &Map) -> Result<Self> {
+        self.require_whole("filter")?;
+        let mut filtered = self.clone();
+        filtered
+            .conditions
+            .extend(lookups::conditions(&self.connection, self.model, lookups)?);
+        Ok(filtered)
+    }
+
+    /// Those for which the lookups do not all hold.
+    ///
+    /// # Errors
+    /// As [`Self::filter`].
+    pub fn exclude(&self, lookups: &Map) -> Result<Self> {
+        self.require_whole("exclude")?;
+        let conditions = lookups::conditions(&self.connection, self.model, lookups)?;
+        let mut filtered = self.clone();
+        if let Some(all) = conditions.into_iter().reduce(ExprTrait::and) {
+            // Rows for which the condition is NULL are not excluded.
+            let excluded = Expr::from(Func::coalesce([all, Expr::val(false)]));
+            filtered.conditions.push(excluded.not());
+        }
+        Ok(filtered)
+    }
+
+    /// Ordered by fields; descending with `-` before the name.
+    ///
+    /// # Errors
+    /// When there is no such field, or the query is a slice.
+    pub fn order_by(&self, names: &[&str]) -> Result<Self> {
+        self.require_whole("order_by")?;
+        let mut ordered = self.clone();
+        ordered.order = names
+            .iter()
+            .map(|name| {
+                let (name, order) = match name.strip_prefix('-') {
+                    Some(name) => (name, Order::Desc),
+                    None => (*name, Order::Asc),
+                };
+                if name == "pk" || name == self.model.key.name {
+                    return Ok((self.model.key.column(), order));
+                }
+                let field = self.model.columns().find(|field| field.name == name);
+                field
+                    .map(|field| (field.column(), order))
+                    .ok_or_else(|| failure(format!("{} has no field {name}", self.model.name)))
+            })
+            .collect::<Result<_>>()?;
+        Ok(ordered)
+    }
+
+    /// In the opposite order.
+    pub fn reverse(&self) -> Self {
+        let mut reversed = self.clone();
+        if reversed.order.is_empty() {
+            reversed.order.push((self.model.key.column(), Order::Asc));
+        }
+        for (_, order) in &mut reversed.order {
+            *order = match order {
+                Order::Desc => Order::Asc,
+                _ => Order::Desc,
+            };
+        }
+        reversed
+    }
+
+    /// The objects from one place up to another.
+    ///
+    /// # Errors
+    /// When a place is negative.
+    pub fn slice(&self, start: i64, end: i64) -> Result<Self> {
+        let place = |place: i64| {
+            u64::try_from(place).map_err(|_| failure("negative places are not supported"))
+        };
+        let (start, end) = (place(start)?, place(end)?);
+        let mut slice = self.clone();
+        slice.offset += start;
+        let length = end.saturating_sub(start);
+        slice.limit = Some(match self.limit {
+            Some(limit) => Ord::min(length, limit.saturating_sub(start)),
+            None => length,
+        });
+        Ok(slice)
+    }
+
+    /// The objects.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    pub fn fetch(&self) -> Result<Vec<Instance>> {
+        let mut query = self.select();
+        fixtures::select_object(&mut query, self.model);
+        let rows = self
+            .connection
+            .read(async |db| db.query_all(&query).await)?;
+        let objects = rows
+            .iter()
+            .map(|row| fixtures::read_object(row, self.model));
+        let objects = objects
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(error)?;
+        Ok(objects
+            .into_iter()
+            .map(|object| Instance::stored(&self.connection, object))
+            .collect())
+    }
+
+    /// The only object.
+    ///
+    /// # Errors
+    /// When there is none or more than one.
+    pub fn get(&self) -> Result<Instance> {
+        let mut objects = self.slice(0, 2)?.fetch()?;
+        match (objects.pop(), objects.pop()) {
+            (Some(object), None) => Ok(object),
+            (None, _) => Err(failure(format!(
+                "{} matching query does not exist.",
+                self.model.name
+            ))),
+            (Some(_), Some(_)) => {
+                let name = self.model.name;
+                Err(failure(format!(
+                    "get() returned more than one {name} -- it returned {}!",
+                    self.count()?
+                )))
+            }
+        }
+    }
+
+    /// The first object in the order, if there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    pub fn first(&self) -> Result<Dynamic> {
+        let first = self.slice(0, 1)?.fetch()?.pop();
+        Ok(first.map_or(Dynamic::UNIT, Dynamic::from))
+    }
+
+    /// The number of objects.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    pub fn count(&self) -> Result<i64> {
+        let mut keys = self.select();
+        keys.column(Alias::new(self.model.key.column()));
+        let query = Query::select()
+            .expr(Func::count(Expr::val(1)))
+            .from_subquery(keys, Alias::new("objects"))
+            .take();
+        let row: Option<QueryResult> = self
+            .connection
+            .read(async |db| db.query_one(&query).await)?;
+        row.map_or(Ok(0), |row| row.try_get_by_index(0))
+            .map_err(error)
+    }
+
+    /// Stores a new object.
+    ///
+    /// # Errors
+    /// When there is no such field, a value is missing or invalid, or the database refuses it.
+    pub fn create(&self, mut fields: Map) -> Result<Instance> {
+        for (name, value) in &self.initial {
+            fields.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let mut instance = Instance::new(&self.connection, self.model, fields)?;
+        instance.save()?;
+        if self.relation.is_some() {
+            self.add(&[Dynamic::from(instance.clone())])?;
+        }
+        Ok(instance)
+    }
+
+    /// Changes fields of all objects in one statement; returns their number.
+    ///
+    /// # Errors
+    /// When there is no such field, a value is invalid, the query is a slice, or the database refuses it.
+    pub fn update(&self, fields: &Map) -> Result<i64> {
+        self.require_whole("update")?;
+        let mut update = Query::update();
+        update.table(Alias::new(&self.model.table));
+        for (name, value) in fields {
+            let is_field =
+                |field: &&Field| field.name == name.as_str() || field.column() == name.as_str();
+            let field = self.model.columns().find(is_field);
+            let field =
+                field.ok_or_else(|| failure(format!("{} has no field {name}", self.model.name)))?;
+            let column = Alias::new(field.column());
+            if let Some(other) = value.clone().try_cast::<ColumnValue>() {
+                let source = self.model.columns().find(|field| field.name == other.field);
+                let source =
+                    source.filter(|source| source.kind == Kind::Integer || other.added == 0);
+                let source = source
+                    .ok_or_else(|| failure(format!("{} is no field with numbers", other.field)))?;
+                let source = Expr::col(Alias::new(source.column()));
+                let sum = if other.added == 0 {
+                    source
+                } else {
+                    source.add(other.added)
+                };
+                update.value(column, sum);
+            } else {
+                let converted = self.connection.conversion().value(field, &to_json(value)?);
+                update.value(
+                    column,
+                    converted.map_err(|error| failure(format!("{name}: {error}")))?,
+                );
+            }
+        }
+        for condition in &self.conditions {
+            update.and_where(condition.clone());
+        }
+        if fields.is_empty() {
+            return Err(failure("update() needs fields"));
+        }
+        self.connection.write(async |tx| {
+            let updated = tx.execute(&update).await.map_err(error)?;
+            Ok(i64::try_from(updated.rows_affected()).unwrap_or(i64::MAX))
+        })
+    }
+
+    /// Deletes all objects, with those that refer to them.
+    ///
+    /// # Errors
+    /// When the query is a slice, or the database refuses it.
+    pub fn delete(&self) -> Result<Deleted> {
+        self.require_whole("delete")?;
+        let all = Expr::val(1).eq(1);
+        let condition = self.conditions.iter().cloned().fold(all, ExprTrait::and);
+        delete::delete(&self.connection, self.model, condition)
+    }
+
+    /// Relates objects to the object that the query belongs to.
+    ///
+    /// # Errors
+    /// When the query belongs to no many-to-many field, or the database refuses it.
+    pub fn add(&self, objects: &[Dynamic]) -> Result<()> {
+        let mut keys = self.related_keys()?;
+        keys.extend(self.keys_of(objects)?);
+        self.set_keys(&keys)
+    }
+
+    /// Ends the relation of objects to the object that the query belongs to.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn remove(&self, objects: &[Dynamic]) -> Result<()> {
+        let removed = self.keys_of(objects)?;
+        let mut keys = self.related_keys()?;
+        keys.retain(|key| !removed.contains(key));
+        self.set_keys(&keys)
+    }
+
+    /// Makes these objects the ones that are related to the object that the query belongs to.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn set(&self, objects: &[Dynamic]) -> Result<()> {
+        self.set_keys(&self.keys_of(objects)?)
+    }
+
+    fn related_keys(&self) -> Result<Vec<i32>> {
+        let mut whole = self.clone();
+        whole.order.clear();
+        whole.fetch()?.iter().map(Instance::id).collect()
+    }
+
+    fn keys_of(&self, objects: &[Dynamic]) -> Result<Vec<i32>> {
+        let key = |object: &Dynamic| match object.clone().try_cast::<Instance>() {
+            Some(instance) if instance.model.table == self.model.table => instance.id(),
+            Some(instance) => Err(failure(format!(
+                "{} is no {}",
+                instance.repr(),
+                self.model.name
+            ))),
+            None => {
+                let key = object.as_int().ok().and_then(|key| i32::try_from(key).ok());
+                key.ok_or_else(|| failure("related objects are given as objects or keys"))
+            }
+        };
+        objects.iter().map(key).collect()
+    }
+
+    fn set_keys(&self, keys: &[i32]) -> Result<()> {
+        let Some((owner, field)) = &self.relation else {
+            return Err(failure(
+                "only the objects of a many-to-many field can be added or removed",
+            ));
+        };
+        let (through, id) = (owner.model.through(field), owner.id()?);
+        self.connection.write(async |tx| {
+            let through = (
+                through.table.as_str(),
+                through.source.as_str(),
+                through.target.as_str(),
+            );
+            db::set_related(tx, through, id, keys).await.map_err(error)
+        })
+    }
+
+    fn select(&self) -> SelectStatement {
+        let mut query = Query::select();
+        query.from(Alias::new(&self.model.table));
+        for condition in &self.conditions {
+            query.and_where(condition.clone());
+        }
+        for (column, order) in &self.order {
+            query.order_by(Alias::new(column), order.clone());
+        }
+        // Objects that are equal otherwise, in a certain order.
+        query.order_by(Alias::new(self.model.key.column()), Order::Asc);
+        if let Some(limit) = self.limit {
+            query.limit(limit);
+        }
+        if self.offset > 0 {
+            query.offset(self.offset);
+            // SQLite has no offset without a limit.
+            if self.limit.is_none() {
+                query.limit(i64::MAX.unsigned_abs());
+            }
+        }
+        query
+    }
+
+    fn require_whole(&self, method: &str) -> Result<()> {
+        if self.limit.is_some() || self.offset > 0 {
+            return Err(failure(format!(
+                "Cannot use {method}() once a slice has been taken."
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Executes the query when a loop begins.
+impl IntoIterator for QuerySet {
+    type Item = Result<Instance>;
+    type IntoIter = std::vec::IntoIter<Result<Instance>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let objects = match self.fetch() {
+            Ok(objects) => objects.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        objects.into_iter()
+    }
+}

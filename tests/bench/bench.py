@@ -18,7 +18,7 @@ import time
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
 IS_JSON = "--json" in sys.argv
-PARTS = [part for part in sys.argv[3:] if part != "--json"] or ["pages", "votes", "admin", "server"]
+PARTS = [part for part in sys.argv[3:] if part != "--json"] or ["pages", "votes", "admin", "server", "commands"]
 ROUNDS = 3
 CONNECTIONS = 64
 
@@ -150,6 +150,10 @@ def main():
 
         with tempfile.TemporaryDirectory() as folder, Postgres(folder) as postgres:
             server_part.measure(postgres)
+    if "commands" in PARTS:
+        import commands
+
+        commands.measure_all()
     if IS_JSON:
         print(json.dumps(RESULTS, indent=2))
 

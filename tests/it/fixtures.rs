@@ -217,6 +217,14 @@ on_both_databases! {
         assert!(dump(&site, "polls_app.question").contains("\"question_text\": \"New?\", \"pub_date\": \"2026-01-02T02:04:05Z\""));
         site.run_with_input(["seed", "-"], "- question: Next?\n  choices: [x]\n").success();
         assert_eq!(texts(&site, "SELECT question_text FROM polls_app_question WHERE id = 602").await, ["Next?"]);
+        // References to objects that come later, also to ones that wait for others themselves.
+        let text = "{\"model\": \"admin.logentry\", \"pk\": 1, \"fields\": {\"user\": [\"later\"], \"action_time\": \"2026-01-01\", \"object_repr\": \"x\", \"action_flag\": 1}}\n\
+            {\"model\": \"auth.user\", \"pk\": 4, \"fields\": {\"username\": \"later\", \"groups\": [[\"Last\"]]}}\n\
+            {\"model\": \"auth.group\", \"fields\": {\"name\": \"Last\", \"permissions\": [[\"add_choice\", \"polls_app\", \"choice\"]]}}\n";
+        let said = site.run_with_input(["loaddata", "-", "--format", "jsonl"], text).success();
+        assert_eq!(said.stdout, "Installed 3 object(s) from 1 fixture(s)\n");
+        let stored = dump(&site, "admin auth.user --natural-foreign");
+        assert!(stored.contains("\"user\": [\"later\"]") && stored.contains("\"groups\": [[\"Last\"]]"), "{stored}");
         // Without a key.
         let text = "{\"model\": \"polls_app.question\", \"fields\": {\"question_text\": \"No key?\", \"pub_date\": \"2026-01-02\"}}\n";
         site.run_with_input(["loaddata", "-", "--format", "jsonl"], text).success();

@@ -269,18 +269,27 @@ pub fn related(field: &Field) -> Option<&'static Model> {
 
 /// The model and its foreign key to `model` by the name of the reverse relation: `choice_set`, or `choices`.
 pub fn reverse_relation(model: &Model, name: &str) -> Option<(&'static Model, &'static Field)> {
-    let of_model = |other: &&'static Model| {
+    referring(model, name).find(|(_, field)| field.is_concrete())
+}
+
+/// The model and its many-to-many field to `model`, by the name of the reverse relation.
+pub fn reverse_many_to_many(model: &Model, name: &str) -> Option<(&'static Model, &'static Field)> {
+    referring(model, name).find(|(_, field)| !field.is_concrete())
+}
+
+/// The fields that refer to `model`, of the models that a name of a reverse relation means: `choice_set`, or `choices`.
+fn referring(model: &Model, name: &str) -> impl Iterator<Item = (&'static Model, &'static Field)> {
+    let of_model = move |other: &&'static Model| {
         let lower = other.name.to_lowercase();
         name == lower
             || name.strip_suffix("_set") == Some(&lower)
             || name.strip_suffix('s') == Some(&lower)
     };
-    models().iter().filter(of_model).find_map(|other| {
-        let mut fields = other.columns();
-        let field =
-            fields.find(|field| related(field).is_some_and(|other| other.table == model.table))?;
-        Some((other, field))
-    })
+    let fields = models()
+        .iter()
+        .filter(of_model)
+        .flat_map(|other| other.fields.iter().map(move |field| (other, field)));
+    fields.filter(|(_, field)| related(field).is_some_and(|other| other.table == model.table))
 }
 
 /// The tables of the models, those of many-to-many fields before that of their model.

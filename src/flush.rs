@@ -2,11 +2,10 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
-use crate::{apps, db::Database, migrations};
+use crate::{db::Database, introspection, migrations};
 
-/// The statements that empty the tables and begin their keys at 1 again, in the dialect of `backend`.
-pub fn statements(backend: DbBackend) -> Vec<String> {
-    let tables: Vec<_> = apps::models().iter().flat_map(apps::tables).collect();
+/// The statements that empty these tables and begin their keys at 1 again, in the dialect of `backend`.
+pub fn statements(backend: DbBackend, tables: &[String]) -> Vec<String> {
     let list = |quote: char| {
         let quoted = tables.iter().map(|table| format!("{quote}{table}{quote}"));
         quoted.collect::<Vec<_>>().join(", ")
@@ -27,7 +26,7 @@ pub fn statements(backend: DbBackend) -> Vec<String> {
 /// Removes all data in one transaction, and creates the content types and permissions again, as `migrate` does.
 ///
 /// # Errors
-/// When a table does not exist or rows of another application refer to the data; otherwise when the database cannot be reached
+/// When rows of another application refer to the data; otherwise when the database cannot be reached
 /// or written to. Nothing is removed then.
 pub async fn flush(db: &Database) -> Result<(), DbErr> {
     let tx = db.begin().await?;
@@ -35,7 +34,10 @@ pub async fn flush(db: &Database) -> Result<(), DbErr> {
         tx.execute_unprepared("PRAGMA defer_foreign_keys = ON")
             .await?;
     }
-    for statement in statements(tx.get_database_backend()) {
+    // Those of our own app do not exist before `migrate` has been run.
+    let mut tables = introspection::table_names(&tx).await?;
+    tables.retain(|table| introspection::known_tables().any(|known| known == *table));
+    for statement in statements(tx.get_database_backend(), &tables) {
         tx.execute_unprepared(&statement).await?;
     }
     tx.commit().await?;

@@ -57,6 +57,8 @@ pub struct ForeignKey {
     pub related_column: String,
     /// Whether the database itself deletes or changes the rows when the referenced row is deleted.
     pub is_handled: bool,
+    /// Whether the role may read its table.
+    pub is_readable: bool,
 }
 
 /// Rows of a table that this program does not know, which refer to rows that are to be deleted.
@@ -155,13 +157,14 @@ pub async fn foreign_keys(db: &impl ConnectionTrait) -> Result<Vec<ForeignKey>, 
     let sql = match backend {
         DbBackend::Sqlite => {
             "SELECT NULL AS \"schema\", m.name AS \"table\", f.\"from\" AS \"column\", f.\"table\" AS related, \
-             coalesce(f.\"to\", 'id') AS related_column, f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') AS is_handled \
-             FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY m.name, f.\"from\""
+             coalesce(f.\"to\", 'id') AS related_column, f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') AS is_handled, \
+             1 AS is_readable FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY m.name, f.\"from\""
         }
         _ => {
             "SELECT CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE c.relnamespace::regnamespace::text END AS schema, \
              c.relname::text AS \"table\", a.attname::text AS \"column\", r.relname::text AS related, \
-             ra.attname::text AS related_column, k.confdeltype IN ('c', 'n', 'd') AS is_handled \
+             ra.attname::text AS related_column, k.confdeltype IN ('c', 'n', 'd') AS is_handled, \
+             has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(c.relnamespace, 'USAGE') AS is_readable \
              FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid \
              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1] \
              JOIN pg_attribute ra ON ra.attrelid = r.oid AND ra.attnum = k.confkey[1] \
@@ -179,6 +182,7 @@ pub async fn foreign_keys(db: &impl ConnectionTrait) -> Result<Vec<ForeignKey>, 
             related: row.try_get("", "related")?,
             related_column: row.try_get("", "related_column")?,
             is_handled: row.try_get("", "is_handled")?,
+            is_readable: row.try_get("", "is_readable")?,
         })
     };
     rows.iter().map(key).collect()
@@ -208,7 +212,7 @@ pub async fn find_blockers(
     let mut blockers = Vec::new();
     for key in foreign_keys
         .iter()
-        .filter(|key| key.related == table && !key.is_handled)
+        .filter(|key| key.related == table && !key.is_handled && key.is_readable)
     {
         let mut referenced = rows.clone();
         referenced.column(Alias::new(&key.related_column));
@@ -233,7 +237,8 @@ pub async fn find_blockers(
                 .limit(MAX_KEYS)
                 .take();
             for row in db.query_all(&query).await? {
-                keys.push(row.try_get_by_index(0)?);
+                // A key that is no text is not named.
+                keys.extend(row.try_get_by_index::<String>(0).ok());
             }
         }
         blockers.push(Blocker {

@@ -93,6 +93,14 @@ pub fn is_refusal(error: &DbErr) -> bool {
     matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error) && !is_storage(error)
 }
 
+/// The text of an error; of one that the database reports, the database's own.
+pub fn message(error: &DbErr) -> String {
+    match cause(error) {
+        Some(sqlx::Error::Database(error)) => error.message().to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// Whether a statement named a table that does not exist: its migration is not applied.
 pub fn is_missing_table(error: &DbErr) -> bool {
     let Some(sqlx::Error::Database(error)) = cause(error) else {

@@ -27,9 +27,11 @@ pub use self::{
     connect::Purpose,
     connection::Connection,
     database::Database,
-    failure::{is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient},
+    failure::{
+        is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient, message,
+    },
     health::Health,
-    related::{related_keys, set_related},
+    related::{add_related, related_keys, remove_related, set_related},
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},
     transaction::Transaction,

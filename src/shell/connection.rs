@@ -75,7 +75,22 @@ impl Connection {
             Some(transaction) => db::Connection::Transaction(transaction),
             None => db::Connection::Database(&self.db),
         };
-        self.runtime.block_on(query(connection)).map_err(error)
+        self.runtime.block_on(async {
+            // A query that fails would end the transaction on PostgreSQL.
+            if let db::Connection::Transaction(transaction) = connection {
+                let savepoint = "SAVEPOINT read";
+                transaction
+                    .execute_unprepared(savepoint)
+                    .await
+                    .map_err(error)?;
+            }
+            let result = query(connection).await;
+            if let (db::Connection::Transaction(transaction), Err(_)) = (connection, &result) {
+                let undo = "ROLLBACK TO SAVEPOINT read";
+                transaction.execute_unprepared(undo).await.map_err(error)?;
+            }
+            result.map_err(error)
+        })
     }
 
     /// Writes in the statement's transaction. If it fails, nothing of this write stays.
@@ -84,10 +99,7 @@ impl Connection {
     /// Those of the writing.
     pub fn write<T>(&self, change: impl AsyncFnOnce(&Transaction) -> Result<T>) -> Result<T> {
         let mut transaction = self.transaction.borrow_mut();
-        let transaction = match &mut *transaction {
-            Some(transaction) => transaction,
-            none => none.insert(self.runtime.block_on(self.db.begin()).map_err(error)?),
-        };
+        let transaction = self.begun(&mut transaction)?;
         self.runtime.block_on(async {
             transaction
                 .execute_unprepared("SAVEPOINT write")
@@ -126,12 +138,17 @@ impl Connection {
         }
     }
 
-    fn write_plain(&self, sql: &str) -> Result<()> {
-        let mut transaction = self.transaction.borrow_mut();
-        let transaction = match &mut *transaction {
+    /// The statement's transaction, which begins with its first write.
+    fn begun<'t>(&self, transaction: &'t mut Option<Transaction>) -> Result<&'t Transaction> {
+        Ok(match transaction {
             Some(transaction) => transaction,
             none => none.insert(self.runtime.block_on(self.db.begin()).map_err(error)?),
-        };
+        })
+    }
+
+    fn write_plain(&self, sql: &str) -> Result<()> {
+        let mut transaction = self.transaction.borrow_mut();
+        let transaction = self.begun(&mut transaction)?;
         let executed = self.runtime.block_on(transaction.execute_unprepared(sql));
         executed.map(drop).map_err(error)
     }
@@ -166,11 +183,5 @@ pub fn failure(text: impl Into<String>) -> Box<EvalAltResult> {
 
 /// An error of the database.
 pub fn error(error: DbErr) -> Box<EvalAltResult> {
-    use sea_orm::SqlErr;
-    match error.sql_err() {
-        Some(
-            SqlErr::UniqueConstraintViolation(text) | SqlErr::ForeignKeyConstraintViolation(text),
-        ) => failure(text),
-        _ => failure(error.to_string()),
-    }
+    failure(db::message(&error))
 }

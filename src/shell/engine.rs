@@ -1,6 +1,12 @@
 //! The functions and types of the language.
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContext, Scope};
 
@@ -22,13 +28,15 @@ const MAX_DEPTH: (usize, usize) = (64, 32);
 #[derive(Clone)]
 struct Timezone;
 
-/// An engine with the models as variables of `scope`; `print` writes a line.
+/// An engine with the models as variables of `scope`. It ends a statement once `stop` is set; `print` writes a line.
 pub fn new(
     connection: &Rc<Connection>,
     scope: &mut Scope<'static>,
+    stop: Arc<AtomicBool>,
     print: impl Fn(&str) + 'static,
 ) -> Engine {
     let mut engine = Engine::new();
+    engine.on_progress(move |_| stop.load(Ordering::Relaxed).then(|| "stopped".into()));
     engine.set_max_expr_depths(MAX_DEPTH.0, MAX_DEPTH.1);
     let print = Rc::new(print);
     let (line, debug) = (print.clone(), print.clone());
@@ -39,6 +47,22 @@ pub fn new(
     register_instances(&mut engine);
     register_querysets(&mut engine);
     register_managers(&mut engine);
+    #[expect(
+        deprecated,
+        reason = "the engine marks functions so whose signature may change"
+    )]
+    engine.on_var({
+        let connection = connection.clone();
+        // In functions, which do not see the variables of the session.
+        move |name, _, context| {
+            let is_model = MODELS.contains(&name) && !context.scope().contains(name);
+            let model = apps::models().iter().find(|model| model.name == name);
+            let value = model
+                .filter(|_| is_model)
+                .map(|model| Dynamic::from(QuerySet::all(&connection, model)));
+            Ok(value)
+        }
+    });
     for name in MODELS {
         let model = apps::models().iter().find(|model| model.name == name);
         let model = model.expect("the models are declared");
@@ -123,8 +147,8 @@ fn register_querysets(engine: &mut Engine) {
     engine
         .register_type_with_name::<QuerySet>("QuerySet")
         .register_iterator_result::<QuerySet, Instance>()
-        .register_fn("to_string", |objects: &mut QuerySet| objects.to_string())
-        .register_fn("to_debug", |objects: &mut QuerySet| objects.to_string())
+        .register_fn("to_string", |objects: &mut QuerySet| objects.repr())
+        .register_fn("to_debug", |objects: &mut QuerySet| objects.repr())
         .register_get("objects", |objects: &mut QuerySet| objects.clone())
         .register_fn("all", |objects: &mut QuerySet| objects.clone())
         .register_fn("filter", |objects: &mut QuerySet, lookups: Map| {
@@ -139,6 +163,12 @@ fn register_querysets(engine: &mut Engine) {
         .register_fn(
             "order_by",
             |objects: &mut QuerySet, one: &str, two: &str| objects.order_by(&[one, two]),
+        )
+        .register_fn(
+            "order_by",
+            |objects: &mut QuerySet, one: &str, two: &str, three: &str| {
+                objects.order_by(&[one, two, three])
+            },
         )
         .register_fn("order_by", |objects: &mut QuerySet, names: Array| {
             let names: Vec<String> = names.iter().map(Dynamic::to_string).collect();
@@ -170,7 +200,7 @@ fn register_querysets(engine: &mut Engine) {
             },
         )
         .register_fn("first", |objects: &mut QuerySet| objects.first())
-        .register_fn("last", |objects: &mut QuerySet| objects.reverse().first())
+        .register_fn("last", |objects: &mut QuerySet| objects.reverse()?.first())
         .register_fn("count", |objects: &mut QuerySet| objects.count())
         .register_fn("len", |objects: &mut QuerySet| objects.count())
         .register_fn("exists", |objects: &mut QuerySet| {
@@ -202,14 +232,22 @@ fn register_querysets(engine: &mut Engine) {
                 .pop();
             found.ok_or_else(|| failure(format!("there is no object at {place}")))
         })
-        .register_indexer_get(|objects: &mut QuerySet, places: std::ops::Range<i64>| {
-            objects.slice(places.start, places.end)
+        .register_fn("slice", |objects: &mut QuerySet, start: i64, end: i64| {
+            objects.slice(start, end)
         })
-        .register_indexer_get(
-            |objects: &mut QuerySet, places: std::ops::RangeInclusive<i64>| {
-                objects.slice(*places.start(), places.end().saturating_add(1))
-            },
-        )
+        .register_fn("slice", |values: &mut Array, start: i64, end: i64| {
+            let place = |place: i64| usize::try_from(place).unwrap_or_default().min(values.len());
+            let (start, end) = (place(start), place(end));
+            values
+                .get(start..end)
+                .map(<[Dynamic]>::to_vec)
+                .unwrap_or_default()
+        })
+        .register_fn("slice", |text: &str, start: i64, end: i64| {
+            let place = |place: i64| usize::try_from(place).unwrap_or_default();
+            let (start, end) = (place(start), place(end));
+            text.chars().take(end).skip(start).collect::<String>()
+        })
         .register_type_with_name::<ColumnValue>("F")
         .register_fn("F", |field: &str| ColumnValue {
             field: field.to_owned(),
@@ -237,6 +275,9 @@ fn register_managers(engine: &mut Engine) {
         )
         .register_fn("remove", |objects: &mut QuerySet, object: Dynamic| {
             objects.remove(&[object])
+        })
+        .register_fn("set", |objects: &mut QuerySet, all: QuerySet| {
+            objects.set(&[Dynamic::from(all)])
         })
         .register_fn("set", |objects: &mut QuerySet, all: Array| {
             objects.set(&all)

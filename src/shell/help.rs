@@ -121,7 +121,7 @@ pub fn general() -> String {
          Functions:\n{}\n\
          Lookups: {}; with the name of a relation before them: question__pub_date__lte.\n\
          Each statement that writes is one transaction. The language is Rhai (https://rhai.rs/book): let, if, for, fn and closures;\n\
-         keyword arguments, 'texts', slices and assignments without `let` are translated.",
+         keyword arguments, 'texts' and slices are translated, and outside of blocks a new variable needs no `let`.",
         MODELS.join(", "),
         table(&QUERY_METHODS),
         table(&OBJECT_METHODS),

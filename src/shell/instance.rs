@@ -2,9 +2,9 @@
 
 use std::{fmt, rc::Rc};
 
-use migration::Kind;
+use migration::Field;
 use rhai::{Dynamic, Map};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query};
 use serde_json::Value as Json;
 use unicode_normalization::UnicodeNormalization;
 
@@ -27,10 +27,12 @@ pub struct Instance {
     pub(super) model: &'static Model,
     pub(super) pk: Value,
     pub(super) fields: Vec<(&'static str, Value)>,
+    /// The related objects that foreign keys have been set to, by their fields.
+    pub(super) related: Vec<(&'static str, Instance)>,
 }
 
 impl fmt::Display for Instance {
-    /// Django's `__str__`.
+    /// The text that the admin shows, for a model without one Django's `Question object (1)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = match self.model.name {
             "Question" => "question_text",
@@ -68,6 +70,7 @@ impl Instance {
             model,
             pk: Value::Null,
             fields: fields.collect(),
+            related: Vec::new(),
         };
         for (name, value) in given {
             instance.set(&name, &value)?;
@@ -82,6 +85,7 @@ impl Instance {
             model: object.model,
             pk: object.pk.unwrap_or(Value::Null),
             fields: object.fields,
+            related: Vec::new(),
         }
     }
 
@@ -108,17 +112,12 @@ impl Instance {
     /// # Errors
     /// When there is no such field, or the value is invalid.
     pub fn set(&mut self, name: &str, value: &Dynamic) -> Result<()> {
-        let with_name = |error: String| failure(format!("{name}: {error}"));
-        let conversion = self.connection.conversion();
-        let json = to_json(value)?;
         if name == "pk" || name == self.model.key.name {
-            self.pk = match json {
-                Json::Null => Value::Null,
-                json => fixtures::from_column(
-                    conversion
-                        .value(&self.model.key, &json)
-                        .map_err(with_name)?,
-                ),
+            self.pk = if value.is_unit() {
+                Value::Null
+            } else {
+                let key = convert(&self.connection, &self.model.key, value)?;
+                fixtures::from_column(key)
             };
             return Ok(());
         }
@@ -127,14 +126,22 @@ impl Instance {
         else {
             return Err(failure(format!("{} has no field {name}", self.model.name)));
         };
+        let field_name = *field_name;
         let field = self
             .model
             .field(field_name)
             .expect("the object has the model's fields");
-        if matches!(field.kind, Kind::ForeignKey(_)) {
-            check_model(field, value)?;
+        self.related.retain(|(known, _)| *known != field_name);
+        if let Some(related) = value.clone().try_cast::<Self>() {
+            check_model(field, &related)?;
+            // One that has been deleted, or is not stored yet: the object cannot be saved with it, unless it may have none.
+            if related.key().is_none() {
+                *current = Value::Null;
+                return Ok(());
+            }
+            self.related.push((field_name, related));
         }
-        *current = fixtures::from_column(conversion.value(field, &json).map_err(with_name)?);
+        *current = fixtures::from_column(convert(&self.connection, field, value)?);
         Ok(())
     }
 
@@ -163,15 +170,9 @@ impl Instance {
             None => return Err(failure(format!("{} needs a key", self.model.name))),
         };
         let row = fixtures::Row::new(self.model, pk, columns);
-        let model = self.model;
-        let inserted = self.connection.write(async |tx| {
-            let stored = fixtures::store(tx, &row).await.map_err(error)?;
-            // As loaddata does, so that the next new object gets a free key.
-            if stored.is_none() {
-                fixtures::reset_sequence(tx, model).await.map_err(error)?;
-            }
-            Ok(stored)
-        })?;
+        let inserted = self
+            .connection
+            .write(async |tx| fixtures::store(tx, &row).await.map_err(error))?;
         if let Some(key) = inserted {
             self.pk = Value::Integer(key.into());
         }
@@ -183,18 +184,27 @@ impl Instance {
     /// # Errors
     /// When the database refuses it or cannot be reached.
     pub fn delete(&mut self) -> Result<Deleted> {
+        let objects = Query::select()
+            .from(Alias::new(&self.model.table))
+            .and_where(Expr::col(Alias::new(self.model.key.column())).eq(self.key_value()?))
+            .take();
+        let deleted = delete::delete(&self.connection, self.model, objects)?;
+        self.pk = Value::Null;
+        Ok(deleted)
+    }
+
+    /// Its key as the value of a column.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    fn key_value(&self) -> Result<sea_orm::Value> {
         let key = self
             .key()
             .ok_or_else(|| failure(format!("{self} has not been saved yet")))?;
-        let key = self
-            .connection
-            .conversion()
+        let conversion = self.connection.conversion();
+        conversion
             .value(&self.model.key, &field_json(&key))
-            .map_err(failure)?;
-        let condition = Expr::col(Alias::new(self.model.key.column())).eq(key);
-        let deleted = delete::delete(&self.connection, self.model, condition)?;
-        self.pk = Value::Null;
-        Ok(deleted)
+            .map_err(failure)
     }
 
     /// Sets the password of a user; it is stored by [`Self::save`].
@@ -260,15 +270,26 @@ impl Instance {
     }
 }
 
-fn check_model(field: &migration::Field, value: &Dynamic) -> Result<()> {
-    let related = apps::related(field).expect("a foreign key has a related model");
-    match value.clone().try_cast::<Instance>() {
-        Some(instance) if instance.model.table != related.table => Err(failure(format!(
+fn check_model(field: &Field, object: &Instance) -> Result<()> {
+    match apps::related(field) {
+        Some(related) if related.table != object.model.table => Err(failure(format!(
             "{}: it has to be a {}, not a {}",
-            field.name, related.name, instance.model.name
+            field.name, related.name, object.model.name
         ))),
         _ => Ok(()),
     }
+}
+
+/// A script's value as the value of a field's column.
+///
+/// # Errors
+/// When it is invalid, or an object of another model.
+pub fn convert(connection: &Connection, field: &Field, value: &Dynamic) -> Result<sea_orm::Value> {
+    if let Some(object) = value.clone().try_cast::<Instance>() {
+        check_model(field, &object)?;
+    }
+    let converted = connection.conversion().value(field, &to_json(value)?);
+    converted.map_err(|error| failure(format!("{}: {error}", field.name)))
 }
 
 /// A script's value as fixtures have it; an object stands for its key.
@@ -302,8 +323,11 @@ pub fn to_json(value: &Dynamic) -> Result<Json> {
         let values = values.iter().map(to_json).collect::<Result<Vec<_>>>();
         return values.map(Json::Array);
     }
-    Err(failure(format!(
-        "a field cannot have a value of the type {}",
-        value.type_name()
-    )))
+    let name = value.type_name().rsplit("::").next().unwrap_or_default();
+    Err(failure(match name {
+        "ColumnValue" => {
+            "F(…) is for update(): Choice.filter(pk=1).update(votes=F(\"votes\") + 1)".to_owned()
+        }
+        name => format!("a field cannot have a value of the type {name}"),
+    }))
 }

@@ -5,13 +5,13 @@ use migration::{Field, Kind};
 use rhai::{Dynamic, Map};
 use sea_orm::{
     DbBackend,
-    sea_query::{Alias, Expr, ExprTrait, Func, LikeExpr, Query},
+    sea_query::{Alias, BinOper, Expr, ExprTrait, Func, LikeExpr, Query, SelectStatement},
 };
 use serde_json::Value as Json;
 
 use super::{
     connection::{Connection, Result, failure},
-    instance::to_json,
+    instance::{Instance, convert, to_json},
 };
 use crate::{
     apps::{self, Model},
@@ -72,52 +72,87 @@ fn condition(
         .field(name)
         .or_else(|| model.field(name.strip_suffix("_id")?));
     let is_lookup = rest.first().is_none_or(|name| LOOKUPS.contains(name));
-    match (field, field.and_then(apps::related)) {
+    let (owners, other) = match (field, field.and_then(apps::related)) {
         (Some(field), Some(related)) if field.is_concrete() && !is_lookup => {
             let of_related = condition(connection, related, rest, value)?;
             let keys = select_keys(related, of_related);
-            Ok(Expr::col(Alias::new(field.column())).in_subquery(keys))
+            return Ok(Expr::col(Alias::new(field.column())).in_subquery(keys));
         }
-        (Some(field), _) if field.is_concrete() => compare(connection, field, rest, value),
+        (Some(field), _) if field.is_concrete() => return compare(connection, field, rest, value),
         (Some(field), Some(related)) => {
             let through = model.through(field);
-            let rest = if is_lookup {
-                [&["pk"], rest].concat()
-            } else {
-                rest.to_vec()
-            };
-            let of_related = condition(connection, related, &rest, value)?;
-            let owners = Query::select()
-                .column(Alias::new(&through.source))
-                .from(Alias::new(&through.table))
-                .and_where(
-                    Expr::col(Alias::new(&through.target))
-                        .in_subquery(select_keys(related, of_related)),
-                )
-                .take();
-            Ok(Expr::col(key).in_subquery(owners))
+            let owners = Owners::new(&through.table, &through.source, &through.target);
+            (owners, related)
         }
-        _ => {
-            let Some((other, foreign_key)) = apps::reverse_relation(model, name) else {
-                return Err(failure(format!("{} has no field {name}", model.name)));
-            };
-            let rest = if is_lookup {
-                [&["pk"], rest].concat()
-            } else {
-                rest.to_vec()
-            };
-            let of_other = condition(connection, other, &rest, value)?;
-            let owners = Query::select()
-                .column(Alias::new(foreign_key.column()))
-                .from(Alias::new(&other.table))
-                .and_where(of_other)
-                .take();
-            Ok(Expr::col(key).in_subquery(owners))
+        _ => reverse_owners(model, name)?,
+    };
+    let column = Expr::col(key);
+    if rest == ["isnull"] {
+        return match value.as_bool() {
+            Ok(true) => Ok(column.not_in_subquery(owners.select(None))),
+            Ok(false) => Ok(column.in_subquery(owners.select(None))),
+            Err(_) => Err(failure("`isnull` needs true or false")),
+        };
+    }
+    let rest = if is_lookup {
+        [&["pk"], rest].concat()
+    } else {
+        rest.to_vec()
+    };
+    let of_other = condition(connection, other, &rest, value)?;
+    let keys = select_keys(other, of_other);
+    Ok(column.in_subquery(owners.select(Some(keys))))
+}
+
+/// The table whose rows relate objects to others.
+struct Owners {
+    table: Alias,
+    /// The column with the key of the object.
+    own: Alias,
+    /// The column with the key of the other object.
+    other: Alias,
+}
+
+impl Owners {
+    fn new(table: &str, own: &str, other: &str) -> Self {
+        Self {
+            table: Alias::new(table),
+            own: Alias::new(own),
+            other: Alias::new(other),
         }
+    }
+
+    /// The keys of the objects that are related to one of the others with these keys, or to any.
+    fn select(&self, others: Option<SelectStatement>) -> SelectStatement {
+        let mut query = Query::select();
+        query
+            .column(self.own.clone())
+            .from(self.table.clone())
+            .and_where(Expr::col(self.own.clone()).is_not_null());
+        if let Some(others) = others {
+            query.and_where(Expr::col(self.other.clone()).in_subquery(others));
+        }
+        query
     }
 }
 
-fn select_keys(model: &Model, condition: Expr) -> sea_orm::sea_query::SelectStatement {
+/// The rows that relate objects of a model by a reverse relation, and the model of the others.
+fn reverse_owners(model: &Model, name: &str) -> Result<(Owners, &'static Model)> {
+    if let Some((other, field)) = apps::reverse_many_to_many(model, name) {
+        let through = other.through(field);
+        let owners = Owners::new(&through.table, &through.target, &through.source);
+        return Ok((owners, other));
+    }
+    match apps::reverse_relation(model, name) {
+        Some((other, field)) => {
+            let owners = Owners::new(&other.table, &field.column(), &other.key.column());
+            Ok((owners, other))
+        }
+        None => Err(failure(format!("{} has no field {name}", model.name))),
+    }
+}
+
+fn select_keys(model: &Model, condition: Expr) -> SelectStatement {
     Query::select()
         .column(Alias::new(model.key.column()))
         .from(Alias::new(&model.table))
@@ -132,21 +167,28 @@ fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynami
         [lookup] => lookup,
         [_, unknown, ..] => return Err(failure(format!("{} has no field {unknown}", field.name))),
     };
+    // For `in`, each object.
+    let objects = value.clone().try_cast::<rhai::Array>();
+    for value in objects.iter().flatten().chain([value]) {
+        if value.is::<Instance>() {
+            convert(connection, field, value)?;
+        }
+    }
     let json = to_json(value)?;
-    let convert = |json: &Json| {
+    let to_value = |json: &Json| {
         let converted = connection.conversion().value(field, json);
         converted.map_err(|error| failure(format!("{}: {error}", field.name)))
     };
     Ok(match lookup {
         "exact" if json == Json::Null => column().is_null(),
-        "exact" => column().eq(convert(&json)?),
-        "gt" => column().gt(convert(&json)?),
-        "gte" => column().gte(convert(&json)?),
-        "lt" => column().lt(convert(&json)?),
-        "lte" => column().lte(convert(&json)?),
+        "exact" => column().eq(to_value(&json)?),
+        "gt" => column().gt(to_value(&json)?),
+        "gte" => column().gte(to_value(&json)?),
+        "lt" => column().lt(to_value(&json)?),
+        "lte" => column().lte(to_value(&json)?),
         "in" => match &json {
             Json::Array(values) => {
-                column().is_in(values.iter().map(convert).collect::<Result<Vec<_>>>()?)
+                column().is_in(values.iter().map(to_value).collect::<Result<Vec<_>>>()?)
             }
             _ => return Err(failure("`in` needs an array")),
         },
@@ -156,7 +198,7 @@ fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynami
             _ => return Err(failure("`isnull` needs true or false")),
         },
         "range" => match json.as_array().map(Vec::as_slice) {
-            Some([first, last]) => column().between(convert(first)?, convert(last)?),
+            Some([first, last]) => column().between(to_value(first)?, to_value(last)?),
             _ => return Err(failure("`range` needs an array of two values")),
         },
         "year" | "date" if field.kind == Kind::DateTime => {
@@ -227,8 +269,9 @@ fn match_text(backend: DbBackend, field: &Field, lookup: &str, text: &str) -> Ex
     };
     let like = |pattern: String| LikeExpr::new(pattern).escape('\\');
     match (backend, is_insensitive) {
+        // PostgreSQL's own escape character is the backslash.
         (DbBackend::Postgres, true) => {
-            Expr::from(Func::upper(column)).like(like(pattern.to_uppercase()))
+            Expr::from(Func::upper(column)).binary(BinOper::Like, Func::upper(Expr::val(pattern)))
         }
         // On SQLite, LIKE ignores the case of ASCII letters, also for `contains`.
         _ => column.like(like(pattern)),

@@ -17,13 +17,16 @@ mod relations;
 pub mod syntax;
 mod values;
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use rhai::{AST, Dynamic, Engine, EvalAltResult, ParseErrorType, Position, Scope};
+use rhai::{AST, Dynamic, Engine, EvalAltResult, Position, Scope};
 
 use self::connection::Connection;
 pub use self::{connection::ShellSettings, error::ShellError, help::members};
-use crate::db::Database;
+use crate::db::{self, Database};
 
 /// The beginning of the names that the engine gives to closures.
 const CLOSURE: &str = "anon$";
@@ -37,11 +40,16 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// A session on a database; `print` writes a line of the script's output.
-    pub fn new(db: Database, settings: ShellSettings, print: impl Fn(&str) + 'static) -> Self {
+    /// A session on a database. It ends a statement once `stop` is set; `print` writes a line of the script's output.
+    pub fn new(
+        db: Database,
+        settings: ShellSettings,
+        stop: Arc<AtomicBool>,
+        print: impl Fn(&str) + 'static,
+    ) -> Self {
         let connection = Rc::new(Connection::new(db, settings));
         let mut scope = Scope::new();
-        let engine = engine::new(&connection, &mut scope, print);
+        let engine = engine::new(&connection, &mut scope, stop, print);
         Self {
             engine,
             scope,
@@ -85,7 +93,7 @@ impl Shell {
         };
         let place = |position: Position| statement.place(position, shift);
         let script = self.engine.compile(&text).map_err(|error| ShellError {
-            reason: parse_reason(&error.0),
+            reason: error.0.to_string(),
             ..place(error.1)
         })?;
         let script = self.functions.merge(&script);
@@ -106,7 +114,7 @@ impl Shell {
                 .commit()
                 .map(|()| value)
                 .map_err(|error| ShellError {
-                    reason: error.to_string(),
+                    reason: db::message(&error),
                     ..place(Position::NONE)
                 }),
             Err(error) => {
@@ -126,10 +134,6 @@ impl Shell {
             }
         }
     }
-}
-
-fn parse_reason(error: &ParseErrorType) -> String {
-    error.to_string()
 }
 
 /// The place and the text of an error. That of one in a function, which another statement may have defined, is the call.
@@ -152,6 +156,7 @@ fn runtime_reason(error: EvalAltResult) -> (Position, String) {
             (position, format!("{reason} (in the function {name})"))
         }
         EvalAltResult::ErrorRuntime(value, position) => (position, value.to_string()),
+        EvalAltResult::ErrorTerminated(reason, position) => (position, reason.to_string()),
         EvalAltResult::ErrorFunctionNotFound(signature, position) => {
             let name = signature.split(" (").next().unwrap_or(&signature);
             (

@@ -1,23 +1,24 @@
 //! Queries in scripts (Django's `QuerySet`): they are executed when their objects are needed.
 
-use std::{fmt, rc::Rc};
+use std::rc::Rc;
 
 use migration::{Field, Kind};
 use rhai::{Dynamic, Map};
 use sea_orm::{
-    ConnectionTrait, QueryResult,
+    ConnectionTrait, DbErr, QueryResult,
     sea_query::{Alias, Expr, ExprTrait, Func, Order, Query, SelectStatement},
 };
 
 use super::{
     connection::{Connection, Result, error, failure},
     delete::{self, Deleted},
-    instance::{Instance, to_json},
+    instance::{Instance, convert},
     lookups,
 };
 use crate::{
     apps::{self, Model},
-    db, fixtures,
+    db::{self, Transaction},
+    fixtures,
 };
 
 /// Objects that a text of a query shows.
@@ -35,8 +36,19 @@ pub struct QuerySet {
     limit: Option<u64>,
     /// The fields that new objects get: those of the object that the query belongs to.
     initial: Map,
-    /// The object and its many-to-many field that the query belongs to.
-    relation: Option<(Instance, &'static Field)>,
+    /// The many-to-many relation that the query belongs to.
+    relation: Option<Relation>,
+}
+
+/// A many-to-many relation of an object.
+#[derive(Debug, Clone)]
+struct Relation {
+    table: String,
+    /// The column with the key of the object.
+    own: String,
+    /// The column with the keys of the related objects.
+    other: String,
+    id: i32,
 }
 
 /// The value of a column in an update (Django's `F`), with a number that is added.
@@ -46,30 +58,6 @@ pub struct ColumnValue {
     pub field: String,
     /// The number.
     pub added: i64,
-}
-
-impl fmt::Display for QuerySet {
-    /// Django's `repr`, with 20 objects at most.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.clone();
-        shown.limit = Some(
-            self.limit
-                .map_or(SHOWN + 1, |limit| Ord::min(limit, SHOWN + 1)),
-        );
-        let objects = match shown.fetch() {
-            Ok(objects) => objects,
-            Err(error) => return write!(f, "<QuerySet: {error}>"),
-        };
-        let mut texts: Vec<String> = objects
-            .iter()
-            .take(SHOWN as usize)
-            .map(Instance::repr)
-            .collect();
-        if objects.len() as u64 > SHOWN {
-            texts.push("'...(remaining elements truncated)...'".to_owned());
-        }
-        write!(f, "<QuerySet [{}]>", texts.join(", "))
-    }
 }
 
 impl Instance {
@@ -114,16 +102,45 @@ impl QuerySet {
     /// When it is not stored.
     pub fn of_many_to_many(owner: &Instance, field: &'static Field) -> Result<Self> {
         let related = apps::related(field).expect("a many-to-many field has a related model");
-        let mut objects = Self::all(&owner.connection, related);
         let through = owner.model.through(field);
+        let columns = (through.table, through.source, through.target);
+        Self::of_relation(owner, related, columns)
+    }
+
+    /// The objects of `model` whose many-to-many field has this object.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub fn of_reverse(
+        owner: &Instance,
+        model: &'static Model,
+        field: &'static Field,
+    ) -> Result<Self> {
+        let through = model.through(field);
+        let columns = (through.table, through.target, through.source);
+        Self::of_relation(owner, model, columns)
+    }
+
+    fn of_relation(
+        owner: &Instance,
+        model: &'static Model,
+        (table, own, other): (String, String, String),
+    ) -> Result<Self> {
+        let id = owner.id()?;
         let keys = Query::select()
-            .column(Alias::new(&through.target))
-            .from(Alias::new(&through.table))
-            .and_where(Expr::col(Alias::new(&through.source)).eq(owner.id()?))
+            .column(Alias::new(&other))
+            .from(Alias::new(&table))
+            .and_where(Expr::col(Alias::new(&own)).eq(id))
             .take();
-        let condition = Expr::col(Alias::new(related.key.column())).in_subquery(keys);
+        let mut objects = Self::all(&owner.connection, model);
+        let condition = Expr::col(Alias::new(model.key.column())).in_subquery(keys);
         objects.conditions.push(condition);
-        objects.relation = Some((owner.clone(), field));
+        objects.relation = Some(Relation {
+            table,
+            own,
+            other,
+            id,
+        });
         Ok(objects)
     }
 
@@ -142,6 +159,7 @@ impl QuerySet {
     pub fn filter(&self, lookups: &Map) -> Result<Self> {
         self.require_whole("filter")?;
         let mut filtered = self.clone();
+        filtered.relation = None;
         filtered
             .conditions
             .extend(lookups::conditions(&self.connection, self.model, lookups)?);
@@ -156,6 +174,7 @@ impl QuerySet {
         self.require_whole("exclude")?;
         let conditions = lookups::conditions(&self.connection, self.model, lookups)?;
         let mut filtered = self.clone();
+        filtered.relation = None;
         if let Some(all) = conditions.into_iter().reduce(ExprTrait::and) {
             // Rows for which the condition is NULL are not excluded.
             let excluded = Expr::from(Func::coalesce([all, Expr::val(false)]));
@@ -191,7 +210,15 @@ impl QuerySet {
     }
 
     /// In the opposite order.
-    pub fn reverse(&self) -> Self {
+    ///
+    /// # Errors
+    /// When the query is a slice.
+    pub fn reverse(&self) -> Result<Self> {
+        if self.is_slice() {
+            return Err(failure(
+                "Cannot reverse a query once a slice has been taken.",
+            ));
+        }
         let mut reversed = self.clone();
         if reversed.order.is_empty() {
             reversed.order.push((self.model.key.column(), Order::Asc));
@@ -202,7 +229,7 @@ impl QuerySet {
                 _ => Order::Desc,
             };
         }
-        reversed
+        Ok(reversed)
     }
 
     /// The objects from one place up to another.
@@ -215,7 +242,10 @@ impl QuerySet {
         };
         let (start, end) = (place(start)?, place(end)?);
         let mut slice = self.clone();
-        slice.offset += start;
+        slice.relation = None;
+        // The databases count to 63 bits.
+        let offset = self.offset.saturating_add(start);
+        slice.offset = Ord::min(offset, i64::MAX.unsigned_abs());
         let length = end.saturating_sub(start);
         slice.limit = Some(match self.limit {
             Some(limit) => Ord::min(length, limit.saturating_sub(start)),
@@ -244,6 +274,25 @@ impl QuerySet {
             .into_iter()
             .map(|object| Instance::stored(&self.connection, object))
             .collect())
+    }
+
+    /// Django's `repr`, with 20 objects at most.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    pub fn repr(&self) -> Result<String> {
+        let mut shown = self.clone();
+        shown.limit = Some(
+            self.limit
+                .map_or(SHOWN + 1, |limit| Ord::min(limit, SHOWN + 1)),
+        );
+        let objects = shown.fetch()?;
+        let shown = objects.iter().take(SHOWN as usize);
+        let mut texts: Vec<String> = shown.map(Instance::repr).collect();
+        if objects.len() as u64 > SHOWN {
+            texts.push("'...(remaining elements truncated)...'".to_owned());
+        }
+        Ok(format!("<QuerySet [{}]>", texts.join(", ")))
     }
 
     /// The only object.
@@ -340,11 +389,7 @@ impl QuerySet {
                 };
                 update.value(column, sum);
             } else {
-                let converted = self.connection.conversion().value(field, &to_json(value)?);
-                update.value(
-                    column,
-                    converted.map_err(|error| failure(format!("{name}: {error}")))?,
-                );
+                update.value(column, convert(&self.connection, field, value)?);
             }
         }
         for condition in &self.conditions {
@@ -365,9 +410,9 @@ impl QuerySet {
     /// When the query is a slice, or the database refuses it.
     pub fn delete(&self) -> Result<Deleted> {
         self.require_whole("delete")?;
-        let all = Expr::val(1).eq(1);
-        let condition = self.conditions.iter().cloned().fold(all, ExprTrait::and);
-        delete::delete(&self.connection, self.model, condition)
+        let mut objects = self.clone();
+        objects.order.clear();
+        delete::delete(&self.connection, self.model, objects.select())
     }
 
     /// Relates objects to the object that the query belongs to.
@@ -375,9 +420,8 @@ impl QuerySet {
     /// # Errors
     /// When the query belongs to no many-to-many field, or the database refuses it.
     pub fn add(&self, objects: &[Dynamic]) -> Result<()> {
-        let mut keys = self.related_keys()?;
-        keys.extend(self.keys_of(objects)?);
-        self.set_keys(&keys)
+        let keys = self.keys_of(objects)?;
+        self.change(async |tx, through, id| db::add_related(tx, through, id, &keys).await)
     }
 
     /// Ends the relation of objects to the object that the query belongs to.
@@ -385,10 +429,8 @@ impl QuerySet {
     /// # Errors
     /// As [`Self::add`].
     pub fn remove(&self, objects: &[Dynamic]) -> Result<()> {
-        let removed = self.keys_of(objects)?;
-        let mut keys = self.related_keys()?;
-        keys.retain(|key| !removed.contains(key));
-        self.set_keys(&keys)
+        let keys = self.keys_of(objects)?;
+        self.change(async |tx, through, id| db::remove_related(tx, through, id, &keys).await)
     }
 
     /// Makes these objects the ones that are related to the object that the query belongs to.
@@ -396,46 +438,52 @@ impl QuerySet {
     /// # Errors
     /// As [`Self::add`].
     pub fn set(&self, objects: &[Dynamic]) -> Result<()> {
-        self.set_keys(&self.keys_of(objects)?)
-    }
-
-    fn related_keys(&self) -> Result<Vec<i32>> {
-        let mut whole = self.clone();
-        whole.order.clear();
-        whole.fetch()?.iter().map(Instance::id).collect()
+        let keys = self.keys_of(objects)?;
+        self.change(async |tx, through, id| db::set_related(tx, through, id, &keys).await)
     }
 
     fn keys_of(&self, objects: &[Dynamic]) -> Result<Vec<i32>> {
-        let key = |object: &Dynamic| match object.clone().try_cast::<Instance>() {
-            Some(instance) if instance.model.table == self.model.table => instance.id(),
-            Some(instance) => Err(failure(format!(
-                "{} is no {}",
-                instance.repr(),
-                self.model.name
-            ))),
-            None => {
+        let mut keys = Vec::new();
+        for object in objects {
+            if let Some(query) = object.clone().try_cast::<Self>() {
+                let found = query.fetch()?.into_iter().map(Dynamic::from);
+                keys.extend(self.keys_of(&found.collect::<Vec<_>>())?);
+            } else if let Some(instance) = object.clone().try_cast::<Instance>() {
+                if instance.model.table != self.model.table {
+                    let name = self.model.name;
+                    return Err(failure(format!("{} is no {name}", instance.repr())));
+                }
+                keys.push(instance.id()?);
+            } else {
                 let key = object.as_int().ok().and_then(|key| i32::try_from(key).ok());
-                key.ok_or_else(|| failure("related objects are given as objects or keys"))
+                let key =
+                    key.ok_or_else(|| failure("related objects are given as objects or keys"));
+                keys.push(key?);
             }
-        };
-        objects.iter().map(key).collect()
+        }
+        Ok(keys)
     }
 
-    fn set_keys(&self, keys: &[i32]) -> Result<()> {
-        let Some((owner, field)) = &self.relation else {
+    fn change(
+        &self,
+        change: impl AsyncFnOnce(
+            &Transaction,
+            (&str, &str, &str),
+            i32,
+        ) -> std::result::Result<(), DbErr>,
+    ) -> Result<()> {
+        let Some(relation) = &self.relation else {
             return Err(failure(
-                "only the objects of a many-to-many field can be added or removed",
+                "only all objects of a many-to-many field can be added to or removed from, as user.groups.add(group)",
             ));
         };
-        let (through, id) = (owner.model.through(field), owner.id()?);
-        self.connection.write(async |tx| {
-            let through = (
-                through.table.as_str(),
-                through.source.as_str(),
-                through.target.as_str(),
-            );
-            db::set_related(tx, through, id, keys).await.map_err(error)
-        })
+        let through = (
+            relation.table.as_str(),
+            relation.own.as_str(),
+            relation.other.as_str(),
+        );
+        self.connection
+            .write(async |tx| change(tx, through, relation.id).await.map_err(error))
     }
 
     fn select(&self) -> SelectStatement {
@@ -462,8 +510,12 @@ impl QuerySet {
         query
     }
 
+    fn is_slice(&self) -> bool {
+        self.limit.is_some() || self.offset > 0
+    }
+
     fn require_whole(&self, method: &str) -> Result<()> {
-        if self.limit.is_some() || self.offset > 0 {
+        if self.is_slice() {
             return Err(failure(format!(
                 "Cannot use {method}() once a slice has been taken."
             )));

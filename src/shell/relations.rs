@@ -23,6 +23,9 @@ pub fn get(object: &Instance, name: &str) -> Result<Dynamic> {
             .model
             .field(name)
             .expect("the object has the model's fields");
+        if let Some((_, related)) = object.related.iter().find(|(field, _)| field == &name) {
+            return Ok(Dynamic::from(related.clone()));
+        }
         return match (apps::related(field), value) {
             (Some(related), Value::Integer(key)) => {
                 let objects = QuerySet::all(&object.connection, related);
@@ -40,6 +43,9 @@ pub fn get(object: &Instance, name: &str) -> Result<Dynamic> {
     if let Some(field) = object.model.many_to_many().find(|field| field.name == name) {
         return QuerySet::of_many_to_many(object, field).map(Dynamic::from);
     }
+    if let Some((model, field)) = apps::reverse_many_to_many(object.model, name) {
+        return QuerySet::of_reverse(object, model, field).map(Dynamic::from);
+    }
     match apps::reverse_relation(object.model, name) {
         Some((model, field)) => QuerySet::of_foreign_key(object, model, field).map(Dynamic::from),
         None => Err(failure(format!(
@@ -55,7 +61,7 @@ pub fn get(object: &Instance, name: &str) -> Result<Dynamic> {
 /// # Errors
 /// When there is no such field, or the value is invalid.
 pub fn set(object: &mut Instance, name: &str, value: &Dynamic) -> Result<()> {
-    if value.is::<QuerySet>() {
+    if value.is::<QuerySet>() && object.model.columns().all(|field| field.name != name) {
         return Ok(());
     }
     object.set(name, value)
@@ -66,8 +72,10 @@ pub fn set(object: &mut Instance, name: &str, value: &Dynamic) -> Result<()> {
 /// # Errors
 /// When it does not exist any more, or the database cannot be reached.
 pub fn refresh(object: &mut Instance) -> Result<()> {
+    let key = object.key().map(|key| to_dynamic(&key));
+    let key = key.ok_or_else(|| failure(format!("{object} has not been saved yet")))?;
     *object = QuerySet::all(&object.connection, object.model)
-        .with_key(i64::from(object.id()?))?
+        .with_key(key)?
         .get()?;
     Ok(())
 }

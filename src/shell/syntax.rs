@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `Question(question_text="A?", pub_date=now())` | `Question(#{question_text: "A?", pub_date: now()})` |
 //! | `'text'` | `"text"` |
-//! | `Question.all()[:5]` | `Question.all()[0..5]` |
+//! | `Question.all()[:5]` | `Question.all().slice(0,5)` |
 //! | `True`, `False`, `None` | `true`, `false`, `()` |
 //! | `# comment` | `// comment` |
 //!
@@ -16,6 +16,8 @@ use super::error::ShellError;
 
 /// The end of a slice without one.
 const NO_END: &str = "9223372036854775807";
+/// Characters after which a statement goes on on the next line.
+const OPERATORS: &str = "=+-*/%^,.&|<>";
 
 /// A statement in Rhai.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,15 @@ pub struct Statement {
     places: Vec<(usize, usize)>,
 }
 
+/// The statements that end a session.
+pub const EXIT: [&str; 4] = ["exit", "quit", "exit()", "quit()"];
+
 impl Statement {
+    /// Whether it ends the session.
+    pub fn is_exit(&self) -> bool {
+        EXIT.contains(&self.text.trim())
+    }
+
     /// The place in the source of a position in the text, before which `shift` characters have been inserted.
     pub fn place(&self, position: Position, shift: usize) -> ShellError {
         let index = position.line().map(|line| {
@@ -58,6 +68,8 @@ struct Bracket {
     /// Whether it encloses the arguments of a call, or the index of a value.
     follows_value: bool,
     has_keywords: bool,
+    /// Where its character is in the statement's text.
+    start: usize,
     /// Whether an index has a colon.
     is_slice: bool,
     /// Whether something stands after the last comma, colon or opening bracket.
@@ -80,7 +92,8 @@ struct Scanner {
 /// When a bracket, a text or a comment has no end, or a bracket is closed that is not open.
 pub fn statements(source: &str) -> Result<Vec<Statement>, ShellError> {
     let mut scanner = Scanner {
-        letters: source.chars().collect(),
+        // The byte order mark that some editors write.
+        letters: source.trim_start_matches('\u{feff}').chars().collect(),
         index: 0,
         line: 1,
         column: 1,
@@ -94,9 +107,13 @@ pub fn statements(source: &str) -> Result<Vec<Statement>, ShellError> {
 
 /// Whether more lines have to follow: a bracket, a text or a comment has no end, or the text ends with an operator.
 pub fn is_incomplete(source: &str) -> bool {
-    let is_open = matches!(statements(source), Err(error) if error.reason == NO_END_OF_TEXT);
-    let last = source.trim_end().chars().last();
-    is_open || last.is_some_and(|letter| "=+*/,.&|<".contains(letter))
+    match statements(source) {
+        Err(error) => error.reason == NO_END_OF_TEXT,
+        Ok(statements) => {
+            let last = statements.last().map(|statement| statement.text.trim_end());
+            last.is_some_and(|last| last.ends_with(|letter| OPERATORS.contains(letter)))
+        }
+    }
 }
 
 const NO_END_OF_TEXT: &str = "the end of a bracket, a text or a comment is missing";
@@ -106,7 +123,8 @@ impl Scanner {
         while let Some(letter) = self.peek(0) {
             match letter {
                 '/' if self.peek(1) == Some('/') => self.comment(0),
-                '#' if self.peek(1).is_none_or(|next| !"{\"".contains(next)) => self.comment(1),
+                '#' if self.raw_hashes().is_some() => self.raw_text()?,
+                '#' if self.peek(1) != Some('{') => self.comment(1),
                 '/' if self.peek(1) == Some('*') => self.block_comment()?,
                 '"' | '\'' => self.quoted(letter)?,
                 '`' => self.backticks()?,
@@ -221,17 +239,48 @@ impl Scanner {
     /// Whether the next line continues the statement: it begins with a dot or an operator, or with `else`, or this one ends with an
     /// operator.
     fn goes_on(&self) -> bool {
-        let rest: String = self.letters[self.index..].iter().take(200).collect();
-        let next = rest.trim_start();
-        let word: String = next
-            .chars()
-            .take_while(|letter| letter.is_alphanumeric())
-            .collect();
+        let rest: String = self.letters[self.index..].iter().collect();
+        let mut next = rest.trim_start();
+        while next.starts_with("//") || next.starts_with("# ") {
+            next = next
+                .split_once('\n')
+                .map_or("", |(_, rest)| rest)
+                .trim_start();
+        }
+        let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+        let word = &next[..next.find(|letter| !is_word(letter)).unwrap_or(next.len())];
         let last = self.statement.text.trim_end().chars().last();
-        let before = last.is_some_and(|letter| "=+*/,.&|<".contains(letter));
+        let before = last.is_some_and(|letter| OPERATORS.contains(letter));
+        let is_block = last == Some('}');
+        let is_loop = self.statement.text.trim_start().starts_with("do");
         before
             || next.starts_with('.')
-            || ["else", "catch"].contains(&word.as_str()) && last == Some('}')
+            || is_block && ["else", "catch"].contains(&word)
+            || is_block && is_loop && ["while", "until"].contains(&word)
+    }
+
+    /// The number of `#` before a raw text such as `#"C:\n"#`; `None` if there is none.
+    fn raw_hashes(&self) -> Option<usize> {
+        let mut count = 0;
+        while self.peek(count) == Some('#') {
+            count += 1;
+        }
+        (count > 0 && self.peek(count) == Some('"')).then_some(count)
+    }
+
+    /// A raw text, which ends with a quote and as many `#` as it begins with.
+    fn raw_text(&mut self) -> Result<(), ShellError> {
+        self.content();
+        let count = self.raw_hashes().unwrap_or_default();
+        self.copy_many(count + 1);
+        while let Some(letter) = self.copy() {
+            let is_end = letter == '"' && (0..count).all(|ahead| self.peek(ahead) == Some('#'));
+            if is_end {
+                self.copy_many(count);
+                return Ok(());
+            }
+        }
+        Err(self.error(NO_END_OF_TEXT))
     }
 
     fn comment(&mut self, length: usize) {
@@ -253,32 +302,35 @@ impl Scanner {
         Err(self.error(NO_END_OF_TEXT))
     }
 
-    /// A text in single or double quotes.
+    /// A text in single or double quotes, or in three of them, which may have several lines.
     fn quoted(&mut self, quote: char) -> Result<(), ShellError> {
         self.content();
-        let start = self.error(NO_END_OF_TEXT);
-        self.skip();
+        let is_triple = self.peek(1) == Some(quote) && self.peek(2) == Some(quote);
+        let length = if is_triple { 3 } else { 1 };
+        // Rhai takes two quotes for one in the text.
+        if self.statement.text.ends_with('"') {
+            self.insert(" ");
+        }
+        self.skip_many(length);
         self.insert("\"");
         while let Some(letter) = self.peek(0) {
+            let is_end = (0..length).all(|ahead| self.peek(ahead) == Some(quote));
             match letter {
-                '\n' => {
-                    return Err(
-                        self.error("a text has to end on its line: use backticks for more lines")
-                    );
+                _ if is_end => {
+                    self.skip_many(length);
+                    self.insert("\"");
+                    return Ok(());
                 }
+                '\n' if is_triple => {
+                    self.insert("\\n");
+                    self.skip();
+                }
+                '\n' => break,
                 '\\' if self.peek(1) == Some('\'') => {
                     self.skip();
                     self.copy();
                 }
-                '\\' => {
-                    self.copy();
-                    self.copy();
-                }
-                _ if letter == quote => {
-                    self.skip();
-                    self.insert("\"");
-                    return Ok(());
-                }
+                '\\' => self.copy_many(2),
                 '"' => {
                     self.insert("\\");
                     self.copy();
@@ -286,7 +338,11 @@ impl Scanner {
                 _ => self.copy_many(1),
             }
         }
-        Err(start)
+        Err(self.error(if is_triple {
+            NO_END_OF_TEXT
+        } else {
+            "a text has to end on its line: use three quotes for more lines"
+        }))
     }
 
     /// A text in backticks, which may have several lines.
@@ -310,6 +366,7 @@ impl Scanner {
             open,
             follows_value,
             has_keywords: false,
+            start: self.statement.text.len(),
             is_slice: false,
             has_content: false,
         });
@@ -325,8 +382,23 @@ impl Scanner {
         let Some(bracket) = self.brackets.pop().filter(|bracket| bracket.open == open) else {
             return Err(self.error(&format!("{close} closes no bracket")));
         };
-        if bracket.is_slice && !bracket.has_content {
-            self.insert(NO_END);
+        if bracket.is_slice {
+            if !bracket.has_content {
+                self.insert(NO_END);
+            }
+            self.insert(")");
+            self.skip();
+            let statement = &mut self.statement;
+            let index = statement.text[..bracket.start].chars().count();
+            let call = ".slice(";
+            statement
+                .text
+                .replace_range(bracket.start..=bracket.start, call);
+            let place = statement.places[index];
+            statement
+                .places
+                .splice(index..=index, call.chars().map(|_| place));
+            return Ok(());
         }
         if bracket.has_keywords {
             self.insert("}");
@@ -350,7 +422,7 @@ impl Scanner {
             self.insert("0");
         }
         self.skip();
-        self.insert("..");
+        self.insert(",");
         if let Some(bracket) = self.brackets.last_mut() {
             bracket.is_slice = true;
             bracket.has_content = false;
@@ -442,16 +514,22 @@ mod tests {
             ("f(a == 2)", "f(a == 2)"),
             ("f(g(a=1), b=h(c=2))", "f(g(#{a:1}), #{b:h(#{c:2})})"),
             ("if (a == 1) { x = 2 }", "if (a == 1) { x = 2 }"),
-            ("Question.all()[:5]", "Question.all()[0..5]"),
+            ("Question.all()[:5]", "Question.all().slice(0,5)"),
             (
                 "Question.all()[2:]",
-                "Question.all()[2..9223372036854775807]",
+                "Question.all().slice(2,9223372036854775807)",
             ),
-            ("Question.all()[1:2]", "Question.all()[1..2]"),
+            ("Question.all()[1:2]", "Question.all().slice(1,2)"),
             ("let m = #{a: 1}", "let m = #{a: 1}"),
             ("'it\\'s \"so\"'", "\"it's \\\"so\\\"\""),
             ("u.is_staff = True # staff", "u.is_staff = true"),
             ("x = None", "x = ()"),
+            ("\"\"\"a \"b\"\nc\"\"\"", "\"a \\\"b\\\"\\nc\""),
+            ("print(#\"a\\b = 'c'\"#)", "print(#\"a\\b = 'c'\"#)"),
+            (
+                "x[y[1:]:2].z",
+                "x.slice(y.slice(1,9223372036854775807),2).z",
+            ),
             ("print(`a = b`)", "print(`a = b`)"),
             (
                 "transaction(|| { Question.create(question_text=\"=\"); })",
@@ -477,6 +555,11 @@ mod tests {
             texts("if a {\n b;\n}\nelse {\n c;\n}\nd"),
             ["if a {\n b;\n}\nelse {\n c;\n}", "d"]
         );
+        assert_eq!(
+            texts("if a {\n}\n// comment\n\nelse {\n}\nelse_count = 1").len(),
+            2
+        );
+        assert_eq!(texts("do {\n}\nwhile x").len(), 1);
         let assigned: Vec<_> = statements("a = 1; b == 2; let c = 3; d.e = 4")
             .unwrap()
             .into_iter()
@@ -487,10 +570,18 @@ mod tests {
 
     #[test]
     fn incomplete_texts_are_recognized() {
-        for text in ["f(", "if a {", "\"text", "/* x", "a =", "`x\ny", "[1,"] {
+        for text in ["f(", "if a {", "/* x", "a =", "`x\ny", "[1,", "'''x", "5 -"] {
             assert!(is_incomplete(text), "{text}");
         }
-        for text in ["f()", "", "a = 1", "}", "'x' 'y'"] {
+        for text in [
+            "f()",
+            "",
+            "a = 1",
+            "}",
+            "'x' 'y'",
+            "\"text",
+            "x = 1 # saved.",
+        ] {
             assert!(!is_incomplete(text), "{text}");
         }
     }

@@ -6,6 +6,9 @@ use serde_json::Value as Json;
 use super::moment::Moment;
 use crate::fixtures::Value;
 
+/// The depth of arrays that a text shows.
+const MAX_DEPTH: usize = 20;
+
 /// The value of a field for a script.
 pub fn to_dynamic(value: &Value) -> Dynamic {
     match value {
@@ -37,11 +40,19 @@ pub fn field_json(value: &Value) -> Json {
 
 /// A value as the prompt shows it: texts with quotes.
 pub fn repr(engine: &Engine, value: &Dynamic) -> String {
+    repr_within(engine, value, MAX_DEPTH)
+}
+
+fn repr_within(engine: &Engine, value: &Dynamic, depth: usize) -> String {
     if let Ok(text) = value.clone().into_string() {
         return format!("{text:?}");
     }
     if let Some(values) = value.clone().try_cast::<rhai::Array>() {
-        let values: Vec<String> = values.iter().map(|value| repr(engine, value)).collect();
+        let Some(depth) = depth.checked_sub(1) else {
+            return "[…]".to_owned();
+        };
+        let values = values.iter().map(|value| repr_within(engine, value, depth));
+        let values: Vec<String> = values.collect();
         return format!("[{}]", values.join(", "));
     }
     let text = engine.eval_with_scope::<String>(

@@ -212,9 +212,11 @@ on_both_databases! {
     }
 
     async fn inspect_says_what_is_in_the_way(site: Site) {
-        let report = site.run(["inspect"]).success().stdout;
+        let said = site.run(["inspect"]);
+        let (report, is_sqlite) = (said.stdout, site.database.backend == Backend::Sqlite);
+        assert_eq!((said.code, report.contains("db.sqlite3 does not exist.\n")), (i32::from(is_sqlite), is_sqlite), "{report}");
         assert!(report.contains("None has been applied: the database is empty, or is not one of Django's."), "{report}");
-        if site.database.backend == Backend::Sqlite {
+        if is_sqlite {
             assert!(!site.folder().join("db.sqlite3").exists());
         }
         manage(&site, &["migrate"]);

@@ -175,6 +175,8 @@ on_both_databases! {
             (choice(&long), "choice_text: the value has 201 characters, at most 200 are allowed: (polls_app.choice:pk=7)"),
             (choice("\"question\": 3000000000"), "question: “3000000000” is out of range: (polls_app.choice:pk=7)"),
             (question.replace("2026-01-01T00:00:00Z", "soon"), "pub_date: “soon” value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] format.: (polls_app.question:pk=1)"),
+            (choice("\"question\": 1, \"choice_text\": 100000000000000000000000000000"), "choice_text: the value is not a text: write it in quotes: (polls_app.choice:pk=7)"),
+            ("{\"model\": \"auth.group\", \"pk\": 1, \"fields\": {\"name\": \"A\", \"permissions\": 1}}".to_owned(), "permissions: “1” is no list of related objects: (auth.group:pk=1)"),
             ("7".to_owned(), "it is not an object with `model`, `pk` and `fields`"),
             ("{\"model\": ".to_owned(), "expected value"),
         ];

@@ -116,6 +116,53 @@ print(u == User.get(1))
         assert_eq!(said.stdout, "[2, #{\"admin.LogEntry\": 1, \"auth.User\": 1}]\n[0, #{}]\n");
     }
 
+    async fn relations_are_followed_in_both_directions(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        let said = session(&site, r#"
+fn questions() { Question.count() }
+print(questions())
+print(Question.filter(choices__isnull=True).count())
+c = Choice.order_by("id").first()
+c.question.question_text = "Renamed?"
+c.question.save()
+print(Question.get(c.question_id).question_text)
+try { c.question = Question.filter(id=1) } catch (e) { print(e) }
+try { Choice.all().update(question=Choice.first()) } catch (e) { print(e) }
+try { Question.order_by("id")[:2].last() } catch (e) { print(e) }
+print(Question.order_by("id")[1:][:1].values_list("id"))
+print([1, 2, 3][1:])
+print("abcdef"[1:3])
+u = User.create(username="bob")
+for name in ["a", "b", "c"] { Group.create(name=name); }
+u.groups.set(Group.all())
+u.groups.remove(Group.get(name="a"))
+try { u.groups.filter(name="b").clear() } catch (e) { print("refused") }
+print(u.groups.count())
+print(Group.get(name="b").user_set.all())
+print(User.filter(groups__isnull=False).count())
+print(Group.filter(user__username="bob").count())
+print(Group.filter(name__icontains="B").count())
+print(Question.filter(choices__votes=0).delete()[0])
+print(Question.count())
+exit
+print("not reached")
+"#).success();
+        let lines: Vec<&str> = said.stdout.lines().collect();
+        assert_eq!(lines, ["3", "0", "Renamed?", "a field cannot have a value of the type QuerySet", "question: it has to be a Question, not a Choice",
+            "Cannot reverse a query once a slice has been taken.", "[2]", "[2, 3]", "bc", "refused", "2", "<QuerySet [<User: bob>]>", "1", "2", "1", "12", "0"]);
+        // A read that fails does not undo what the statement has written.
+        let said = session(&site, "if true { Group.create(name='kept'); try { Question.filter(question_text__contains='\\x00').count() } catch { } }\nprint(Group.filter(name='kept').exists())\n").success();
+        assert_eq!(said.stdout, "true\n");
+        // Saving an object does not set the sequence back.
+        let said = session(&site, "q = Question.create(question_text='A?', pub_date=now())\nq.delete()\nz = Question.create(question_text='B?', pub_date=now())\nz.save()\n\
+            y = Question.create(question_text='C?', pub_date=now())\nprint(y.id > z.id)\nprint(z.delete()[0])\n").success();
+        assert_eq!(said.stdout, "true\n1\n");
+        let mut endless = site.command_by("sh", &["-c", "\"$0\" shell -c 'loop { print(1) }' | head -1"], &[]);
+        let output = CommandOutput::from(endless.output().unwrap());
+        assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (0, "1\n", ""));
+    }
+
     async fn each_statement_is_one_transaction(site: Site) {
         site.run(["migrate"]).success();
         let count = "SELECT count(*) FROM polls_app_question";
@@ -151,7 +198,7 @@ print(u == User.get(1))
             ("Question.all()[0]\n", "line 1, column 15: there is no object at 0"),
             ("print(1\n", "line 2, column 1: the end of a bracket, a text or a comment is missing"),
             ("print(1))\n", "line 1, column 9: ) closes no bracket"),
-            ("x = 'a\n", "line 1, column 7: a text has to end on its line: use backticks for more lines"),
+            ("x = 'a\n", "line 1, column 7: a text has to end on its line: use three quotes for more lines"),
             ("User.create(username='a')\nUser.create(username='a')\n", "line 2, column 6: "),
             ("transaction(|| {\n  throw 'inner'\n})\n", "line 2, column 3: inner"),
             ("fn f() { throw 'deep' }\n\nf()\n", "line 3, column 1: deep (in the function f)"),
@@ -221,6 +268,14 @@ async fn the_prompt_shows_values_and_goes_on_after_errors() {
     terminal.exp_string("\n1\r\n").unwrap();
     terminal.send_line("'it is ' + q.question_text").unwrap();
     terminal.exp_string("\"it is What's up?\"").unwrap();
+    // CONTROL-C ends a statement, and not the session.
+    terminal.send_line("loop { }").unwrap();
+    terminal.exp_string("loop").unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    terminal.send_control('c').unwrap();
+    terminal.exp_string("stopped").unwrap();
+    terminal.send_line("q.id + 41").unwrap();
+    terminal.exp_string("42").unwrap();
     terminal.send_line("exit").unwrap();
     terminal.exp_eof().unwrap();
     let history = std::fs::read_to_string(site.folder().join(".polls_history")).unwrap();

@@ -304,8 +304,13 @@ impl<'a> ChangeView<'a> {
 /// Any other error of the database.
 fn constraint_error(error: DbErr) -> Result<String> {
     match error.sql_err() {
-        Some(SqlErr::UniqueConstraintViolation(_) | SqlErr::ForeignKeyConstraintViolation(_)) => Ok(
+        Some(SqlErr::UniqueConstraintViolation(_)) => Ok(
             "Another user stored something at the same moment that conflicts with this. Try again."
+                .to_owned(),
+        ),
+        Some(SqlErr::ForeignKeyConstraintViolation(_)) => Ok(
+            "Data of another application refers to what would be deleted here, or another user deleted something at the \
+             same moment that this refers to."
                 .to_owned(),
         ),
         _ => Err(AppError::from(error)),

@@ -57,11 +57,18 @@ impl Args {
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
         let db = context.connect_to_read().await?;
         let mut report = Report::default();
+        if let Some(file) = context.settings.database.missing_file() {
+            report.section("File");
+            report.problem(format!("{} does not exist.", file.display()));
+        }
         let tables = introspection::table_names(&db).await?;
         migrations_section(&db, &mut report).await?;
         tables_section(&db, &tables, &mut report).await?;
         if tables.iter().any(|table| table == "auth_user") {
-            users_section(&db, &mut report).await?;
+            // Without one of its columns, which has been reported.
+            if let Err(error) = users_section(&db, &mut report).await {
+                report.problem(format!("The users cannot be read: {error}."));
+            }
         }
         if tables.iter().any(|table| table == "django_session") {
             sessions_section(&db, context, &mut report).await?;
@@ -150,9 +157,29 @@ async fn tables_section(
     report: &mut Report,
 ) -> Result<(), DbErr> {
     report.section("Tables");
+    let (graph, applied) = (Graph::new(), migrations::applied(db).await?);
     let mut known = 0;
     for model in apps::models() {
         let found = introspection::describe(db, &model.table).await?;
+        let is_applied = model.app != "polls"
+            && applied.contains(
+                graph
+                    .roots(model.app)
+                    .first()
+                    .expect("each app has a first migration"),
+            );
+        for table in apps::tables(model) {
+            let exists = tables.iter().any(|known| *known == table);
+            match (is_applied, exists) {
+                (true, false) => report.problem(format!(
+                    "{table} does not exist, though the migration that creates it is recorded."
+                )),
+                (false, true) if model.app != "polls" => report.problem(format!(
+                    "{table} exists, though the migration that creates it is not recorded: `migrate --fake-initial` records it."
+                )),
+                _ => {}
+            }
+        }
         if found.columns.is_empty() {
             continue;
         }
@@ -223,11 +250,12 @@ async fn users_section(db: &Database, report: &mut Report) -> Result<(), DbErr> 
                 unusable += 1;
                 continue;
             }
-            let prefix = password.split('$').next().filter(|name| name.len() < 30);
+            let prefix = password.split('$').next();
+            let prefix = prefix.filter(|name| (1..30).contains(&name.len()));
             let name = prefix.unwrap_or("unknown");
             *algorithms.entry(name.to_owned()).or_default() += 1;
             if hashers::algorithm(password).is_none() {
-                unreadable.push(format!("{username} ({name})"));
+                unreadable.push(format!("{} ({name})", username.escape_debug()));
             }
         }
         if page.len() < PAGE_SIZE as usize {
@@ -301,8 +329,10 @@ async fn references_section(db: &Database, report: &mut Report) -> Result<(), Db
         let (table, column, related) = (key.table_name(), &key.column, &key.related);
         let effect = if key.is_handled {
             "the database deletes or changes these rows with the referenced ones"
-        } else {
+        } else if key.is_readable {
             "objects with such rows cannot be deleted here; the page lists the rows"
+        } else {
+            "objects with such rows cannot be deleted here; this role may not read the table"
         };
         report.line(format!("{table}.{column} refers to {related}: {effect}."));
     }

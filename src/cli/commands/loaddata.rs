@@ -7,6 +7,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use chrono::Utc;
 use indicatif::{ProgressBar, ProgressStyle};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{find_app, find_models};
 use crate::{
@@ -62,19 +63,29 @@ impl Args {
             found.extend(self.find(label)?);
         }
         let db = context.connect(Purpose::Command).await?;
+        if db.get_database_backend() == DbBackend::Sqlite {
+            // The transaction locks out other writers, and must not wait for input.
+            let copied = found.into_iter().map(|(source, format)| {
+                let name = source.name();
+                let copied = source.copied();
+                copied
+                    .map(|copied| (copied, format))
+                    .with_context(|| format!("{name} cannot be read"))
+            });
+            found = copied.collect::<Result<_, _>>()?;
+        }
         let tx = db.begin().await?;
         let mut loader = Loader::begin(&tx, options).await?;
         let mut total = Loaded::default();
         let progress = progress(context);
-        for (source, format) in &found {
+        let fixtures = found.len();
+        for (source, format) in found {
+            let name = source.name();
             if context.verbosity >= 2 {
-                context.print(format_args!(
-                    "Installing {format} fixture '{}'.\n",
-                    source.name()
-                ));
+                context.print(format_args!("Installing {format} fixture '{name}'.\n"));
             }
             let before = total.objects;
-            let loading = loader.load(source.clone(), *format, |objects| {
+            let loading = loader.load(source, format, |objects| {
                 progress.set_position((before + objects) as u64);
             });
             let loaded = tokio::select! {
@@ -84,8 +95,7 @@ impl Args {
             let loaded = loaded.inspect_err(|_| progress.finish_and_clear())?;
             if loaded.objects == 0 {
                 print_error(format_args!(
-                    "RuntimeWarning: No fixture data found for '{}'. (File format may be invalid.)",
-                    source.name()
+                    "RuntimeWarning: No fixture data found for '{name}'. (File format may be invalid.)"
                 ));
             }
             total.objects += loaded.objects;
@@ -100,7 +110,6 @@ impl Args {
         } else {
             format!(" (of {objects})")
         };
-        let fixtures = found.len();
         context.print(format_args!(
             "Installed {stored} object(s){of} from {fixtures} fixture(s)\n"
         ));

@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anstyle::{AnsiColor, Style};
@@ -16,6 +20,7 @@ use rustyline::{
     history::FileHistory,
     validate::{ValidationContext, ValidationResult, Validator},
 };
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     cli::{
@@ -28,6 +33,8 @@ use crate::{
 
 /// Lines that the history keeps.
 const HISTORY_LENGTH: usize = 1000;
+/// The stack of the thread that runs the session; pages that are not used take no memory.
+const STACK_SIZE: usize = 256 << 20;
 /// The history's file in the home folder.
 const HISTORY: &str = ".polls_history";
 const KEYWORDS: [&str; 20] = [
@@ -74,34 +81,63 @@ impl Args {
         };
         let home = context.environment.get("HOME")?.map(PathBuf::from);
         let is_coloured = context.is_coloured;
-        let session = tokio::task::spawn_blocking(move || {
-            let output = Output::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        if source.is_none() {
+            // CONTROL-C ends a statement, not the session.
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                while tokio::signal::ctrl_c().await.is_ok() {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            });
+        }
+        let runtime = Handle::current();
+        let session = move || {
+            let _runtime = runtime.enter();
+            let output = Output::new(stop.clone());
             let print = output.clone();
-            let shell = Shell::new(db, settings, move |text| print.write(text));
+            let shell = Shell::new(db, settings, stop, move |text| print.write(text));
             let result = match source {
-                Some(source) => run_source(shell, &source, &output),
+                Some(source) => run_source(shell, &source),
                 None => Prompt::new(shell, home, is_coloured)?.run(&output),
             };
-            result.and(output.result())
-        });
-        session.await??;
+            // A statement is stopped when its output is closed.
+            output.result().and(result)
+        };
+        // Values may be nested deeply.
+        let thread = std::thread::Builder::new().stack_size(STACK_SIZE);
+        let (sender, receiver) = oneshot::channel();
+        thread.spawn(move || sender.send(session()))?;
+        receiver
+            .await
+            .context("the session has ended with a panic")??;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Standard output, with the first error of writing to it.
-#[derive(Clone, Default)]
-struct Output(Rc<Cell<Option<io::Error>>>);
+/// Standard output. When it is closed or full, it stops the session.
+#[derive(Clone)]
+struct Output {
+    error: Rc<Cell<Option<io::Error>>>,
+    stop: Arc<AtomicBool>,
+}
 
 impl Output {
+    fn new(stop: Arc<AtomicBool>) -> Self {
+        let error = Rc::default();
+        Self { error, stop }
+    }
+
     fn write(&self, text: &str) {
         if let Err(error) = writeln!(Stdout, "{text}") {
-            self.0.set(Some(error));
+            self.error.set(Some(error));
+            self.stop.store(true, Ordering::Relaxed);
         }
     }
 
+    /// Whether everything has been written.
     fn result(&self) -> anyhow::Result<()> {
-        match self.0.take() {
+        match self.error.take() {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
@@ -109,10 +145,12 @@ impl Output {
 }
 
 /// Runs the statements of a text. As in Python, only what is printed is shown.
-fn run_source(mut shell: Shell, source: &str, output: &Output) -> anyhow::Result<()> {
+fn run_source(mut shell: Shell, source: &str) -> anyhow::Result<()> {
     for statement in syntax::statements(source)? {
+        if statement.is_exit() {
+            break;
+        }
         shell.run_statement(&statement)?;
-        output.result()?;
     }
     Ok(())
 }
@@ -156,9 +194,11 @@ impl Prompt {
                 assistant.names.variables = self.shell.variables();
             }
             match self.editor.readline(">>> ") {
-                Ok(line) if ["exit", "quit", "exit()", "quit()"].contains(&line.trim()) => break,
+                Ok(line) if syntax::EXIT.contains(&line.trim()) => break,
                 Ok(line) => {
                     self.editor.add_history_entry(&line)?;
+                    self.save_history();
+                    output.stop.store(false, Ordering::Relaxed);
                     match self.shell.run(&line) {
                         Ok(Some(value)) => output.write(&value),
                         Ok(None) => {}
@@ -171,11 +211,21 @@ impl Prompt {
                 Err(error) => return Err(anyhow!(error).context("the terminal cannot be read")),
             }
         }
-        if let Some(history) = &self.history {
-            let saved = self.editor.save_history(history);
-            saved.with_context(|| format!("{} cannot be written", history.display()))?;
-        }
         Ok(())
+    }
+
+    /// Saves the history after each line; if it cannot be saved, says so once.
+    fn save_history(&mut self) {
+        let Some(history) = &self.history else {
+            return;
+        };
+        if let Err(error) = self.editor.save_history(history) {
+            let history = history.display();
+            print_error(format_args!(
+                "The history {history} cannot be written: {error}"
+            ));
+            self.history = None;
+        }
     }
 }
 
@@ -241,8 +291,7 @@ impl rustyline::completion::Completer for Names {
 
 impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        // An empty last line ends an input that is not complete.
-        let is_open = syntax::is_incomplete(context.input()) && !context.input().ends_with('\n');
+        let is_open = syntax::is_incomplete(context.input());
         Ok(if is_open {
             ValidationResult::Incomplete
         } else {

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::Timestamp;
+
 /// A client's session.
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -19,7 +21,7 @@ pub struct Model {
     pub session_data: String,
     /// The time when the session expires.
     #[sea_orm(indexed)]
-    pub expire_date: DateTimeUtc,
+    pub expire_date: Timestamp,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

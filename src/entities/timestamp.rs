@@ -4,9 +4,10 @@ use std::ops::Deref;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use sea_orm::{
-    ColIdx, QueryResult, TryGetError, TryGetable, Value,
+    ColIdx, DbErr, QueryResult, TryGetError, TryGetable, Value,
     sea_query::{ArrayType, ColumnType, Nullable, ValueType, ValueTypeErr},
 };
+use sqlx::{Decode, Postgres, Row, ValueRef, postgres::PgRow};
 
 /// A timestamp in UTC. On SQLite, whose columns accept any text, a date without a time (`2026-11-01`) is read as midnight, as
 /// Django reads it.
@@ -35,18 +36,38 @@ impl From<Timestamp> for Value {
 
 impl TryGetable for Timestamp {
     fn try_get_by<I: ColIdx>(row: &QueryResult, index: I) -> Result<Self, TryGetError> {
+        if let Some(pg_row) = row.try_as_pg_row() {
+            return from_postgres(pg_row, index);
+        }
         let error = match DateTime::<Utc>::try_get_by(row, index) {
             Ok(time) => return Ok(Self(time)),
             Err(error) => error,
         };
-        let is_sqlite = row.try_as_sqlite_row().is_some();
-        let text = is_sqlite.then(|| String::try_get_by(row, index).ok());
-        let date = text
-            .flatten()
-            .and_then(|text| text.parse::<NaiveDate>().ok());
+        let text = String::try_get_by(row, index).ok();
+        let date = text.and_then(|text| text.parse::<NaiveDate>().ok());
         date.map(|date| Self(date.and_time(NaiveTime::MIN).and_utc()))
             .ok_or(error)
     }
+}
+
+/// The microseconds from 1970 to 2000, from where PostgreSQL counts.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// A timestamp of PostgreSQL: the driver panics at `infinity`.
+fn from_postgres<I: ColIdx>(row: &PgRow, index: I) -> Result<Timestamp, TryGetError> {
+    let failed = |error: sqlx::Error| TryGetError::DbErr(DbErr::Type(error.to_string()));
+    let raw = row.try_get_raw(index.as_sqlx_postgres_index());
+    let raw = raw.map_err(failed)?;
+    if raw.is_null() {
+        return Err(TryGetError::Null(format!("{index:?}")));
+    }
+    let micros = <i64 as Decode<'_, Postgres>>::decode(raw);
+    let micros = micros.map_err(|error| failed(sqlx::Error::Decode(error)))?;
+    let time = micros.checked_add(POSTGRES_EPOCH);
+    let time = time
+        .and_then(DateTime::from_timestamp_micros)
+        .map(Timestamp);
+    time.ok_or_else(|| TryGetError::DbErr(DbErr::Type("the time is out of range".to_owned())))
 }
 
 impl ValueType for Timestamp {

@@ -197,7 +197,7 @@ impl Session {
         let content = ActiveModel {
             session_key: Set(key.clone()),
             session_data: Set(signed),
-            expire_date: Set(now + lifetime),
+            expire_date: Set((now + lifetime).into()),
         };
         write(&tx, content, existing.is_some()).await?;
         tx.commit().await?;

@@ -60,7 +60,7 @@ impl<'a> SessionStore<'a> {
             .and_then(|cached| self.decode(&name, key, cached, now))
         {
             counters.hits.inc();
-            return Ok(Some(row).filter(|row| row.expire_date > now));
+            return Ok(Some(row).filter(|row| *row.expire_date > now));
         }
         let found = Entity::find_by_id(key).filter(COLUMN.expire_date.gt(now));
         let found = found.one(self.db).await?;
@@ -108,7 +108,7 @@ impl<'a> SessionStore<'a> {
         Some(Model {
             session_key: key.to_owned(),
             session_data: session_data.to_owned(),
-            expire_date: DateTime::from_timestamp_micros(expire_date.parse().ok()?)?,
+            expire_date: DateTime::from_timestamp_micros(expire_date.parse().ok()?)?.into(),
         })
     }
 

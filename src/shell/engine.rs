@@ -187,24 +187,17 @@ fn register_querysets(engine: &mut Engine) {
         .register_fn("get", |objects: &mut QuerySet| objects.get())
         .register_fn(
             "get_or_create",
-            |objects: &mut QuerySet, lookups: Map| match objects
-                .filter(&lookups)?
-                .slice(0, 1)?
-                .fetch()?
-                .pop()
-            {
-                Some(found) => {
-                    Ok::<_, Box<rhai::EvalAltResult>>(vec![Dynamic::from(found), false.into()])
-                }
-                None => Ok(vec![Dynamic::from(objects.create(lookups)?), true.into()]),
+            |objects: &mut QuerySet, lookups: Map| -> Result<Array> {
+                let (object, is_new) = objects.get_or_create(lookups)?;
+                Ok(vec![Dynamic::from(object), is_new.into()])
             },
         )
         .register_fn("first", |objects: &mut QuerySet| objects.first())
         .register_fn("last", |objects: &mut QuerySet| objects.reverse()?.first())
         .register_fn("count", |objects: &mut QuerySet| objects.count())
         .register_fn("len", |objects: &mut QuerySet| objects.count())
-        .register_fn("exists", |objects: &mut QuerySet| {
-            Ok::<_, Box<rhai::EvalAltResult>>(objects.slice(0, 1)?.count()? > 0)
+        .register_fn("exists", |objects: &mut QuerySet| -> Result<bool> {
+            Ok(objects.slice(0, 1)?.count()? > 0)
         })
         .register_fn("create", |objects: &mut QuerySet, fields: Map| {
             objects.create(fields)

@@ -69,7 +69,10 @@ const OBJECT_METHODS: [(&str, &str); 5] = [
 /// The functions.
 const FUNCTIONS: [(&str, &str); 8] = [
     ("now() timezone.now()", "the current time"),
-    ("days(1) hours(2) minutes(3)", "durations: now() - days(1)"),
+    (
+        "days(1) hours(2) minutes(3) seconds(4)",
+        "durations: now() - days(1)",
+    ),
     (
         "F(\"field\")",
         "in update(): update(votes=F(\"votes\") + 1)",
@@ -84,26 +87,30 @@ const FUNCTIONS: [(&str, &str); 8] = [
     ("exit", "ends the session, as CONTROL-D"),
 ];
 
+/// The names of the functions.
+pub fn functions() -> impl Iterator<Item = &'static str> {
+    names(&FUNCTIONS)
+}
+
+/// The names before the brackets of a list's usages.
+fn names(list: &'static [(&str, &str)]) -> impl Iterator<Item = &'static str> {
+    let words = list.iter().flat_map(|(usage, _)| usage.split_whitespace());
+    let names = words
+        .filter_map(|word| word.split_once('('))
+        .map(|(name, _)| name);
+    names.filter(|name| {
+        name.chars()
+            .all(|letter| letter.is_alphanumeric() || letter == '_')
+    })
+}
+
 /// The names that complete an input after a dot.
 pub fn members() -> impl Iterator<Item = &'static str> {
-    let methods = QUERY_METHODS
-        .iter()
-        .chain(&OBJECT_METHODS)
-        .map(|(usage, _)| *usage);
-    let methods = methods.flat_map(|usage| {
-        usage
-            .split_whitespace()
-            .filter_map(|word| word.split_once('('))
-    });
     let fields = apps::models().iter().flat_map(|model| &model.fields);
-    methods
-        .map(|(name, _)| name)
+    names(&QUERY_METHODS)
+        .chain(names(&OBJECT_METHODS))
         .chain(fields.map(|field| field.name.as_ref()))
         .chain(["id", "pk", "objects", "choices"])
-        .filter(|name| {
-            name.chars()
-                .all(|letter| letter.is_alphanumeric() || letter == '_')
-        })
 }
 
 fn table(lines: &[(&str, &str)]) -> String {
@@ -155,7 +162,11 @@ pub fn of_model(model: &'static Model) -> String {
                 && apps::related(field).is_some_and(|related| related.table == model.table)
         };
         if other.fields.iter().any(refers) {
-            let name = format!("{}s", other.name.to_lowercase());
+            let name = format!("{}_set", other.name.to_lowercase());
+            let name = match other.name {
+                "Choice" => format!("choices {name}"),
+                _ => name,
+            };
             lines.push((name, format!("the {} objects that refer to it", other.name)));
         }
     }

@@ -25,7 +25,11 @@ use std::{
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Position, Scope};
 
 use self::connection::Connection;
-pub use self::{connection::ShellSettings, error::ShellError, help::members};
+pub use self::{
+    connection::ShellSettings,
+    error::ShellError,
+    help::{functions, members},
+};
 use crate::db::{self, Database};
 
 /// The beginning of the names that the engine gives to closures.

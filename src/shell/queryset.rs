@@ -360,6 +360,21 @@ impl QuerySet {
         Ok(instance)
     }
 
+    /// The first object for which the lookups hold, or a new one with them and with the fields of `defaults`; and whether it is new.
+    ///
+    /// # Errors
+    /// Those of [`Self::filter`] and [`Self::create`].
+    pub fn get_or_create(&self, mut lookups: Map) -> Result<(Instance, bool)> {
+        let defaults = lookups
+            .remove("defaults")
+            .and_then(Dynamic::try_cast::<Map>);
+        if let Some(found) = self.filter(&lookups)?.slice(0, 1)?.fetch()?.pop() {
+            return Ok((found, false));
+        }
+        lookups.extend(defaults.into_iter().flatten());
+        Ok((self.create(lookups)?, true))
+    }
+
     /// Changes fields of all objects in one statement; returns their number.
     ///
     /// # Errors

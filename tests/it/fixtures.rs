@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     django::manage_command,
-    support::{Site, site::CommandOutput},
+    support::{Backend, Site, site::CommandOutput},
 };
 
 /// Objects of all models, with texts that formats write in different ways.
@@ -283,4 +283,29 @@ assert!(server.get("/polls/").contains("/polls/1/"));
         let output = CommandOutput::from(head.output().unwrap());
         assert_eq!((output.code, output.stdout.len(), output.stderr.as_str()), (0, 100, ""));
     }
+}
+
+#[tokio::test]
+async fn infinite_times_of_postgresql_are_errors_and_no_panics() {
+    let site = Site::new(Backend::Postgres).await;
+    site.run(["migrate"]).success();
+    site.execute("INSERT INTO polls_app_question VALUES (1, 'q', 'infinity')")
+        .await;
+    site.execute("INSERT INTO django_session VALUES ('k', 'x', 'infinity')")
+        .await;
+    site.run(["dumpdata", "polls_app", "-o", "x.json"]).refused(
+        "Unable to serialize database: Type Error: polls_app.Question(pk=1).pub_date: Type Error: the time is out of range",
+    );
+    let said = site.run(["inspect"]);
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (1, ""),
+        "{}",
+        said.stderr
+    );
+    assert!(
+        said.stderr.contains("the time is out of range"),
+        "{}",
+        said.stderr
+    );
 }

@@ -52,7 +52,7 @@ on_both_databases! {
         assert!(reply.header("expires").is_some());
         visitor.get("/admin/login/").await.assert_redirect(302, "/admin/");
         let [row] = &sessions(&app).await[..] else { panic!() };
-        assert_eq!((row.session_key.len(), row.expire_date), (32, polls::db::microseconds(now() + TimeDelta::seconds(1_209_600))));
+        assert_eq!((row.session_key.len(), *row.expire_date), (32, polls::db::microseconds(now() + TimeDelta::seconds(1_209_600))));
         assert_eq!(Some(row.session_key.clone()), visitor.cookie("sessionid"));
         let found = users::find(app.site.core.db.write(), "admin").await.unwrap().unwrap();
         assert_eq!(found.last_login, Some(now()));
@@ -152,7 +152,7 @@ on_both_databases! {
         let row = session::ActiveModel {
             session_key: Set("planted0by0somebody0else00000000".to_owned()),
             session_data: Set(data),
-            expire_date: Set(now() + TimeDelta::days(1)),
+            expire_date: Set((now() + TimeDelta::days(1)).into()),
         };
         session::Entity::insert(row).exec_without_returning(&tx).await.unwrap();
         tx.commit().await.unwrap();

@@ -145,12 +145,13 @@ print(Group.filter(user__username="bob").count())
 print(Group.filter(name__icontains="B").count())
 print(Question.filter(choices__votes=0).delete()[0])
 print(Question.count())
+print(Group.get_or_create(name="d", defaults=#{})[1])
 exit
 print("not reached")
 "#).success();
         let lines: Vec<&str> = said.stdout.lines().collect();
         assert_eq!(lines, ["3", "0", "Renamed?", "a field cannot have a value of the type QuerySet", "question: it has to be a Question, not a Choice",
-            "Cannot reverse a query once a slice has been taken.", "[2]", "[2, 3]", "bc", "refused", "2", "<QuerySet [<User: bob>]>", "1", "2", "1", "12", "0"]);
+            "Cannot reverse a query once a slice has been taken.", "[2]", "[2, 3]", "bc", "refused", "2", "<QuerySet [<User: bob>]>", "1", "2", "1", "12", "0", "true"]);
         // A read that fails does not undo what the statement has written.
         let said = session(&site, "if true { Group.create(name='kept'); try { Question.filter(question_text__contains='\\x00').count() } catch { } }\nprint(Group.filter(name='kept').exists())\n").success();
         assert_eq!(said.stdout, "true\n");
@@ -218,7 +219,7 @@ print("not reached")
         assert_eq!(site.run_with_input(["shell", "-"], "print(\"in\")").success().stdout, "in\n");
         let help = site.run(["shell", "-c", "help(); help(Question); help('order_by'); help('xyzzy')"]).success().stdout;
         for text in ["Models: Question, Choice, User,", "transaction(|| { … })", "polls_app.Question, table polls_app_question\n", "question_text                        a text of at most 200 characters\n",
-                     "choices                              the Choice objects", "There is nothing named \"xyzzy\""] {
+                     "choices choice_set                   the Choice objects", "There is nothing named \"xyzzy\""] {
             assert!(help.contains(text), "{text}: {help}");
         }
     }

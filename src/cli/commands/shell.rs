@@ -259,21 +259,11 @@ impl rustyline::completion::Completer for Names {
         let mut found: Vec<String> = if before[..start].ends_with('.') {
             shell::members().map(str::to_owned).collect()
         } else {
-            let functions = [
-                "now",
-                "transaction",
-                "help",
-                "print",
-                "days",
-                "hours",
-                "minutes",
-                "F",
-                "make_password",
-            ];
             let known = KEYWORDS
                 .iter()
-                .chain(&functions)
-                .map(|name| (*name).to_owned());
+                .copied()
+                .chain(shell::functions())
+                .map(str::to_owned);
             known
                 .chain(self.variables.iter().cloned())
                 .chain(shell::members().map(str::to_owned))

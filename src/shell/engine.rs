@@ -11,12 +11,13 @@ use std::{
 use rhai::{Array, Dynamic, Engine, FnPtr, ImmutableString, Map, NativeCallContext, Scope};
 
 use super::{
+    changes::ColumnValue,
     connection::{Connection, Result, failure, now},
     delete::Deleted,
     help::{self, MODELS},
     instance::Instance,
     moment::{self, Moment},
-    queryset::{ColumnValue, QuerySet},
+    queryset::QuerySet,
     relations,
 };
 use crate::{apps, auth::hashers};

@@ -4,6 +4,7 @@
 //! a session in Python writes and Rhai does not know is translated ([`syntax`]): keyword arguments, single quotes, slices, and
 //! assignments without `let`.
 
+mod changes;
 mod connection;
 mod delete;
 mod engine;
@@ -14,6 +15,8 @@ mod lookups;
 mod moment;
 mod queryset;
 mod relations;
+mod scanner;
+mod statement;
 pub mod syntax;
 mod values;
 

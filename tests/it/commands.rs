@@ -1,7 +1,5 @@
 //! The management commands without a file of their own, beside Django's.
 
-use sea_orm::ConnectionTrait;
-
 use crate::{
     django::manage_command,
     support::{Backend, Site, site::CommandOutput},
@@ -11,22 +9,15 @@ fn manage(site: &Site, args: &[&str]) -> CommandOutput {
     CommandOutput::from(manage_command(site, args).output().unwrap()).success()
 }
 
-async fn number(site: &Site, sql: &str) -> i64 {
-    let db = site.database.connect().await;
-    let statement = sea_orm::Statement::from_string(db.get_database_backend(), sql);
-    let row = db.query_one_raw(statement).await.unwrap().unwrap();
-    let number = row.try_get_by_index(0).unwrap();
-    db.close().await;
-    number
-}
-
 on_both_databases! {
     async fn flush_empties_the_tables_and_creates_permissions_again(site: Site) {
-        let site = site.with("TZ", "UTC");
+        // Also where only Django's migrations have been applied.
+        manage(&site, &["migrate"]);
+        site.run(["flush", "--noinput"]).success();
         site.run(["migrate"]).success();
         site.run(["seed"]).success();
         let site = site.with_superuser();
-        let permissions = number(&site, "SELECT count(*) FROM auth_permission").await;
+        let permissions = site.number("SELECT count(*) FROM auth_permission").await;
         // Without an answer, and with another one than yes.
         assert_eq!(site.run(["flush"]).code, 1);
         let mut terminal = site.terminal(&["flush"]);
@@ -34,24 +25,24 @@ on_both_databases! {
         terminal.exp_string("Type 'yes' to continue, or 'no' to cancel: ").unwrap();
         terminal.send_line("y").unwrap();
         terminal.exp_string("Flush cancelled.").unwrap();
-        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_question").await, 3);
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_question").await, 3);
         // Rows of another application refer to ours: nothing is removed.
         site.execute("CREATE TABLE shop_order (id integer PRIMARY KEY, user_id integer NOT NULL REFERENCES auth_user (id))").await;
         site.execute("INSERT INTO shop_order VALUES (1, 1)").await;
         let said = site.run(["flush", "--noinput"]);
         assert_eq!((said.code, said.stdout.as_str()), (1, ""));
         assert!(said.stderr.contains("couldn't be flushed"), "{}", said.stderr);
-        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_question").await, 3);
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_question").await, 3);
         site.execute("DROP TABLE shop_order").await;
         assert_eq!(site.run(["flush", "--no-input"]).success().stdout, "");
         for table in ["polls_app_question", "polls_app_choice", "auth_user", "django_session"] {
-            assert_eq!(number(&site, &format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+            assert_eq!(site.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
         }
-        assert_eq!(number(&site, "SELECT count(*) FROM auth_permission").await, permissions);
-        assert_eq!(number(&site, "SELECT count(*) FROM django_content_type").await, 8);
+        assert_eq!(site.number("SELECT count(*) FROM auth_permission").await, permissions);
+        assert_eq!(site.number("SELECT count(*) FROM django_content_type").await, 8);
         site.run(["migrate", "--check"]).success();
         site.run(["seed"]).success();
-        assert_eq!(number(&site, "SELECT min(CAST(id AS bigint)) FROM polls_app_question").await, 1);
+        assert_eq!(site.number("SELECT min(CAST(id AS bigint)) FROM polls_app_question").await, 1);
     }
 
     async fn sqlflush_and_sqlsequencereset_print_django_s_statements(site: Site) {
@@ -75,7 +66,7 @@ on_both_databases! {
         site.execute("INSERT INTO django_session VALUES ('old', 'x', '2026-01-01 00:00:00'), ('new', 'x', '2126-01-01 00:00:00')").await;
         assert_eq!(site.run(["clearsessions", "-v", "2"]).success().stdout, "Deleted 1 session(s).\n");
         assert_eq!(site.run(["clearsessions"]).success().stdout, "");
-        assert_eq!(number(&site, "SELECT count(*) FROM django_session").await, 1);
+        assert_eq!(site.number("SELECT count(*) FROM django_session").await, 1);
     }
 
     async fn dbshell_runs_the_client_without_the_password_in_its_arguments(site: Site) {

@@ -1,6 +1,10 @@
 //! `dumpdata` and `loaddata`: byte for byte what Django writes, all that Django reads, and nothing of a fixture with an error.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use crate::{
     django::manage_command,
@@ -274,6 +278,22 @@ assert!(server.get("/polls/").contains("/polls/1/"));
             assert!(loaded.elapsed() < Duration::from_secs(1));
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    async fn others_can_write_while_input_is_waited_for(site: Site) {
+        site.run(["migrate"]).success();
+        let mut command = site.command(["loaddata", "-", "--format", "json"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(b"[{\"model\": \"polls_app.question\", \"pk\": 1, \"fields\": {\"question_text\": \"A?\", ").unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        let start = Instant::now();
+        site.run(["seed"]).success();
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        input.write_all(b"\"pub_date\": \"2026-01-01\"}}]").unwrap();
+        drop(input);
+        CommandOutput::from(child.wait_with_output().unwrap()).success();
+        assert_eq!(texts(&site, "SELECT question_text FROM polls_app_question WHERE id = 1").await, ["A?"]);
     }
 
     async fn a_closed_pipe_ends_a_dump_quietly(site: Site) {

@@ -7,27 +7,9 @@ use polls::{
     db::{Database, Purpose},
     migrations,
 };
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::ConnectionTrait;
 
 use crate::support::Site;
-
-/// A number that a query gives.
-async fn number(site: &Site, query: &str) -> i64 {
-    let db = site.database.connect().await;
-    let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
-    let row = db.query_one_raw(statement).await.unwrap().unwrap();
-    let number = row.try_get_by_index(0).unwrap();
-    db.close().await;
-    number
-}
-
-async fn execute(site: &Site, sql: &str) {
-    let db = site.database.connect().await;
-    let tx = db.begin().await.unwrap();
-    tx.execute_unprepared(sql).await.unwrap();
-    tx.commit().await.unwrap();
-    db.close().await;
-}
 
 on_both_databases! {
     async fn ten_concurrent_migrate_commands_record_each_migration_once(site: Site) {
@@ -37,25 +19,25 @@ on_both_databases! {
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 24);
-        assert_eq!(number(&site, "SELECT count(*) FROM (SELECT DISTINCT app, name FROM django_migrations) AS names").await, 24);
-        assert_eq!(number(&site, "SELECT count(*) FROM django_content_type").await, 8);
-        assert_eq!(number(&site, "SELECT count(*) FROM auth_permission").await, 32);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 24);
+        assert_eq!(site.number("SELECT count(*) FROM (SELECT DISTINCT app, name FROM django_migrations) AS names").await, 24);
+        assert_eq!(site.number("SELECT count(*) FROM django_content_type").await, 8);
+        assert_eq!(site.number("SELECT count(*) FROM auth_permission").await, 32);
     }
 
     async fn a_failed_migration_is_rolled_back(site: Site) {
         // The second of its three operations will find its table in the way.
-        execute(&site, "CREATE TABLE polls_app_question (unrelated integer)").await;
+        site.execute("CREATE TABLE polls_app_question (unrelated integer)").await;
         let said = site.run(["migrate", "polls_app"]);
         assert_eq!(said.code, 1);
         assert!(said.stderr.starts_with("CommandError: polls_app.0001_initial failed, and nothing of it was kept: "), "{}", said.stderr);
         assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
-        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 0);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 0);
 
-        execute(&site, "DROP TABLE polls_app_question").await;
+        site.execute("DROP TABLE polls_app_question").await;
         // The first operation's table is not there either: it could not be made again otherwise.
         site.run(["migrate", "polls_app"]).success();
-        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_choice").await, 0);
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_choice").await, 0);
     }
 
     async fn fake_changes_only_the_history(site: Site) {
@@ -68,7 +50,7 @@ on_both_databases! {
 
     async fn fake_initial_accepts_existing_tables(site: Site) {
         site.run(["migrate", "polls_app"]).success();
-        execute(&site, "DELETE FROM django_migrations").await;
+        site.execute("DELETE FROM django_migrations").await;
         let said = site.run(["migrate", "--fake-initial"]).success();
         assert!(said.stdout.contains("  Applying polls_app.0001_initial... FAKED\n"), "{}", said.stdout);
         assert!(said.stdout.contains("  Applying contenttypes.0001_initial... OK\n"), "{}", said.stdout);
@@ -76,7 +58,7 @@ on_both_databases! {
 
     async fn an_inconsistent_history_is_refused(site: Site) {
         site.run(["migrate"]).success();
-        execute(&site, "DELETE FROM django_migrations WHERE app = 'auth' AND name LIKE '0001%'").await;
+        site.execute("DELETE FROM django_migrations WHERE app = 'auth' AND name LIKE '0001%'").await;
         site.run(["migrate"]).refused(
             "Migration admin.0001_initial is applied before its dependency auth.0001_initial on database 'default'.",
         );
@@ -90,12 +72,12 @@ on_both_databases! {
                         Running migrations:\n  Rendering model states... DONE\n  \
                         Unapplying auth.0012_alter_user_first_name_max_length... OK\n";
         assert!(said.stdout.starts_with(expected), "{}", said.stdout);
-        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
+        assert_eq!(site.number("SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
         // Users without a last login get one when the column becomes NOT NULL.
         site.run(["migrate", "auth", "0004"]).success();
-        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE last_login IS NOT NULL").await, 1);
+        assert_eq!(site.number("SELECT count(*) FROM auth_user WHERE last_login IS NOT NULL").await, 1);
         site.run(["migrate"]).success();
-        assert_eq!(number(&site, "SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
+        assert_eq!(site.number("SELECT count(*) FROM auth_user WHERE username = 'admin'").await, 1);
     }
 
     async fn an_ambiguous_name_is_refused(site: Site) {
@@ -105,10 +87,10 @@ on_both_databases! {
 
     async fn rows_of_unknown_apps_are_left_alone(site: Site) {
         site.run(["migrate"]).success();
-        execute(&site, "INSERT INTO django_migrations (app, name, applied) VALUES ('other', '0001_initial', '2026-11-20 07:00:00')").await;
+        site.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('other', '0001_initial', '2026-11-20 07:00:00')").await;
         let said = site.run(["migrate"]).success();
         assert!(said.stdout.ends_with("  No migrations to apply.\n"));
-        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations WHERE app = 'other'").await, 1);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations WHERE app = 'other'").await, 1);
     }
 
     async fn migrate_continues_with_a_closed_stdout(site: Site) {
@@ -116,7 +98,7 @@ on_both_databases! {
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(number(&site, "SELECT count(*) FROM django_migrations").await, 24);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 24);
     }
 
     async fn a_field_can_be_added_to_a_table_with_rows(site: Site) {
@@ -141,9 +123,9 @@ on_both_databases! {
         };
         run(Direction::Forwards).await;
         let kept = "SELECT count(*) FROM polls_app_question WHERE closed AND author = 'nobody''s' AND rank = 7 AND note IS NULL AND owner_id IS NULL";
-        assert_eq!(number(&site, kept).await, 3);
+        assert_eq!(site.number(kept).await, 3);
         run(Direction::Backwards).await;
-        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_question").await, 3);
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_question").await, 3);
         assert_eq!(site.run(["migrate", "--check"]).code, 0);
     }
 

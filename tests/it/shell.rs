@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
-
 use crate::{
     django::manage_command,
     support::{Backend, Site, site::CommandOutput},
@@ -12,15 +10,6 @@ use crate::{
 /// What a session of these lines prints.
 fn session(site: &Site, source: &str) -> CommandOutput {
     site.run_with_input(["shell"], source)
-}
-
-async fn number(site: &Site, sql: &str) -> i64 {
-    let db = site.database.connect().await;
-    let statement = sea_orm::Statement::from_string(db.get_database_backend(), sql);
-    let row = db.query_one_raw(statement).await.unwrap().unwrap();
-    let number = row.try_get_by_index(0).unwrap();
-    db.close().await;
-    number
 }
 
 on_both_databases! {
@@ -170,7 +159,7 @@ print("not reached")
         // The statements before the one that fails stay.
         let said = session(&site, "Question.create(question_text='kept', pub_date=now())\nfor n in 0..3 { Question.create(question_text='lost', pub_date=now()); if n == 1 { throw 'stop'; } }\n");
         assert_eq!((said.code, said.stderr.as_str()), (1, "CommandError: line 2, column 84: stop\n"));
-        assert_eq!(number(&site, count).await, 1);
+        assert_eq!(site.number(count).await, 1);
         let said = session(&site, "fn add(text) { Question.create(question_text=text, pub_date=now()) }\nx = 1\n\
             try { transaction(|| { Question.create(question_text='lost', pub_date=now()); throw 'no' }) } catch (e) { Question.create(question_text=e, pub_date=now()); }\n\
             transaction(|| { Question.create(question_text='both', pub_date=now()); Question.create(question_text='both', pub_date=now()); })\n\
@@ -181,7 +170,7 @@ print("not reached")
         // A deferred reference is refused when the statement ends.
         let said = session(&site, "Choice.create(choice_text='a', question_id=99)\n");
         assert!(said.code == 1 && said.stderr.starts_with("CommandError: line 1, column 1: "), "{}", said.stderr);
-        assert_eq!(number(&site, "SELECT count(*) FROM polls_app_choice").await, 0);
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_choice").await, 0);
     }
 
     async fn errors_have_their_line_and_column(site: Site) {

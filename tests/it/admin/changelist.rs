@@ -275,3 +275,46 @@ on_both_databases! {
         assert_eq!(app.log().await.len(), 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_the_role_may_not_read_do_not_prevent_deletions() {
+    use sea_orm::ConnectionTrait;
+    let app = TestApp::new(crate::support::Backend::Postgres).await;
+    let question = app.question("Deleted?", &["a"]).await;
+    let admin = app.superuser().await;
+    // The tests' role is a superuser: as another one, which owns all tables but one.
+    let tx = app.site.core.db.write().begin().await.unwrap();
+    let role = format!("reader_{}", std::process::id());
+    for sql in [
+        format!("CREATE ROLE {role}"),
+        "CREATE SCHEMA other".to_owned(),
+        "CREATE TABLE other.note (question_id integer REFERENCES polls_app_question (id))"
+            .to_owned(),
+        format!("SET LOCAL ROLE {role}"),
+    ] {
+        tx.execute_unprepared(&sql).await.unwrap();
+    }
+    let keys = polls::introspection::foreign_keys_to_known(&tx)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            keys.len(),
+            keys[0].table_name().as_str(),
+            keys[0].is_readable
+        ),
+        (1, "other.note", false)
+    );
+    let rows = sea_orm::sea_query::Query::select()
+        .from("polls_app_question")
+        .take();
+    let blockers = polls::introspection::find_blockers(&tx, &keys, "polls_app_question", &rows)
+        .await
+        .unwrap();
+    assert!(blockers.is_empty());
+    drop(tx);
+    let form = admin
+        .form(format!("{LIST}{}/delete/", question.id), "submit-row")
+        .await;
+    form.submit(&admin).await.assert_redirect(302, LIST);
+}

@@ -11,7 +11,7 @@ use std::{
 
 use rexpect::session::PtySession;
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Statement};
 
 use super::{Backend, TestDatabase, app::PASSWORD};
 
@@ -79,6 +79,16 @@ impl Site {
         tx.execute_unprepared(statement).await.unwrap();
         tx.commit().await.unwrap();
         db.close().await;
+    }
+
+    /// The number that a query gives.
+    pub async fn number(&self, query: &str) -> i64 {
+        let db = self.database.connect().await;
+        let statement = Statement::from_string(db.get_database_backend(), query.to_owned());
+        let row = db.query_one_raw(statement).await.unwrap().unwrap();
+        let number = row.try_get_by_index(0).unwrap();
+        db.close().await;
+        number
     }
 
     pub fn folder(&self) -> &Path {

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use super::log::Log;
 use crate::{
-    db::{Database, Purpose},
+    db::{self, Database, Purpose},
     settings::{DatabaseSettings, Environment, Settings},
 };
 
@@ -152,10 +152,16 @@ pub fn print_error(text: impl Display) {
 /// An error with its causes, on one line. A cause is left out if the text before it contains it.
 pub fn error_chain(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        // The driver adds the line of PostgreSQL's source.
+        let reported = cause.downcast_ref().and_then(db::reported);
+        let cause = reported.map_or_else(|| cause.to_string(), str::to_owned);
         if !text.contains(&cause) {
             text += if text.is_empty() { "" } else { ": " };
             text += &cause;
+        }
+        if reported.is_some() {
+            break;
         }
     }
     text.replace('\n', " ")

@@ -93,12 +93,17 @@ pub fn is_refusal(error: &DbErr) -> bool {
     matches!(cause(error), Some(sqlx::Error::Database(_))) && !is_lost(error) && !is_storage(error)
 }
 
+/// The database's own text of an error that it reports; `None` for other errors.
+pub fn reported(error: &DbErr) -> Option<&str> {
+    match cause(error) {
+        Some(sqlx::Error::Database(error)) => Some(error.message()),
+        _ => None,
+    }
+}
+
 /// The text of an error; of one that the database reports, the database's own.
 pub fn message(error: &DbErr) -> String {
-    match cause(error) {
-        Some(sqlx::Error::Database(error)) => error.message().to_owned(),
-        _ => error.to_string(),
-    }
+    reported(error).map_or_else(|| error.to_string(), str::to_owned)
 }
 
 /// Whether a statement named a table that does not exist: its migration is not applied.

@@ -29,6 +29,7 @@ pub use self::{
     database::Database,
     failure::{
         is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient, message,
+        reported,
     },
     health::Health,
     related::{add_related, related_keys, remove_related, set_related},

@@ -59,7 +59,7 @@ fn entity(table: &Table) -> String {
         }
         attributes.extend(attribute);
         let rust_name = rust_name(&column.name);
-        if rust_name.trim_start_matches("r#") != column.name {
+        if rust_name.strip_prefix("r#").unwrap_or(&rust_name) != column.name {
             attributes.push(format!("column_name = {:?}", column.name));
         }
         fields += &format!("    /// `{}`: {}.\n", column.name, column.sql_type);
@@ -174,9 +174,10 @@ fn rust_name(name: &str) -> String {
         "type" | "ref" | "match" | "move" | "use" | "in" | "as" | "for" | "loop" | "mod"
         | "pub" | "fn" | "where" | "struct" | "enum" | "static" | "const" | "trait" | "impl"
         | "let" | "if" | "else" | "return" | "while" | "break" | "continue" | "true" | "false"
-        | "unsafe" | "extern" | "async" | "await" | "dyn" | "mut" => {
-            format!("r#{plain}")
-        }
+        | "unsafe" | "extern" | "async" | "await" | "dyn" | "mut" | "gen" | "try" | "yield"
+        | "box" | "macro" | "abstract" | "become" | "do" | "final" | "override" | "priv"
+        | "typeof" | "unsized" | "virtual" => format!("r#{plain}"),
+        "self" | "super" | "crate" | "_" => format!("{plain}_"),
         _ => plain,
     }
 }

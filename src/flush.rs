@@ -40,6 +40,6 @@ pub async fn flush(db: &Database) -> Result<(), DbErr> {
     for statement in statements(tx.get_database_backend(), &tables) {
         tx.execute_unprepared(&statement).await?;
     }
-    tx.commit().await?;
-    migrations::create_missing_rows(db).await
+    migrations::create_missing_rows_in(&tx).await?;
+    tx.commit().await
 }

@@ -140,7 +140,16 @@ pub async fn run(
 /// When the database cannot be reached or a statement fails.
 pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
     let tx = begin_exclusive(db).await?;
-    let applied = applied(&tx).await?;
+    create_missing_rows_in(&tx).await?;
+    tx.commit().await
+}
+
+/// As [`create_missing_rows`], in the caller's transaction.
+///
+/// # Errors
+/// When the database cannot be reached or a statement fails.
+pub async fn create_missing_rows_in(tx: &Transaction) -> Result<(), DbErr> {
+    let applied = applied(tx).await?;
     let state = State::after(|migration| applied.contains(migration));
     // Until these migrations are applied the tables do not exist or have other columns.
     let graph = Graph::new();
@@ -149,12 +158,12 @@ pub async fn create_missing_rows(db: &Database) -> Result<(), DbErr> {
         return Ok(());
     }
     for app in migration::APPS {
-        contenttypes::create_missing(&tx, state.of_app(app)).await?;
+        contenttypes::create_missing(tx, state.of_app(app)).await?;
         if has("auth", "0001_initial") {
-            permissions::create_missing(&tx, state.of_app(app)).await?;
+            permissions::create_missing(tx, state.of_app(app)).await?;
         }
     }
-    tx.commit().await
+    Ok(())
 }
 
 /// Checks the foreign keys on SQLite, which does not check them while tables are dropped and remade.

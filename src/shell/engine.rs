@@ -152,6 +152,7 @@ fn register_querysets(engine: &mut Engine) {
         .register_fn("to_debug", |objects: &mut QuerySet| objects.repr())
         .register_get("objects", |objects: &mut QuerySet| objects.clone())
         .register_fn("all", |objects: &mut QuerySet| objects.clone())
+        .register_fn("filter", |objects: &mut QuerySet| objects.clone())
         .register_fn("filter", |objects: &mut QuerySet, lookups: Map| {
             objects.filter(&lookups)
         })
@@ -229,19 +230,20 @@ fn register_querysets(engine: &mut Engine) {
         .register_fn("slice", |objects: &mut QuerySet, start: i64, end: i64| {
             objects.slice(start, end)
         })
-        .register_fn("slice", |values: &mut Array, start: i64, end: i64| {
-            let place = |place: i64| usize::try_from(place).unwrap_or_default().min(values.len());
-            let (start, end) = (place(start), place(end));
-            values
-                .get(start..end)
-                .map(<[Dynamic]>::to_vec)
-                .unwrap_or_default()
-        })
-        .register_fn("slice", |text: &str, start: i64, end: i64| {
-            let place = |place: i64| usize::try_from(place).unwrap_or_default();
-            let (start, end) = (place(start), place(end));
-            text.chars().take(end).skip(start).collect::<String>()
-        })
+        .register_fn(
+            "slice",
+            |values: &mut Array, start: i64, end: i64| -> Result<Array> {
+                let (start, length) = span(start, end)?;
+                Ok(values.iter().skip(start).take(length).cloned().collect())
+            },
+        )
+        .register_fn(
+            "slice",
+            |text: &str, start: i64, end: i64| -> Result<String> {
+                let (start, length) = span(start, end)?;
+                Ok(text.chars().skip(start).take(length).collect())
+            },
+        )
         .register_type_with_name::<ColumnValue>("F")
         .register_fn("F", |field: &str| ColumnValue {
             field: field.to_owned(),
@@ -255,6 +257,15 @@ fn register_querysets(engine: &mut Engine) {
             added: value.added.saturating_sub(number),
             ..value
         });
+}
+
+/// The beginning and the length of a slice of an array or a text.
+fn span(start: i64, end: i64) -> Result<(usize, usize)> {
+    let place = |place: i64| {
+        usize::try_from(place).map_err(|_| failure("negative places are not supported"))
+    };
+    let (start, end) = (place(start)?, place(end)?);
+    Ok((start, end.saturating_sub(start)))
 }
 
 /// The methods of many-to-many relations, and those of Django's `UserManager`.

@@ -22,7 +22,10 @@ mod values;
 
 use std::{
     rc::Rc,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Position, Scope};
@@ -44,6 +47,7 @@ pub struct Shell {
     scope: Scope<'static>,
     functions: AST,
     connection: Rc<Connection>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Shell {
@@ -56,12 +60,13 @@ impl Shell {
     ) -> Self {
         let connection = Rc::new(Connection::new(db, settings));
         let mut scope = Scope::new();
-        let engine = engine::new(&connection, &mut scope, stop, print);
+        let engine = engine::new(&connection, &mut scope, stop.clone(), print);
         Self {
             engine,
             scope,
             functions: AST::empty(),
             connection,
+            stop,
         }
     }
 
@@ -116,6 +121,14 @@ impl Shell {
             }
         });
         let result = match result {
+            // While it waited for the database.
+            Ok(_) if self.stop.load(Ordering::Relaxed) => {
+                self.connection.roll_back();
+                Err(ShellError {
+                    reason: "stopped".to_owned(),
+                    ..place(Position::NONE)
+                })
+            }
             Ok(value) => self
                 .connection
                 .commit()

@@ -171,7 +171,7 @@ impl Scanner {
         }
     }
 
-    /// Whether the next line continues the statement: it begins with a dot or an operator, or with `else`, or this one ends with an
+    /// Whether the next line continues the statement: it begins with a dot or a block, or with `else`, or this one ends with an
     /// operator.
     fn goes_on(&self) -> bool {
         let rest: String = self.letters[self.index..].iter().collect();
@@ -190,6 +190,7 @@ impl Scanner {
         let is_loop = self.statement.text.trim_start().starts_with("do");
         before
             || next.starts_with('.')
+            || next.starts_with('{')
             || is_block && ["else", "catch"].contains(&word)
             || is_block && is_loop && ["while", "until"].contains(&word)
     }

@@ -108,6 +108,7 @@ mod tests {
             2
         );
         assert_eq!(texts("do {\n}\nwhile x").len(), 1);
+        assert_eq!(texts("if a\n{\n}\nb").len(), 2);
         let assigned: Vec<_> = statements("a = 1; b == 2; let c = 3; d.e = 4")
             .unwrap()
             .into_iter()

@@ -57,7 +57,7 @@ fn repr_within(engine: &Engine, value: &Dynamic, depth: usize) -> String {
     }
     let text = engine.eval_with_scope::<String>(
         &mut rhai::Scope::from_iter([(("value").to_owned(), false, value.clone())]),
-        "value.to_string()",
+        "value.to_debug()",
     );
     text.unwrap_or_else(|_| value.to_string())
 }

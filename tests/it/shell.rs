@@ -122,6 +122,7 @@ try { Question.order_by("id")[:2].last() } catch (e) { print(e) }
 print(Question.order_by("id")[1:][:1].values_list("id"))
 print([1, 2, 3][1:])
 print("abcdef"[1:3])
+try { [1, 2][-1:] } catch (e) { print(e) }
 u = User.create(username="bob")
 for name in ["a", "b", "c"] { Group.create(name=name); }
 u.groups.set(Group.all())
@@ -140,7 +141,7 @@ print("not reached")
 "#).success();
         let lines: Vec<&str> = said.stdout.lines().collect();
         assert_eq!(lines, ["3", "0", "Renamed?", "a field cannot have a value of the type QuerySet", "question: it has to be a Question, not a Choice",
-            "Cannot reverse a query once a slice has been taken.", "[2]", "[2, 3]", "bc", "refused", "2", "<QuerySet [<User: bob>]>", "1", "2", "1", "12", "0", "true"]);
+            "Cannot reverse a query once a slice has been taken.", "[2]", "[2, 3]", "bc", "negative places are not supported", "refused", "2", "<QuerySet [<User: bob>]>", "1", "2", "1", "12", "0", "true"]);
         // A read that fails does not undo what the statement has written.
         let said = session(&site, "if true { Group.create(name='kept'); try { Question.filter(question_text__contains='\\x00').count() } catch { } }\nprint(Group.filter(name='kept').exists())\n").success();
         assert_eq!(said.stdout, "true\n");
@@ -238,6 +239,8 @@ async fn the_prompt_shows_values_and_goes_on_after_errors() {
         .send_line("q = Question.create(question_text=\"What's up?\", pub_date=now())")
         .unwrap();
     terminal.exp_string("\n").unwrap();
+    terminal.send_line("Question.get(1)").unwrap();
+    terminal.exp_string("\n<Question: What's up?>\r\n").unwrap();
     terminal.send_line("Question.all()").unwrap();
     terminal
         .exp_string("<QuerySet [<Question: What's up?>]>")
@@ -260,7 +263,8 @@ async fn the_prompt_shows_values_and_goes_on_after_errors() {
     terminal.exp_string("\"it is What's up?\"").unwrap();
     // CONTROL-C ends a statement, and not the session.
     terminal.send_line("loop { }").unwrap();
-    terminal.exp_string("loop").unwrap();
+    // The line editor is done when it turns bracketed paste off.
+    terminal.exp_string("\u{1b}[?2004l").unwrap();
     std::thread::sleep(Duration::from_millis(500));
     terminal.send_control('c').unwrap();
     terminal.exp_string("stopped").unwrap();

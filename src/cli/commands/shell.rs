@@ -193,12 +193,13 @@ impl Prompt {
             if let Some(assistant) = self.editor.helper_mut() {
                 assistant.names.variables = self.shell.variables();
             }
+            // From the end of the line on, CONTROL-C is about its statement.
+            output.stop.store(false, Ordering::Relaxed);
             match self.editor.readline(">>> ") {
                 Ok(line) if syntax::EXIT.contains(&line.trim()) => break,
                 Ok(line) => {
                     self.editor.add_history_entry(&line)?;
                     self.save_history();
-                    output.stop.store(false, Ordering::Relaxed);
                     match self.shell.run(&line) {
                         Ok(Some(value)) => output.write(&value),
                         Ok(None) => {}

@@ -52,12 +52,17 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(settings.url.expose_secret());
+    // The statements of commands may take any time.
+    let slow_level = match purpose {
+        Purpose::Requests => log::LevelFilter::Warn,
+        Purpose::Command | Purpose::Migrations => log::LevelFilter::Debug,
+    };
     options
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire_if_idle_for(TEST_IF_IDLE_FOR)
         .sqlx_logging_level(log::LevelFilter::Debug)
-        .sqlx_slow_statements_logging_settings(log::LevelFilter::Warn, Duration::from_secs(1));
+        .sqlx_slow_statements_logging_settings(slow_level, Duration::from_secs(1));
     if purpose != Purpose::Requests {
         // A command may take long between two statements; its connection must stay the same.
         options

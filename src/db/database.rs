@@ -95,7 +95,7 @@ impl Database {
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 
-    /// Begins a transaction that reads one state of the database, whatever others commit meanwhile. It locks nobody out, and on
+    /// Begins a transaction that reads one state of the database, whatever others commit meanwhile. It blocks no other transaction, and on
     /// PostgreSQL it cannot write.
     ///
     /// # Errors

@@ -308,7 +308,7 @@ async fn sessions_section(
     match newest.len() {
         0 => report.line("None is valid."),
         count if count == readable => {
-            report.line(format!("{count} of the newest are valid, and this SECRET_KEY reads them all: nobody is logged out."));
+            report.line(format!("{count} of the newest are valid, and this SECRET_KEY reads them all: their users stay logged in."));
         }
         count => report.problem(format!(
             "{} of the newest {count} valid sessions cannot be read with this SECRET_KEY: use Django's, or name it in \

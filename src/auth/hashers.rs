@@ -51,6 +51,18 @@ pub fn is_usable(encoded: &str) -> bool {
     !encoded.starts_with(UNUSABLE_PREFIX)
 }
 
+/// Whether a text has the form of a stored value: a hash of any algorithm, or an unusable one.
+pub fn is_encoded(text: &str) -> bool {
+    if let Some(random) = text.strip_prefix(UNUSABLE_PREFIX) {
+        return random.len() == UNUSABLE_LENGTH
+            && random.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    }
+    let mut parts = text.split('$');
+    let algorithm = parts.next().unwrap_or_default();
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    !algorithm.is_empty() && algorithm.bytes().all(is_name) && parts.count() >= 2
+}
+
 /// The name of the algorithm of a stored value, if it is supported.
 pub fn algorithm(encoded: &str) -> Option<&'static str> {
     [

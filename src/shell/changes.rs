@@ -3,8 +3,8 @@
 use migration::{Field, Kind};
 use rhai::{Dynamic, Map};
 use sea_orm::{
-    ConnectionTrait, DbErr,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    ConnectionTrait, DbBackend, DbErr,
+    sea_query::{Alias, Expr, ExprTrait, Func, Query},
 };
 
 use super::{
@@ -24,6 +24,20 @@ pub struct ColumnValue {
     pub added: i64,
 }
 
+/// The sum of a column and a number. SQLite makes a floating-point number of a sum beyond 64 bits, which is no value of the column:
+/// there `abs` of the smallest integer fails with "integer overflow".
+fn sum(column: Expr, added: i64, backend: DbBackend) -> Expr {
+    if backend != DbBackend::Sqlite {
+        return column.add(added);
+    }
+    let sum = column.add(added);
+    let is_integer = Func::cust("typeof").arg(sum.clone());
+    let overflow = Func::abs(Expr::val(i64::MIN));
+    Expr::case(Expr::from(is_integer).eq("integer"), sum)
+        .finally(Expr::from(overflow))
+        .into()
+}
+
 impl QuerySet {
     /// Stores a new object.
     ///
@@ -41,17 +55,35 @@ impl QuerySet {
         Ok(instance)
     }
 
-    /// The first object for which the lookups hold, or a new one with them and with the fields of `defaults`; and whether it is new.
+    /// Stores a new user with a password, from which the hash is made (Django's `UserManager`); without one, it is unusable.
     ///
     /// # Errors
-    /// Those of [`Self::filter`] and [`Self::create`].
+    /// As [`Self::create`]; when the password could not be used at the login.
+    pub fn create_with_password(&self, mut fields: Map, password: &Dynamic) -> Result<Instance> {
+        if self.model.name != "User" {
+            return Err(failure(format!("{} has no password", self.model.name)));
+        }
+        if !password.is_unit() {
+            let password = password.clone().into_string();
+            let password = password.map_err(|_| failure("the password has to be a text"))?;
+            fields.insert("password".into(), self.connection.hash(&password)?.into());
+        }
+        self.create(fields)
+    }
+
+    /// The object for which the lookups hold, or a new one with their fields and those of `defaults`; and whether it is new.
+    ///
+    /// # Errors
+    /// When there are several; those of [`Self::filter`] and [`Self::create`].
     pub fn get_or_create(&self, mut lookups: Map) -> Result<(Instance, bool)> {
         let defaults = lookups
             .remove("defaults")
             .and_then(Dynamic::try_cast::<Map>);
-        if let Some(found) = self.filter(&lookups)?.slice(0, 1)?.fetch()?.pop() {
-            return Ok((found, false));
+        let found = self.filter(&lookups)?;
+        if found.slice(0, 1)?.count()? > 0 {
+            return found.get().map(|found| (found, false));
         }
+        lookups.retain(|name, _| !name.contains("__"));
         lookups.extend(defaults.into_iter().flatten());
         Ok((self.create(lookups)?, true))
     }
@@ -81,7 +113,7 @@ impl QuerySet {
                 let sum = if other.added == 0 {
                     source
                 } else {
-                    source.add(other.added)
+                    sum(source, other.added, self.connection.backend())
                 };
                 update.value(column, sum);
             } else {

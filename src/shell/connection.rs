@@ -9,6 +9,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tokio::runtime::Handle;
 
 use crate::{
+    auth::{hashers, validators},
     db::{self, Database, Transaction},
     fixtures::Conversion,
 };
@@ -52,6 +53,20 @@ impl Connection {
         self.db.get_database_backend()
     }
 
+    /// The hash of a password.
+    ///
+    /// # Errors
+    /// When the password could not be used at the login.
+    pub fn hash(&self, password: &str) -> Result<String> {
+        match validators::unusable_at_login(password) {
+            Some(reason) => Err(failure(reason)),
+            None => Ok(hashers::make_password(
+                password,
+                self.settings.password_iterations,
+            )),
+        }
+    }
+
     /// How values are converted for fields.
     pub fn conversion(&self) -> Conversion {
         Conversion {
@@ -85,9 +100,12 @@ impl Connection {
                     .map_err(error)?;
             }
             let result = query(connection).await;
-            if let (db::Connection::Transaction(transaction), Err(_)) = (connection, &result) {
-                let undo = "ROLLBACK TO SAVEPOINT read";
-                transaction.execute_unprepared(undo).await.map_err(error)?;
+            if let db::Connection::Transaction(transaction) = connection {
+                let end = match result {
+                    Ok(_) => "RELEASE SAVEPOINT read",
+                    Err(_) => "ROLLBACK TO SAVEPOINT read; RELEASE SAVEPOINT read",
+                };
+                transaction.execute_unprepared(end).await.map_err(error)?;
             }
             result.map_err(error)
         })

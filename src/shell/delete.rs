@@ -68,7 +68,7 @@ async fn collect(
         }
         for field in model.many_to_many() {
             let through = model.through(field);
-            let label = format!("{}.{}", model.label(), field.name);
+            let label = format!("{}_{}", model.label(), field.name);
             delete_rows(tx, (&through.table, &through.source), keys, label, deleted).await?;
         }
         let table = (model.table.as_str(), &*model.key.column());
@@ -87,7 +87,7 @@ async fn delete_referring(
 ) -> std::result::Result<(), DbErr> {
     if !field.is_concrete() {
         let through = other.through(field);
-        let label = format!("{}.{}", other.label(), field.name);
+        let label = format!("{}_{}", other.label(), field.name);
         return delete_rows(tx, (&through.table, &through.target), keys, label, deleted).await;
     }
     let column = Alias::new(field.column());

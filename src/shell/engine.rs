@@ -25,6 +25,11 @@ use crate::{apps, auth::hashers};
 /// The depth of expressions at most, outside and inside functions.
 const MAX_DEPTH: (usize, usize) = (64, 32);
 
+/// The length of a text at most, in bytes.
+const MAX_TEXT: usize = 64 << 20;
+/// The number of values in an array or a map at most.
+const MAX_VALUES: usize = 4 << 20;
+
 /// The module `timezone` of Django.
 #[derive(Clone)]
 struct Timezone;
@@ -39,6 +44,9 @@ pub fn new(
     let mut engine = Engine::new();
     engine.on_progress(move |_| stop.load(Ordering::Relaxed).then(|| "stopped".into()));
     engine.set_max_expr_depths(MAX_DEPTH.0, MAX_DEPTH.1);
+    engine.set_max_string_size(MAX_TEXT);
+    engine.set_max_array_size(MAX_VALUES);
+    engine.set_max_map_size(MAX_VALUES);
     let print = Rc::new(print);
     let (line, debug) = (print.clone(), print.clone());
     engine
@@ -293,7 +301,8 @@ fn register_managers(engine: &mut Engine) {
             for name in ["is_staff", "is_superuser"] {
                 fields.entry(name.into()).or_insert_with(|| flag.into());
             }
-            objects.create(fields)
+            let password = fields.remove("password").unwrap_or_default();
+            objects.create_with_password(fields, &password)
         }
     };
     for (name, flag) in [("create_user", false), ("create_superuser", true)] {

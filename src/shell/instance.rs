@@ -141,7 +141,16 @@ impl Instance {
             }
             self.related.push((field_name, related));
         }
-        *current = fixtures::from_column(convert(&self.connection, field, value)?);
+        let value = fixtures::from_column(convert(&self.connection, field, value)?);
+        if let (true, "password", Value::Text(text)) =
+            (self.model.name == "User", field_name, &value)
+            && !hashers::is_encoded(text)
+        {
+            return Err(failure(
+                "the field `password` takes a hash, as of make_password(): set_password() or create_user() take a password",
+            ));
+        }
+        *current = value;
         Ok(())
     }
 
@@ -151,7 +160,8 @@ impl Instance {
     /// When a value is missing or the database refuses it.
     pub fn save(&mut self) -> Result<()> {
         let conversion = self.connection.conversion();
-        self.normalize();
+        let is_new = self.pk == Value::Null;
+        self.normalize(is_new);
         let columns = self.model.columns().map(|field| {
             let value = self.fields.iter().find(|(name, _)| *name == field.name);
             let value = value.map_or(Json::Null, |(_, value)| field_json(value));
@@ -213,10 +223,7 @@ impl Instance {
     /// When it is no user, or the password could not be used at the login.
     pub fn set_password(&mut self, password: &str) -> Result<()> {
         self.require_user()?;
-        if let Some(reason) = crate::auth::validators::unusable_at_login(password) {
-            return Err(failure(reason));
-        }
-        let hash = hashers::make_password(password, self.connection.settings.password_iterations);
+        let hash = self.connection.hash(password)?;
         self.set("password", &hash.into())
     }
 
@@ -243,9 +250,9 @@ impl Instance {
         }
     }
 
-    /// What Django's `UserManager` does with a new user: names in NFKC, the domain of the address in lower case, the password as
-    /// a hash.
-    fn normalize(&mut self) {
+    /// What Django's `UserManager` does: names in NFKC, the domain of the address in lower case; a new user without a password gets an
+    /// unusable one.
+    fn normalize(&mut self, is_new: bool) {
         if self.model.name != "User" {
             return;
         }
@@ -254,14 +261,8 @@ impl Instance {
                 match *name {
                     "username" => *text = text.nfkc().collect(),
                     "email" => *text = normalize_email(text),
-                    "password" if text.is_empty() => *text = hashers::unusable_password(),
-                    "password"
-                        if hashers::algorithm(text).is_none() && hashers::is_usable(text) =>
-                    {
-                        *text = hashers::make_password(
-                            text,
-                            self.connection.settings.password_iterations,
-                        );
+                    "password" if is_new && text.is_empty() => {
+                        *text = hashers::unusable_password();
                     }
                     _ => {}
                 }

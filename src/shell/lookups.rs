@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use migration::{Field, Kind};
 use rhai::{Dynamic, Map};
 use sea_orm::{
-    DbBackend,
+    DbBackend, Value,
     sea_query::{Alias, BinOper, Expr, ExprTrait, Func, LikeExpr, Query, SelectStatement},
 };
 use serde_json::Value as Json;
@@ -39,7 +39,27 @@ pub const LOOKUPS: [&str; 17] = [
     "date",
 ];
 
-/// The condition that all these lookups hold.
+/// Whether the lookups of one call over the same relation to several objects are about the same object (Django's `filter()`), or
+/// about any each (`exclude()`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// About the same object.
+    Same,
+    /// About any object each.
+    Each,
+}
+
+/// A condition of the rows of a model.
+struct Condition {
+    expression: Expr,
+    /// Whether it holds where there is no row: an outer join has NULL in all columns (Django's join promotion).
+    holds_without_row: bool,
+}
+
+/// A part of a lookup's path, and its value.
+type Lookup<'a> = (Vec<&'a str>, &'a Dynamic);
+
+/// The conditions that all these lookups hold.
 ///
 /// # Errors
 /// When there is no such field or lookup, or a value is invalid.
@@ -47,61 +67,143 @@ pub fn conditions(
     connection: &Connection,
     model: &'static Model,
     lookups: &Map,
+    scope: Scope,
 ) -> Result<Vec<Expr>> {
-    let conditions = lookups.iter().map(|(path, value)| {
-        let parts: Vec<&str> = path.split("__").collect();
-        condition(connection, model, &parts, value)
-    });
-    conditions.collect()
+    let lookups = lookups
+        .iter()
+        .map(|(path, value)| (path.split("__").collect(), value));
+    let conditions = resolve(connection, model, lookups.collect(), scope)?;
+    Ok(conditions
+        .into_iter()
+        .map(|condition| condition.expression)
+        .collect())
 }
 
-fn condition(
+fn resolve(
     connection: &Connection,
     model: &'static Model,
-    path: &[&str],
-    value: &Dynamic,
-) -> Result<Expr> {
-    let (name, rest) = path
-        .split_first()
-        .ok_or_else(|| failure("a lookup has no name"))?;
-    let key = Alias::new(model.key.column());
-    if *name == "pk" || *name == model.key.name {
-        return compare(connection, &model.key, rest, value);
+    lookups: Vec<Lookup<'_>>,
+    scope: Scope,
+) -> Result<Vec<Condition>> {
+    let mut conditions = Vec::new();
+    // By the name of the relation.
+    let mut related: Vec<(&str, Relation, Vec<Lookup<'_>>)> = Vec::new();
+    for (path, value) in lookups {
+        let (name, rest) = path
+            .split_first()
+            .ok_or_else(|| failure("a lookup has no name"))?;
+        match find(model, name, rest)? {
+            Step::Column(field) => conditions.push(compare(connection, field, rest, value)?),
+            Step::Relation(relation) => {
+                let is_lookup = rest.first().is_none_or(|name| LOOKUPS.contains(name));
+                let rest = if is_lookup {
+                    [&["pk"], rest].concat()
+                } else {
+                    rest.to_vec()
+                };
+                let known = related
+                    .iter_mut()
+                    .find(|(known, ..)| scope == Scope::Same && known == name);
+                match known {
+                    Some((.., lookups)) => lookups.push((rest, value)),
+                    None => related.push((name, relation, vec![(rest, value)])),
+                }
+            }
+        }
+    }
+    for (_, relation, lookups) in related {
+        let of_other = resolve(connection, relation.other, lookups, scope)?;
+        conditions.push(relation.condition(of_other));
+    }
+    Ok(conditions)
+}
+
+/// What the name in a path is.
+enum Step {
+    /// A field that is compared.
+    Column(&'static Field),
+    /// A relation to other objects, which the rest of the path is about.
+    Relation(Relation),
+}
+
+fn find(model: &'static Model, name: &str, rest: &[&str]) -> Result<Step> {
+    if name == "pk" || name == model.key.name {
+        return Ok(Step::Column(&model.key));
     }
     let field = model
         .field(name)
         .or_else(|| model.field(name.strip_suffix("_id")?));
     let is_lookup = rest.first().is_none_or(|name| LOOKUPS.contains(name));
-    let (owners, other) = match (field, field.and_then(apps::related)) {
-        (Some(field), Some(related)) if field.is_concrete() && !is_lookup => {
-            let of_related = condition(connection, related, rest, value)?;
-            let keys = select_keys(related, of_related);
-            return Ok(Expr::col(Alias::new(field.column())).in_subquery(keys));
+    Ok(match (field, field.and_then(apps::related)) {
+        (Some(field), Some(other)) if field.is_concrete() && !is_lookup => {
+            Step::Relation(Relation {
+                own: Alias::new(field.column()),
+                rows: None,
+                other,
+            })
         }
-        (Some(field), _) if field.is_concrete() => return compare(connection, field, rest, value),
-        (Some(field), Some(related)) => {
+        (Some(field), _) if field.is_concrete() => Step::Column(field),
+        (Some(field), Some(other)) => {
             let through = model.through(field);
-            let owners = Owners::new(&through.table, &through.source, &through.target);
-            (owners, related)
+            Step::Relation(Relation {
+                own: Alias::new(model.key.column()),
+                rows: Some(Owners::new(
+                    &through.table,
+                    &through.source,
+                    &through.target,
+                )),
+                other,
+            })
         }
-        _ => reverse_owners(model, name)?,
-    };
-    let column = Expr::col(key);
-    if rest == ["isnull"] {
-        return match value.as_bool() {
-            Ok(true) => Ok(column.not_in_subquery(owners.select(None))),
-            Ok(false) => Ok(column.in_subquery(owners.select(None))),
-            Err(_) => Err(failure("`isnull` needs true or false")),
+        _ => {
+            let (owners, other) = reverse_owners(model, name)?;
+            Step::Relation(Relation {
+                own: Alias::new(model.key.column()),
+                rows: Some(owners),
+                other,
+            })
+        }
+    })
+}
+
+/// A relation of the rows of a model to other objects.
+struct Relation {
+    /// The column of the foreign key; the key if the relation has rows.
+    own: Alias,
+    /// The rows that relate objects to others; none for a foreign key.
+    rows: Option<Owners>,
+    /// The model of the others.
+    other: &'static Model,
+}
+
+impl Relation {
+    /// The condition that a related object has all of these; if they hold without one, that there is none.
+    fn condition(&self, of_other: Vec<Condition>) -> Condition {
+        let holds_without_row = of_other.iter().all(|condition| condition.holds_without_row);
+        let others = of_other
+            .into_iter()
+            .map(|condition| condition.expression)
+            .reduce(ExprTrait::and)
+            .map(|all| select_keys(self.other, all))
+            .expect("a relation has a lookup");
+        let column = || Expr::col(self.own.clone());
+        let (keys, has_none) = match &self.rows {
+            None => (others, column().is_null()),
+            Some(rows) => (
+                rows.select(Some(others)),
+                column().not_in_subquery(rows.select(None)),
+            ),
         };
+        let has_one = column().in_subquery(keys);
+        Condition {
+            expression: if holds_without_row {
+                has_one.or(has_none)
+            } else {
+                has_one
+            },
+            holds_without_row,
+        }
     }
-    let rest = if is_lookup {
-        [&["pk"], rest].concat()
-    } else {
-        rest.to_vec()
-    };
-    let of_other = condition(connection, other, &rest, value)?;
-    let keys = select_keys(other, of_other);
-    Ok(column.in_subquery(owners.select(Some(keys))))
 }
 
 /// The table whose rows relate objects to others.
@@ -160,7 +262,12 @@ fn select_keys(model: &Model, condition: Expr) -> SelectStatement {
         .take()
 }
 
-fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynamic) -> Result<Expr> {
+fn compare(
+    connection: &Connection,
+    field: &Field,
+    rest: &[&str],
+    value: &Dynamic,
+) -> Result<Condition> {
     let column = || Expr::col(Alias::new(field.column()));
     let lookup = match rest {
         [] => "exact",
@@ -175,11 +282,23 @@ fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynami
         }
     }
     let json = to_json(value)?;
+    let is_number = matches!(
+        field.kind,
+        Kind::Auto
+            | Kind::Integer
+            | Kind::BigInteger
+            | Kind::PositiveSmallInteger
+            | Kind::ForeignKey(_)
+    );
     let to_value = |json: &Json| {
+        // Also one that the column cannot have.
+        if let (true, Some(number)) = (is_number, json.as_i64()) {
+            return Ok(Value::from(number));
+        }
         let converted = connection.conversion().value(field, json);
         converted.map_err(|error| failure(format!("{}: {error}", field.name)))
     };
-    Ok(match lookup {
+    let expression = match lookup {
         "exact" if json == Json::Null => column().is_null(),
         "exact" => column().eq(to_value(&json)?),
         "gt" => column().gt(to_value(&json)?),
@@ -206,7 +325,10 @@ fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynami
                 "year" => year(connection, &json)?,
                 _ => day(connection, &json)?,
             };
-            column().gte(first).and(column().lt(end))
+            match end {
+                Some(end) => column().gte(first).and(column().lt(end)),
+                None => column().gte(first),
+            }
         }
         "iexact" | "contains" | "icontains" | "startswith" | "istartswith" | "endswith"
         | "iendswith" => {
@@ -221,28 +343,38 @@ fn compare(connection: &Connection, field: &Field, rest: &[&str], value: &Dynami
                 LOOKUPS.join(", ")
             )));
         }
+    };
+    Ok(Condition {
+        expression,
+        holds_without_row: lookup == "exact" && json == Json::Null
+            || lookup == "isnull" && json == Json::Bool(true),
     })
 }
 
-/// The beginning and the end of a year in the site's time zone.
-fn year(connection: &Connection, value: &Json) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
-    let year = value.as_i64().filter(|year| (1..9999).contains(year));
+/// The beginning of a period, and its end if a time can have it.
+type Period = (DateTime<Utc>, Option<DateTime<Utc>>);
+
+/// A year in the site's time zone.
+fn year(connection: &Connection, value: &Json) -> Result<Period> {
+    let year = match value {
+        Json::String(text) => text.trim().parse().ok(),
+        value => value.as_i64(),
+    };
+    let year = year.filter(|year| (1..=9999).contains(year));
     let year = year.ok_or_else(|| failure("`year` needs a year"))?;
     let first = |year| parse_datetime(&format!("{year:04}-01-01"), connection.settings.zone);
-    let limits = first(year).zip(first(year + 1));
-    limits.ok_or_else(|| failure("the year is out of range"))
+    let beginning = first(year).ok_or_else(|| failure("the year is out of range"))?;
+    Ok((beginning, first(year + 1)))
 }
 
-/// The beginning and the end of a day in the site's time zone.
-fn day(connection: &Connection, value: &Json) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
+/// A day in the site's time zone.
+fn day(connection: &Connection, value: &Json) -> Result<Period> {
     let zone = connection.settings.zone;
     let time = value.as_str().and_then(|text| parse_datetime(text, zone));
     let date = time.map(|time| time.with_timezone(&zone).date_naive());
-    let limits = date.and_then(|date| {
-        let first = |date: chrono::NaiveDate| parse_datetime(&date.to_string(), zone);
-        first(date).zip(first(date.succ_opt()?))
-    });
-    limits.ok_or_else(|| failure("`date` needs a date, as \"2026-11-27\""))
+    let first = |date: chrono::NaiveDate| parse_datetime(&date.to_string(), zone);
+    let period = date.and_then(|date| Some((first(date)?, date.succ_opt().and_then(first))));
+    period.ok_or_else(|| failure("`date` needs a date, as \"2026-11-27\""))
 }
 
 /// A comparison of texts by LIKE, as in Django.

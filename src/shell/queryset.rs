@@ -12,7 +12,7 @@ use sea_orm::{
 use super::{
     connection::{Connection, Result, error, failure},
     instance::Instance,
-    lookups,
+    lookups::{self, Scope},
 };
 use crate::{
     apps::{self, Model},
@@ -29,7 +29,7 @@ pub struct QuerySet {
     /// The model.
     pub(super) model: &'static Model,
     pub(super) conditions: Vec<Expr>,
-    pub(super) order: Vec<(String, Order)>,
+    pub(super) order: Vec<(Expr, Order)>,
     offset: u64,
     limit: Option<u64>,
     /// The fields that new objects get: those of the object that the query belongs to.
@@ -151,9 +151,12 @@ impl QuerySet {
         self.require_whole("filter")?;
         let mut filtered = self.clone();
         filtered.relation = None;
-        filtered
-            .conditions
-            .extend(lookups::conditions(&self.connection, self.model, lookups)?);
+        filtered.conditions.extend(lookups::conditions(
+            &self.connection,
+            self.model,
+            lookups,
+            Scope::Same,
+        )?);
         Ok(filtered)
     }
 
@@ -163,7 +166,7 @@ impl QuerySet {
     /// As [`Self::filter`].
     pub fn exclude(&self, lookups: &Map) -> Result<Self> {
         self.require_whole("exclude")?;
-        let conditions = lookups::conditions(&self.connection, self.model, lookups)?;
+        let conditions = lookups::conditions(&self.connection, self.model, lookups, Scope::Each)?;
         let mut filtered = self.clone();
         filtered.relation = None;
         if let Some(all) = conditions.into_iter().reduce(ExprTrait::and) {
@@ -174,7 +177,7 @@ impl QuerySet {
         Ok(filtered)
     }
 
-    /// Ordered by fields; descending with `-` before the name.
+    /// Ordered by fields, or by fields of related objects (`question__pub_date`); descending with `-` before the name.
     ///
     /// # Errors
     /// When there is no such field, or the query is a slice.
@@ -188,13 +191,7 @@ impl QuerySet {
                     Some(name) => (name, Order::Desc),
                     None => (*name, Order::Asc),
                 };
-                if name == "pk" || name == self.model.key.name {
-                    return Ok((self.model.key.column(), order));
-                }
-                let field = self.model.columns().find(|field| field.name == name);
-                field
-                    .map(|field| (field.column(), order))
-                    .ok_or_else(|| failure(format!("{} has no field {name}", self.model.name)))
+                Ok((sort_key(self.model, name)?, order))
             })
             .collect::<Result<_>>()?;
         Ok(ordered)
@@ -212,7 +209,7 @@ impl QuerySet {
         }
         let mut reversed = self.clone();
         if reversed.order.is_empty() {
-            reversed.order.push((self.model.key.column(), Order::Asc));
+            reversed.order = default_order(self.model);
         }
         for (_, order) in &mut reversed.order {
             *order = match order {
@@ -342,8 +339,14 @@ impl QuerySet {
         for condition in &self.conditions {
             query.and_where(condition.clone());
         }
-        for (column, order) in &self.order {
-            query.order_by(Alias::new(column), order.clone());
+        let default = default_order(self.model);
+        let order = if self.order.is_empty() {
+            &default
+        } else {
+            &self.order
+        };
+        for (expression, order) in order {
+            query.order_by_expr(expression.clone(), order.clone());
         }
         // Objects that are equal otherwise, in a certain order.
         query.order_by(Alias::new(self.model.key.column()), Order::Asc);
@@ -376,6 +379,51 @@ impl QuerySet {
         }
         Ok(())
     }
+}
+
+/// The order of a query without one (Django's `Meta.ordering`), or by the key.
+fn default_order(model: &'static Model) -> Vec<(Expr, Order)> {
+    let names: &[&str] = match model.name {
+        "Permission" => &["content_type__app_label", "content_type__model", "codename"],
+        "LogEntry" => &["-action_time"],
+        _ => &["pk"],
+    };
+    let key = |name: &&str| {
+        let (name, order) = match name.strip_prefix('-') {
+            Some(name) => (name, Order::Desc),
+            None => (*name, Order::Asc),
+        };
+        let key = sort_key(model, name).expect("the models have these fields");
+        (key, order)
+    };
+    names.iter().map(key).collect()
+}
+
+/// The value by which rows are ordered for a field, or for one of a related object.
+fn sort_key(model: &'static Model, name: &str) -> Result<Expr> {
+    let unknown = |name: &str| failure(format!("{} has no field {name}", model.name));
+    let table = Alias::new(&model.table);
+    if name == "pk" || name == model.key.name {
+        return Ok(Expr::col((table, Alias::new(model.key.column()))));
+    }
+    let (name, rest) = match name.split_once("__") {
+        Some((name, rest)) => (name, Some(rest)),
+        None => (name, None),
+    };
+    let field = model.columns().find(|field| field.name == name);
+    let field = field.ok_or_else(|| unknown(name))?;
+    let column = Expr::col((table, Alias::new(field.column())));
+    let Some(rest) = rest else {
+        return Ok(column);
+    };
+    let related = apps::related(field).ok_or_else(|| unknown(&format!("{name}__{rest}")))?;
+    let key = Expr::col((Alias::new(&related.table), Alias::new(related.key.column())));
+    let of_related = Query::select()
+        .expr(sort_key(related, rest)?)
+        .from(Alias::new(&related.table))
+        .and_where(key.eq(column))
+        .take();
+    Ok(of_related.into())
 }
 
 /// Executes the query when a loop begins.

@@ -174,25 +174,37 @@ impl Scanner {
     /// Whether the next line continues the statement: it begins with a dot or a block, or with `else`, or this one ends with an
     /// operator.
     fn goes_on(&self) -> bool {
-        let rest: String = self.letters[self.index..].iter().collect();
-        let mut next = rest.trim_start();
-        while next.starts_with("//") || next.starts_with("# ") {
-            next = next
-                .split_once('\n')
-                .map_or("", |(_, rest)| rest)
-                .trim_start();
-        }
-        let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-        let word = &next[..next.find(|letter| !is_word(letter)).unwrap_or(next.len())];
-        let last = self.statement.text.trim_end().chars().last();
+        let next = self.after_comments();
+        let first = self.letters.get(next).copied();
+        let is_word = |letter: &&char| letter.is_alphanumeric() || **letter == '_';
+        let word: String = self.letters[next..].iter().take_while(is_word).collect();
+        let word = word.as_str();
+        let last = self.statement.text.trim_end().chars().next_back();
         let before = last.is_some_and(|letter| OPERATORS.contains(letter));
         let is_block = last == Some('}');
         let is_loop = self.statement.text.trim_start().starts_with("do");
         before
-            || next.starts_with('.')
-            || next.starts_with('{')
+            || matches!(first, Some('.' | '{'))
             || is_block && ["else", "catch"].contains(&word)
             || is_block && is_loop && ["while", "until"].contains(&word)
+    }
+
+    /// The index of the next character that is neither whitespace nor in a comment of a line.
+    fn after_comments(&self) -> usize {
+        let mut index = self.index;
+        loop {
+            let is_at = |ahead, letter| self.letters.get(index + ahead) == Some(&letter);
+            let is_comment = is_at(0, '/') && is_at(1, '/')
+                || is_at(0, '#') && !['{', '"', '#'].iter().any(|letter| is_at(1, *letter));
+            match self.letters.get(index) {
+                Some(letter) if letter.is_whitespace() => index += 1,
+                Some(_) if is_comment => {
+                    let line = self.letters[index..].iter();
+                    index += line.take_while(|letter| **letter != '\n').count();
+                }
+                _ => return index,
+            }
+        }
     }
 
     /// The number of `#` before a raw text such as `#"C:\n"#`; `None` if there is none.
@@ -416,7 +428,10 @@ impl Scanner {
     /// Whether `=` follows a word of this length, and not `==` or `=>`.
     fn is_assigned(&self, length: usize) -> bool {
         let mut next = length;
-        while self.peek(next).is_some_and(|letter| letter == ' ') {
+        while self
+            .peek(next)
+            .is_some_and(|letter| letter == ' ' || letter == '\t')
+        {
             next += 1;
         }
         self.peek(next) == Some('=') && !matches!(self.peek(next + 1), Some('=' | '>'))

@@ -57,6 +57,14 @@ print(c.delete())
             "filter(pub_date__gt='2026-01-05T00:00:00Z')", "filter(pub_date__lte='2026-01-05T00:00:00Z').order_by('-pub_date')", "filter(pub_date__range=['2026-01-02T00:00:00Z', '2026-01-04T00:00:00Z'])",
             "filter(pub_date__year=2026, id__lt=3)", "filter(pub_date__date='2026-01-03')", "exclude(id__gt=3)", "exclude(question_text__contains='e').order_by('id')", "filter(choice__votes__gte=8)",
             "filter(choice__isnull=False)", "order_by('question_text')", "order_by('-question_text')[2:5]", "all().order_by('id')[3:]", "filter(pk=3).exclude(pk=3)",
+            // Of one choice each, of any, and of none.
+            "filter(choice__choice_text='one', choice__votes=4)", "filter(choice__choice_text='two', choice__votes__gte=4)",
+            "filter(choice__choice_text='one').filter(choice__choice_text='Two')", "filter(choice__choice_text='one', choice__pk__in=[2, 3])",
+            "filter(choice=None)", "exclude(choice=None)", "filter(choice__votes=None)", "exclude(choice__votes=None)", "filter(choice__isnull=True)",
+            "filter(choice__votes__isnull=True, choice__choice_text='one')", "exclude(choice__choice_text='one')", "exclude(choice__choice_text='one', choice__votes=4)",
+            // Numbers that the column cannot have.
+            "filter(id__lt=99999999999)", "filter(id__gt=99999999999)", "filter(id=99999999999)", "filter(id__gte=-99999999999)", "exclude(id__in=[1, 99999999999])",
+            "filter(pub_date__year=9999)", "filter(pub_date__year='2026')",
         ];
         let prints: String = queries.iter().map(|query| format!("print(sorted(set(q.pk for q in Question.objects.{query})) if 'order_by' not in {query:?} else [q.pk for q in Question.objects.{query}])\n")).collect();
         let code = format!("from polls_app.models import *\n{}", prints);
@@ -103,6 +111,51 @@ print(u == User.get(1))
         site.execute("INSERT INTO django_admin_log (action_time, object_repr, action_flag, change_message, user_id) VALUES ('2026-01-01 00:00:00', 'x', 1, '', 1)").await;
         let said = session(&site, "print(User.filter(username='admin').delete())\nprint(Question.filter(id=1).delete())\n").success();
         assert_eq!(said.stdout, "[2, #{\"admin.LogEntry\": 1, \"auth.User\": 1}]\n[0, #{}]\n");
+    }
+
+    async fn passwords_are_hashed_and_hashes_are_kept(site: Site) {
+        site.run(["migrate"]).success();
+        // What looks like a stored value, and is a password.
+        let passwords = ["!Secret-4711", "scrypt", "pbkdf2_sha256$1$a$b", "md5$x$y", "argon2"];
+        for (number, password) in passwords.iter().enumerate() {
+            let code = format!("u = User.create_user(username='u{number}', password='{password}')\nprint(u.check_password('{password}'))\nprint(u.password.starts_with('pbkdf2_sha256$'))");
+            assert_eq!(session(&site, &code).success().stdout, "true\ntrue\n", "{password}");
+        }
+        let said = session(&site, "print(User.create_user(username='none', password=None).password[:1])\n\
+            try { User.create(username='x', password='plain') } catch (e) { print(e) }\nu = User.get(1)\ntry { u.password = '!short' } catch (e) { print(\"refused\") }\n\
+            User.create(username='copy', password=User.get(1).password)\nprint(User.get(username='copy').check_password('!Secret-4711'))").success();
+        let refusal = "the field `password` takes a hash, as of make_password(): set_password() or create_user() take a password";
+        assert_eq!(said.stdout, format!("!\n{refusal}\nrefused\ntrue\n"));
+        // A hash that is not known stays, and so does an empty one.
+        for stored in ["md5$salt$0123456789abcdef0123456789abcdef", "{crypt}ab01FAX.bQRSU", ""] {
+            site.execute(&format!("UPDATE auth_user SET password = '{stored}' WHERE id = 1")).await;
+            session(&site, "u = User.get(1)\nu.first_name = 'x'\nu.save()\n").success();
+            assert_eq!(session(&site, "print(User.get(1).password)").success().stdout, format!("{stored}\n"));
+        }
+    }
+
+    async fn queries_of_other_models_give_what_django_s_give(site: Site) {
+        site.run(["migrate"]).success();
+        session(&site, "for name in ['a', 'b'] { Group.create(name=name); }\nfor name in ['x', 'y', 'z'] { User.create(username=name); }\n\
+            User.get(username='x').groups.set(Group.all()); User.get(username='y').groups.set(Group.filter(name='a'))\n").success();
+        let queries = ["User.objects.filter(groups=None)", "User.objects.exclude(groups=None)", "User.objects.filter(groups__name__isnull=True)", "User.objects.filter(groups__name='a', groups__id=2)",
+            "Permission.objects.filter(content_type__app_label=None)", "Permission.objects.all()", "Permission.objects.filter(id__lt=9).reverse()", "Permission.objects.order_by('content_type__model', '-codename')"];
+        let ours: String = queries.iter().map(|query| format!("print({query}.values_list('id'))\n")).collect();
+        let theirs: String = queries.iter().map(|query| format!("print([o.pk for o in {query}])\n")).collect();
+        let code = format!("from django.contrib.auth.models import *\n{theirs}");
+        let theirs = CommandOutput::from(manage_command(&site, &["shell", "-v", "0", "-c", &code]).output().unwrap()).success();
+        let ours = session(&site, &ours).success();
+        for ((query, ours), theirs) in queries.iter().zip(ours.stdout.lines()).zip(theirs.stdout.lines()) {
+            assert_eq!(ours, theirs, "{query}");
+        }
+        assert_eq!(ours.stdout.lines().count(), queries.len());
+        let said = session(&site, "try { Group.get_or_create(id__gt=0) } catch (e) { print(e) }\nprint(Group.get_or_create(name__iexact='New', name='new')[1])\n").success();
+        assert_eq!(said.stdout, "get() returned more than one Group -- it returned 2!\ntrue\n");
+        let said = session(&site, "q = Question.create(question_text='A?', pub_date=now())\nq.choices.create(choice_text='b', votes=3)\nChoice.update(votes=F('votes') + 9223372036854775807)\n");
+        assert_eq!(said.code, 1, "{}", said.stdout);
+        assert_eq!(session(&site, "print(Choice.first().votes)").success().stdout, "3\n");
+        // Many reads after a write, in one statement.
+        session(&site, "transaction(|| { Group.create(name='c'); for n in range(0, 3000) { Group.exists(); } })").success();
     }
 
     async fn relations_are_followed_in_both_directions(site: Site) {

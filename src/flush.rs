@@ -37,6 +37,11 @@ pub async fn flush(db: &Database) -> Result<(), DbErr> {
     // Those of our own app do not exist before `migrate` has been run.
     let mut tables = introspection::table_names(&tx).await?;
     tables.retain(|table| introspection::known_tables().any(|known| known == *table));
+    if tables.is_empty() {
+        return Err(DbErr::Custom(
+            "it has no tables of this program: run `polls migrate` first".to_owned(),
+        ));
+    }
     for statement in statements(tx.get_database_backend(), &tables) {
         tx.execute_unprepared(&statement).await?;
     }

@@ -112,7 +112,7 @@ pub async fn describe(db: &impl ConnectionTrait, table: &str) -> Result<Table, D
     let sql = match backend {
         DbBackend::Sqlite => {
             "SELECT name, type AS sql_type, \"notnull\" = 0 AND pk = 0 AS is_null, dflt_value IS NOT NULL AS has_default, \
-             pk > 0 AS is_primary_key, pk > 0 AND lower(type) = 'integer' AS is_generated FROM pragma_table_info($1) ORDER BY cid"
+             pk > 0 AS is_primary_key, pk > 0 AND lower(type) = 'integer' AS is_generated FROM pragma_table_xinfo($1) WHERE hidden <> 1 ORDER BY cid"
         }
         _ => {
             "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS sql_type, NOT a.attnotnull AS is_null, \

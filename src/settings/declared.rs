@@ -92,12 +92,18 @@ fn is_of_django(name: &str) -> bool {
 fn value(environment: &Environment, variable: &Variable) -> anyhow::Result<Option<String>> {
     let name = variable.name;
     Ok(match name {
-        "SECRET_KEY" | "SECRET_KEY_FALLBACKS" | "DATABASE_PASSWORD" | "POSTGRES_PASSWORD" => {
+        "SECRET_KEY"
+        | "SECRET_KEY_FALLBACKS"
+        | "DATABASE_PASSWORD"
+        | "POSTGRES_PASSWORD"
+        | "CACHE_PASSWORD" => {
             let secret = environment.secret(name)?;
             let secret = secret.filter(|secret| !secret.expose_secret().is_empty());
             secret.map(|_| MASK.to_owned())
         }
-        _ if name.ends_with("_URL") => environment.get(name)?.map(without_password),
+        _ if name.ends_with("_URL") || name.ends_with("_ENDPOINT") => {
+            environment.get(name)?.map(without_password)
+        }
         _ => environment.get(name)?.map(str::to_owned),
     })
 }
@@ -125,6 +131,8 @@ mod tests {
             ("DATABASE_URL", "postgres://polls:hidden@db/polls"),
             ("CACHE_URL", "redis://:hidden@cache:6379/0"),
             ("DATABASE_PASSWORD", "hidden"),
+            ("CACHE_PASSWORD", "hidden"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hidden@h:4318"),
             ("TIME_ZONE", "UTC"),
             ("ALLOWED_HOSTS", "polls.example"),
             ("KEEPALIVE", "5"),

@@ -45,6 +45,38 @@ on_both_databases! {
         assert_eq!(site.number("SELECT min(CAST(id AS bigint)) FROM polls_app_question").await, 1);
     }
 
+    async fn flush_of_a_database_without_tables_says_what_to_do(site: Site) {
+        let said = site.run(["flush", "--noinput"]);
+        assert_eq!(said.code, 1);
+        assert!(said.stderr.contains("polls migrate"), "{}", said.stderr);
+        assert!(!site.folder().join("db.sqlite3").exists());
+    }
+
+    async fn inspectdb_writes_entities_with_valid_names(site: Site) {
+        site.run(["migrate"]).success();
+        let key = if site.database.backend == Backend::Sqlite { "integer PRIMARY KEY" } else { "serial PRIMARY KEY" };
+        site.execute(&format!("CREATE TABLE \"my-table\" (id {key}, type_id integer REFERENCES polls_app_question (id))")).await;
+        let stamp = if site.database.backend == Backend::Sqlite { "datetime" } else { "timestamp(3) with time zone" };
+        site.execute(&format!("CREATE TABLE odd (\"a-b\" integer, \"a_b\" integer, owner integer, owner_id integer REFERENCES \"my-table\" (id), at {stamp}, \
+            twice integer GENERATED ALWAYS AS (owner * 2) STORED)")).await;
+        let text = site.run(["inspectdb"]).success().stdout;
+        for part in ["pub r#type: BelongsTo<Option<super::question::Entity>>", "pub a_b: Option<i32>", "pub a_b_0: Option<i32>", "pub owner_0: BelongsTo<Option<super::my_table::Entity>>",
+                     "pub at: Option<DateTimeUtc>", "pub twice: Option<i32>", "// The table has no primary key"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        for entity in text.split("//! `").skip(1) {
+            syn::parse_file(&format!("//! `{entity}")).unwrap_or_else(|error| panic!("{error}: {entity}"));
+        }
+    }
+
+    async fn inspect_does_not_print_what_may_be_a_password(site: Site) {
+        site.run(["migrate"]).success();
+        site.execute("INSERT INTO auth_user (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined) \
+            VALUES (1, 'hunter2', false, 'ann', '', '', '', false, true, '2026-01-01 00:00:00')").await;
+        let said = site.run(["inspect"]);
+        assert!(said.stdout.contains("ann (unknown)") && !said.stdout.contains("hunter2"), "{}", said.stdout);
+    }
+
     async fn sqlflush_and_sqlsequencereset_print_django_s_statements(site: Site) {
         site.run(["migrate"]).success();
         let apps = ["sqlsequencereset", "auth", "polls_app", "sessions", "admin", "contenttypes"];

@@ -237,6 +237,45 @@ on_both_databases! {
         assert_eq!(texts(&site, "SELECT question_text FROM polls_app_question WHERE id = 603").await, ["No key?"]);
     }
 
+    async fn yaml_is_that_of_django_for_texts_that_look_like_escapes(site: Site) {
+        site.run(["migrate"]).success();
+        let code = r#"from polls_app.models import *; from datetime import datetime, timezone
+for t in ["C:\uFFFEabcd", "C:\uFFFEabcd 🎉", "￾abcd", "￾abcd 🎉 \uFFFFabcd", "￾￿﻿ 1ekm"]:
+    Question.objects.create(question_text=t, pub_date=datetime(2026, 1, 1, tzinfo=timezone.utc))"#;
+        python(&site, code);
+        let theirs = CommandOutput::from(manage_command(&site, &["dumpdata", "polls_app", "--format", "yaml"]).output().unwrap()).success();
+        assert_eq!(dump(&site, "polls_app --format yaml"), theirs.stdout);
+        // Each placeholder is in a text: another spelling of the same.
+        let code = r#"from polls_app.models import *; q = Question.objects.get(id=1); q.question_text = "￾￿﻿ 🎉"; q.save()"#;
+        python(&site, code);
+        file(&site, "all.yaml", &dump(&site, "polls_app --format yaml"));
+        let before = dump(&site, "polls_app");
+        site.run(["loaddata", "all.yaml"]).success();
+        assert_eq!(dump(&site, "polls_app"), before);
+    }
+
+    async fn keys_may_be_among_the_fields(site: Site) {
+        site.run(["migrate"]).success();
+        file(&site, "keys.json", r#"[{"model": "polls_app.question", "pk": null, "fields": {"id": 7, "question_text": "A?", "pub_date": "2026-01-01T00:00:00Z"}},
+            {"model": "polls_app.choice", "pk": 3, "fields": {"question_id": 7, "choice_text": "b"}}]"#);
+        site.run(["loaddata", "keys.json"]).success();
+        assert_eq!(site.number("SELECT count(*) FROM polls_app_choice WHERE id = 3 AND question_id = 7").await, 1);
+    }
+
+    async fn a_dump_keeps_the_permissions_and_the_link_of_its_file(site: Site) {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        site.run(["migrate"]).success();
+        let path = site.folder().join("secret.json");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&path, site.folder().join("link.json")).unwrap();
+        site.run(["dumpdata", "auth", "-o", "link.json"]).success();
+        assert!(site.folder().join("link.json").is_symlink());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with('['));
+        assert!(!site.folder().join("secret.json.part").exists());
+    }
+
     async fn fixtures_are_found_left_out_and_decompressed(site: Site) {
         site.run(["migrate"]).success();
         site.run(["seed"]).success();

@@ -1,6 +1,7 @@
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -202,15 +203,30 @@ impl Output<'_> {
                 "RuntimeWarning: Unsupported file extension (.{extension}). Fixtures saved in '{name}'."
             ));
         }
-        let is_special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+        // Through a symbolic link, as when the file is written itself.
+        let path = path.canonicalize().unwrap_or(path);
+        let present = path.metadata().ok();
+        let is_special = present.as_ref().is_some_and(|present| !present.is_file());
         let temporary = (!is_special).then(|| {
             let mut name = path.clone().into_os_string();
             name.push(".part");
             PathBuf::from(name)
         });
         let created = temporary.as_ref().unwrap_or(&path);
-        let file = File::create(created)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        let cannot_be_written = || format!("{} cannot be written", path.display());
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let permissions = present.filter(|_| temporary.is_some());
+        let permissions = permissions.map(|present| present.permissions());
+        if permissions.is_some() {
+            // No one else reads it before it has the permissions of the file that it replaces.
+            options.mode(0o600);
+        }
+        let file = options.open(created).with_context(cannot_be_written)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)
+                .with_context(cannot_be_written)?;
+        }
         let file = BufWriter::new(file);
         let finished = Finished { temporary, path };
         Ok(match extension {

@@ -22,6 +22,13 @@ impl Args {
     /// # Errors
     /// When the database cannot be reached, a table does not exist, or rows of another application refer to the data.
     pub async fn run(self, context: &mut Context) -> anyhow::Result<ExitCode> {
+        // A missing file of SQLite is not created.
+        if let Some(path) = context.settings.database.missing_file() {
+            anyhow::bail!(
+                "There is no database {}. Run `polls migrate` first.",
+                path.display()
+            );
+        }
         let db = context.connect(Purpose::Command).await?;
         let name = context.settings.database.display();
         if !self.noinput {

@@ -8,7 +8,7 @@ use crate::{
     apps,
     auth::hashers,
     cli::context::{Context, MIGRATE_HEADING, SUCCESS},
-    db::Database,
+    db::{self, Database},
     entities::{session, user},
     introspection,
     migrations::{self, Target},
@@ -67,7 +67,10 @@ impl Args {
         if tables.iter().any(|table| table == "auth_user") {
             // Without one of its columns, which has been reported.
             if let Err(error) = users_section(&db, &mut report).await {
-                report.problem(format!("The users cannot be read: {error}."));
+                report.problem(format!(
+                    "The users cannot be read: {}.",
+                    db::message(&error)
+                ));
             }
         }
         if tables.iter().any(|table| table == "django_session") {
@@ -250,8 +253,9 @@ async fn users_section(db: &Database, report: &mut Report) -> Result<(), DbErr> 
                 unusable += 1;
                 continue;
             }
+            // What has no algorithm may be a password.
             let prefix = password.split('$').next();
-            let prefix = prefix.filter(|name| (1..30).contains(&name.len()));
+            let prefix = prefix.filter(|_| hashers::is_encoded(password));
             let name = prefix.unwrap_or("unknown");
             *algorithms.entry(name.to_owned()).or_default() += 1;
             if hashers::algorithm(password).is_none() {

@@ -48,7 +48,13 @@ impl Args {
 fn entity(table: &Table) -> String {
     let name = &table.name;
     let mut fields = String::new();
-    for column in &table.columns {
+    let mut names = Names::default();
+    let columns: Vec<_> = table
+        .columns
+        .iter()
+        .map(|column| (column, names.add(&column.name)))
+        .collect();
+    for (column, rust_name) in &columns {
         let (rust_type, attribute) = rust_type(column);
         let mut attributes = Vec::new();
         if column.is_primary_key {
@@ -58,8 +64,7 @@ fn entity(table: &Table) -> String {
             }
         }
         attributes.extend(attribute);
-        let rust_name = rust_name(&column.name);
-        if rust_name.strip_prefix("r#").unwrap_or(&rust_name) != column.name {
+        if rust_name.strip_prefix("r#").unwrap_or(rust_name) != column.name {
             attributes.push(format!("column_name = {:?}", column.name));
         }
         fields += &format!("    /// `{}`: {}.\n", column.name, column.sql_type);
@@ -73,14 +78,14 @@ fn entity(table: &Table) -> String {
         };
         fields += &format!("    pub {rust_name}: {rust_type},\n");
     }
-    for column in &table.columns {
+    for (column, from) in &columns {
         let Some((related, key)) = &column.references else {
             continue;
         };
-        let from = rust_name(&column.name);
+        let from = from.strip_prefix("r#").unwrap_or(from);
         let field = match from.strip_suffix("_id") {
-            Some(field) => field.to_owned(),
-            None => format!("{from}_object"),
+            Some(field) => names.add(field),
+            None => names.add(&format!("{from}_object")),
         };
         let entity = format!("super::{}::Entity", entity_module(related));
         let related_type = if column.is_null {
@@ -93,16 +98,41 @@ fn entity(table: &Table) -> String {
              pub {field}: BelongsTo<{related_type}>,\n"
         );
     }
+    let has_key = table.columns.iter().any(|column| column.is_primary_key);
+    let note = if has_key {
+        ""
+    } else {
+        "// The table has no primary key, which an entity needs: mark a column that is unique with `primary_key`.\n"
+    };
     format!(
-        "//! `{name}`.\n\nuse sea_orm::entity::prelude::*;\n\n/// A row of `{name}`.\n#[sea_orm::model]\n\
+        "//! `{name}`.\n\n{note}use sea_orm::entity::prelude::*;\n\n/// A row of `{name}`.\n#[sea_orm::model]\n\
          #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]\n#[sea_orm(table_name = {name:?})]\npub struct Model {{\n\
          {fields}}}\n\nimpl ActiveModelBehavior for ActiveModel {{}}\n"
     )
 }
 
+/// The names of the fields of an entity, each of which there is once.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
+    /// The name of a column as that of a field; with a number if another column has it already.
+    fn add(&mut self, column: &str) -> String {
+        let name = rust_name(column);
+        let mut unique = name.clone();
+        let mut number = 0;
+        while self.0.contains(&unique) {
+            unique = format!("{}_{number}", name.strip_prefix("r#").unwrap_or(&name));
+            number += 1;
+        }
+        self.0.push(unique.clone());
+        unique
+    }
+}
+
 /// The module of a table's entity.
-fn entity_module(table: &str) -> &str {
-    match table {
+fn entity_module(table: &str) -> String {
+    let module = match table {
         "django_admin_log" => "log_entry",
         "django_content_type" => "content_type",
         "django_session" => "session",
@@ -114,18 +144,23 @@ fn entity_module(table: &str) -> &str {
             name.unwrap_or(table)
         }
         _ => table,
-    }
+    };
+    rust_name(module)
 }
 
 /// The type of a column, and the attribute that it needs.
 fn rust_type(column: &Column) -> (String, Option<String>) {
     let sql_type = column.sql_type.to_lowercase();
-    let length = sql_type
-        .split_once('(')
-        .and_then(|(_, rest)| rest.strip_suffix(')'));
-    let name = sql_type.split('(').next().unwrap_or_default().trim();
+    // `timestamp(3) with time zone`.
+    let (name, length) = match sql_type.split_once('(') {
+        Some((name, rest)) => {
+            let (length, rest) = rest.split_once(')').unwrap_or((rest, ""));
+            (format!("{}{rest}", name.trim_end()), Some(length))
+        }
+        None => (sql_type.clone(), None),
+    };
     let plain = |name: &str| (name.to_owned(), None);
-    match name {
+    match name.trim() {
         "smallint" | "smallint unsigned" => plain("i16"),
         "integer" | "int" | "integer unsigned" => plain("i32"),
         "bigint" | "bigint unsigned" => plain("i64"),

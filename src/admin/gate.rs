@@ -20,11 +20,11 @@ use crate::{
     auth::login::{self, User},
     error::AppError,
     web::{
-        admin_link,
         cookies::{self, Jar},
         csrf::{self, RejectedForm},
         form::Form,
         headers::never_cache,
+        login_state::LoginState,
         messages::Level,
         read_your_writes::Changed,
         routing::redirect,
@@ -57,7 +57,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     set_error_layout(&request, &state, staff.clone());
     let user = user.map_err(AppError::from)?;
     let is_staff = staff.is_some();
-    let (jar, is_link_shown) = (Jar::of(&request), admin_link::is_shown(&request));
+    let (jar, login_state) = (Jar::of(&request), LoginState::of(&request));
     let path = request.original_uri().path().to_owned();
     let is_safe = request.method().is_safe();
     let mut response = if is_staff || path == LOGIN || path == WITHOUT_SLASH {
@@ -78,7 +78,8 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
         }
     } else if path == LOGOUT {
         let mut response = redirect(StatusCode::FOUND, INDEX);
-        admin_link::hide(&mut response, &request);
+        let security = &state.core.settings.security;
+        LoginState::Anonymous.set(&mut response, login_state, jar, security);
         response
     } else if user.is_none()
         && *request.method() == Method::POST
@@ -97,11 +98,13 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     if is_staff && !is_safe {
         response.set_data(Changed);
     }
-    if is_staff && !is_link_shown && path != LOGOUT {
-        let security = &state.core.settings.security;
-        let age = Some(security.session_cookie.age);
-        let age = age.filter(|_| !security.session_expire_at_browser_close);
-        admin_link::show(&mut response, jar, age);
+    if is_staff && path != LOGOUT {
+        LoginState::Staff.set(
+            &mut response,
+            login_state,
+            jar,
+            &state.core.settings.security,
+        );
     }
     cookies::vary(&mut response);
     never_cache(&mut response, state.core.now());

@@ -11,7 +11,7 @@ pub struct AdminState {
     /// The settings, databases and clock.
     pub core: Arc<Core>,
     /// Password hashing, login and its metrics.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// The registered models.
     pub site: AdminSite,
     /// The page maps of long tables.
@@ -20,7 +20,7 @@ pub struct AdminState {
 
 impl AdminState {
     /// The state without page maps.
-    pub fn new(core: Arc<Core>, auth: Auth, site: AdminSite) -> Self {
+    pub fn new(core: Arc<Core>, auth: Arc<Auth>, site: AdminSite) -> Self {
         Self {
             core,
             auth,

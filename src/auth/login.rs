@@ -55,12 +55,40 @@ impl User {
     }
 }
 
+/// Who may log in on a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// All active users.
+    Active,
+    /// Active members of staff.
+    Staff,
+}
+
+impl Audience {
+    /// Django's message for a refused login.
+    pub fn refusal(self) -> &'static str {
+        match self {
+            Self::Active => {
+                "Please enter a correct username and password. Note that both fields may be case-sensitive."
+            }
+            Self::Staff => {
+                "Please enter the correct username and password for a staff account. Note that both fields may be \
+                 case-sensitive."
+            }
+        }
+    }
+
+    fn includes(self, user: &user::Model) -> bool {
+        user.is_active && (self == Self::Active || user.is_staff)
+    }
+}
+
 /// The result of a login attempt.
 #[derive(Debug)]
 pub enum LoginResult {
     /// The user is logged in.
     LoggedIn,
-    /// The name or the password is wrong, or the user is inactive or not staff.
+    /// The name or the password is wrong, or the user is inactive or not in the audience.
     Refused,
     /// Too many attempts have failed; the time until the next is admitted.
     Throttled(TimeDelta),
@@ -116,15 +144,15 @@ pub fn user_id(session: &Session) -> Option<i32> {
     session.get(USER_ID)?.as_str()?.parse().ok()
 }
 
-/// Logs a user in to the admin: active staff only.
+/// Logs in the user with a username and a password, if they belong to the audience of the page.
 ///
 /// # Errors
 /// When the database cannot be reached or written to, or when no slot for hashing is free within 10 s.
 pub async fn log_in(
     auth: &Auth,
     session: &Session,
-    username: &str,
-    password: &str,
+    (username, password): (&str, &str),
+    audience: Audience,
     address: Option<IpAddr>,
 ) -> Result<LoginResult> {
     let core = &auth.core;
@@ -144,9 +172,9 @@ pub async fn log_in(
             return Err(error);
         }
     };
-    let is_allowed = |user: &user::Model| user.is_active && user.is_staff;
-    let Some(mut user) = found.filter(|user| verdict != PasswordCheck::Wrong && is_allowed(user))
-    else {
+    let is_allowed =
+        |user: &user::Model| verdict != PasswordCheck::Wrong && audience.includes(user);
+    let Some(mut user) = found.filter(is_allowed) else {
         auth.counters.failed.inc();
         return Ok(LoginResult::Refused);
     };

@@ -1,9 +1,11 @@
 //! The app `auth`: users, passwords, permissions, logging in.
 
+pub mod accounts;
 pub mod admin;
 pub mod hashers;
 pub mod hashing;
 pub mod login;
+pub mod login_form;
 pub mod permissions;
 pub mod throttle;
 pub mod users;

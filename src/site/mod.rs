@@ -62,7 +62,7 @@ impl Site {
         clock: fn() -> DateTime<Utc>,
     ) -> Result<Self, DbErr> {
         let core = Arc::new(Core::open(settings, clock).await?);
-        let auth = Auth::new(core.clone());
+        let auth = Arc::new(Auth::new(core.clone()));
         Ok(Self {
             votes: VoteCounter::start(core.db.write(), clock),
             pages: PageCache::start(&core),
@@ -84,6 +84,7 @@ impl Site {
         let cache = self.pages.clone();
         let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
         let pages = polls_app::routes(Route::new(), self.votes.clone(), self.pages.clone());
+        let pages = auth::accounts::routes(pages, self.admin.auth.clone());
         let pages = routing::post(pages, "/theme/", theme::choose)
             .at("/", make_sync(home))
             .nest_no_strip("/admin/", admin);

@@ -1,6 +1,5 @@
 //! Middleware, and types and functions for the views of all apps. Depends on no app and on no route.
 
-pub mod admin_link;
 pub mod body;
 pub mod compression;
 pub mod cookies;
@@ -11,6 +10,7 @@ pub mod form;
 pub mod format;
 pub mod headers;
 pub mod hosts;
+pub mod login_state;
 pub mod messages;
 pub mod page;
 pub mod read_your_writes;

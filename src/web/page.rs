@@ -11,9 +11,9 @@ use poem::{
 use rand::distr::{Alphanumeric, SampleString};
 
 use super::{
-    admin_link,
     cookies::{self, Jar},
     csrf::{TOKEN_LENGTH, Token},
+    login_state::LoginState,
     theme::Theme,
 };
 use crate::{core::Core, error};
@@ -22,7 +22,7 @@ use crate::{core::Core, error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BaseContext {
     theme: Theme,
-    has_admin_link: bool,
+    login_state: LoginState,
 }
 
 impl BaseContext {
@@ -30,13 +30,13 @@ impl BaseContext {
     pub fn of(request: &Request) -> Self {
         Self {
             theme: Theme::of(request),
-            has_admin_link: admin_link::is_shown(request),
+            login_state: LoginState::of(request),
         }
     }
 
-    /// The template variables `theme` and `has_admin_link`.
+    /// The template variables `theme` and `login_state`.
     pub fn context(self) -> Value {
-        context! { theme => self.theme.name(), has_admin_link => self.has_admin_link }
+        context! { theme => self.theme.name(), login_state => self.login_state.name() }
     }
 }
 

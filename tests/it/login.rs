@@ -32,6 +32,32 @@ async fn set_password(app: &TestApp, username: &str, encoded: String) {
 }
 
 on_both_databases! {
+    async fn users_who_are_not_staff_log_in_on_the_public_page(app: TestApp) {
+        app.add_user("ann", Kind::NonStaff, &[]).await;
+        let visitor = app.visitor();
+        visitor.get("/polls/").await.assert_contains(">Log in</a>").assert_lacks(">Log out</a>").assert_lacks(">Admin</a>");
+        let address = "/accounts/login/?next=/polls/%3Fa%3Db";
+        let form = visitor.form(address, "login-form").await;
+        form.clone().set("username", "ann").set("password", "wrong").submit(&visitor).await.assert_status(200)
+            .assert_contains("Please enter a correct username and password. Note that both fields may be case-sensitive.");
+        form.set("username", "ann").set("password", PASSWORD).submit(&visitor).await.assert_redirect(302, "/polls/?a=b");
+        visitor.get("/polls/").await.assert_contains(">Log out</a>").assert_lacks(">Admin</a>");
+        visitor.get(address).await.assert_redirect(302, "/polls/?a=b");
+        visitor.get("/accounts/login/?next=//evil.example/").await.assert_redirect(302, "/");
+        visitor.get("/admin/").await.assert_redirect(302, "/admin/login/?next=/admin/");
+        let form = visitor.form("/accounts/logout/", "class=\"login\"").await;
+        assert_eq!(sessions(&app).await.len(), 1);
+        form.submit(&visitor).await.assert_redirect(302, "/");
+        assert_eq!(sessions(&app).await.len(), 0);
+        visitor.get("/polls/").await.assert_contains(">Log in</a>");
+        // Staff get the link to the admin from both logins.
+        app.add_user("editor", Kind::Staff, &[]).await;
+        let form = visitor.form("/accounts/login/", "login-form").await;
+        form.set("username", "editor").set("password", PASSWORD).submit(&visitor).await.assert_redirect(302, "/");
+        visitor.get("/polls/").await.assert_contains(">Admin</a>").assert_contains(">Log out</a>");
+        visitor.get("/admin/").await.assert_status(200);
+    }
+
     async fn a_login_redirects_to_next(app: TestApp) {
         app.add_user("admin", Kind::Superuser, &[]).await;
         let visitor = app.visitor();
@@ -135,7 +161,7 @@ on_both_databases! {
         let reply = form.submit(&admin).await;
         reply.assert_status(200).assert_contains("Logged out").assert_contains("Log in again");
         let deleted = "=\"\"; expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0;";
-        for cookie in ["sessionid", "polls_staff"] {
+        for cookie in ["sessionid", "polls_user"] {
             let mut cookies = reply.headers.get_all("set-cookie").iter();
             assert!(cookies.any(|value| value.to_str().unwrap().starts_with(&format!("{cookie}{deleted}"))), "{cookie}");
         }
@@ -289,7 +315,7 @@ on_both_databases! {
         let path = polls::polls_app::urls::detail(question.id);
         app.visitor().get(&path).await.assert_status(404);
         let staff = app.staff(&[]).await;
-        staff.get(&path).await.assert_status(200).assert_contains("Tomorrow?").assert_contains("Preview: visitors see this from").assert_contains("Nov. 21, 2026, noon UTC").assert_lacks("type=\"submit\">Vote");
+        staff.get(&path).await.assert_status(200).assert_contains("Tomorrow?").assert_contains("Preview: visitors see this from").assert_contains("Nov. 21, 2026, 12:00 UTC").assert_lacks("type=\"submit\">Vote");
         staff.get(polls::polls_app::urls::results(question.id)).await.assert_status(200);
         for page in [path.clone(), polls::polls_app::urls::results(question.id)] {
             let reply = staff.get(page).await;

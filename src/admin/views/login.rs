@@ -8,7 +8,6 @@ use poem::{
     http::{Method, StatusCode},
     web::Data,
 };
-use unicode_normalization::UnicodeNormalization;
 
 use crate::{
     admin::{
@@ -18,24 +17,22 @@ use crate::{
         urls::{INDEX, LOGIN},
     },
     auth::{
-        login::{LoginResult, log_in, user_id},
-        validators::{MAX_USERNAME, length_error, unusable_at_login},
+        login::{Audience, user_id},
+        login_form::LoginForm,
     },
-    error::{AppError, Result},
+    core::Core,
+    error::Result,
     web::{
-        admin_link, csrf,
-        form::{Form, REQUIRED},
-        hosts::{MAX_REDIRECT_LENGTH, Origin, is_allowed_redirect},
+        cookies::Jar,
+        csrf,
+        form::Form,
+        login_state::LoginState,
         messages::Level,
         page::Page,
-        request_info::RequestInfo,
         routing::redirect,
         session::{messages_of, session_of},
     },
 };
-
-const INVALID_LOGIN: &str = "Please enter the correct username and password for a staff account. Note that both fields may be \
-                     case-sensitive.";
 
 /// Shows the login form, and logs in.
 #[handler]
@@ -47,71 +44,29 @@ pub async fn login(
     form: Form,
 ) -> Result<Response> {
     let is_staff = current.0.as_ref().is_some_and(|user| user.row.is_staff);
-    let query = Form::of_query(request);
-    let next = form
-        .get("next")
-        .or_else(|| query.get("next"))
-        .filter(|next| next.len() <= MAX_REDIRECT_LENGTH)
-        .unwrap_or_default();
+    let mut login_form = LoginForm::new(request, &form);
     if *request.method() != Method::POST {
         if is_staff {
             return Ok(redirect(StatusCode::FOUND, INDEX));
         }
-        let empty = LoginForm {
-            next,
-            ..LoginForm::default()
-        };
-        return render(&page, state, current, request, &empty);
+        return render(&page, state, current, request, &login_form, None);
     }
-    let (username, password) = (
-        form.get("username").unwrap_or_default(),
-        form.get("password").unwrap_or_default(),
-    );
     let unsaved = form.get(unsaved::FIELD);
     let unsaved = unsaved.and_then(|text| UnsavedForm::read(state, text));
-    let mut errors = Errors::default();
-    if username.trim().is_empty() {
-        errors.username = REQUIRED.to_owned();
-    } else if let Some(error) = length_error(username.trim(), MAX_USERNAME) {
-        errors.username = error;
-    }
-    if password.is_empty() {
-        errors.password = REQUIRED;
-    }
-    if errors.username.is_empty() && errors.password.is_empty() {
-        let session = session_of(request);
-        let address = RequestInfo::client_address(request);
-        let username: String = username.trim().nfkc().collect();
-        let outcome = if unusable_at_login(password).is_none() && !username.contains('\0') {
-            log_in(&state.auth, session, &username, password, address).await?
-        } else {
-            LoginResult::Refused
+    let auth = &state.auth;
+    if login_form
+        .submit(auth, request, &form, Audience::Staff)
+        .await?
+    {
+        let next = match &unsaved {
+            Some(unsaved) => store_unsaved(request, unsaved),
+            None => login_form.redirect_target(request, INDEX),
         };
-        match outcome {
-            LoginResult::LoggedIn => {
-                let origin = request.data::<Origin>().expect("hosts::validate sets it");
-                let next = match &unsaved {
-                    Some(unsaved) => store_unsaved(request, unsaved),
-                    None if is_allowed_redirect(next, origin) => next,
-                    None => INDEX,
-                };
-                let mut response = redirect(StatusCode::FOUND, next);
-                csrf::rotate(&mut response, request);
-                return Ok(response);
-            }
-            LoginResult::Throttled(wait) => {
-                return Err(AppError::TooManyAttempts(wait.num_seconds().max(1)));
-            }
-            LoginResult::Refused => errors.form = INVALID_LOGIN,
-        }
+        let mut response = redirect(StatusCode::FOUND, next);
+        csrf::rotate(&mut response, request);
+        return Ok(response);
     }
-    let login_form = LoginForm {
-        next,
-        username,
-        errors,
-        unsaved,
-    };
-    render(&page, state, current, request, &login_form)
+    render(&page, state, current, request, &login_form, unsaved)
 }
 
 /// The login page in response to a form whose session has expired.
@@ -123,18 +78,16 @@ pub fn show_with_unsaved(
     request: &Request,
     unsaved: UnsavedForm,
 ) -> Result<Response> {
-    let next = unsaved.target.clone();
-    let form = LoginForm {
-        next: &next,
-        unsaved: Some(unsaved),
-        ..LoginForm::default()
-    };
+    let mut form = LoginForm::default();
+    form.next.clone_from(&unsaved.target);
+    let page = Page::new(request);
     render(
-        &Page::new(request),
+        &page,
         state,
         &CurrentUser(None),
         request,
         &form,
+        Some(unsaved),
     )
 }
 
@@ -157,24 +110,10 @@ pub async fn logout(page: Page, request: &Request) -> Result<Response> {
     let context =
         context! { title => "Logged out", address => INDEX, messages => Vec::<Value>::new() };
     let mut response = page.render("registration/logged_out.html", context)?;
-    admin_link::hide(&mut response, request);
+    let (jar, known) = (Jar::of(request), LoginState::of(request));
+    let security = &Core::of(request).settings.security;
+    LoginState::Anonymous.set(&mut response, known, jar, security);
     Ok(response)
-}
-
-/// The data of the login form.
-#[derive(Default)]
-struct LoginForm<'a> {
-    next: &'a str,
-    username: &'a str,
-    errors: Errors,
-    unsaved: Option<UnsavedForm>,
-}
-
-#[derive(Default)]
-struct Errors {
-    form: &'static str,
-    username: String,
-    password: &'static str,
 }
 
 fn render(
@@ -182,30 +121,21 @@ fn render(
     state: &AdminState,
     current: &CurrentUser,
     request: &Request,
-    form: &LoginForm<'_>,
+    form: &LoginForm,
+    unsaved: Option<UnsavedForm>,
 ) -> Result<Response> {
-    let errors = &form.errors;
     let messages: Value = messages_of(request).take(&state.core, session_of(request));
-    let has_errors =
-        !(errors.form.is_empty() && errors.username.is_empty() && errors.password.is_empty());
     // The username of a logged-in user who is not staff.
     let authenticated_as = current.0.as_ref().map(|user| user.row.username.clone());
     page.render(
         "registration/login.html",
         context! {
-            title => if has_errors { "Error: Log in" } else { "Log in" },
-            login_url => LOGIN,
-            next => form.next,
             unsaved_field => unsaved::FIELD,
-            unsaved => form.unsaved.as_ref().map(|unsaved| unsaved.signed(state)),
-            // A longer username is truncated to the maximum length of the field.
-            username => form.username.chars().take(MAX_USERNAME).collect::<String>(),
-            error => errors.form,
-            username_error => &errors.username,
-            password_error => errors.password,
+            unsaved => unsaved.map(|unsaved| unsaved.signed(state)),
             authenticated_as,
             messages,
             address => LOGIN,
+            ..form.context(LOGIN),
         },
     )
 }

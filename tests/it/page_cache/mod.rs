@@ -145,7 +145,7 @@ on_both_databases! {
                 &[("accept-encoding", "gzip, deflate, br")],
                 &[("accept-encoding", "gzip;q=0")],
                 &[("cookie", "theme=dark")],
-                &[("cookie", "theme=light; polls_staff=1; messages=x"), ("accept-encoding", "gzip")],
+                &[("cookie", "theme=light; polls_user=staff; messages=x"), ("accept-encoding", "gzip")],
                 &[("x-forwarded-proto", "https")],
             ] {
                 let client = app.visitor();

@@ -149,7 +149,7 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
 });
 
 /// The tables of our own app, which have no models in the migrations. Django does not know them.
-fn own_models() -> [Model; 3] {
+fn own_models() -> [Model; 5] {
     let model = |name, table: &str, key: Field, fields: &[Field]| Model {
         app: "polls",
         name,
@@ -160,13 +160,13 @@ fn own_models() -> [Model; 3] {
     };
     let name = || Field::char("name", 64);
     let number = |name| Field::new(name, Kind::BigInteger);
-    let failures = Field::new("failures", Kind::Integer);
+    let integer = |name| Field::new(name, Kind::Integer);
     [
         model(
             "LoginFailure",
             "polls_login_failures",
             name(),
-            &[failures, number("since")],
+            &[integer("failures"), number("since")],
         ),
         model(
             "LoginNetwork",
@@ -179,6 +179,29 @@ fn own_models() -> [Model; 3] {
             "polls_vote_receipts",
             number("writer"),
             &[number("batch"), number("written")],
+        ),
+        model(
+            "QuestionOptions",
+            "polls_question_options",
+            integer("question_id"),
+            &[
+                Field::char("policy", 10),
+                integer("max_choices"),
+                Field::new("closes_at", Kind::DateTime).null(),
+                Field::char("results", 10),
+                integer("codes"),
+                number("voters"),
+            ],
+        ),
+        model(
+            "Voter",
+            "polls_voters",
+            Field::char("voter", 32),
+            &[
+                integer("question_id"),
+                integer("day"),
+                Field::new("is_alias", Kind::Boolean),
+            ],
         ),
     ]
 }

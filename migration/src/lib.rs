@@ -27,7 +27,7 @@ pub use graph::{Graph, Lookup};
 pub use migration::{Direction, Key, Migration};
 pub use model::{Model, ModelOptions};
 pub use operation::Operation;
-pub use polls::{CHANGES_CHANNEL, CHANGES_FUNCTIONS, CHANGES_MIGRATION, CHANGES_TRIGGERS};
+pub use polls::{CHANGES_CHANNEL, TRIGGER_FUNCTIONS, TRIGGER_MIGRATIONS, TRIGGERS};
 pub use schema::{Sql, Step, create_history_table};
 use sea_orm_migration::prelude::{DbErr, MigrationName};
 use sea_orm_migration::sea_orm::ConnectionTrait;

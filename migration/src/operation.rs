@@ -1,5 +1,7 @@
 //! The operations of migrations, with Django's names and descriptions.
 
+use sea_orm_migration::sea_orm::DbBackend;
+
 use crate::{Field, ModelOptions};
 
 /// An operation of a migration. Model names are written as in Django's migrations: `ContentType` where the model is created,
@@ -55,15 +57,10 @@ pub enum Operation {
         /// The new verbose name.
         verbose_name: &'static str,
     },
-    /// Runs SQL that SQLite and PostgreSQL accept, for objects that belong to no model.
+    /// Runs SQL, for objects that belong to no model.
     RunSql {
-        /// The statements that apply it.
-        forwards: &'static [&'static str],
-        /// The statements that unapply it.
-        backwards: &'static [&'static str],
-    },
-    /// Runs SQL on PostgreSQL, for objects that belong to no model and that SQLite does not need.
-    RunPostgresSql {
+        /// The database system that runs it; `None` for SQL that both accept.
+        backend: Option<DbBackend>,
         /// The statements that apply it.
         forwards: &'static [&'static str],
         /// The statements that unapply it.
@@ -99,7 +96,7 @@ impl Operation {
                 )
             }
             Self::AlterModelOptions { model, .. } => format!("Change Meta options on {model}"),
-            Self::RunSql { .. } | Self::RunPostgresSql { .. } => "Raw SQL operation".to_owned(),
+            Self::RunSql { .. } => "Raw SQL operation".to_owned(),
             Self::RunPython { .. } => "Raw Python operation".to_owned(),
         }
     }

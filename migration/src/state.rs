@@ -82,9 +82,7 @@ impl State {
             } => {
                 self.model_mut(app, model).verbose_name = (*verbose_name).to_owned();
             }
-            Operation::RunSql { .. }
-            | Operation::RunPostgresSql { .. }
-            | Operation::RunPython { .. } => {}
+            Operation::RunSql { .. } | Operation::RunPython { .. } => {}
         }
     }
 

@@ -9,11 +9,13 @@ pub mod log_entry;
 pub mod migration;
 pub mod permission;
 pub mod question;
+pub mod question_options;
 pub mod session;
 mod timestamp;
 pub mod user;
 pub mod user_groups;
 pub mod user_user_permissions;
+pub mod voter;
 
 pub use self::{count::Count, timestamp::Timestamp};
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use migration::{CHANGES_MIGRATION, Graph, Migration, Operation};
+use migration::{Graph, Migration, Operation, TRIGGER_MIGRATIONS};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use super::{lock::begin_exclusive, recorder::applied};
@@ -19,7 +19,7 @@ pub enum Missing {
         /// The statement that creates it.
         sql: &'static str,
     },
-    /// Some of the triggers that notify of changes, or of their functions: missing, disabled or changed.
+    /// Some of the triggers, or of their functions: missing, disabled or changed.
     Triggers,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Index { name, .. } => write!(f, "index {name}"),
-            Self::Triggers => write!(f, "triggers polls_notify"),
+            Self::Triggers => write!(f, "triggers polls_…"),
         }
     }
 }
@@ -38,18 +38,23 @@ impl Missing {
         match self {
             Self::Index { sql, .. } => vec![sql],
             Self::Triggers => {
-                let operations = CHANGES_MIGRATION.operations.iter();
-                let sql = operations.filter_map(|operation| match operation {
-                    Operation::RunPostgresSql {
-                        forwards,
-                        backwards,
-                    } => Some([*backwards, *forwards].concat()),
-                    _ => None,
-                });
+                let sql = |migration: &'static Migration| match migration.operations {
+                    [
+                        Operation::RunSql {
+                            forwards,
+                            backwards,
+                            ..
+                        },
+                    ] => (*backwards, *forwards),
+                    _ => panic!("a migration of triggers is one operation"),
+                };
+                let drop = TRIGGER_MIGRATIONS.iter().rev().map(|own| sql(own).0);
+                let create = TRIGGER_MIGRATIONS.iter().map(|own| sql(own).1);
                 // Before the others, which lock one table after the other.
-                let lock =
-                    "LOCK TABLE polls_app_question, polls_app_choice IN ACCESS EXCLUSIVE MODE";
-                [lock].into_iter().chain(sql.flatten()).collect()
+                let lock = "LOCK TABLE polls_app_question, polls_app_choice, polls_question_options \
+                            IN ACCESS EXCLUSIVE MODE";
+                let statements = drop.chain(create).flatten().copied();
+                [lock].into_iter().chain(statements).collect()
             }
         }
     }
@@ -67,7 +72,8 @@ pub async fn missing(db: &impl ConnectionTrait) -> Result<Vec<Missing>, DbErr> {
         .filter(|migration| migration.app == "polls" && applied.contains(migration))
         .collect();
     let mut missing = missing_indexes(db, &own).await?;
-    if applied.contains(&CHANGES_MIGRATION) && !has_change_triggers(db).await? {
+    let has_been_created = TRIGGER_MIGRATIONS.iter().all(|own| applied.contains(own));
+    if has_been_created && !has_change_triggers(db).await? {
         missing.push(Missing::Triggers);
     }
     Ok(missing)
@@ -95,7 +101,11 @@ async fn missing_indexes(
         .iter()
         .flat_map(|migration| migration.operations)
         .filter_map(|operation| match operation {
-            Operation::RunSql { forwards, .. } => Some(*forwards),
+            Operation::RunSql {
+                backend: own,
+                forwards,
+                ..
+            } if own.is_none_or(|own| own == backend) => Some(*forwards),
             _ => None,
         })
         .flatten();

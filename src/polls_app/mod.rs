@@ -1,10 +1,12 @@
 //! The app `polls_app`: questions, choices and votes.
 
 pub mod admin;
+mod context;
 pub mod pages;
 pub mod queries;
 pub mod urls;
 mod views;
+pub mod voters;
 pub mod votes;
 
 use poem::{EndpointExt, Route};

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement};
 
-use crate::entities::{Timestamp, choice, question};
+use crate::{
+    db::is_missing_table,
+    entities::{Timestamp, choice, question, question_options},
+};
 
 /// The query of [`latest`]. The questions are selected first, so that only their choices are summed up. The limit is part of the text:
 /// with a parameter, PostgreSQL does not know how few rows it reads, and plans the statement anew each time.
@@ -66,16 +69,44 @@ fn at(db: &impl ConnectionTrait, sql: &'static str, now: DateTime<Utc>) -> State
     Statement::from_sql_and_values(db.get_database_backend(), sql, [now.into()])
 }
 
-/// The question with that id, published or not, and its choices in the order of their ids.
+/// A question with what belongs to it.
+#[derive(Debug)]
+pub struct FullQuestion {
+    /// The question.
+    pub question: question::Model,
+    /// Its choices, in the order of their ids.
+    pub choices: Vec<choice::Model>,
+    /// Its options, or the default ones.
+    pub options: question_options::Model,
+}
+
+/// The question with that id, published or not.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
-pub async fn with_choices(
-    db: &impl ConnectionTrait,
-    id: i32,
-) -> Result<Option<(question::Model, Vec<choice::Model>)>, DbErr> {
-    let with_choices = question::Entity::find_by_id(id)
-        .find_with_related(choice::Entity)
+pub async fn find(db: &impl ConnectionTrait, id: i32) -> Result<Option<FullQuestion>, DbErr> {
+    let query = question::Entity::find_by_id(id)
+        .find_also_related(choice::Entity)
         .order_by_asc(choice::Column::Id);
-    Ok(with_choices.all(db).await?.pop())
+    let rows = query.clone().find_also_related(question_options::Entity);
+    let rows = match rows.all(db).await {
+        Ok(rows) => rows,
+        // The migrations of the app `polls` are not applied.
+        Err(error) if is_missing_table(&error) => {
+            let rows = query.all(db).await?.into_iter();
+            rows.map(|(question, choice)| (question, choice, None))
+                .collect()
+        }
+        Err(error) => return Err(error),
+    };
+    let mut found: Option<FullQuestion> = None;
+    for (question, choice, options) in rows {
+        let found = found.get_or_insert_with(|| FullQuestion {
+            question,
+            choices: Vec::new(),
+            options: options.unwrap_or_default(),
+        });
+        found.choices.extend(choice);
+    }
+    Ok(found)
 }

@@ -1,5 +1,7 @@
 //! The URLs of the polls pages: path patterns for the router, and paths for links.
 
+use crate::auth::accounts::LOGIN;
+
 /// The list of the latest questions.
 pub const INDEX: &str = "/polls/";
 /// A question with its choices.
@@ -17,6 +19,11 @@ pub fn detail(id: i32) -> String {
 /// The path of a question's results.
 pub fn results(id: i32) -> String {
     format!("/polls/{id}/results/")
+}
+
+/// The login page that leads to a question.
+pub fn log_in_to_vote(id: i32) -> String {
+    format!("{LOGIN}?next={}", detail(id))
 }
 
 /// The path that takes votes for a question.

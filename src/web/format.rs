@@ -13,6 +13,8 @@ pub struct FormattedTime {
     pub date: String,
     /// The date and the time with the time zone, as in Django's admin: `Nov. 20, 2026, 6:55 a.m. UTC`.
     pub full: String,
+    /// The date and the time with the time zone: `Nov. 20, 2026, 06:55 UTC`.
+    pub exact: String,
     /// The time since then, in the largest unit: `2 hours ago`.
     pub ago: String,
 }
@@ -24,6 +26,7 @@ impl FormattedTime {
         let full = format!("{} {}", date_time(time, zone), local.format("%Z"));
         let date = date(local);
         Self {
+            exact: format!("{date}, {}", local.format("%H:%M %Z")),
             iso: iso(time),
             date,
             full,
@@ -123,6 +126,14 @@ fn date(time: DateTime<Tz>) -> String {
     )
 }
 
+/// The day that is that many days after 1970, with its year unless it is this one: `Nov. 20`.
+pub fn day(days: i32, now: DateTime<Utc>) -> String {
+    let time = DateTime::UNIX_EPOCH + TimeDelta::days(days.into());
+    let text = date(time.with_timezone(&Tz::UTC));
+    let this_year = format!(", {}", now.year());
+    text.strip_suffix(&this_year).unwrap_or(&text).to_owned()
+}
+
 /// The time of day in Django's format `P`: `6:55 a.m.`, `noon`.
 fn time_of_day(time: DateTime<Tz>) -> String {
     let (is_pm, hour) = time.hour12();
@@ -182,6 +193,9 @@ mod tests {
         let moment = FormattedTime::new("2026-11-20T06:55:00Z".parse().unwrap(), now, Tz::UTC);
         assert_eq!(moment.full, "Nov. 20, 2026, 6:55 a.m. UTC");
         assert_eq!(moment.iso, "2026-11-20T06:55:00Z");
+        assert_eq!(moment.exact, "Nov. 20, 2026, 06:55 UTC");
+        assert_eq!(day(20_777, now), "Nov. 20");
+        assert_eq!(day(20_400, now), "Nov. 8, 2025");
         let expected = [
             (0, "just now"),
             (60, "1 minute ago"),

@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod assets;
+mod ballots;
 mod browser;
 mod captured;
 mod changeover;

@@ -136,8 +136,8 @@ on_both_databases! {
         add_questions(db, QUESTIONS).await;
         let recorder = Recorder(db, Mutex::default());
         assert_eq!(queries::latest(&recorder, now()).await.unwrap().len(), 5);
-        let (_, choices) = queries::with_choices(&recorder, 4711).await.unwrap().unwrap();
-        assert_eq!(choices.len(), 2);
+        let found = queries::find(&recorder, 4711).await.unwrap().unwrap();
+        assert_eq!(found.choices.len(), 2);
         assert_eq!(queries::next_publication(&recorder, now()).await.unwrap(), None);
         let queries = recorder.1.into_inner().unwrap();
         assert_eq!(queries.len(), 3);

@@ -61,7 +61,7 @@ on_both_databases! {
         assert_eq!(app.votes(question.choices[1]).await, 0);
 
         let results = visitor.get(urls::results(question.id)).await;
-        results.assert_contains("1 vote<").assert_contains("0 votes<").assert_contains("100%").assert_contains("Vote again?");
+        results.assert_contains("1 vote<").assert_contains("0 votes<").assert_contains("100%").assert_contains("Vote again");
         assert!(results.text().contains(&format!("href=\"{}\"", urls::detail(question.id))));
     }
 

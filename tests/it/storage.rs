@@ -266,7 +266,7 @@ async fn missing_triggers_are_reported_and_restored() {
         let said = site.run(["check", "--tag", "database"]);
         let warning = "(polls.W023) The triggers that notify of changes are missing";
         assert!(said.stderr.contains(warning), "{sql}: {}", said.stderr);
-        let line = "Creating triggers polls_notify again... OK";
+        let line = "Creating triggers polls_… again... OK";
         let said = site.run(["migrate", "--fake"]).success();
         assert!(!said.stdout.contains(line), "{sql}: {}", said.stdout);
         let said = site.run(["migrate"]).success();

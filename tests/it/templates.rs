@@ -26,6 +26,7 @@ fn every_css_class_has_a_rule() {
     files(&root.join("assets/admin"), &mut templates);
     let styles = [
         "vendor/tabler.css",
+        "controls.css",
         "polls_app/style.css",
         "admin/style.css",
         "debug/style.css",

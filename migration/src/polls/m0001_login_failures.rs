@@ -9,6 +9,7 @@ pub const MIGRATION: Migration = Migration {
     initial: false,
     dependencies: &[],
     operations: &[Operation::RunSql {
+        backend: None,
         forwards: &[
             "CREATE TABLE \"polls_login_failures\" (\"name\" varchar(64) NOT NULL PRIMARY KEY, \
              \"failures\" integer NOT NULL, \"since\" bigint NOT NULL);",

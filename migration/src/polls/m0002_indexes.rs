@@ -13,6 +13,7 @@ pub const MIGRATION: Migration = Migration {
         ("admin", "0001_initial"),
     ],
     operations: &[Operation::RunSql {
+        backend: None,
         forwards: &[
             "CREATE INDEX \"polls_question_pub_date\" ON \"polls_app_question\" (\"pub_date\", \"id\");",
             "CREATE INDEX \"polls_question_text\" ON \"polls_app_question\" (\"question_text\", \"id\");",

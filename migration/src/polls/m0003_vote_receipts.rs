@@ -9,6 +9,7 @@ pub const MIGRATION: Migration = Migration {
     initial: false,
     dependencies: &[("polls", "0002_indexes")],
     operations: &[Operation::RunSql {
+        backend: None,
         forwards: &[
             "CREATE TABLE \"polls_vote_receipts\" (\"writer\" bigint NOT NULL PRIMARY KEY, \
              \"batch\" bigint NOT NULL, \"written\" bigint NOT NULL);",

@@ -9,6 +9,7 @@ pub const MIGRATION: Migration = Migration {
     initial: false,
     dependencies: &[("polls", "0003_vote_receipts")],
     operations: &[Operation::RunSql {
+        backend: None,
         forwards: &[
             "CREATE TABLE \"polls_login_networks\" (\"name\" varchar(64) NOT NULL PRIMARY KEY, \
              \"seen\" bigint NOT NULL);",

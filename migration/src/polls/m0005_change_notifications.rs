@@ -3,6 +3,8 @@
 //!
 //! `ENABLE ALWAYS`: a session with `session_replication_role = replica`, as for restoring data, must not change rows unnoticed.
 
+use sea_orm_migration::sea_orm::DbBackend;
+
 use crate::{Migration, Operation};
 
 /// The channel of the notifications.
@@ -51,7 +53,8 @@ pub const MIGRATION: Migration = Migration {
         ("polls", "0004_login_networks"),
         ("polls_app", "0001_initial"),
     ],
-    operations: &[Operation::RunPostgresSql {
+    operations: &[Operation::RunSql {
+        backend: Some(DbBackend::Postgres),
         forwards: &[
             concat!(
                 "CREATE FUNCTION \"polls_notify_questions\"() RETURNS trigger LANGUAGE plpgsql AS $$",

@@ -74,14 +74,14 @@ impl SchemaEditor {
                 self.alter_unique_together(from.model(app, model), to.model(app, model));
             }
             Operation::AlterModelOptions { .. } => {}
-            Operation::RunPostgresSql { .. } if self.is_sqlite() => {}
+            Operation::RunSql {
+                backend: Some(backend),
+                ..
+            } if backend != self.backend => {}
             Operation::RunSql {
                 forwards: apply,
                 backwards: unapply,
-            }
-            | Operation::RunPostgresSql {
-                forwards: apply,
-                backwards: unapply,
+                ..
             }
             | Operation::RunPython {
                 forwards: apply,

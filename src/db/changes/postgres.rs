@@ -7,7 +7,7 @@
 
 use std::{convert::Infallible, time::Instant};
 
-use migration::{CHANGES_CHANNEL, CHANGES_FUNCTIONS, CHANGES_TRIGGERS};
+use migration::{CHANGES_CHANNEL, TRIGGER_FUNCTIONS, TRIGGERS};
 use sea_orm::DbErr;
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgListener};
 
@@ -60,12 +60,12 @@ impl Listener {
             number += 1;
             let heartbeat = number.to_string();
             let query = sqlx::query_as(AssertSqlSafe(&*query))
-                .bind(&CHANGES_FUNCTIONS[..])
+                .bind(&TRIGGER_FUNCTIONS[..])
                 .bind(&heartbeats)
                 .bind(&heartbeat);
             let (triggers, versions, is_bypassed, _): (i64, Option<String>, bool, String) =
                 in_time(query.fetch_one(&mut listener)).await?;
-            if triggers != CHANGES_TRIGGERS {
+            if triggers != TRIGGERS {
                 return Err(failed(
                     "the triggers that notify of them are missing or disabled: run `polls migrate`",
                 ));

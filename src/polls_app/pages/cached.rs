@@ -31,13 +31,29 @@ const STORED_BLOCK: u8 = 0;
 /// A finished page. All parts are ready, except for the CSRF token, which differs in each response.
 #[derive(Debug)]
 pub struct CachedPage {
+    /// When it may be served, and to whom.
+    pub validity: Validity,
+    content: Content,
+}
+
+/// When a page may be served, and to whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Validity {
     /// The number of the last change ([`super::changes::Changes`]) before its data was read.
     pub change: u64,
     /// When its data was read: for a clock that was set back, its texts may not be true yet.
     pub since: DateTime<Utc>,
     /// Up to when its texts are true.
     pub until: DateTime<Utc>,
-    content: Content,
+    /// Whether some visitors get another page.
+    pub varies: Option<VariesByVoter>,
+}
+
+/// Response data: the page of a question that may differ for visitors who have voted on it, or who are logged in.
+#[derive(Debug, Clone, Copy)]
+pub struct VariesByVoter {
+    /// Whether the browser needs the cookie that identifies it.
+    pub needs_cookie: bool,
 }
 
 #[derive(Debug)]
@@ -80,14 +96,7 @@ pub struct ClientHeaders {
 
 impl CachedPage {
     /// The page of a response: its header fields, and its body with `placeholder` for the token, if it has one.
-    pub fn new(
-        change: u64,
-        since: DateTime<Utc>,
-        until: DateTime<Utc>,
-        mut headers: HeaderMap,
-        body: &[u8],
-        placeholder: &str,
-    ) -> Self {
+    pub fn new(validity: Validity, mut headers: HeaderMap, body: &[u8], placeholder: &str) -> Self {
         headers.insert(REQUEST_ID, HeaderValue::from_static(""));
         let is_compressed = body.len() >= MIN_LENGTH;
         let content = match find(body, placeholder) {
@@ -121,12 +130,7 @@ impl CachedPage {
                 }
             }
         };
-        Self {
-            change,
-            since,
-            until,
-            content,
-        }
+        Self { validity, content }
     }
 
     /// The number of bytes that it takes in memory, approximately.

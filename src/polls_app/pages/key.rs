@@ -45,13 +45,16 @@ pub struct Key {
     base: BaseContext,
     /// Whether it is for HTTPS: the security headers differ.
     is_secure: bool,
+    /// The choice of the vote that led to the results.
+    voted: Option<i32>,
 }
 
 impl Key {
-    /// The variant of a page for a request.
-    pub fn new(page: PageId, request: &Request, origin: &Origin) -> Self {
+    /// The variant of a page for a request; `voted` is the choice of the vote that led to it.
+    pub fn new(page: PageId, request: &Request, origin: &Origin, voted: Option<i32>) -> Self {
         Self {
             page,
+            voted,
             base: BaseContext::of(request),
             is_secure: origin.is_secure,
         }

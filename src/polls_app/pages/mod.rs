@@ -29,15 +29,16 @@ use quick_cache::{
     sync::{Cache, EntryAction, EntryResult},
 };
 
-pub use self::key::PageId;
+pub use self::{cached::VariesByVoter, key::PageId};
 use self::{
-    cached::{CachedPage, ClientHeaders},
+    cached::{CachedPage, ClientHeaders, Validity},
     changes::Changes,
     key::Key,
 };
 use crate::{
     core::Core,
     db::{Change, ChangeFeed},
+    polls_app::voters::{self, Notice},
     web::{
         cookies::{self, Jar},
         csrf::Token,
@@ -130,6 +131,13 @@ pub struct Miss {
 struct Client {
     headers: ClientHeaders,
     token: Token,
+    jar: Jar,
+    /// Whether it may get another page than others ([`VariesByVoter`]).
+    is_identified: bool,
+    /// The cookie that identifies its browser, not verified.
+    browser: Option<String>,
+    /// The question whose notice of a vote the page shows.
+    notice_of: Option<i32>,
 }
 
 impl PageCache {
@@ -208,6 +216,7 @@ impl PageCache {
             return Lookup::Other;
         };
         match cache.pages.get(&miss.key) {
+            Some(Entry::Page(page)) if miss.client.needs_another(&page) => Lookup::Other,
             Some(Entry::Page(page)) if cache.is_up_to_date(&page, miss.change) => {
                 self.counters.hits.inc();
                 Lookup::Hit(cache.response(&page, &miss.client), miss.key.page)
@@ -231,6 +240,7 @@ impl PageCache {
             return Ok(next.call(request).await?.into_response());
         };
         let entry = cache.pages.entry_async(&miss.key, |_, entry| match entry {
+            Entry::Page(page) if miss.client.needs_another(page) => EntryAction::Retain(None),
             Entry::Page(page) if cache.is_up_to_date(page, miss.change) => {
                 EntryAction::Retain(Some(page.clone()))
             }
@@ -277,10 +287,14 @@ impl PageCache {
             .cloned()
             .collect();
         headers.remove(header::SET_COOKIE);
-        let page = Arc::new(CachedPage::new(
+        let validity = Validity {
             change,
             since,
             until,
+            varies: response.data().copied(),
+        };
+        let page = Arc::new(CachedPage::new(
+            validity,
             response.headers().clone(),
             &body,
             for_cache.placeholder(),
@@ -316,6 +330,15 @@ impl Enabled {
             return None;
         }
         let page = PageId::parse(request.original_uri().path())?;
+        let notice = match page {
+            PageId::Results(id) => Notice::of(&self.core, request, id).map(|notice| (id, notice)),
+            PageId::Detail(_) if voters::has_code(request) => return None,
+            PageId::Detail(_) | PageId::Index => None,
+        };
+        let voted = notice.as_ref().map(|(_, notice)| notice.choice());
+        if voted == Some(None) {
+            return None;
+        }
         let security = &self.core.settings.security;
         let origin = hosts::origin(request, source, security).ok()?;
         let is_redirected = headers::https_location(request, &origin, &security.headers).is_some();
@@ -329,7 +352,7 @@ impl Enabled {
         }
         let jar = Jar::new(origin.is_secure, self.core.now());
         Some(Miss {
-            key: Key::new(page, request, &origin),
+            key: Key::new(page, request, &origin, voted.flatten()),
             change: self.changes.last_of(page),
             client: Client {
                 headers: ClientHeaders {
@@ -339,19 +362,42 @@ impl Enabled {
                     known: request.headers().typed_get(),
                 },
                 token: Token::new(request, jar, &security.csrf_cookie),
+                jar,
+                is_identified: voters::is_identified(&self.core, request),
+                browser: voters::browser_cookie(request).map(str::to_owned),
+                notice_of: notice.map(|(id, _)| id),
             },
         })
     }
 
     fn is_up_to_date(&self, page: &CachedPage, change: u64) -> bool {
         let now = self.core.now();
-        page.change >= change && page.since <= now && now < page.until
+        let validity = &page.validity;
+        validity.change >= change && validity.since <= now && now < validity.until
     }
 
     fn response(&self, page: &CachedPage, client: &Client) -> Response {
         let mut response = page.response(&client.headers, || client.token.text());
-        let cookie = &self.core.settings.security.csrf_cookie;
-        client.token.attach(&mut response, cookie);
+        let security = &self.core.settings.security;
+        client.token.attach(&mut response, &security.csrf_cookie);
+        if page
+            .validity
+            .varies
+            .is_some_and(|varies| varies.needs_cookie)
+        {
+            let (keys, present) = (&security.keys, client.browser.as_deref());
+            voters::identify_browser(&mut response, keys, client.jar, present);
+        }
+        if let Some(id) = client.notice_of {
+            Notice::delete(&mut response, client.jar, id);
+        }
         response
+    }
+}
+
+impl Client {
+    /// Whether another page may be due to it than the one in memory.
+    fn needs_another(&self, page: &CachedPage) -> bool {
+        self.is_identified && page.validity.varies.is_some()
     }
 }

@@ -2,40 +2,58 @@
 //! writes them together, in one statement. Many votes cost one commit, and no client gets its response before its vote is
 //! committed.
 
-mod batch;
+mod ballots;
+mod plain;
 mod receipts;
+mod statement;
 mod writer;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::writer::{VoteCounters, VoteResult};
 use self::{
-    batch::ChoiceKey,
-    writer::{Vote, Writer},
+    ballots::Ballots,
+    plain::{ChoiceKey, PlainVotes},
+    statement::{Queued, Votes},
+    writer::Writer,
+};
+pub use self::{
+    ballots::{Ballot, VoterKey},
+    statement::VoteResult,
+    writer::VoteCounters,
 };
 use crate::{
     db::Database,
     error::{AppError, Result},
 };
 
-/// The capacity of the queue, in votes; further requests wait until there is room.
+/// The capacity of a queue, in votes; further requests wait until there is room.
 const QUEUE: usize = 4096;
 
 /// Adds votes to the database; shared by all requests.
 #[derive(Debug, Clone)]
 pub struct VoteCounter {
-    queue: mpsc::Sender<Vote>,
+    plain: Queue<PlainVotes>,
+    ballots: Queue<Ballots>,
     counters: VoteCounters,
 }
 
+/// The queue of a kind of votes.
+type Queue<V> = mpsc::Sender<(<V as Votes>::Key, Queued<V>)>;
+
 impl VoteCounter {
-    /// Starts the task that writes to `db`; `clock` returns the present time. It ends when the last clone of the counter is dropped.
+    /// Starts the tasks that write to `db`; `clock` returns the present time. They end when the last clone of the counter is dropped.
     pub fn start(db: &Database, clock: fn() -> DateTime<Utc>) -> Self {
         let counters = VoteCounters::default();
-        let (queue, votes) = mpsc::channel(QUEUE);
-        tokio::spawn(Writer::new(db, clock, counters.clone()).run(votes));
-        Self { queue, counters }
+        let (plain, votes) = mpsc::channel(QUEUE);
+        tokio::spawn(Writer::<PlainVotes>::new(db, clock, counters.clone()).run(votes));
+        let (ballots, votes) = mpsc::channel(QUEUE);
+        tokio::spawn(Writer::<Ballots>::new(db, clock, counters.clone()).run(votes));
+        Self {
+            plain,
+            ballots,
+            counters,
+        }
     }
 
     /// The metrics of votes.
@@ -43,22 +61,32 @@ impl VoteCounter {
         &self.counters
     }
 
-    /// Adds one vote. A vote whose client disconnects before it is written is not counted.
+    /// Adds one vote to a question that counts votes as Django does. A vote whose client disconnects before it is written is not
+    /// counted.
     ///
     /// # Errors
     /// When the database cannot be reached or refuses the write, or the outcome of the commit is unknown.
     pub async fn add(&self, question_id: i32, choice_id: i32) -> Result<VoteResult> {
-        let (sender, result) = oneshot::channel();
-        let vote = Vote {
-            key: ChoiceKey {
-                choice_id,
-                question_id,
-            },
-            sender,
+        let key = ChoiceKey {
+            choice_id,
+            question_id,
         };
-        let stopped =
-            || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
-        self.queue.send(vote).await.map_err(|_| stopped())?;
-        Ok(result.await.map_err(|_| stopped())??)
+        write(&self.plain, key, ()).await
     }
+
+    /// Counts a ballot for a question with options.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub async fn cast(&self, question_id: i32, ballot: Ballot) -> Result<VoteResult> {
+        write(&self.ballots, question_id, ballot).await
+    }
+}
+
+async fn write<V: Votes>(queue: &Queue<V>, key: V::Key, ballot: V::Ballot) -> Result<VoteResult> {
+    let (sender, result) = oneshot::channel();
+    let stopped = || AppError::Internal(anyhow::anyhow!("the task that counts votes has stopped"));
+    let vote = Queued { ballot, sender };
+    queue.send((key, vote)).await.map_err(|_| stopped())?;
+    Ok(result.await.map_err(|_| stopped())??)
 }

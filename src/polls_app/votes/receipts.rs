@@ -37,13 +37,18 @@ impl Receipt {
         }
     }
 
-    /// Stores the receipt of the parameters `$6` and `$7`, which [`Self::values`] gives. The time is the database's, since the
-    /// clocks of the servers may differ.
-    pub const UPSERT: &str = "INSERT INTO polls_vote_receipts (writer, batch, written) \
-        VALUES ($6, $7, extract(epoch FROM now())::bigint) \
-        ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written";
+    /// The statement that stores the receipt of the parameters from `$first`, which [`Self::values`] gives. The time is the
+    /// database's, since the clocks of the servers may differ.
+    pub fn upsert(first: usize) -> String {
+        format!(
+            "INSERT INTO polls_vote_receipts (writer, batch, written) \
+             VALUES (${first}, ${}, extract(epoch FROM now())::bigint) \
+             ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written",
+            first + 1
+        )
+    }
 
-    /// The parameters of [`Self::UPSERT`].
+    /// The parameters of [`Self::upsert`].
     pub fn values(self) -> [Value; 2] {
         [self.writer.into(), self.batch.into()]
     }

@@ -1,7 +1,7 @@
 //! The task that writes votes, and those that wait for locked rows.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::btree_map::Entry,
     panic::AssertUnwindSafe,
     sync::{Arc, PoisonError},
     time::{Duration, Instant},
@@ -11,11 +11,11 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use prometheus_client::metrics::counter::Counter;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{
-    batch::{ChoiceKey, ChoiceResult, Locks, add_votes},
     receipts::Receipt,
+    statement::{self, KeyResult, Locks, Queued, VoteResult, Votes},
 };
 use crate::db::{Database, is_locked, is_lost, is_refusal};
 
@@ -54,73 +54,61 @@ pub struct VoteCounters {
     pub commits: Counter,
 }
 
-/// The result of a vote that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VoteResult {
-    /// It was committed.
-    Counted,
-    /// The choice is at the column's maximum.
-    Full,
-    /// The question has no such choice.
-    NoChoice,
-    /// The question does not exist or is not published.
-    NoQuestion,
-}
+type Batch<V> = statement::Batch<V>;
+type Written<V> = statement::Written<V>;
 
-/// A queued vote.
+/// Writes votes of one kind to the database and reports the results to the waiting requests.
 #[derive(Debug)]
-pub struct Vote {
-    /// The choice.
-    pub key: ChoiceKey,
-    /// Takes the result.
-    pub sender: ResultSender,
-}
-
-/// Sends the result of a vote to its request.
-pub type ResultSender = oneshot::Sender<std::result::Result<VoteResult, Arc<DbErr>>>;
-
-/// The senders of the waiting requests, by choice.
-type Batch = BTreeMap<ChoiceKey, Vec<ResultSender>>;
-
-/// Writes votes to the database and reports the results to the waiting requests.
-#[derive(Debug, Clone)]
-pub struct Writer {
+pub struct Writer<V: Votes> {
     db: Database,
     clock: fn() -> DateTime<Utc>,
     counters: VoteCounters,
     /// The receipt of the last transaction, on PostgreSQL.
     receipt: Receipt,
     lock_timeout: &'static str,
-    locked: LockedVotes,
+    locked: LockedVotes<V>,
     lock_waiters: Arc<Semaphore>,
     /// Limits outcome queries to one at a time: other requests need the connections.
     outcome_query: Arc<Mutex<()>>,
 }
 
-/// The votes for each choice whose row is locked by another transaction, while a task waits for the row.
-type LockedVotes = Arc<std::sync::Mutex<Batch>>;
+/// The votes for each key whose row is locked by another transaction, while a task waits for the row.
+type LockedVotes<V> = Arc<std::sync::Mutex<Batch<V>>>;
 
-/// The results of a transaction, one for each choice.
-type Written = Vec<(ChoiceKey, ChoiceResult)>;
-
-fn result_of(written: &Written, key: ChoiceKey) -> Option<ChoiceResult> {
+fn result_of<V: Votes>(written: &Written<V>, key: V::Key) -> Option<&KeyResult> {
     let found = written.iter().find(|(written, _)| *written == key);
-    found.map(|(_, result)| *result)
+    found.map(|(_, result)| result)
 }
 
 #[derive(Debug)]
-enum Failure {
+enum Failure<V: Votes> {
     /// A statement failed before the commit: nothing was written.
     Statement(DbErr),
     /// No transaction could be opened, so that an immediate retry would not help; or it was not committed.
     Transaction(DbErr),
     /// The commit got no response: its outcome is unknown.
-    Commit(Written, Receipt, DbErr),
+    Commit(Written<V>, Receipt, DbErr),
 }
 
-type Outcome = std::result::Result<Written, Failure>;
+type Outcome<V> = std::result::Result<Written<V>, Failure<V>>;
 
-impl Writer {
+/// For any `V`, which a derived implementation would require to be `Clone`.
+impl<V: Votes> Clone for Writer<V> {
+    fn clone(&self) -> Self {
+        Self {
+            db: self.db.clone(),
+            clock: self.clock,
+            counters: self.counters.clone(),
+            receipt: self.receipt,
+            lock_timeout: self.lock_timeout,
+            locked: self.locked.clone(),
+            lock_waiters: self.lock_waiters.clone(),
+            outcome_query: self.outcome_query.clone(),
+        }
+    }
+}
+
+impl<V: Votes> Writer<V> {
     /// A writer to `db`; `clock` returns the present time.
     pub fn new(db: &Database, clock: fn() -> DateTime<Utc>, counters: VoteCounters) -> Self {
         Self {
@@ -144,28 +132,28 @@ impl Writer {
     }
 
     /// Writes queued votes, batch by batch, until the queue is closed.
-    pub async fn run(mut self, mut votes: mpsc::Receiver<Vote>) {
+    pub async fn run(mut self, mut votes: mpsc::Receiver<(V::Key, Queued<V>)>) {
         let mut received = Vec::new();
         while votes.recv_many(&mut received, BATCH).await > 0 {
-            let mut batch = Batch::new();
-            for Vote { key, sender } in received.drain(..) {
-                batch.entry(key).or_default().push(sender);
+            let mut batch = Batch::<V>::new();
+            for (key, vote) in received.drain(..) {
+                batch.entry(key).or_default().push(vote);
             }
             self.write_or_report_panic(batch).await;
         }
     }
 
     /// A panic fails one batch, whose clients get an error, and not the task.
-    async fn write_or_report_panic(&mut self, batch: Batch) {
+    async fn write_or_report_panic(&mut self, batch: Batch<V>) {
         let written = AssertUnwindSafe(self.write(batch)).catch_unwind().await;
         if written.is_err() {
             tracing::error!("writing votes panicked: the votes of one batch are not counted");
         }
     }
 
-    /// Writes all votes in one transaction. When the statement fails because of one choice, the choices are retried in a
+    /// Writes all votes in one transaction. When the statement fails because of one key, the keys are retried in a
     /// transaction each, so that the others' votes are not lost.
-    async fn write(&mut self, mut batch: Batch) {
+    async fn write(&mut self, mut batch: Batch<V>) {
         if self.lock_timeout == BATCH_LOCK_TIMEOUT {
             self.join_locked(&mut batch);
         }
@@ -185,11 +173,11 @@ impl Writer {
         }
     }
 
-    /// Writes each choice's votes in a separate transaction, until the database itself fails.
-    async fn write_one_by_one(&mut self, batch: Batch) {
-        let mut choices = batch.into_iter();
-        while let Some(choice) = choices.next() {
-            let mut single = Batch::from([choice]);
+    /// Writes each key's votes in a separate transaction, until the database itself fails.
+    async fn write_one_by_one(&mut self, batch: Batch<V>) {
+        let mut keys = batch.into_iter();
+        while let Some(votes) = keys.next() {
+            let mut single = Batch::<V>::from([votes]);
             let outcome = self.attempt(&mut single).await;
             let is_database_failure = match &outcome {
                 Err(Failure::Statement(error)) => !is_refusal(error),
@@ -197,16 +185,16 @@ impl Writer {
                 Ok(_) | Err(Failure::Commit(..)) => false,
             };
             if is_database_failure {
-                single.extend(choices);
+                single.extend(keys);
                 return self.send_results(single, outcome);
             }
             self.send_results(single, outcome);
         }
     }
 
-    /// Writes votes in one transaction. When a row stays locked, those for locked rows are moved to a task for each choice,
+    /// Writes votes in one transaction. When a row stays locked, those for locked rows are moved to a task for each key,
     /// unless this is such a task.
-    async fn attempt(&mut self, batch: &mut Batch) -> Outcome {
+    async fn attempt(&mut self, batch: &mut Batch<V>) -> Outcome<V> {
         let start = Instant::now();
         match self
             .transaction(batch, Locks::Wait(self.lock_timeout))
@@ -228,13 +216,13 @@ impl Writer {
     }
 
     /// Writes the votes whose requests still wait, and drops the others.
-    async fn transaction(&mut self, batch: &mut Batch, locks: Locks) -> Outcome {
-        batch.retain(|_, senders| {
-            senders.retain(|sender| !sender.is_closed());
-            !senders.is_empty()
+    async fn transaction(&mut self, batch: &mut Batch<V>, locks: Locks) -> Outcome<V> {
+        batch.retain(|_, votes| {
+            votes.retain(|vote| !vote.sender.is_closed());
+            !votes.is_empty()
         });
         if batch.is_empty() {
-            return Ok(Written::new());
+            return Ok(Vec::new());
         }
         let begun = self.db.begin().await;
         let tx = begun.map_err(Failure::Transaction)?;
@@ -242,12 +230,7 @@ impl Writer {
         let has_receipt = tx.get_database_backend() == DbBackend::Postgres;
         // After a failure the row may still be locked: the next transaction uses another.
         let receipt = std::mem::replace(&mut self.receipt, Receipt::new()).next();
-        let votes = |senders: &Vec<_>| i32::try_from(senders.len()).expect("as many as requests");
-        let requested: Vec<_> = batch
-            .iter()
-            .map(|(&key, senders)| (key, votes(senders)))
-            .collect();
-        let written = add_votes(&tx, &requested, (self.clock)(), locks, receipt).await;
+        let written = V::write(&tx, batch, (self.clock)(), locks, receipt).await;
         let written = written.map_err(Failure::Statement)?;
         if has_receipt {
             let deleted = receipt.delete_expired(&tx).await;
@@ -264,45 +247,46 @@ impl Writer {
         }
     }
 
-    /// Moves votes for choices whose rows are being waited for to the task that waits.
-    fn join_locked(&self, batch: &mut Batch) {
+    /// Moves votes for keys whose rows are being waited for to the task that waits.
+    fn join_locked(&self, batch: &mut Batch<V>) {
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, waiting) in &mut *locked {
             waiting.extend(batch.remove(key).unwrap_or_default());
         }
     }
 
-    /// Moves votes for locked rows to a task for each choice. `error` is of the statement that waited for a lock.
-    fn move_locked(&self, batch: &mut Batch, written: &Written, error: &Arc<DbErr>) {
+    /// Moves votes for locked rows to a task for each key. `error` is of the statement that waited for a lock.
+    fn move_locked(&self, batch: &mut Batch<V>, written: &Written<V>, error: &Arc<DbErr>) {
         let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
-        for &(key, result) in written {
-            if result != ChoiceResult::Locked {
+        for (key, result) in written {
+            let key = *key;
+            if *result != KeyResult::Locked {
                 continue;
             }
-            let mut senders = batch.remove(&key).unwrap_or_default();
+            let mut votes = batch.remove(&key).unwrap_or_default();
             match locked.entry(key) {
-                Entry::Occupied(mut waiting) => waiting.get_mut().append(&mut senders),
+                Entry::Occupied(mut waiting) => waiting.get_mut().append(&mut votes),
                 Entry::Vacant(entry) => {
-                    entry.insert(senders);
+                    entry.insert(votes);
                     tokio::spawn(self.with_own_receipts().write_locked(key, error.clone()));
                 }
             }
         }
     }
 
-    /// Writes the votes for one choice, whose row is locked, until there are no more. At most [`LOCK_WAITERS`] wait for rows at
+    /// Writes the votes for one key, whose row is locked, until there are no more. At most [`LOCK_WAITERS`] wait for rows at
     /// the same time; the others' votes fail with `error` after [`WAITER_TIMEOUT`].
-    async fn write_locked(mut self, key: ChoiceKey, error: Arc<DbErr>) {
+    async fn write_locked(mut self, key: V::Key, error: Arc<DbErr>) {
         self.lock_timeout = LOCK_TIMEOUT;
         let waiters = self.lock_waiters.clone();
         loop {
             let permit = tokio::time::timeout(WAITER_TIMEOUT, waiters.acquire()).await;
-            let mut batch = Batch::new();
+            let mut batch = Batch::<V>::new();
             {
                 let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
                 match locked.get_mut(&key) {
-                    Some(senders) if !senders.is_empty() => {
-                        batch.insert(key, std::mem::take(senders));
+                    Some(votes) if !votes.is_empty() => {
+                        batch.insert(key, std::mem::take(votes));
                     }
                     _ => {
                         locked.remove(&key);
@@ -318,7 +302,7 @@ impl Writer {
     }
 
     /// Reports the results of the votes, immediately or when the outcome of the commit is known.
-    fn send_results(&self, batch: Batch, outcome: Outcome) {
+    fn send_results(&self, batch: Batch<V>, outcome: Outcome<V>) {
         match outcome {
             Ok(written) => self.send_written(batch, &written),
             // In a task of its own, so that the next batch does not wait for it.
@@ -331,41 +315,42 @@ impl Writer {
         }
     }
 
-    fn send_error(&self, batch: Batch, error: &Arc<DbErr>) {
-        for sender in batch.into_values().flatten() {
+    fn send_error(&self, batch: Batch<V>, error: &Arc<DbErr>) {
+        for vote in batch.into_values().flatten() {
             self.counters.failed.inc();
             // The receiver is gone if the client has disconnected, here and below.
-            let _ = sender.send(Err(error.clone()));
+            let _ = vote.sender.send(Err(error.clone()));
         }
     }
 
-    fn send_written(&self, batch: Batch, written: &Written) {
-        for (key, senders) in batch {
-            let (added, otherwise) = match result_of(written, key) {
-                Some(ChoiceResult::Added(added)) => (added, VoteResult::Full),
-                Some(ChoiceResult::NoQuestion) => (0, VoteResult::NoQuestion),
-                // The locked ones are in another batch.
-                Some(ChoiceResult::NoChoice | ChoiceResult::Locked) | None => {
-                    (0, VoteResult::NoChoice)
-                }
+    fn send_written(&self, batch: Batch<V>, written: &Written<V>) {
+        for (key, votes) in batch {
+            // The locked ones are in another batch.
+            let results = match result_of::<V>(written, key) {
+                Some(KeyResult::Results(results)) => results.as_slice(),
+                Some(KeyResult::Locked) | None => &[],
             };
-            self.counters.committed.inc_by(added as u64);
-            for (number, sender) in senders.into_iter().enumerate() {
-                let is_counted = number < added;
-                let result = if is_counted {
-                    VoteResult::Counted
-                } else {
-                    otherwise
-                };
-                let _ = sender.send(Ok(result));
+            let counted = results.iter().filter(|it| **it == VoteResult::Counted);
+            self.counters.committed.inc_by(counted.count() as u64);
+            let results = results.iter().copied();
+            let results = results.chain(std::iter::repeat(VoteResult::NoChoice));
+            for (vote, result) in votes.into_iter().zip(results) {
+                let _ = vote.sender.send(Ok(result));
             }
         }
     }
 
     /// Queries the outcome of a commit that got no response, while a client waits: a client whose vote is reported as failed
     /// sends it again, and it must not be counted twice.
-    async fn query_outcome(self, batch: Batch, written: Written, receipt: Receipt, error: DbErr) {
-        while batch.values().flatten().any(|sender| !sender.is_closed()) {
+    async fn query_outcome(
+        self,
+        batch: Batch<V>,
+        written: Written<V>,
+        receipt: Receipt,
+        error: DbErr,
+    ) {
+        let is_waiting = |vote: &Queued<V>| !vote.sender.is_closed();
+        while batch.values().flatten().any(is_waiting) {
             let guard = self.outcome_query.lock().await;
             let query = receipt.is_committed(&self.db);
             let is_committed = tokio::time::timeout(OUTCOME_TIMEOUT, query).await;

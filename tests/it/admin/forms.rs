@@ -144,7 +144,7 @@ on_both_databases! {
         let question = app.question_at("Exact?", now(), &["A"]).await;
         let form = admin.form(change(question.id), "object-form").await;
         form.clone().set("question_text", "Exactly?").submit(&admin).await.assert_redirect(302, LIST);
-        let (row, _) = polls::polls_app::queries::with_choices(app.site.core.db.write(), question.id).await.unwrap().unwrap();
+        let row = polls::polls_app::queries::find(app.site.core.db.write(), question.id).await.unwrap().unwrap().question;
         assert_eq!((row.question_text.as_str(), *row.pub_date), ("Exactly?", now()));
         assert_eq!(app.log().await[0].3, "[{\"changed\": {\"fields\": [\"Question text\"]}}]");
     }

@@ -38,21 +38,20 @@ fn filled(form: Form, text: &str, choices: &[&str]) -> Form {
 
 /// The choices of a question: text and votes, in order.
 async fn choices(app: &TestApp, question: i32) -> Vec<(String, i32)> {
-    let found = polls::polls_app::queries::with_choices(app.site.core.db.write(), question)
+    let found = polls::polls_app::queries::find(app.site.core.db.write(), question)
         .await
         .unwrap();
-    let (_, choices) = found.unwrap();
+    let choices = found.unwrap().choices.into_iter();
     choices
-        .into_iter()
         .map(|choice| (choice.choice_text, choice.votes.0.try_into().unwrap()))
         .collect()
 }
 
 async fn text(app: &TestApp, question: i32) -> String {
-    polls::polls_app::queries::with_choices(app.site.core.db.write(), question)
+    polls::polls_app::queries::find(app.site.core.db.write(), question)
         .await
         .unwrap()
         .unwrap()
-        .0
+        .question
         .question_text
 }

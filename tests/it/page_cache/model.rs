@@ -98,7 +98,9 @@ fn parse(answer: &str) -> Page {
         return None;
     }
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let choices = answer.split("class=\"result-text\" dir=\"auto\">").skip(1);
+    let choices = answer
+        .split("class=\"result-text\"><span dir=\"auto\">")
+        .skip(1);
     let parsed = choices.map(|choice| {
         let text = choice.split('<').next().unwrap().to_owned();
         let votes = choice.split("class=\"result-votes\">").nth(1).unwrap();

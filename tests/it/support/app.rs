@@ -9,12 +9,16 @@ use polls::{
     auth::hashers,
     db::Database,
     entities::{
-        choice, content_type, log_entry, permission, question, user, user_user_permissions,
+        choice, content_type, log_entry, permission, question, question_options, user,
+        user_user_permissions, voter,
     },
     settings::{Environment, Settings},
     site::{Site, admin_site},
 };
-use sea_orm::{ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder,
+};
 
 use super::{Backend, Client, TestDatabase};
 
@@ -220,6 +224,33 @@ impl TestApp {
         }
         tx.commit().await.unwrap();
         TestQuestion { id, choices: ids }
+    }
+
+    /// Stores the options of a question.
+    pub async fn set_options(&self, id: i32, options: question_options::Model) {
+        let tx = self.site.core.db.write().begin().await.unwrap();
+        question_options::Entity::delete_by_id(id)
+            .exec(&tx)
+            .await
+            .unwrap();
+        let options = question_options::Model {
+            question_id: id,
+            ..options
+        };
+        question_options::Entity::insert(options.into_active_model().reset_all())
+            .exec_without_returning(&tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        self.site.pages.changed(id);
+    }
+
+    /// The voters of a question, without aliases.
+    pub async fn voters(&self, id: i32) -> u64 {
+        let voters = voter::Entity::find()
+            .filter(voter::COLUMN.question_id.eq(id))
+            .filter(voter::COLUMN.is_alias.eq(false));
+        voters.count(self.site.core.db.write()).await.unwrap()
     }
 
     pub async fn set_votes(&self, choice_id: i32, votes: i32) {

@@ -14,7 +14,8 @@ use poem::{
 
 pub struct Client {
     router: Arc<BoxEndpoint<'static, Response>>,
-    cookies: Mutex<BTreeMap<String, String>>,
+    /// The values, by name and path.
+    cookies: Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// An answer, read to its end.
@@ -82,14 +83,23 @@ impl Client {
     }
 
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.cookies.lock().unwrap().get(name).cloned()
+        let cookies = self.cookies.lock().unwrap();
+        let found = cookies.iter().find(|((known, _), _)| known == name);
+        found.map(|(_, value)| value.clone())
     }
 
     pub fn set_cookie(&self, name: &str, value: &str) {
-        self.cookies
-            .lock()
-            .unwrap()
-            .insert(name.to_owned(), value.to_owned());
+        self.set_cookie_at(name, "/", value);
+    }
+
+    fn set_cookie_at(&self, name: &str, path: &str, value: &str) {
+        let key = (name.to_owned(), path.to_owned());
+        self.cookies.lock().unwrap().insert(key, value.to_owned());
+    }
+
+    pub fn delete_cookie(&self, name: &str) {
+        let mut cookies = self.cookies.lock().unwrap();
+        cookies.retain(|(known, _), _| known != name);
     }
 
     pub async fn request(
@@ -108,7 +118,8 @@ impl Client {
             .lock()
             .unwrap()
             .iter()
-            .map(|(name, value)| format!("{name}={value}"))
+            .filter(|((_, cookie_path), _)| path.starts_with(cookie_path))
+            .map(|((name, _), value)| format!("{name}={value}"))
             .collect::<Vec<_>>();
         if !cookies.is_empty() {
             request = request.header(header::COOKIE, cookies.join("; "));
@@ -127,18 +138,15 @@ impl Client {
         let request = Request::from_parts(parts, body.to_owned().into());
         let response = self.router.get_response(request).await;
         for cookie in response.headers().get_all(header::SET_COOKIE) {
-            let (name, value) = cookie
-                .to_str()
-                .unwrap()
-                .split(';')
-                .next()
-                .unwrap()
-                .split_once('=')
-                .unwrap();
-            if cookie.to_str().unwrap().contains("Max-Age=0;") {
-                self.cookies.lock().unwrap().remove(name);
+            let cookie = cookie.to_str().unwrap();
+            let mut parts = cookie.split("; ").map(|part| part.split_once('='));
+            let (name, value) = parts.next().unwrap().unwrap();
+            let path = parts.flatten().find(|(name, _)| *name == "Path").unwrap().1;
+            if cookie.contains("Max-Age=0;") {
+                let key = (name.to_owned(), path.to_owned());
+                self.cookies.lock().unwrap().remove(&key);
             } else {
-                self.set_cookie(name, value);
+                self.set_cookie_at(name, path, value);
             }
         }
         let (parts, body) = response.into_parts();

@@ -1,12 +1,15 @@
-//! The statements that add a batch of votes, to any number of choices, to the database.
+//! Votes as Django counts them: any number per visitor, for one choice each.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, Value, sea_query::ArrayType,
 };
 
-use super::receipts::Receipt;
-use crate::db::Transaction;
+use super::{
+    receipts::Receipt,
+    statement::{Batch, KeyResult, Locks, VoteResult, Votes, Written},
+};
+use crate::{db::Transaction, entities::question_options::Policy};
 
 /// A choice. The question's id is included so that a choice of another question is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,52 +20,46 @@ pub struct ChoiceKey {
     pub question_id: i32,
 }
 
-/// The result of the votes for one choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChoiceResult {
-    /// The number of votes added; less than requested at the column's maximum.
-    Added(usize),
-    /// The question has no such choice.
-    NoChoice,
-    /// The question does not exist or is not published.
-    NoQuestion,
-    /// The choice's row is locked by another transaction, and [`Locks::Skip`] was given.
-    Locked,
-}
-
-/// What to do about rows that another transaction has locked, on PostgreSQL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locks {
-    /// Wait for each, for this `lock_timeout` at most; for a table, for the connection's.
-    Wait(&'static str),
-    /// Leave them out. Locks that the statement needs besides are waited for, for this `lock_timeout` at most.
-    Skip(&'static str),
-}
-
 /// The choices for which votes are requested, with the number of votes.
 type Requested = [(ChoiceKey, i32)];
 
-/// Adds votes to choices of questions that are published at `now`, and on PostgreSQL stores the transaction's receipt, in one
-/// statement (two on SQLite, which answers in this process). The rows are locked in the order of their ids, so that two
-/// transactions cannot deadlock.
-///
-/// # Errors
-/// When a row or a table is locked for longer than the time in `locks` (`55P03`), the database cannot be reached, or the
-/// statement fails.
-pub async fn add_votes(
-    tx: &Transaction,
-    requested: &Requested,
-    now: DateTime<Utc>,
-    locks: Locks,
-    receipt: Receipt,
-) -> Result<Vec<(ChoiceKey, ChoiceResult)>, DbErr> {
-    let rows = if tx.get_database_backend() == DbBackend::Sqlite {
-        on_sqlite(tx, requested, now).await?
-    } else {
-        on_postgres(tx, requested, now, locks, receipt).await?
-    };
-    rows.iter().map(|row| result(row, locks)).collect()
+/// The votes for questions without options, or with options that do not concern them.
+#[derive(Debug)]
+pub struct PlainVotes;
+
+impl Votes for PlainVotes {
+    type Key = ChoiceKey;
+    type Ballot = ();
+
+    /// Adds votes to choices of questions that are published and open at `now`, and on PostgreSQL stores the transaction's receipt, in
+    /// one statement (two on SQLite, which answers in this process). The rows are locked in the order of their ids, so that two
+    /// transactions cannot deadlock.
+    async fn write(
+        tx: &Transaction,
+        batch: &Batch<Self>,
+        now: DateTime<Utc>,
+        locks: Locks,
+        receipt: Receipt,
+    ) -> Result<Written<Self>, DbErr> {
+        let votes = |queued: &Vec<_>| i32::try_from(queued.len()).expect("as many as requests");
+        let requested: Vec<_> = batch
+            .iter()
+            .map(|(&key, queued)| (key, votes(queued)))
+            .collect();
+        let rows = if tx.get_database_backend() == DbBackend::Sqlite {
+            on_sqlite(tx, &requested, now).await?
+        } else {
+            on_postgres(tx, &requested, now, locks, receipt).await?
+        };
+        rows.iter().map(|row| result(row, batch, locks)).collect()
+    }
 }
+
+/// The condition that the votes of a question `q` are counted as in Django.
+const IS_PLAIN: &str = "NOT EXISTS (SELECT 1 FROM polls_question_options o WHERE o.question_id = q.id \
+    AND (o.policy <> 'any' OR o.max_choices > 1 OR o.closes_at <= $1))";
+/// The options of a question, for votes that were not counted.
+const OPTIONS: &str = "o.policy, o.max_choices, o.closes_at <= $1 AS is_closed";
 
 async fn on_postgres(
     tx: &Transaction,
@@ -71,10 +68,7 @@ async fn on_postgres(
     locks: Locks,
     receipt: Receipt,
 ) -> Result<Vec<QueryResult>, DbErr> {
-    let (timeout, skip) = match locks {
-        Locks::Wait(timeout) => (timeout, ""),
-        Locks::Skip(timeout) => (timeout, "SKIP LOCKED"),
-    };
+    let skip = locks.skip_clause();
     // `requested` is read before a row is locked, and so is the timeout set. The votes are computed from the locked row, which
     // may be newer than the statement's snapshot. The arrays are in subqueries, so that the planner does not see their lengths: after
     // five executions it uses one plan for all batches, where planning would take longer than the rest.
@@ -85,7 +79,7 @@ async fn on_postgres(
              unnest((SELECT $2::int[]), (SELECT $3::int[]), (SELECT $4::int[])) AS r(choice_id, question_id, votes)\
          ), locked AS (\
            SELECT c.id, c.question_id, LEAST(r.votes, 2147483647 - c.votes::bigint) AS added FROM requested r \
-           JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+           JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 AND {IS_PLAIN} \
            JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id \
            ORDER BY c.id FOR NO KEY UPDATE OF c {skip}\
          ), updated AS (\
@@ -93,9 +87,10 @@ async fn on_postgres(
          ), receipt AS ({}) \
          SELECT r.choice_id, r.question_id, l.added, \
            l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_question q WHERE q.id = r.question_id AND q.pub_date <= $1) AS has_question, \
-           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_choice c WHERE c.id = r.choice_id AND c.question_id = r.question_id) AS has_choice \
-         FROM requested r LEFT JOIN locked l ON l.id = r.choice_id AND l.question_id = r.question_id",
-        Receipt::UPSERT,
+           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_choice c WHERE c.id = r.choice_id AND c.question_id = r.question_id) AS has_choice, {OPTIONS} \
+         FROM requested r LEFT JOIN locked l ON l.id = r.choice_id AND l.question_id = r.question_id \
+         LEFT JOIN polls_question_options o ON o.question_id = r.question_id",
+        Receipt::upsert(6),
     );
     let array = |value: fn(&(ChoiceKey, i32)) -> i32| {
         let values = requested.iter().map(|choice| Value::from(value(choice)));
@@ -107,7 +102,7 @@ async fn on_postgres(
         array(|(key, _)| key.choice_id),
         array(|(key, _)| key.question_id),
         array(|(_, votes)| *votes),
-        timeout.into(),
+        locks.timeout().into(),
         writer,
         batch,
     ];
@@ -140,36 +135,56 @@ async fn on_sqlite(
     };
     let results = format!(
         "{REQUESTED} SELECT r.choice_id, r.question_id, {ADDED} AS added, \
-           q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice \
+           q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice, {OPTIONS} \
          FROM requested r \
          LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
-         LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id"
+         LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id \
+         LEFT JOIN polls_question_options o ON o.question_id = r.question_id"
     );
     let results = tx.query_all_raw(statement(results)).await?;
     let update = format!(
         "{REQUESTED} UPDATE polls_app_choice AS c SET votes = c.votes + {ADDED} \
-         FROM requested r JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+         FROM requested r JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 AND {IS_PLAIN} \
          WHERE c.id = r.choice_id AND c.question_id = r.question_id"
     );
     tx.execute_raw(statement(update)).await?;
     Ok(results)
 }
 
-fn result(row: &QueryResult, locks: Locks) -> Result<(ChoiceKey, ChoiceResult), DbErr> {
+fn result(
+    row: &QueryResult,
+    batch: &Batch<PlainVotes>,
+    locks: Locks,
+) -> Result<(ChoiceKey, KeyResult), DbErr> {
     let key = ChoiceKey {
         choice_id: row.try_get("", "choice_id")?,
         question_id: row.try_get("", "question_id")?,
     };
+    let votes = batch.get(&key).map_or(0, Vec::len);
+    let all = |result| KeyResult::Results(vec![result; votes]);
+    let policy = row.try_get::<Option<Policy>>("", "policy")?;
+    let max_choices = row.try_get::<Option<i32>>("", "max_choices")?;
     let result = if !row.try_get::<bool>("", "has_question")? {
-        ChoiceResult::NoQuestion
+        all(VoteResult::NoQuestion)
+    } else if row.try_get::<Option<bool>>("", "is_closed")? == Some(true) {
+        all(VoteResult::Closed)
+    } else if let Some(policy) =
+        policy.filter(|policy| *policy != Policy::Any || max_choices != Some(1))
+    {
+        all(VoteResult::WrongPolicy(policy))
     } else if !row.try_get::<bool>("", "has_choice")? {
-        ChoiceResult::NoChoice
+        all(VoteResult::NoChoice)
     } else {
         match row.try_get::<Option<i64>>("", "added")? {
-            Some(added) => ChoiceResult::Added(usize::try_from(added).unwrap_or_default()),
-            None if matches!(locks, Locks::Skip(_)) => ChoiceResult::Locked,
+            Some(added) => {
+                let added = usize::try_from(added).unwrap_or_default().min(votes);
+                let mut results = vec![VoteResult::Counted; added];
+                results.resize(votes, VoteResult::Full);
+                KeyResult::Results(results)
+            }
+            None if matches!(locks, Locks::Skip(_)) => KeyResult::Locked,
             // The row was deleted while its lock was waited for.
-            None => ChoiceResult::NoChoice,
+            None => all(VoteResult::NoChoice),
         }
     };
     Ok((key, result))

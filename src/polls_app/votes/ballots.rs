@@ -1,0 +1,340 @@
+//! Ballots: votes on questions whose options limit who may vote how often, or allow several choices.
+//!
+//! The row of the options is locked while ballots for the question are counted, so that two servers count them one after the other, and
+//! a change of the options waits for them. The voter's row is stored in the transaction that counts the votes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Value, sea_query::ArrayType,
+};
+use serde_json::json;
+
+use super::{
+    receipts::Receipt,
+    statement::{Batch, KeyResult, Locks, VoteResult, Votes, Written},
+};
+use crate::{
+    db::Transaction,
+    entities::{Count, question_options::Policy},
+};
+
+/// The maximum of the column `votes`.
+const MAX_VOTES: i64 = i32::MAX as i64;
+
+/// The votes of one voter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ballot {
+    /// The keys of the choices, without duplicates.
+    pub choices: BTreeSet<i32>,
+    /// The policy under which it is cast; it is not counted if the question has another.
+    pub policy: Policy,
+    /// The voter; `None` for [`Policy::Any`].
+    pub voter: Option<VoterKey>,
+}
+
+/// The keys of a voter of one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoterKey {
+    /// The hash with the current key.
+    pub current: String,
+    /// The hashes with the fallback keys. Servers that have not been restarted with a new key still store these.
+    pub aliases: Vec<String>,
+}
+
+impl VoterKey {
+    /// All hashes, the current one first.
+    fn all(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.current).chain(&self.aliases)
+    }
+}
+
+/// The ballots of questions, by the key of the question.
+#[derive(Debug)]
+pub struct Ballots;
+
+impl Votes for Ballots {
+    type Key = i32;
+    type Ballot = Ballot;
+
+    async fn write(
+        tx: &Transaction,
+        batch: &Batch<Self>,
+        now: DateTime<Utc>,
+        locks: Locks,
+        receipt: Receipt,
+    ) -> Result<Written<Self>, DbErr> {
+        let questions = find_and_lock(tx, batch.keys(), now, locks, receipt).await?;
+        let mut additions = Additions {
+            voters: stored_voters(tx, batch).await?,
+            day: now.timestamp().div_euclid(86_400),
+            ..Additions::default()
+        };
+        let missing = Question::default();
+        let mut results = Vec::with_capacity(batch.len());
+        for (&id, queued) in batch {
+            let question = questions.get(&id).unwrap_or(&missing);
+            let result = if question.is_locked {
+                KeyResult::Locked
+            } else {
+                let votes = queued.iter();
+                let votes = votes.map(|vote| additions.add(id, question, &vote.ballot));
+                KeyResult::Results(votes.collect())
+            };
+            results.push((id, result));
+        }
+        if !additions.votes.is_empty() || !additions.rows.is_empty() {
+            additions.store(tx).await?;
+        }
+        Ok(results)
+    }
+}
+
+/// A question as ballots need it.
+#[derive(Debug, Default)]
+struct Question {
+    is_published: bool,
+    is_closed: bool,
+    policy: Option<Policy>,
+    max_choices: i32,
+    /// The votes of its choices, by their keys.
+    choices: BTreeMap<i32, i64>,
+    /// Whether another transaction has locked a row of it.
+    is_locked: bool,
+}
+
+/// A row of a question, with one of its choices.
+#[derive(Debug, FromQueryResult)]
+struct Row {
+    question_id: i32,
+    is_published: bool,
+    is_closed: Option<bool>,
+    policy: Option<Policy>,
+    max_choices: Option<i32>,
+    choice_id: Option<i32>,
+    votes: Option<Count>,
+    choices: i64,
+}
+
+/// The questions with these keys that exist, with their rows locked in the order of the keys.
+async fn find_and_lock(
+    tx: &Transaction,
+    keys: impl Iterator<Item = &i32>,
+    now: DateTime<Utc>,
+    locks: Locks,
+    receipt: Receipt,
+) -> Result<BTreeMap<i32, Question>, DbErr> {
+    const COLUMNS: &str = "q.pub_date <= $1 AS is_published, \
+        (SELECT count(*) FROM polls_app_choice a WHERE a.question_id = q.id) AS choices";
+    const OPTIONS: &str = "o.policy, o.max_choices, o.closes_at <= $1 AS is_closed";
+    let backend = tx.get_database_backend();
+    let keys = integers(backend, keys.copied());
+    let statement = if backend == DbBackend::Sqlite {
+        let sql = format!(
+            "SELECT q.id AS question_id, {COLUMNS}, {OPTIONS}, c.id AS choice_id, c.votes \
+             FROM polls_app_question q LEFT JOIN polls_question_options o ON o.question_id = q.id \
+             LEFT JOIN polls_app_choice c ON c.question_id = q.id \
+             WHERE q.id IN (SELECT value FROM json_each($2)) ORDER BY q.id, c.id"
+        );
+        Statement::from_sql_and_values(backend, sql, [now.into(), keys])
+    } else {
+        let skip = locks.skip_clause();
+        // The locked rows may be newer than the statement's snapshot, and are what counts.
+        let sql = format!(
+            "WITH requested AS MATERIALIZED (\
+               SELECT r.question_id FROM set_config('lock_timeout', $3, true), unnest((SELECT $2::int[])) AS r(question_id)\
+             ), locked AS MATERIALIZED (\
+               SELECT o.question_id, {OPTIONS}, c.id AS choice_id, c.votes FROM requested r \
+               JOIN polls_question_options o ON o.question_id = r.question_id \
+               JOIN polls_app_choice c ON c.question_id = o.question_id \
+               ORDER BY o.question_id, c.id FOR NO KEY UPDATE OF o, c {skip}\
+             ), receipt AS ({}) \
+             SELECT q.id AS question_id, {COLUMNS}, o.policy, o.max_choices, o.is_closed, o.choice_id, o.votes \
+             FROM requested r JOIN polls_app_question q ON q.id = r.question_id \
+             LEFT JOIN locked o ON o.question_id = q.id ORDER BY q.id, o.choice_id",
+            Receipt::upsert(4),
+        );
+        let [writer, number] = receipt.values();
+        let values = [now.into(), keys, locks.timeout().into(), writer, number];
+        Statement::from_sql_and_values(backend, sql, values)
+    };
+    let mut questions = BTreeMap::<i32, Question>::new();
+    let mut total = BTreeMap::new();
+    for row in tx.query_all_raw(statement).await? {
+        let row = Row::from_query_result(&row, "")?;
+        let question = questions.entry(row.question_id).or_default();
+        question.is_published = row.is_published;
+        question.is_closed = row.is_closed == Some(true);
+        question.policy = row.policy;
+        question.max_choices = row.max_choices.unwrap_or(1);
+        if let Some((id, votes)) = row.choice_id.zip(row.votes) {
+            question.choices.insert(id, votes.0);
+        }
+        total.insert(row.question_id, row.choices);
+    }
+    if matches!(locks, Locks::Skip(_)) {
+        for (id, question) in &mut questions {
+            question.is_locked = (question.choices.len() as i64) < total[id];
+        }
+    }
+    Ok(questions)
+}
+
+/// The hashes of voters in a batch that are stored already.
+async fn stored_voters(
+    tx: &Transaction,
+    batch: &Batch<Ballots>,
+) -> Result<BTreeSet<String>, DbErr> {
+    let ballots = batch.values().flatten().map(|vote| &vote.ballot);
+    let hashes = ballots.filter_map(|ballot| ballot.voter.as_ref());
+    let hashes: Vec<&String> = hashes.flat_map(VoterKey::all).collect();
+    let backend = tx.get_database_backend();
+    let sql = match backend {
+        DbBackend::Sqlite => {
+            "SELECT voter FROM polls_voters WHERE voter IN (SELECT value FROM json_each($1))"
+        }
+        _ => {
+            "SELECT voter FROM polls_voters WHERE voter IN (SELECT json_array_elements_text($1::json))"
+        }
+    };
+    let statement =
+        Statement::from_sql_and_values(backend, sql, [json!(hashes).to_string().into()]);
+    let rows = tx.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get("", "voter")).collect()
+}
+
+/// What the ballots of a batch add to the tables.
+#[derive(Debug, Default)]
+struct Additions {
+    /// The hashes of voters that are stored, those of this batch included.
+    voters: BTreeSet<String>,
+    /// The new rows of voters.
+    rows: Vec<serde_json::Value>,
+    /// The votes for each choice.
+    votes: BTreeMap<i32, i64>,
+    /// The ballots for each question.
+    ballots: BTreeMap<i32, i64>,
+    /// The present day, in days since 1970.
+    day: i64,
+}
+
+impl Additions {
+    /// Adds a ballot, if it is to be counted.
+    fn add(&mut self, id: i32, question: &Question, ballot: &Ballot) -> VoteResult {
+        let policy = question.policy.unwrap_or(Policy::Any);
+        if !question.is_published {
+            return VoteResult::NoQuestion;
+        }
+        if question.is_closed {
+            return VoteResult::Closed;
+        }
+        if ballot.policy != policy || policy == Policy::Any && question.max_choices == 1 {
+            return VoteResult::WrongPolicy(policy);
+        }
+        if ballot.choices.len() as i64 > i64::from(question.max_choices) {
+            return VoteResult::TooManyChoices(question.max_choices);
+        }
+        let mut votes = ballot.choices.iter().map(|id| question.choices.get(id));
+        if ballot.choices.is_empty() || votes.any(|votes| votes.is_none()) {
+            return VoteResult::NoChoice;
+        }
+        if let Some(voter) = &ballot.voter
+            && voter.all().any(|hash| self.voters.contains(hash))
+        {
+            // Under a fallback key: the row of the current key is for the time when the fallback is removed.
+            if !self.voters.contains(&voter.current) {
+                self.store_voter(id, &voter.current, true);
+            }
+            return VoteResult::AlreadyVoted;
+        }
+        let sum = |id: &i32| question.choices[id] + self.votes.get(id).copied().unwrap_or(0);
+        if ballot.choices.iter().any(|id| sum(id) >= MAX_VOTES) {
+            return VoteResult::Full;
+        }
+        if let Some(voter) = &ballot.voter {
+            self.store_voter(id, &voter.current, false);
+            for alias in &voter.aliases {
+                self.store_voter(id, alias, true);
+            }
+        }
+        for choice in &ballot.choices {
+            *self.votes.entry(*choice).or_default() += 1;
+        }
+        *self.ballots.entry(id).or_default() += 1;
+        VoteResult::Counted
+    }
+
+    fn store_voter(&mut self, id: i32, hash: &str, is_alias: bool) {
+        self.voters.insert(hash.to_owned());
+        let row = json!({"voter": hash, "question": id, "day": self.day, "is_alias": is_alias});
+        self.rows.push(row);
+    }
+
+    /// Stores the additions.
+    async fn store(self, tx: &Transaction) -> Result<(), DbErr> {
+        let backend = tx.get_database_backend();
+        let counts = |counts: BTreeMap<i32, i64>| {
+            let rows = counts.into_iter();
+            let rows = rows.map(|(id, added)| json!({"id": id, "added": added}));
+            serde_json::Value::Array(rows.collect())
+        };
+        let rows = [
+            serde_json::Value::Array(self.rows),
+            counts(self.ballots),
+            counts(self.votes),
+        ];
+        let [voters, ballots, votes] = if backend == DbBackend::Sqlite {
+            const COUNTS: &str =
+                "(SELECT value->>'id' AS id, value->>'added' AS added FROM json_each($1)) AS r";
+            const VOTERS: &str = "SELECT value->>'voter', value->>'question', value->>'day', value->>'is_alias' \
+                                  FROM json_each($1)";
+            statements(VOTERS, COUNTS, COUNTS)
+        } else {
+            statements(
+                "SELECT * FROM json_to_recordset($1::json) AS r(voter text, question int, day int, is_alias bool)",
+                "json_to_recordset($2::json) AS r(id int, added int)",
+                "json_to_recordset($3::json) AS r(id int, added int)",
+            )
+        };
+        let rows = rows.map(|rows| rows.to_string());
+        let statement = |sql: String, values: &[String]| {
+            let values = values.iter().map(|text| text.clone().into());
+            Statement::from_sql_and_values(backend, sql, values)
+        };
+        if backend == DbBackend::Sqlite {
+            for (sql, rows) in [voters, ballots, votes].into_iter().zip(rows) {
+                tx.execute_raw(statement(sql, &[rows])).await?;
+            }
+        } else {
+            let sql = format!("WITH voters AS ({voters}), ballots AS ({ballots}) {votes}");
+            tx.execute_raw(statement(sql, &rows)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The statements that store voters, ballots and votes, given the sources of their rows.
+fn statements(voters: &str, ballots: &str, votes: &str) -> [String; 3] {
+    [
+        format!("INSERT INTO polls_voters (voter, question_id, day, is_alias) {voters}"),
+        format!(
+            "UPDATE polls_question_options SET voters = voters + r.added FROM {ballots} WHERE question_id = r.id"
+        ),
+        format!(
+            "UPDATE polls_app_choice SET votes = votes + r.added FROM {votes} WHERE polls_app_choice.id = r.id"
+        ),
+    ]
+}
+
+/// Keys as the parameter `$2` of [`find_and_lock`].
+fn integers(backend: DbBackend, keys: impl Iterator<Item = i32>) -> Value {
+    if backend == DbBackend::Sqlite {
+        let keys: Vec<i32> = keys.collect();
+        return json!(keys).to_string().into();
+    }
+    Value::Array(
+        ArrayType::Int,
+        Some(Box::new(keys.map(Value::from).collect())),
+    )
+}

@@ -81,6 +81,9 @@ fn changelist(site: &AdminSite, model: &Model, messages: &mut Vec<CheckMessage>)
         }
     }
     for name in model.options.list_filter {
+        if model.filter(name).is_some() {
+            continue;
+        }
         let can_filter = model.field(name).is_some_and(|field| {
             let has_filter = matches!(
                 field.kind,

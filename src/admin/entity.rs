@@ -6,7 +6,7 @@ use sea_orm::{
 };
 
 use super::{
-    field::{Field, Kind},
+    field::{Field, Kind, SideTable},
     options::FieldOptions,
 };
 use crate::entities::references;
@@ -55,6 +55,26 @@ impl Entity {
     }
 }
 
+/// The fields for these columns of a table with one row at most for each object of a model. `key` is its primary key.
+///
+/// # Panics
+/// When there is no such column, or one has a type without a [`Kind`].
+pub fn side_fields<E: EntityTrait>(key: &'static str, names: &[&str]) -> Vec<Field> {
+    let side_table = Some(SideTable {
+        table: E::default().table_name(),
+        key,
+    });
+    let field_of = |name: &&str| {
+        let column = E::Column::iter().find(|column| column.as_str() == *name);
+        let column = column.unwrap_or_else(|| panic!("there is no column {name}"));
+        Field {
+            side_table,
+            ..field::<E>(&column)
+        }
+    };
+    names.iter().map(field_of).collect()
+}
+
 fn field<E: EntityTrait>(column: &E::Column) -> Field {
     let (definition, name) = (column.def(), column.as_str());
     let references = references::<E>(name);
@@ -76,6 +96,7 @@ fn field<E: EntityTrait>(column: &E::Column) -> Field {
     Field {
         name: field_name,
         column: name,
+        side_table: None,
         verbose_name: field_name.replace('_', " "),
         kind,
         null: definition.is_null(),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use sea_orm::Value;
+use sea_orm::{DbErr, QueryResult, Value};
 
 use super::{
     dates,
@@ -13,6 +13,7 @@ use crate::{
     contenttypes::capfirst,
     db::is_storable,
     digits,
+    entities::{Count, Timestamp},
     web::form::{Form, REQUIRED},
 };
 
@@ -31,6 +32,8 @@ pub struct Field {
     pub name: &'static str,
     /// The column; empty for a field without one.
     pub column: &'static str,
+    /// The table of the column, if it is not the model's.
+    pub side_table: Option<SideTable>,
     /// Django's `verbose_name`.
     pub verbose_name: String,
     /// The type.
@@ -41,6 +44,15 @@ pub struct Field {
     pub unique: bool,
     /// The declared options.
     pub options: FieldOptions,
+}
+
+/// A table with one row at most for each object of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SideTable {
+    /// The name of the table.
+    pub table: &'static str,
+    /// Its primary key: the column with the key of the object.
+    pub key: &'static str,
 }
 
 /// The type of a field.
@@ -64,6 +76,24 @@ pub enum Kind {
 }
 
 impl Field {
+    /// The value in a column of a row.
+    ///
+    /// # Errors
+    /// When the column is missing or has another type.
+    pub fn read(&self, row: &QueryResult, column: &str) -> Result<Value, DbErr> {
+        Ok(match self.kind {
+            Kind::Boolean => Value::Bool(row.try_get("", column)?),
+            Kind::SmallInteger => Value::SmallInt(row.try_get("", column)?),
+            Kind::Integer => row.try_get::<Option<Count>>("", column)?.into(),
+            Kind::ForeignKey(_) => Value::Int(row.try_get("", column)?),
+            Kind::DateTime => {
+                let time = row.try_get::<Option<Timestamp>>("", column)?;
+                Value::ChronoDateTimeUtc(time.map(|time| *time))
+            }
+            _ => Value::String(row.try_get("", column)?),
+        })
+    }
+
     /// The label in a form: the verbose name with its first letter in upper case.
     pub fn label(&self) -> String {
         capfirst(&self.verbose_name)
@@ -114,6 +144,15 @@ impl Field {
             }
             Value::ChronoDateTimeUtc(None) => vec![String::new(); 2],
             _ => vec![String::new()],
+        }
+    }
+
+    /// Whether a submitted form has the field.
+    pub fn is_posted(&self, form: &Form, prefix: &str) -> bool {
+        let name = format!("{prefix}{}", self.name);
+        match self.kind {
+            Kind::DateTime => form.has(&format!("{name}_0")),
+            _ => form.has(&name),
         }
     }
 

@@ -1,15 +1,17 @@
 //! A model of the admin: the declaration by an app, and the registered model that is built from it.
 
+use chrono::DateTime;
 use sea_orm::{
     EntityTrait, Value,
-    sea_query::{Alias, Expr},
+    sea_query::{Alias, Expr, ExprTrait, Func, Query},
 };
 
 use super::{
-    entity::Entity,
+    entity::{Entity, KEY},
     field::{Field, Kind, Raw},
     options::{
-        Cell, Computed, Dependent, FieldOptions, Fieldset, Layout, ManyToMany, Rules, VirtualKind,
+        Cell, Computed, Dependent, FieldOptions, Fieldset, Layout, ListFilter, ManyToMany,
+        ObjectAction, Rules, VirtualKind,
     },
 };
 
@@ -25,6 +27,9 @@ pub struct ModelAdmin {
     pub verbose_name: &'static str,
     /// Django's `verbose_name_plural`.
     pub verbose_name_plural: &'static str,
+    /// Fields in another table with one row at most for each object ([`side_fields`]): each has a default, which an object without a
+    /// row has.
+    pub side_fields: Vec<Field>,
     /// Options of fields that the entity does not have.
     pub fields: Vec<FieldOptions>,
     /// Computed columns of the changelist.
@@ -37,8 +42,12 @@ pub struct ModelAdmin {
     pub list_display: &'static [&'static str],
     /// Fields that can be edited in the changelist.
     pub list_editable: &'static [&'static str],
-    /// The filters of the changelist.
+    /// The filters of the changelist: fields, and names of [`Self::filters`].
     pub list_filter: &'static [&'static str],
+    /// Filters that are not by a field.
+    pub filters: Vec<ListFilter>,
+    /// Actions on selected objects, besides their deletion.
+    pub actions: Vec<ObjectAction>,
     /// The fields of a search; `choice__choice_text` is a field of an inline or of a related model.
     pub search_fields: &'static [&'static str],
     /// The date field of the date hierarchy.
@@ -78,6 +87,7 @@ impl ModelAdmin {
             name,
             verbose_name: name,
             verbose_name_plural,
+            side_fields: Vec::new(),
             fields: Vec::new(),
             computed: Vec::new(),
             many_to_many: Vec::new(),
@@ -85,6 +95,8 @@ impl ModelAdmin {
             list_display: &["__str__"],
             list_editable: &[],
             list_filter: &[],
+            filters: Vec::new(),
+            actions: Vec::new(),
             search_fields: &[],
             date_hierarchy: None,
             ordering: &[],
@@ -151,7 +163,8 @@ impl Inline {
 pub struct Model {
     /// The declaration.
     pub options: ModelAdmin,
-    /// The fields: first those with a column, in their order, then many-to-many, then virtual ones.
+    /// The fields: first those with a column of the table, in their order, then those in another table, then many-to-many, then virtual
+    /// ones.
     pub fields: Vec<Field>,
     /// The names in [`ModelAdmin::fields`] without a field, which `check` reports as errors.
     pub unknown_fields: Vec<&'static str>,
@@ -175,6 +188,7 @@ impl Model {
     pub fn new(options: ModelAdmin) -> Self {
         let mut declared = options.fields.clone();
         let mut fields = options.entity.fields.clone();
+        fields.extend(options.side_fields.iter().cloned());
         for field in &mut fields {
             let matching = declared.extract_if(.., |declared| {
                 declared.name == field.name && declared.virtual_kind.is_none()
@@ -201,6 +215,14 @@ impl Model {
         self.options.entity.table
     }
 
+    /// The filter with a name.
+    pub fn filter(&self, name: &str) -> Option<&ListFilter> {
+        self.options
+            .filters
+            .iter()
+            .find(|filter| filter.name == name)
+    }
+
     /// The field with a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
@@ -210,6 +232,28 @@ impl Model {
     pub fn relation(&self, name: &str) -> Option<&ManyToMany> {
         let mut relations = self.options.many_to_many.iter();
         relations.find(|relation| relation.name == name)
+    }
+
+    /// The value of a field in a query of the table.
+    pub fn expression(&self, field: &Field) -> Expr {
+        let Some(side) = field.side_table else {
+            return self.column(field.column);
+        };
+        let table = Alias::new(side.table);
+        let value = Query::select()
+            .column((table.clone(), Alias::new(field.column)))
+            .from(table.clone())
+            .and_where(Expr::col((table, Alias::new(side.key))).eq(self.column(KEY)))
+            .take();
+        let value = Expr::from(value);
+        match field
+            .options
+            .default
+            .map(|default| default(DateTime::UNIX_EPOCH))
+        {
+            Some(default) => Func::coalesce([value, Expr::val(default)]).into(),
+            None => value,
+        }
     }
 
     /// The fields that have a column.
@@ -266,6 +310,7 @@ fn many_to_many(relation: &ManyToMany) -> Field {
     Field {
         name: relation.name,
         column: "",
+        side_table: None,
         verbose_name: relation.verbose_name.to_owned(),
         kind: Kind::ManyToMany,
         null: false,
@@ -278,6 +323,7 @@ fn virtual_field(options: FieldOptions) -> Field {
     Field {
         name: options.name,
         column: "",
+        side_table: None,
         verbose_name: options.verbose_name.unwrap_or(options.name).to_owned(),
         kind: Kind::Virtual(options.virtual_kind.unwrap_or(VirtualKind::Description)),
         null: false,

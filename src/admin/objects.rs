@@ -25,7 +25,10 @@ impl Model {
             .column((table.clone(), Alias::new(KEY)))
             .from(table.clone());
         for field in self.concrete() {
-            query.column((table.clone(), Alias::new(field.column)));
+            match field.side_table {
+                None => query.column((table.clone(), Alias::new(field.column))),
+                Some(_) => query.expr_as(self.expression(field), Alias::new(field.column)),
+            };
         }
         query
     }
@@ -44,7 +47,10 @@ impl Model {
     /// # Errors
     /// When a column is missing or has another type.
     pub fn object(&self, row: &QueryResult, now: DateTime<Utc>) -> Result<Object, DbErr> {
-        let (label, values) = (self.options.entity.read)(row)?;
+        let (label, mut values) = (self.options.entity.read)(row)?;
+        for field in self.concrete().filter(|field| field.side_table.is_some()) {
+            values.push(field.read(row, field.column)?);
+        }
         let cell = |column: &Computed| match &column.source {
             Source::Row(compute) => compute(row, now),
             Source::Sql(_) => {

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sea_orm::{DbErr, FromQueryResult, QueryResult, Value, sea_query::SelectStatement};
+use sea_orm::{
+    DbErr, FromQueryResult, QueryResult, Value,
+    sea_query::{Condition, SelectStatement},
+};
 
 use super::changes::Changes;
 use crate::{
@@ -119,6 +122,43 @@ pub enum Cell {
     Text(String),
     /// A date and time.
     DateTime(DateTime<Utc>),
+    /// A state.
+    Badge(Tone, &'static str),
+}
+
+/// The tone of a state: its colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing to do.
+    Neutral,
+    /// Something will happen.
+    Info,
+    /// As it should be.
+    Success,
+    /// Something has to be done.
+    Warning,
+}
+
+/// A filter of the changelist that is not by a field (Django's `SimpleListFilter`).
+#[derive(Debug, Clone)]
+pub struct ListFilter {
+    /// The name in `list_filter` and the parameter in URLs.
+    pub name: &'static str,
+    /// The values of the parameter, with their labels.
+    pub choices: Vec<(&'static str, &'static str)>,
+    /// The condition for a value at a time; `None` for an unknown value.
+    pub condition: fn(&str, DateTime<Utc>) -> Option<Condition>,
+}
+
+/// An action on objects that needs no confirmation, for users who may change them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectAction {
+    /// Its name in forms.
+    pub name: &'static str,
+    /// Its label.
+    pub label: &'static str,
+    /// The label of the field that it changes, for the log.
+    pub changes: &'static str,
 }
 
 /// A many-to-many field.
@@ -253,6 +293,33 @@ pub trait Rules: Send + Sync {
         Description::default()
     }
 
+    /// What a user has to know about an object that has been stored in the transaction.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    async fn warnings(&self, _: &Transaction, _id: i32) -> Result<Vec<String>, DbErr> {
+        Ok(Vec::new())
+    }
+
+    /// The actions that an object's page offers at `now`.
+    fn available_actions(&self, _: &Values<'_>, _now: DateTime<Utc>) -> Vec<ObjectAction> {
+        Vec::new()
+    }
+
+    /// Does an action with objects that are locked, and returns the keys of those that it has changed.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or written to.
+    async fn act(
+        &self,
+        _: &Transaction,
+        _action: &str,
+        _ids: &[i32],
+        _now: DateTime<Utc>,
+    ) -> Result<Vec<i32>, DbErr> {
+        Ok(Vec::new())
+    }
+
     /// Whether "Save" redirects from the form of a new object to its change form.
     fn continues_after_add(&self) -> bool {
         false
@@ -263,6 +330,14 @@ pub trait Rules: Send + Sync {
 pub struct Values<'a>(pub(super) &'a dyn Fn(&str) -> Option<&'a Value>);
 
 impl Values<'_> {
+    /// A column with a time.
+    pub fn time(&self, column: &str) -> Option<DateTime<Utc>> {
+        match (self.0)(column) {
+            Some(Value::ChronoDateTimeUtc(time)) => *time,
+            _ => None,
+        }
+    }
+
     /// A text column.
     pub fn text(&self, column: &str) -> &str {
         match (self.0)(column) {

@@ -4,6 +4,7 @@ pub mod admin;
 mod context;
 pub mod pages;
 pub mod queries;
+pub mod status;
 pub mod urls;
 mod views;
 pub mod voters;

@@ -80,7 +80,8 @@ impl Site {
     /// The routes and the middleware. The innermost middleware is listed first.
     pub fn router(&self) -> impl Endpoint<Output = Response> + use<> {
         let settings = &self.core.settings;
-        let admin = admin::routes(self.admin.clone(), auth::admin::routes(Route::new()));
+        let app_routes = polls_app::admin::routes(auth::admin::routes(Route::new()));
+        let admin = admin::routes(self.admin.clone(), app_routes);
         let cache = self.pages.clone();
         let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
         let pages = polls_app::routes(Route::new(), self.votes.clone(), self.pages.clone());

@@ -166,7 +166,7 @@ on_both_databases! {
             [q.choice_set.create(choice_text=text, votes=n % 5) for text in ['blue one', 'Red two', 'other'][:n % 4]]";
         manage(&site, &["shell", "--verbosity", "0", "-c", code]).success();
         let queries: Vec<String> = ["", "q=blue", "q=red", "q=blue+one", "q=two", "q=nothing"].into_iter()
-            .flat_map(|search| ["", "o=1", "o=-1", "o=2", "o=-2", "o=4", "o=-4", "o=1.-2", "o=-4.2"].map(|order| format!("{search}&{order}"))).collect();
+            .flat_map(|search| ["", "o=1", "o=-1", "o=2", "o=-2", "o=1.-2", "o=-2.1"].map(|order| format!("{search}&{order}"))).collect();
         let code = format!("from django.test import Client; from django.test.utils import setup_test_environment; from django.contrib.auth.models import User; import json; setup_test_environment(); client = Client(); \
             client.force_login(User.objects.get()); \
             print(json.dumps([[q.pk for q in client.get('/admin/polls_app/question/?' + query).context['cl'].result_list] for query in {queries:?}]))");

@@ -22,7 +22,7 @@ macro_rules! options {
             $references,
             ", \"policy\" varchar(10) NOT NULL, \"max_choices\" integer NOT NULL, \"closes_at\" ",
             $timestamp,
-            " NULL, \"results\" varchar(10) NOT NULL, \"codes\" integer NOT NULL, \"voters\" bigint NOT NULL);"
+            " NULL, \"results\" varchar(10) NOT NULL, \"codes\" integer DEFAULT 0 NOT NULL, \"voters\" bigint DEFAULT 0 NOT NULL);"
         )
     };
 }

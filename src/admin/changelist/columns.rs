@@ -1,8 +1,7 @@
 //! The columns of a changelist and their order.
 
-use chrono::{DateTime, Utc};
 use sea_orm::{
-    DbErr, QueryResult, Value,
+    DbErr, QueryResult,
     sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
 };
 
@@ -13,10 +12,9 @@ use crate::{
         entity::KEY,
         field::{Field, Kind},
         model::{Model, Object},
-        options::Cell,
+        options::{Cell, Source as ComputedSource},
     },
     contenttypes::capfirst,
-    entities::Count,
 };
 
 /// A column of a changelist.
@@ -145,8 +143,14 @@ impl Column {
     pub fn order_by(&self, model: &Model) -> Option<Expr> {
         match &self.source {
             Source::Label => None,
-            Source::Field(field) => Some(model.column(field.column)),
-            Source::Computed(_, order_column) => order_column.map(|column| model.column(column)),
+            Source::Field(field) => Some(model.expression(field)),
+            Source::Computed(position, order_column) => {
+                match (&model.options.computed[*position].source, order_column) {
+                    (_, Some(column)) => Some(model.column(column)),
+                    (ComputedSource::Sql(sql), None) => Some(Expr::from(sql())),
+                    (ComputedSource::Row(_), None) => None,
+                }
+            }
             Source::Related(related) => Some(related.subquery(model)),
         }
     }
@@ -177,7 +181,7 @@ impl Column {
                 .value(object, field.name)
                 .map_or(Cell::Empty, |value| field.cell(value)),
             Source::Computed(position, _) => object.computed[*position].clone(),
-            Source::Related(related) => related.field.cell(&related.value(row, self.name)?),
+            Source::Related(related) => related.field.cell(&related.field.read(row, self.name)?),
         })
     }
 
@@ -245,18 +249,5 @@ impl Related {
             .and_where(Expr::col((table, Alias::new(KEY))).eq(model.column(self.key)))
             .take();
         query.into()
-    }
-
-    fn value(&self, row: &QueryResult, name: &str) -> Result<Value, DbErr> {
-        Ok(match self.field.kind {
-            Kind::Boolean => Value::Bool(row.try_get("", name)?),
-            Kind::SmallInteger => Value::SmallInt(row.try_get("", name)?),
-            Kind::Integer => row.try_get::<Option<Count>>("", name)?.into(),
-            Kind::ForeignKey(_) => Value::Int(row.try_get("", name)?),
-            Kind::DateTime => {
-                Value::ChronoDateTimeUtc(row.try_get::<Option<DateTime<Utc>>>("", name)?)
-            }
-            _ => Value::String(row.try_get("", name)?),
-        })
     }
 }

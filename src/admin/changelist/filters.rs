@@ -9,6 +9,7 @@ use crate::{
     admin::{
         entity::KEY,
         field::{Field, Kind},
+        options::ListFilter,
     },
     db::Connection,
     web::format::grouped,
@@ -59,10 +60,11 @@ pub async fn filters(
 ) -> Result<Vec<Filter>, DbErr> {
     let mut filters = Vec::new();
     for name in list.model.options.list_filter {
-        let Some(field) = list.model.field(name) else {
-            continue;
+        let (title, (keys, options)) = match (list.model.filter(name), list.model.field(name)) {
+            (Some(filter), _) => (name.replace('_', " "), custom_options(filter)),
+            (None, Some(field)) => (field.verbose_name.clone(), options(list, db, field).await?),
+            (None, None) => continue,
         };
-        let (keys, options) = options(list, db, field).await?;
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let current = |key: &str| list.params.get(key);
         let is_used = keys.iter().any(|key| current(key).is_some());
@@ -93,7 +95,7 @@ pub async fn filters(
             }
         }
         filters.push(Filter {
-            title: field.verbose_name.clone(),
+            title,
             choices,
             is_used,
         });
@@ -103,6 +105,17 @@ pub async fn filters(
 
 /// The label and the parameters of each choice.
 type Options = Vec<(String, Vec<(String, String)>)>;
+
+/// The parameter of a filter that is not by a field, and its choices.
+fn custom_options(filter: &ListFilter) -> (Vec<String>, Options) {
+    let key = filter.name.to_owned();
+    let choice = |(value, text): &(&str, &str)| {
+        ((*text).to_owned(), vec![(key.clone(), (*value).to_owned())])
+    };
+    let all = [("All".to_owned(), Vec::new())];
+    let choices = all.into_iter().chain(filter.choices.iter().map(choice));
+    (vec![key.clone()], choices.collect())
+}
 
 /// The names of the parameters of a filter, and its choices.
 async fn options(
@@ -251,7 +264,8 @@ async fn facet(
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let lookups: Vec<(&str, &str)> = others.chain(own).collect();
-    let Some(condition) = lookups::condition(list.model, &lookups, list.zone, list.backend) else {
+    let time = (list.zone, list.now, list.backend);
+    let Some(condition) = lookups::condition(list.model, &lookups, time) else {
         return Ok(None);
     };
     let mut query = list.model.select();

@@ -32,8 +32,7 @@ type Day = [Option<u32>; 3];
 pub fn condition(
     model: &Model,
     lookups: &[(&str, &str)],
-    zone: Tz,
-    backend: DbBackend,
+    (zone, now, backend): (Tz, DateTime<Utc>, DbBackend),
 ) -> Option<Condition> {
     if lookups.len() > MAX_LOOKUPS {
         return None;
@@ -59,6 +58,10 @@ pub fn condition(
     for (name, values) in alternatives {
         let mut any = Condition::any();
         for value in values {
+            if let Some(filter) = model.filter(name) {
+                any = any.add((filter.condition)(value, now)?);
+                continue;
+            }
             any = any.add(lookup_condition(model, name, value, zone, backend)?);
         }
         all = all.add(any);
@@ -68,7 +71,7 @@ pub fn condition(
             .field(name)
             .filter(|field| field.kind == Kind::DateTime)?;
         let (from, to) = range(day, zone)?;
-        let column = model.column(field.column);
+        let column = model.expression(field);
         all = all.add(column.clone().gte(from)).add(column.lt(to));
     }
     Some(all)
@@ -130,7 +133,7 @@ fn lookup_condition(
     if field.kind == Kind::ManyToMany {
         return many_to_many(model, field, lookup, value);
     }
-    let column = model.column(field.column);
+    let column = model.expression(field);
     if lookup == "isnull" {
         return Some(if boolean(value)? {
             column.is_null()

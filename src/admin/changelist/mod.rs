@@ -66,7 +66,8 @@ impl<'a> ChangeList<'a> {
         let columns = columns::of(site, model);
         let order = columns::order(&columns, model, params.get("o"));
         let lookups: Vec<(&str, &str)> = params.lookups().collect();
-        let condition = lookups::condition(model, &lookups, zone, backend).ok_or(BadLookup)?;
+        let condition =
+            lookups::condition(model, &lookups, (zone, now, backend)).ok_or(BadLookup)?;
         let search = params
             .get("q")
             .unwrap_or_default()

@@ -55,7 +55,7 @@ pub fn condition(
             .filter_map(|path| target(site, model, path))
         {
             any = any.add(match target {
-                Target::Own(field) => like(model.column(field.column), &pattern, true, backend),
+                Target::Own(field) => like(model.expression(field), &pattern, true, backend),
                 Target::Related {
                     table,
                     related_column,

@@ -103,7 +103,13 @@ impl<'a> ObjectForm<'a> {
     /// Binds submitted data to the fields.
     pub fn bind(&mut self, form: &Form) {
         for bound in self.fields.iter_mut().filter(|bound| !bound.is_readonly) {
-            bound.raw = bound.field.posted(form, &self.prefix);
+            // Django's forms do not have the fields of other tables.
+            let is_unknown = bound.field.side_table.is_some()
+                && bound.field.kind != Kind::Boolean
+                && !bound.field.is_posted(form, &self.prefix);
+            if !is_unknown {
+                bound.raw = bound.field.posted(form, &self.prefix);
+            }
         }
     }
 
@@ -206,7 +212,7 @@ impl<'a> ObjectForm<'a> {
                     let query = self
                         .model
                         .select()
-                        .and_where(self.model.column(field.column).eq(value.clone()))
+                        .and_where(self.model.expression(field).eq(value.clone()))
                         .take();
                     let is_taken = db
                         .query_all(&query)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sea_orm::{
     ConnectionTrait, DbErr, Value,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    sea_query::{Alias, Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{BoundField, Editor, FormContext, ObjectForm, count_of, formset::Formset};
@@ -12,7 +12,7 @@ use crate::{
     admin::{
         changes::Changes,
         entity::KEY,
-        field::Kind,
+        field::{Field, Kind},
         log::{Action, ChangeMessage, Log},
         model::{Model, Object},
     },
@@ -204,6 +204,7 @@ pub async fn update(
         .table(Alias::new(form.model.table()))
         .and_where(Expr::col(Alias::new(KEY)).eq(object.id));
     let mut has_changes = false;
+    let mut side = Vec::new();
     for bound in form
         .fields
         .iter()
@@ -216,6 +217,10 @@ pub async fn update(
         else {
             continue;
         };
+        if bound.field.side_table.is_some() {
+            side.push((bound.field, value.clone()));
+            continue;
+        }
         has_changes = true;
         update.value(
             Alias::new(bound.field.column),
@@ -225,7 +230,48 @@ pub async fn update(
     if has_changes {
         tx.execute(&update).await?;
     }
-    Ok(())
+    store_side(tx, form.model, object.id, side, form_context).await
+}
+
+/// Stores the values of fields in another table; a new row has the defaults of the others.
+async fn store_side(
+    tx: &Transaction,
+    model: &Model,
+    id: i32,
+    changed: Vec<(&Field, Value)>,
+    form_context: FormContext<'_>,
+) -> Result<(), DbErr> {
+    let Some(side) = changed.first().and_then(|(field, _)| field.side_table) else {
+        return Ok(());
+    };
+    let value = |field: &Field| {
+        let given = changed.iter().find(|(known, _)| known.name == field.name);
+        match (given, field.options.default) {
+            (Some((_, value)), _) => value.clone(),
+            (None, Some(default)) => default(form_context.now),
+            (None, None) => default_value(field),
+        }
+    };
+    let mut columns = vec![Alias::new(side.key)];
+    let mut values = vec![Expr::val(id)];
+    for field in model
+        .concrete()
+        .filter(|field| field.side_table == Some(side))
+    {
+        columns.push(Alias::new(field.column));
+        values.push(Expr::val(value(field)));
+    }
+    let updated = changed.iter().map(|(field, _)| Alias::new(field.column));
+    let conflict = OnConflict::column(Alias::new(side.key))
+        .update_columns(updated)
+        .to_owned();
+    let insert = Query::insert()
+        .into_table(Alias::new(side.table))
+        .columns(columns)
+        .values_panic(values)
+        .on_conflict(conflict)
+        .take();
+    tx.execute(&insert).await.map(drop)
 }
 
 /// The new value of a field. For a counter, the difference is added to the value of the locked row, so that concurrent increments are
@@ -261,6 +307,7 @@ async fn insert(
 ) -> Result<i32, DbErr> {
     let mut columns = Vec::new();
     let mut values: Vec<Expr> = Vec::new();
+    let mut side = Vec::new();
     for field in model.concrete() {
         let value = match (key, changes.values.get(field.name), field.options.default) {
             (Some((column, parent)), ..) if column == field.column => Value::Int(Some(parent)),
@@ -268,6 +315,16 @@ async fn insert(
             (_, None, Some(default)) => default(form_context.now),
             (_, None, None) => default_value(field),
         };
+        if field.side_table.is_some() {
+            let default = field
+                .options
+                .default
+                .map(|default| default(form_context.now));
+            if value != default.unwrap_or_else(|| default_value(field)) {
+                side.push((field, value));
+            }
+            continue;
+        }
         columns.push(Alias::new(field.column));
         values.push(Expr::val(value));
     }
@@ -278,12 +335,15 @@ async fn insert(
         .values_panic(values)
         .returning_col(Alias::new(KEY));
     let row = tx.query_one(&insert).await?;
-    row.ok_or_else(|| DbErr::RecordNotInserted)?
-        .try_get("", KEY)
+    let id = row
+        .ok_or_else(|| DbErr::RecordNotInserted)?
+        .try_get("", KEY)?;
+    store_side(tx, model, id, side, form_context).await?;
+    Ok(id)
 }
 
 /// The value of a column that is not in the form.
-fn default_value(field: &crate::admin::field::Field) -> Value {
+fn default_value(field: &Field) -> Value {
     match field.kind {
         Kind::Boolean => Value::Bool(Some(false)),
         Kind::DateTime => Value::ChronoDateTimeUtc(None),

@@ -1,7 +1,7 @@
 //! Actions on the selected objects of a changelist.
 
 use minijinja::{context, value::Serde};
-use poem::Response;
+use poem::{Response, http::StatusCode};
 use sea_orm::sea_query::ExprTrait;
 use sha2::{Digest, Sha256};
 
@@ -13,13 +13,15 @@ use crate::{
     admin::{
         delete::{Plan, still_referenced},
         entity::KEY,
+        log::{Action, ChangeMessage, Log},
         model::Object,
+        options::ObjectAction,
         page::Crumb,
     },
     db::Connection,
     error::Result,
     signing::hex,
-    web::{form::Form, format::with_plural, messages::Level},
+    web::{form::Form, format::with_plural, messages::Level, routing::redirect},
 };
 
 /// The name of the field with the keys of selected objects.
@@ -36,6 +38,11 @@ pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     if form.get("action") == Some(DELETE) {
         return delete_selected(list, form).await;
     }
+    let mut actions = list.list.model.options.actions.iter();
+    let action = actions.find(|action| form.get("action") == Some(action.name));
+    if let Some(action) = action {
+        return act(list, form, action).await;
+    }
     let text = if form.has(SELECTED) {
         "No action selected."
     } else {
@@ -43,6 +50,83 @@ pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     };
     list.page.messages.add(Level::Warning, text);
     Ok(list.redirect())
+}
+
+/// Does an action of the model with the selected objects, and logs it for those that it has changed.
+async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<Response> {
+    let (state, page, model) = (list.state, list.page, list.list.model);
+    page.staff.require(page.staff.may("change", model))?;
+    let db = state.db();
+    let keys = match selected(list, form, db).await? {
+        Selected::Objects(objects) => objects.iter().map(|object| object.id).collect(),
+        Selected::TooMany | Selected::Changed => {
+            let limit = with_plural(
+                ACTION_LIMIT,
+                model.options.verbose_name,
+                model.options.verbose_name_plural,
+            );
+            let text =
+                format!("At most {limit} can be changed at once. Narrow the list, then try again.");
+            page.messages.add(Level::Warning, &text);
+            return Ok(list.redirect());
+        }
+    };
+    let keys: Vec<i32> = keys;
+    let may_change = model.may_change(db, page.staff.user(), &keys).await?;
+    page.staff.require(may_change)?;
+    let now = state.core.now();
+    let tx = state.core.db.write().begin().await?;
+    let objects = model.select_for_update(&tx, &keys, now).await?;
+    let keys: Vec<i32> = objects.iter().map(|object| object.id).collect();
+    let changed = if keys.is_empty() {
+        Vec::new()
+    } else {
+        model
+            .options
+            .rules
+            .act(&tx, action.name, &keys, now)
+            .await?
+    };
+    let labels: Vec<(i32, &str)> = objects
+        .iter()
+        .filter(|object| changed.contains(&object.id))
+        .map(|object| (object.id, object.label.as_str()))
+        .collect();
+    let mut message = ChangeMessage::default();
+    message.changed(&[action.changes.to_owned()]);
+    let log = Log {
+        user_id: page.staff.user().row.id,
+        model,
+        now,
+    };
+    log.write(&tx, Action::Change, &labels, &message.stored())
+        .await?;
+    tx.commit().await?;
+    let count = with_plural(
+        changed.len() as u64,
+        model.options.verbose_name,
+        model.options.verbose_name_plural,
+    );
+    let (level, text) = match (keys.len(), changed.len()) {
+        (0, _) => (Level::Warning, NOTHING_SELECTED.to_owned()),
+        (_, 0) => (
+            Level::Warning,
+            format!("{}: nothing had to be changed.", action.label),
+        ),
+        _ => (
+            Level::Success,
+            format!("{}: {count} changed.", action.label),
+        ),
+    };
+    page.messages.add(level, &text);
+    // From the page of an object.
+    match (form.get("_return"), keys.as_slice()) {
+        (Some("change"), [id]) => Ok(redirect(
+            StatusCode::FOUND,
+            &model.object_url(*id, "change"),
+        )),
+        _ => Ok(list.redirect()),
+    }
 }
 
 async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {

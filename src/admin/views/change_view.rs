@@ -20,6 +20,7 @@ use crate::{
             version::{self, FormVersion},
         },
         model::{Model, Object},
+        options::{ObjectAction, Values},
         page::{AdminPage, Crumb},
         state::AdminState,
         unsaved::{self, UnsavedForm},
@@ -156,12 +157,19 @@ impl<'a> ChangeView<'a> {
         } else {
             let stored = async {
                 let object = cleaned.store(&editor, &tx, self.form_context).await?;
+                let warnings = self.model.options.rules.warnings(&tx, object.id).await?;
                 // Deferred foreign keys are checked here.
                 tx.commit().await?;
-                Ok(object)
+                Ok((object, warnings))
             };
             match stored.await {
-                Ok(object) => return self.redirect_after_save(form, &object, action),
+                Ok((object, warnings)) => {
+                    let response = self.redirect_after_save(form, &object, action)?;
+                    for warning in warnings {
+                        self.page.messages.add(Level::Warning, &warning);
+                    }
+                    return Ok(response);
+                }
                 Err(error) => editor.main.errors.push(constraint_error(error)?),
             }
         }
@@ -229,6 +237,18 @@ impl<'a> ChangeView<'a> {
             .as_ref()
             .map(|object| model.object_url(object.id, "history"));
         let with_filters = |url: String| format!("{url}{}", preserved(self.request));
+        let actions = object.as_ref().filter(|_| !is_readonly).map(|object| {
+            let value = |column: &str| {
+                let mut columns = model.concrete();
+                let position = columns.position(|field| field.column == column)?;
+                object.values.get(position)
+            };
+            let rules = &model.options.rules;
+            let actions = rules.available_actions(&Values(&value), self.form_context.now);
+            let of = |action: ObjectAction| (action.name, action.label, object.id);
+            actions.into_iter().map(of).collect::<Vec<_>>()
+        });
+        let actions = actions.unwrap_or_default();
         let context = context! {
             form => Serde(editor_context),
             kind => model.options.verbose_name,
@@ -247,6 +267,8 @@ impl<'a> ChangeView<'a> {
             history_url => history_url.map(with_filters),
             delete_url => object.as_ref().filter(|_| may("delete") && !is_readonly)
                 .map(|object| with_filters(model.object_url(object.id, "delete"))),
+            actions => Serde(actions),
+            list_url => model.url(),
             site_url => object.as_ref().zip(model.options.view_on_site).map(|(object, url)| url(object.id)),
             back => back_to_list(model, self.request),
             may_view => self.page.staff.may_view(model),

@@ -196,6 +196,15 @@ impl ListPage<'_> {
         let total = self.map.as_ref().map_or(0, |map| map.total);
         let may = |action| self.page.staff.may(action, model);
         let is_editable = may_change && !model.options.list_editable.is_empty();
+        let mut actions: Vec<(&str, String)> = Vec::new();
+        if may("delete") {
+            let label = format!("Delete selected {}", model.options.verbose_name_plural);
+            actions.push(("delete_selected", label));
+        }
+        if may_change {
+            let own = model.options.actions.iter();
+            actions.extend(own.map(|action| (action.name, action.label.to_owned())));
+        }
         let all_url = list.params.with(&[("all", "")], &[]);
         let context = context! {
             kind => model.options.verbose_name,
@@ -219,7 +228,8 @@ impl ListPage<'_> {
             headings => Serde(headings),
             unsort_url => (list.order.len() > 1).then(|| list.params.with(&[], &["o"])),
             rows => Serde(&rows),
-            can_delete => may("delete"),
+            has_actions => !actions.is_empty(),
+            actions => Serde(actions),
             is_editable,
             error,
             count,

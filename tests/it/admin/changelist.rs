@@ -44,8 +44,8 @@ on_both_databases! {
         app.set_votes(question.choices[1], 4).await;
         app.question_at("Long ago?", now() - TimeDelta::days(400), &[]).await;
         let page = admin.get(LIST).await;
-        page.assert_contains("Select question to change").assert_contains("Date published").assert_contains("Published recently?").assert_contains("1,204")
-            .assert_contains("aria-label=\"Yes\"").assert_contains("aria-label=\"No\"").assert_contains("2 questions");
+        page.assert_contains("Select question to change").assert_contains("Date published").assert_contains("Status").assert_contains("1,204")
+            .assert_contains("status-success\">Open<").assert_contains("status-warning\">Draft<").assert_contains("2 questions");
         // Newest first.
         assert_eq!(rows(&page), ["Long ago?", "Counted?"]);
     }
@@ -60,9 +60,8 @@ on_both_databases! {
         assert_eq!(order("-1").await, "cbaa");
         assert_eq!(order("2").await, "aacb");
         assert_eq!(order("-2.1").await, "bcaa");
-        assert_eq!(order("3").await, "aacb");
         // What names no column, or one that cannot be ordered by, counts for nothing.
-        for o in ["", "0", "99", "4", "x", "--1", "1.1.1", "-"] {
+        for o in ["", "0", "99", "3", "x", "--1", "1.1.1", "-"] {
             assert_eq!(order(o).await.len(), 4, "{o}");
         }
         let page = admin.get(&format!("{LIST}?o=-2.1")).await;
@@ -104,7 +103,7 @@ on_both_databases! {
             assert!(before.rsplit("<a").next().unwrap().contains("aria-current=\"true\""), "{name}");
         }
         let page = admin.get(&format!("{LIST}?_facets=True")).await;
-        assert_eq!(page.text().split("class=\"facet\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect::<Vec<_>>(), ["5", "1", "2", "3", "4"]);
+        assert_eq!(page.text().split("class=\"facet\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect::<Vec<_>>(), ["5", "5", "0", "0", "0", "5", "1", "2", "3", "4"]);
         // Django's own forms of the parameters.
         for (query, expected) in [
             ("?pub_date__gte=2000-01-01", 5), ("?pub_date__gte=2026-11-20+00%3A00%3A00%2B00%3A00&pub_date__lt=2026-11-21+00%3A00%3A00%2B00%3A00", 1),

@@ -94,7 +94,7 @@ on_both_databases! {
         assert_eq!(text(&app, question.id).await, "Old?");
         assert!(app.log().await.is_empty());
         let page = admin.form(ADD, "object-form").await.submit(&admin).await;
-        page.assert_contains("Please correct the errors below.").assert_contains("This field is required.");
+        page.assert_contains("Please correct the error below.").assert_contains("This field is required.");
         let page = filled(admin.form(ADD, "object-form").await, &"é".repeat(201), &[]).submit(&admin).await;
         page.assert_contains("Please correct the error below.").assert_contains("Ensure this value has at most 200 characters (it has 201).");
     }

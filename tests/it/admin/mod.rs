@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod expired;
 mod forms;
+mod options;
 mod pages;
 mod permissions;
 mod plans;

@@ -283,22 +283,26 @@ async fn concurrent_edits_show_the_conflict() {
 }
 
 /// The pages that need no login.
-const PUBLIC_PAGES: [(&str, &str); 5] = [
+const PUBLIC_PAGES: [(&str, &str); 7] = [
     ("polls", "/polls/"),
     ("poll", "/polls/1/"),
     ("results", "/polls/1/results/"),
     ("not-found", "/polls/999/"),
     ("login", "/admin/login/"),
+    ("public-login", "/accounts/login/"),
+    ("logout", "/accounts/logout/"),
 ];
 
 /// The pages of the admin.
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 15] = [
     ("index", "/admin/"),
     ("app", "/admin/polls_app/"),
     ("changelist", "/admin/polls_app/question/?o=1.-2&_facets=1"),
     ("empty", "/admin/polls_app/question/?q=nothing"),
     ("add", "/admin/polls_app/question/add/"),
     ("change", "/admin/polls_app/question/1/change/"),
+    ("codes", "/admin/polls_app/question/2/codes/"),
+    ("code-sheet", "/admin/polls_app/question/2/codes/?format=sheet"),
     ("delete", "/admin/polls_app/question/1/delete/"),
     ("history", "/admin/polls_app/question/1/history/"),
     ("users", "/admin/auth/user/"),
@@ -325,7 +329,7 @@ async fn check_page(browser: &Browser, page: &str, name: &str) -> Vec<String> {
 }
 
 async fn check_every_page(name: &str, setup: Setup) {
-    let (_site, server) = serve().await;
+    let (site, server) = serve().await;
     let browser = Browser::open(&server.address, setup).await;
     let mut findings = Vec::new();
     for (page, path) in PUBLIC_PAGES {
@@ -340,6 +344,31 @@ async fn check_every_page(name: &str, setup: Setup) {
     browser.press("Vote").await;
     browser.assert_text("You didn't select a choice.").await;
     findings.extend(check_page(&browser, "poll-error", name).await);
+    browser.click("#choice2").await;
+    browser.press("Vote").await;
+    browser.assert_text("was counted.").await;
+    findings.extend(check_page(&browser, "voted", name).await);
+    let focus = browser.run("return document.activeElement.getAttribute('role')").await;
+    assert_eq!(focus, "status");
+    // Questions with options: a code and several choices, hidden results, and one that is closed.
+    for (sql, page, path) in [
+        ("(2, 'code', 2, NULL, 'closed')", "poll-code", "/polls/2/?code=1234"),
+        ("(3, 'account', 1, NULL, 'voted')", "poll-account", "/polls/3/"),
+    ] {
+        let columns = "question_id, policy, max_choices, closes_at, results";
+        let insert = format!("INSERT INTO polls_question_options ({columns}) VALUES {sql}");
+        site.execute(&insert).await;
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        browser.goto(path).await;
+        findings.extend(check_page(&browser, page, name).await);
+    }
+    site.execute("UPDATE polls_question_options SET codes = 12 WHERE question_id = 2").await;
+    browser.goto("/polls/3/results/").await;
+    findings.extend(check_page(&browser, "results-hidden", name).await);
+    site.execute("UPDATE polls_question_options SET closes_at = '2026-01-01 00:00:00' WHERE question_id = 3").await;
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    browser.goto("/polls/3/").await;
+    findings.extend(check_page(&browser, "closed", name).await);
     browser.log_in("admin", PASSWORD).await;
     for (page, path) in PAGES {
         browser.goto(path).await;
@@ -348,7 +377,7 @@ async fn check_every_page(name: &str, setup: Setup) {
     browser.goto("/admin/polls_app/question/add/").await;
     browser.press("Save").await;
     browser
-        .assert_text("Please correct the errors below.")
+        .assert_text("Please correct the error below.")
         .await;
     findings.extend(check_page(&browser, "errors", name).await);
     let forced = browser

@@ -1,0 +1,296 @@
+//! Registers questions and choices with the admin.
+
+mod codes;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use poem::Route;
+use sea_orm::{
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, Statement,
+    Value,
+    sea_query::{Expr, ExprTrait, Func, Query, SelectStatement},
+};
+
+use super::{status::Status, urls};
+use crate::{
+    admin::{
+        AdminSite, Cell, Changes, Computed, Description, FieldOptions, Fieldset, Inline,
+        ListFilter, ModelAdmin, ObjectAction, Rules, Source, Tone, Values, VirtualKind,
+        side_fields,
+    },
+    auth::login::User,
+    db::Transaction,
+    entities::{Timestamp, choice, question, question_options},
+    web::routing::get_and_post,
+};
+
+/// Adds the pages below `/admin/polls_app/` that the admin does not have for all models.
+pub fn routes(route: Route) -> Route {
+    let path = "/admin/polls_app/question/:id/codes/";
+    get_and_post(route, path, codes::issue_codes)
+}
+
+const CLOSE: ObjectAction = ObjectAction {
+    name: "close_now",
+    label: "Close now",
+    changes: "Closing time",
+};
+const REOPEN: ObjectAction = ObjectAction {
+    name: "reopen",
+    label: "Reopen",
+    changes: "Closing time",
+};
+
+/// Registers the model `Question`, with its choices inline.
+pub fn register(site: &mut AdminSite) {
+    let choices = ModelAdmin {
+        fields: vec![FieldOptions {
+            default: Some(|_| Value::Int(Some(0))),
+            counts: Some(("vote", "votes")),
+            ..FieldOptions::new("votes")
+        }],
+        ..ModelAdmin::new::<choice::Entity>("polls_app", ("choice", "choices"), |choice| {
+            choice.choice_text.clone()
+        })
+    };
+    site.register(ModelAdmin {
+        side_fields: side_fields::<question_options::Entity>(
+            "question_id",
+            &["policy", "max_choices", "closes_at", "results"],
+        ),
+        fields: fields(),
+        computed: vec![
+            Computed {
+                name: "choices",
+                heading: "Choices",
+                ordered_by: None,
+                source: Source::Sql(choice_count),
+            },
+            Computed {
+                name: "status",
+                heading: "Status",
+                ordered_by: None,
+                source: Source::row(status),
+            },
+            Computed {
+                name: "votes",
+                heading: "Votes",
+                ordered_by: None,
+                source: Source::Sql(votes),
+            },
+        ],
+        list_display: &["question_text", "pub_date", "status", "votes"],
+        list_filter: &["status", "pub_date"],
+        filters: vec![ListFilter {
+            name: "status",
+            choices: Status::ALL
+                .map(|status| (status.name(), status.label()))
+                .to_vec(),
+            condition: |name, now| {
+                let status = Status::ALL.into_iter().find(|status| status.name() == name);
+                status.map(|status| status.condition(now))
+            },
+        }],
+        actions: vec![CLOSE, REOPEN],
+        search_fields: &["question_text", "choice__choice_text"],
+        date_hierarchy: Some("pub_date"),
+        fieldsets: vec![
+            Fieldset::new(None, &["question_text"]),
+            Fieldset::collapsed("Date information", &["pub_date", "closes_at"]),
+            Fieldset::collapsed("Voting", &["policy", "codes", "max_choices", "results"]),
+        ],
+        add_fieldsets: Some(vec![
+            Fieldset::new(None, &["question_text"]),
+            Fieldset::collapsed("Date information", &["pub_date", "closes_at"]),
+            Fieldset::collapsed("Voting", &["policy", "max_choices", "results"]),
+        ]),
+        inlines: vec![Inline::tabular(choices, "question")],
+        view_on_site: Some(urls::detail),
+        rules: Box::new(QuestionRules),
+        ..ModelAdmin::new::<question::Entity>("polls_app", ("question", "questions"), |question| {
+            question.question_text.clone()
+        })
+    });
+}
+
+fn fields() -> Vec<FieldOptions> {
+    vec![
+        FieldOptions {
+            verbose_name: Some("date published"),
+            help_text: "Visitors see the question from then on.",
+            default: Some(|now| Value::ChronoDateTimeUtc(Some(now))),
+            ..FieldOptions::new("pub_date")
+        },
+        FieldOptions {
+            verbose_name: Some("closing time"),
+            help_text: "Voting ends then; leave it empty to keep the question open.",
+            ..FieldOptions::new("closes_at")
+        },
+        FieldOptions {
+            verbose_name: Some("votes per visitor"),
+            choices: &[
+                ("any", "Any number"),
+                ("browser", "One per browser"),
+                ("account", "One per account"),
+                ("code", "One per code"),
+            ],
+            default: Some(|_| Value::String(Some("any".to_owned()))),
+            ..FieldOptions::new("policy")
+        },
+        FieldOptions {
+            virtual_kind: Some(VirtualKind::Description),
+            ..FieldOptions::new("codes")
+        },
+        FieldOptions {
+            verbose_name: Some("choices per vote"),
+            help_text: "How many choices a visitor may select.",
+            default: Some(|_| Value::Int(Some(1))),
+            ..FieldOptions::new("max_choices")
+        },
+        FieldOptions {
+            verbose_name: Some("results are shown"),
+            choices: &[
+                ("always", "Always"),
+                ("voted", "After voting"),
+                ("closed", "After voting has ended"),
+                ("staff", "To staff only"),
+            ],
+            default: Some(|_| Value::String(Some("always".to_owned()))),
+            ..FieldOptions::new("results")
+        },
+    ]
+}
+
+/// The columns of a question's row that its status depends on.
+#[derive(Debug, FromQueryResult)]
+struct StatusColumns {
+    pub_date: Timestamp,
+    closes_at: Option<Timestamp>,
+    choices: i64,
+}
+
+fn status(row: &StatusColumns, now: DateTime<Utc>) -> Cell {
+    let closes_at = row.closes_at.map(|closes_at| *closes_at);
+    let status = Status::of(row.choices > 0, *row.pub_date, closes_at, now);
+    let tone = match status {
+        Status::Draft => Tone::Warning,
+        Status::Scheduled => Tone::Info,
+        Status::Open => Tone::Success,
+        Status::Closed => Tone::Neutral,
+    };
+    Cell::Badge(tone, status.label())
+}
+
+/// The choices of the question of the outer query.
+fn of_question() -> SelectStatement {
+    Query::select()
+        .from(choice::Entity)
+        .and_where(
+            Expr::col((choice::Entity, choice::Column::QuestionId))
+                .equals((question::Entity, question::Column::Id)),
+        )
+        .take()
+}
+
+/// The number of a question's choices.
+fn choice_count() -> SelectStatement {
+    of_question().expr(Func::count(Expr::val(1))).take()
+}
+
+/// The sum of the votes of a question's choices.
+fn votes() -> SelectStatement {
+    let sum = Func::sum(Expr::col((choice::Entity, choice::Column::Votes)));
+    // Without choices there are none, also in the order of the list.
+    let sum = Func::coalesce([sum.into(), Expr::val(0)]);
+    of_question().expr(sum).take()
+}
+
+/// What a form of a question is checked for, and its actions.
+struct QuestionRules;
+
+#[async_trait]
+impl Rules for QuestionRules {
+    async fn validate(
+        &self,
+        _: &Transaction,
+        _: &User,
+        _: Option<i32>,
+        changes: &mut Changes,
+    ) -> Result<(), DbErr> {
+        if let Some(Value::Int(Some(..=0))) = changes.values.get("max_choices") {
+            changes.add_error(
+                "max_choices",
+                "Ensure this value is greater than or equal to 1.",
+            );
+        }
+        if changes.text("policy") == "any" && changes.text("results") == "voted" {
+            let text = "With any number of votes it is not known who has voted: limit the votes, or choose another time.";
+            changes.add_error("results", text);
+        }
+        Ok(())
+    }
+
+    async fn warnings(&self, tx: &Transaction, id: i32) -> Result<Vec<String>, DbErr> {
+        let choices = choice::Entity::find().filter(choice::COLUMN.question_id.eq(id));
+        let has_none = choices.count(tx).await? == 0;
+        let text = "Visitors will not see this question until it has a choice.";
+        Ok(has_none.then(|| text.to_owned()).into_iter().collect())
+    }
+
+    fn describe(&self, _: &str, values: &Values<'_>) -> Description {
+        let text = match values.text("policy") {
+            "code" => "Each code is valid for one vote. ",
+            _ => "For one vote per code. ",
+        };
+        Description {
+            text: text.to_owned(),
+            link: "../codes/",
+            link_text: "Add and download codes",
+        }
+    }
+
+    fn available_actions(&self, values: &Values<'_>, now: DateTime<Utc>) -> Vec<ObjectAction> {
+        let is_published = values.time("pub_date").is_some_and(|time| time <= now);
+        match values.time("closes_at") {
+            Some(closes_at) if closes_at <= now => vec![REOPEN],
+            _ if is_published => vec![CLOSE],
+            _ => Vec::new(),
+        }
+    }
+
+    async fn act(
+        &self,
+        tx: &Transaction,
+        action: &str,
+        ids: &[i32],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<i32>, DbErr> {
+        // Locked by the caller, in the order of the keys.
+        let marks: Vec<String> = (0..ids.len())
+            .map(|index| format!("${}", index + 2))
+            .collect();
+        let marks = marks.join(", ");
+        let sql = if action == CLOSE.name {
+            format!(
+                "INSERT INTO polls_question_options (question_id, policy, max_choices, closes_at, results) \
+                 SELECT id, 'any', 1, $1, 'always' FROM polls_app_question WHERE pub_date <= $1 AND id IN ({marks}) \
+                 ON CONFLICT (question_id) DO UPDATE SET closes_at = excluded.closes_at \
+                 WHERE polls_question_options.closes_at IS NULL OR polls_question_options.closes_at > excluded.closes_at \
+                 RETURNING question_id"
+            )
+        } else {
+            format!(
+                "UPDATE polls_question_options SET closes_at = NULL WHERE closes_at <= $1 AND question_id IN ({marks}) \
+                 RETURNING question_id"
+            )
+        };
+        let values = [now.into()]
+            .into_iter()
+            .chain(ids.iter().map(|id| Value::from(*id)));
+        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
+        let rows = tx.query_all_raw(statement).await?;
+        rows.iter()
+            .map(|row| row.try_get("", "question_id"))
+            .collect()
+    }
+}

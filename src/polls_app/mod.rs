@@ -3,6 +3,7 @@
 pub mod admin;
 mod context;
 pub mod pages;
+mod list;
 pub mod queries;
 pub mod status;
 pub mod urls;
@@ -18,6 +19,8 @@ use crate::web::routing::{get, get_and_post};
 /// Adds the pages below `/polls/`.
 pub fn routes(route: Route, votes: VoteCounter, pages: PageCache) -> Route {
     let route = get(route, urls::INDEX, views::index);
+    let route = get(route, urls::ALL, list::all);
+    let route = get(route, urls::FEED, list::feed);
     let route = get(route, urls::DETAIL, views::detail);
     let route = get(route, urls::RESULTS, views::results);
     let vote = views::vote.data(votes).data(pages).map_to_response();

@@ -1,23 +1,19 @@
 //! The statements of the polls pages. All that a page shows is from one query, and so from one snapshot.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement};
+use sea_orm::{
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement, Value,
+};
 
 use crate::{
     db::is_missing_table,
     entities::{Timestamp, choice, question, question_options},
 };
 
-/// The query of [`latest`]. The questions are selected first, so that only their choices are summed up. The limit is part of the text:
-/// with a parameter, PostgreSQL does not know how few rows it reads, and plans the statement anew each time.
-const LATEST: &str = "SELECT q.id, q.question_text, q.pub_date, count(c.id) AS choices, \
-    sum(CASE WHEN c.votes > 0 THEN c.votes ELSE 0 END) AS votes \
-    FROM (\
-        SELECT id, question_text, pub_date FROM polls_app_question \
-        WHERE pub_date <= $1 AND EXISTS (SELECT 1 FROM polls_app_choice WHERE question_id = polls_app_question.id) \
-        ORDER BY pub_date DESC, id DESC LIMIT 5\
-    ) AS q JOIN polls_app_choice AS c ON c.question_id = q.id \
-    GROUP BY q.id, q.question_text, q.pub_date ORDER BY q.pub_date DESC, q.id DESC";
+/// The number of questions on the first page.
+const LATEST: usize = 5;
+/// The number of questions on a page of the list of all.
+pub const PAGE_SIZE: usize = 20;
 /// The query of [`next_publication`].
 const NEXT_PUBLICATION: &str =
     "SELECT pub_date FROM polls_app_question WHERE pub_date > $1 ORDER BY pub_date LIMIT 1";
@@ -45,7 +41,89 @@ pub async fn latest(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Vec<QuestionSummary>, DbErr> {
-    let rows = db.query_all_raw(at(db, LATEST, now)).await?;
+    summaries(db, "", LATEST, false, vec![now.into()]).await
+}
+
+/// What a page of the list of all questions has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// Whether it lists those on which voting has ended, or the others.
+    pub is_closed: bool,
+    /// A part of their texts, without regard to case; may be empty.
+    pub search: String,
+    /// Where it begins; without it, with the newest.
+    pub position: Option<Position>,
+}
+
+/// A place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The publication time and the key of the question before the page or, if `is_before`, after it.
+    pub key: (DateTime<Utc>, i32),
+    /// Whether the page is of newer questions.
+    pub is_before: bool,
+}
+
+/// A page of published questions that have choices, newest first, with one question more than [`PAGE_SIZE`] if there are more in
+/// the page's direction: at its end or, if [`Position::is_before`], at its beginning.
+///
+/// # Errors
+/// When the database cannot be reached or the query fails.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    page: &ListPage,
+    now: DateTime<Utc>,
+) -> Result<Vec<QuestionSummary>, DbErr> {
+    let mut values: Vec<Value> = vec![now.into()];
+    let not = if page.is_closed { "" } else { "NOT " };
+    let mut condition = format!(
+        " AND {not}EXISTS (SELECT 1 FROM polls_question_options o WHERE o.question_id = polls_app_question.id AND o.closes_at <= $1)"
+    );
+    let mut parameter = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    if !page.search.is_empty() {
+        let escaped = page
+            .search
+            .replace('\\', "\\\\")
+            .replace('%', "\\%")
+            .replace('_', "\\_");
+        let pattern = parameter(format!("%{escaped}%").into());
+        condition += &format!(" AND upper(question_text) LIKE upper({pattern}) ESCAPE '\\'");
+    }
+    if let Some(position) = page.position {
+        let comparison = if position.is_before { ">" } else { "<" };
+        let (time, id) = (parameter(position.key.0.into()), parameter(position.key.1.into()));
+        condition += &format!(" AND (pub_date, id) {comparison} ({time}, {id})");
+    }
+    let is_ascending = page.position.is_some_and(|position| position.is_before);
+    summaries(db, &condition, PAGE_SIZE + 1, is_ascending, values).await
+}
+
+/// Published questions that have choices and for which a condition holds, newest first; `$1` is the present time. The questions are
+/// selected first, so that only their choices are summed up. The limit is part of the text: with a parameter, PostgreSQL does not know
+/// how few rows it reads, and plans the statement anew each time. `is_ascending`: of all questions, the oldest are selected.
+async fn summaries(
+    db: &impl ConnectionTrait,
+    condition: &str,
+    limit: usize,
+    is_ascending: bool,
+    values: Vec<Value>,
+) -> Result<Vec<QuestionSummary>, DbErr> {
+    let direction = if is_ascending { "ASC" } else { "DESC" };
+    let sql = format!(
+        "SELECT q.id, q.question_text, q.pub_date, count(c.id) AS choices, \
+         sum(CASE WHEN c.votes > 0 THEN c.votes ELSE 0 END) AS votes \
+         FROM (\
+             SELECT id, question_text, pub_date FROM polls_app_question \
+             WHERE pub_date <= $1 AND EXISTS (SELECT 1 FROM polls_app_choice WHERE question_id = polls_app_question.id){condition} \
+             ORDER BY pub_date {direction}, id {direction} LIMIT {limit}\
+         ) AS q JOIN polls_app_choice AS c ON c.question_id = q.id \
+         GROUP BY q.id, q.question_text, q.pub_date ORDER BY q.pub_date DESC, q.id DESC"
+    );
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query_all_raw(statement).await?;
     rows.iter()
         .map(|row| QuestionSummary::from_query_result(row, ""))
         .collect()
@@ -59,14 +137,11 @@ pub async fn next_publication(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, DbErr> {
-    let row = db.query_one_raw(at(db, NEXT_PUBLICATION, now)).await?;
+    let backend = db.get_database_backend();
+    let statement = Statement::from_sql_and_values(backend, NEXT_PUBLICATION, [now.into()]);
+    let row = db.query_one_raw(statement).await?;
     let date = row.map(|row| row.try_get_by_index::<Timestamp>(0));
     Ok(date.transpose()?.map(|date| *date))
-}
-
-/// The statement of a query with the present time as its parameter.
-fn at(db: &impl ConnectionTrait, sql: &'static str, now: DateTime<Utc>) -> Statement {
-    Statement::from_sql_and_values(db.get_database_backend(), sql, [now.into()])
 }
 
 /// A question with what belongs to it.

@@ -4,6 +4,10 @@ use crate::auth::accounts::LOGIN;
 
 /// The list of the latest questions.
 pub const INDEX: &str = "/polls/";
+/// All published questions, in pages.
+pub const ALL: &str = "/polls/all/";
+/// The Atom feed of new questions.
+pub const FEED: &str = "/polls/feed/";
 /// A question with its choices.
 pub const DETAIL: &str = "/polls/:id<[0-9]+>/";
 /// A question's results.

@@ -26,6 +26,11 @@ impl Origin {
     pub fn scheme(&self) -> &'static str {
         if self.is_secure { "https" } else { "http" }
     }
+
+    /// The URL of the site, without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme(), self.host)
+    }
 }
 
 /// Refuses requests for hosts that are not in `ALLOWED_HOSTS`; sets the [`Origin`] of the others as request data.

@@ -24,6 +24,7 @@ mod migrate;
 mod page_cache;
 mod passwords;
 mod plans;
+mod poll_list;
 mod polls_pages;
 mod releases;
 mod schema;

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use polls::{
     db::{Database, Transaction},
     polls_app::{queries, votes::VoteResult},
@@ -139,8 +140,14 @@ on_both_databases! {
         let found = queries::find(&recorder, 4711).await.unwrap().unwrap();
         assert_eq!(found.choices.len(), 2);
         assert_eq!(queries::next_publication(&recorder, now()).await.unwrap(), None);
+        // A page in the middle of the list, in both directions.
+        for is_before in [false, true] {
+            let key = (now() - TimeDelta::days(3), 4711);
+            let page = queries::ListPage { is_closed: false, search: String::new(), position: Some(queries::Position { key, is_before }) };
+            assert_eq!(queries::list(&recorder, &page, now()).await.unwrap().len(), queries::PAGE_SIZE + 1);
+        }
         let queries = recorder.1.into_inner().unwrap();
-        assert_eq!(queries.len(), 3);
+        assert_eq!(queries.len(), 5);
         let tx = db.begin().await.unwrap();
         for query in &queries {
             let plan = plan(&tx, query).await;

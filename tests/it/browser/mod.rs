@@ -283,12 +283,14 @@ async fn concurrent_edits_show_the_conflict() {
 }
 
 /// The pages that need no login.
-const PUBLIC_PAGES: [(&str, &str); 7] = [
+const PUBLIC_PAGES: [(&str, &str); 9] = [
     ("polls", "/polls/"),
     ("poll", "/polls/1/"),
     ("results", "/polls/1/results/"),
     ("not-found", "/polls/999/"),
     ("login", "/admin/login/"),
+    ("all", "/polls/all/"),
+    ("all-empty", "/polls/all/?show=closed&q=nothing"),
     ("public-login", "/accounts/login/"),
     ("logout", "/accounts/logout/"),
 ];

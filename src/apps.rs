@@ -191,6 +191,9 @@ fn own_models() -> [Model; 5] {
                 Field::char("results", 10),
                 integer("codes"),
                 number("voters"),
+                number("votes_before"),
+                number("ballot_votes"),
+                Field::new("agreed_at", Kind::DateTime).null(),
             ],
         ),
         model(

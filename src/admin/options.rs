@@ -293,11 +293,18 @@ pub trait Rules: Send + Sync {
         Description::default()
     }
 
-    /// What a user has to know about an object that has been stored in the transaction.
+    /// Called after an object has been stored, in its transaction, with the names of the fields that have been changed. Returns what the
+    /// user has to know.
     ///
     /// # Errors
-    /// When the database cannot be reached or the query fails.
-    async fn warnings(&self, _: &Transaction, _id: i32) -> Result<Vec<String>, DbErr> {
+    /// When the database cannot be reached or written to.
+    async fn after_save(
+        &self,
+        _: &Transaction,
+        _id: i32,
+        _changed: &[&str],
+        _now: DateTime<Utc>,
+    ) -> Result<Vec<String>, DbErr> {
         Ok(Vec::new())
     }
 

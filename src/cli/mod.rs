@@ -26,7 +26,7 @@ use crate::{
 use commands::{
     changepassword, check, clearsessions, collectstatic, completions, createsuperuser, dbshell,
     diffsettings, dumpdata, flush, healthcheck, inspect, inspectdb, loaddata, makemigrations, man,
-    migrate, runserver, showmigrations, sqlflush, sqlmigrate, sqlsequencereset,
+    migrate, recount, runserver, showmigrations, sqlflush, sqlmigrate, sqlsequencereset,
 };
 use context::{Context, Stdout, error_chain, is_closed_stdout, print_error};
 use log::Log;
@@ -69,6 +69,7 @@ enum Command {
     Sqlflush(sqlflush::Args),
     Sqlsequencereset(sqlsequencereset::Args),
     Clearsessions(clearsessions::Args),
+    Recount(recount::Args),
     Shell(commands::shell::Args),
     Dbshell(dbshell::Args),
     Inspectdb(inspectdb::Args),
@@ -181,6 +182,7 @@ impl Command {
             Self::Sqlflush(args) => args.run(context),
             Self::Sqlsequencereset(args) => args.run(context),
             Self::Clearsessions(args) => args.run(context).await,
+            Self::Recount(args) => args.run(context).await,
             Self::Shell(args) => args.run(context).await,
             Self::Dbshell(args) => args.run(context),
             Self::Inspectdb(args) => args.run(context).await,

@@ -28,7 +28,14 @@ pub const BY_APP: [(&str, &[&str]); 5] = [
     ),
     (
         "polls",
-        &["completions", "healthcheck", "inspect", "man", "seed"],
+        &[
+            "completions",
+            "healthcheck",
+            "inspect",
+            "man",
+            "recount",
+            "seed",
+        ],
     ),
     ("sessions", &["clearsessions"]),
     ("staticfiles", &["collectstatic", "runserver"]),

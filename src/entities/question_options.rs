@@ -24,6 +24,12 @@ pub struct Model {
     pub codes: i32,
     /// The number of ballots that were counted while the row existed.
     pub voters: i64,
+    /// The number of votes before they were limited.
+    pub votes_before: i64,
+    /// The number of votes of the voters that are stored.
+    pub ballot_votes: i64,
+    /// When the votes last agreed with these numbers.
+    pub agreed_at: Option<Timestamp>,
     /// The related question.
     #[sea_orm(belongs_to, from = "question_id", to = "id")]
     pub question: BelongsTo<super::question::Entity>,
@@ -49,6 +55,9 @@ impl Default for Model {
             results: ResultsShown::Always,
             codes: 0,
             voters: 0,
+            votes_before: 0,
+            ballot_votes: 0,
+            agreed_at: None,
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Viewer {
     pub is_staff: bool,
     /// The day on which the visitor has voted, in days since 1970, if the question limits votes.
     pub voted_on: Option<i32>,
+    /// The receipt of the visitor's vote, as far as the browser remembers it.
+    pub receipt: Option<String>,
     /// The vote that led to the page.
     pub notice: Option<Notice>,
     /// The code in the link to the page, or in the submitted form.
@@ -84,6 +86,9 @@ pub struct QuestionContext {
     status: Option<String>,
     /// When the visitor voted.
     voted: Option<String>,
+    /// The receipt of the visitor's vote.
+    receipt: Option<String>,
+    url_receipt: String,
     /// Whether the visitor has just voted, or has used up the vote.
     has_voted: bool,
     /// Why the results are not shown to the visitor; none if they are.
@@ -154,6 +159,8 @@ impl QuestionContext {
                 .voted_on
                 .map(|days| format!("You voted in this poll on {}.", day(days, now))),
             has_voted,
+            receipt: viewer.receipt.clone().filter(|_| viewer.voted_on.is_some()),
+            url_receipt: urls::receipt(question.id),
             hidden: hidden(options, viewer, is_closed, closes.as_ref()),
             closes,
             is_closed,

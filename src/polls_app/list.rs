@@ -28,11 +28,7 @@ const MAX_SEARCH: usize = 200;
 
 /// The published polls, open or closed, 20 on a page, newest first.
 #[handler]
-pub async fn all(
-    page: Page,
-    Data(core): Data<&Arc<Core>>,
-    request: &Request,
-) -> Result<Response> {
+pub async fn all(page: Page, Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Response> {
     let query = Form::of_query(request);
     let search: String = query
         .get("q")
@@ -115,7 +111,9 @@ pub async fn feed(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Res
             ..Entry::default()
         }
     };
-    let updated = found.first().map_or(DateTime::UNIX_EPOCH, |newest| *newest.pub_date);
+    let updated = found
+        .first()
+        .map_or(DateTime::UNIX_EPOCH, |newest| *newest.pub_date);
     let feed = Feed {
         title: Text::plain("Polls"),
         id: absolute(urls::FEED),
@@ -194,8 +192,6 @@ fn position(query: &Form) -> Option<Position> {
 
 /// A text without the characters that XML cannot have (XML 1.0, 2.2).
 fn xml_text(text: &str) -> Text {
-    let is_valid = |letter: &char| {
-        matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-    };
+    let is_valid = |letter: &char| matches!(letter, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     Text::plain(text.chars().filter(is_valid).collect::<String>())
 }

@@ -2,9 +2,10 @@
 
 pub mod admin;
 mod context;
-pub mod pages;
 mod list;
+pub mod pages;
 pub mod queries;
+pub mod recount;
 pub mod status;
 pub mod urls;
 mod views;
@@ -23,6 +24,7 @@ pub fn routes(route: Route, votes: VoteCounter, pages: PageCache) -> Route {
     let route = get(route, urls::FEED, list::feed);
     let route = get(route, urls::DETAIL, views::detail);
     let route = get(route, urls::RESULTS, views::results);
+    let route = get(route, urls::RECEIPT, views::receipt);
     let vote = views::vote.data(votes).data(pages).map_to_response();
     get_and_post(route, urls::VOTE, vote)
 }

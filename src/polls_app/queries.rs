@@ -1,9 +1,7 @@
 //! The statements of the polls pages. All that a page shows is from one query, and so from one snapshot.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement, Value,
-};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement, Value};
 
 use crate::{
     db::is_missing_table,
@@ -94,7 +92,10 @@ pub async fn list(
     }
     if let Some(position) = page.position {
         let comparison = if position.is_before { ">" } else { "<" };
-        let (time, id) = (parameter(position.key.0.into()), parameter(position.key.1.into()));
+        let (time, id) = (
+            parameter(position.key.0.into()),
+            parameter(position.key.1.into()),
+        );
         condition += &format!(" AND (pub_date, id) {comparison} ({time}, {id})");
     }
     let is_ascending = page.position.is_some_and(|position| position.is_before);

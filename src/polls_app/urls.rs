@@ -12,6 +12,8 @@ pub const FEED: &str = "/polls/feed/";
 pub const DETAIL: &str = "/polls/:id<[0-9]+>/";
 /// A question's results.
 pub const RESULTS: &str = "/polls/:id<[0-9]+>/results/";
+/// Says whether the vote of a receipt is in the count.
+pub const RECEIPT: &str = "/polls/:id<[0-9]+>/receipt/";
 /// Takes votes for a question.
 pub const VOTE: &str = "/polls/:id<[0-9]+>/vote/";
 
@@ -28,6 +30,11 @@ pub fn results(id: i32) -> String {
 /// The login page that leads to a question.
 pub fn log_in_to_vote(id: i32) -> String {
     format!("{LOGIN}?next={}", detail(id))
+}
+
+/// The path of the page for receipts of votes on a question.
+pub fn receipt(id: i32) -> String {
+    format!("/polls/{id}/receipt/")
 }
 
 /// The path that takes votes for a question.

@@ -28,7 +28,7 @@ use crate::{
     web::{
         cookies::Jar,
         form::Form,
-        format::next_change,
+        format::{day, next_change},
         headers::never_cache,
         page::{ForCache, Page},
         read_your_writes::{self, Changed},
@@ -88,6 +88,33 @@ pub async fn results(
     let mut shown = Shown::find(core, request, &Form::default()).await?;
     shown.needs_cookie = false;
     shown.render(&page, core, request, RESULTS)
+}
+
+/// Says whether the vote of a receipt is in the count.
+#[handler]
+pub async fn receipt(
+    page: Page,
+    Data(core): Data<&Arc<Core>>,
+    request: &Request,
+) -> Result<Response> {
+    let id = question_id(request)?;
+    let shown = Shown::find(core, request, &Form::default()).await?;
+    let query = Form::of_query(request);
+    let receipt = query.get("receipt").unwrap_or_default();
+    let voted_on = match voters::of_receipt(receipt) {
+        Some(voter) => voters::voted_on(core.db.write(), id, [voter]).await?,
+        None => None,
+    };
+    let now = core.now();
+    let context = context! {
+        question => Serde(shown.context),
+        error_message => "",
+        receipt,
+        voted_on => voted_on.map(|days| day(days, now)),
+    };
+    let mut response = page.render("polls_app/receipt.html", context)?;
+    never_cache(&mut response, now);
+    Ok(response)
 }
 
 /// Counts a vote and redirects to the results. A GET request, such as loading the URL of the error page, redirects to the question.
@@ -311,6 +338,7 @@ impl Shown {
             is_authenticated: user.is_some(),
             is_staff,
             voted_on,
+            receipt: voters::remembered(request).map(|voter| voters::receipt(&voter)),
             notice,
             code,
         };

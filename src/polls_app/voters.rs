@@ -158,9 +158,21 @@ pub fn is_identified(core: &Core, request: &Request) -> bool {
 
 /// The hash of the voter that the browser remembers.
 pub fn remembered(request: &Request) -> Option<VoterKey> {
-    let current = cookies::get(request, VOTED_COOKIE)?.to_owned();
-    Some(VoterKey {
-        current,
+    of_receipt(cookies::get(request, VOTED_COOKIE)?)
+}
+
+/// The receipt of a voter in a readable form: the stored hash in groups of four characters. It shows that the vote is in the
+/// count, and not what it is.
+pub fn receipt(voter: &VoterKey) -> String {
+    grouped(&voter.current)
+}
+
+/// The voter of a receipt, however it is written; `None` if it cannot be one.
+pub fn of_receipt(text: &str) -> Option<VoterKey> {
+    let hash = BASE32.decode(text.trim().as_bytes()).ok()?;
+    let is_complete = hash.len() == HASH_LENGTH;
+    is_complete.then(|| VoterKey {
+        current: BASE32.encode(&hash),
         aliases: Vec::new(),
     })
 }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use polls::{
     entities::question_options::{Model as Options, Policy, ResultsShown},
     polls_app::{
+        recount::recount,
         urls, voters,
         votes::{Ballot, VoteCounter, VoteResult, VoterKey},
     },
@@ -294,6 +295,64 @@ on_both_databases! {
         let (counted, again) = (VoteResult::Counted, VoteResult::AlreadyVoted);
         assert_eq!(results, [counted, again, again, counted, again, again]);
         assert_eq!((app.votes(question.choices[0]).await, app.voters(question.id).await), (2, 2));
+    }
+
+    async fn a_receipt_shows_that_a_vote_is_in_the_count(app: TestApp) {
+        let question = app.question("Dinner?", &["Pizza"]).await;
+        app.set_options(question.id, policy(Policy::Browser)).await;
+        let visitor = app.visitor();
+        let results = vote_and_follow(&visitor, &question, 0).await;
+        let receipt = results.between("<code>", "</code>").to_owned();
+        assert_eq!(receipt.len(), 29);
+        let stranger = app.visitor();
+        let address = urls::receipt(question.id);
+        stranger.get(&address).await.assert_status(200).assert_lacks("in the count");
+        for written in [receipt.clone(), receipt.to_lowercase().replace('-', "")] {
+            let page = stranger.get(format!("{address}?receipt={written}")).await;
+            page.assert_contains("The vote of this receipt is in the count, since Nov. 20.");
+        }
+        let other = app.question("Lunch?", &["Soup"]).await;
+        for (id, odd) in [(question.id, "K7QP"), (question.id, "%00"), (question.id, "ü"), (other.id, receipt.as_str())] {
+            stranger.get(format!("{}?receipt={odd}", urls::receipt(id))).await.assert_status(200).assert_contains("No vote with this receipt");
+        }
+        // Nothing in the database has the choice.
+        let sql = sea_orm::Statement::from_string(app.site.core.db.write().get_database_backend(), "SELECT * FROM polls_voters WHERE NOT is_alias");
+        let row = app.site.core.db.write().query_one_raw(sql).await.unwrap().unwrap();
+        let mut columns = row.column_names();
+        columns.sort();
+        assert_eq!(columns, ["day", "is_alias", "question_id", "voter"]);
+    }
+
+    async fn a_recount_finds_votes_that_no_voter_cast(app: TestApp) {
+        let (admin, db) = (app.superuser().await, app.site.core.db.write());
+        let question = app.question("Dinner?", &["Pizza", "Pasta"]).await;
+        app.set_votes(question.choices[0], 5).await;
+        let form = admin.form(format!("/admin/polls_app/question/{}/change/", question.id), "object-form").await;
+        form.set("policy", "browser").set("max_choices", "2").submit(&admin).await.assert_status(302);
+        let visitors = [app.visitor(), app.visitor(), app.visitor()];
+        for visitor in &visitors {
+            let page = visitor.get(urls::detail(question.id)).await;
+            submit(visitor, &page, &question.choices).await.assert_status(302);
+        }
+        let found = recount(db, None, now()).await.unwrap();
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((one.votes, one.votes_before, one.ballot_votes, one.voters), (11, 5, 6, 3));
+        assert!(one.agrees());
+        let address = format!("/admin/polls_app/question/{}/recount/", question.id);
+        let form = admin.form(&address, "method=\"post\" class=\"narrow\"").await;
+        form.submit(&admin).await.assert_contains("The votes agree: 6 of 3 voters, and 5 from before votes were limited.");
+        app.set_votes(question.choices[1], 10).await;
+        let form = admin.form(&address, "method=\"post\" class=\"narrow\"").await;
+        form.clone().submit(&admin).await.assert_contains("There are 7 more votes than voters cast, since Nov. 20, 2026, 12:00 UTC.");
+        app.set_votes(question.choices[1], 0).await;
+        form.submit(&admin).await.assert_contains("There are 3 fewer votes than voters cast, since Nov. 20, 2026, 12:00 UTC.");
+        // A voter whose votes are there, and whose row is not.
+        app.set_votes(question.choices[1], 3).await;
+        let tx = db.begin().await.unwrap();
+        tx.execute_unprepared("DELETE FROM polls_voters").await.unwrap();
+        tx.commit().await.unwrap();
+        let found = recount(db, Some(question.id), now()).await.unwrap();
+        assert_eq!(found[0].text(None), "The 0 voters do not agree with their 6 votes.");
     }
 
     async fn the_options_and_voters_of_a_deleted_question_are_deleted(app: TestApp) {

@@ -69,6 +69,19 @@ on_both_databases! {
         }
     }
 
+    async fn recount_prints_a_line_per_question_and_fails_on_differences(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        assert_eq!(site.run(["recount"]).success().stdout, "");
+        site.execute("INSERT INTO polls_question_options (question_id, policy, max_choices, results) VALUES (1, 'code', 1, 'always')").await;
+        assert_eq!(site.run(["recount"]).success().stdout, "  1 \"What's new?\": The votes agree: 0 of 0 voters, and 0 from before votes were limited.\n");
+        site.execute("UPDATE polls_app_choice SET votes = 2 WHERE id = 1").await;
+        let said = site.run(["recount", "1"]);
+        assert!(said.code == 1 && said.stdout.starts_with("! 1 \"What's new?\": There are 2 more votes than voters cast, since "), "{}", said.stdout);
+        let said = site.run(["recount", "2"]);
+        assert_eq!(said.stderr, "CommandError: There is no question 2 whose votes are limited.\n");
+    }
+
     async fn inspect_does_not_print_what_may_be_a_password(site: Site) {
         site.run(["migrate"]).success();
         site.execute("INSERT INTO auth_user (id, password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined) \

@@ -157,7 +157,11 @@ impl<'a> ChangeView<'a> {
         } else {
             let stored = async {
                 let object = cleaned.store(&editor, &tx, self.form_context).await?;
-                let warnings = self.model.options.rules.warnings(&tx, object.id).await?;
+                let changed = editor.main.fields.iter();
+                let changed = changed.filter(|bound| bound.has_changed(self.form_context.zone));
+                let changed: Vec<&str> = changed.map(|bound| bound.field.name).collect();
+                let (rules, now) = (&self.model.options.rules, self.form_context.now);
+                let warnings = rules.after_save(&tx, object.id, &changed, now).await?;
                 // Deferred foreign keys are checked here.
                 tx.commit().await?;
                 Ok((object, warnings))

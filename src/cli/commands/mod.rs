@@ -17,6 +17,7 @@ pub mod loaddata;
 pub mod makemigrations;
 pub mod man;
 pub mod migrate;
+pub mod recount;
 pub mod runserver;
 pub mod seed;
 pub mod shell;

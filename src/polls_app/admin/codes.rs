@@ -142,7 +142,12 @@ async fn add(tx: &Transaction, id: i32, count: i32) -> Result<bool, DbErr> {
 /// The absolute URL of the question's page with a code.
 fn link(request: &Request, id: i32, code: &str) -> String {
     let origin = request.data::<Origin>().expect("hosts::validate sets it");
-    format!("{}{}?{}={code}", origin.url(), urls::detail(id), voters::CODE)
+    format!(
+        "{}{}?{}={code}",
+        origin.url(),
+        urls::detail(id),
+        voters::CODE
+    )
 }
 
 fn csv(id: i32, codes: impl Iterator<Item = (String, String)>) -> Response {

@@ -1,6 +1,7 @@
 //! Registers questions and choices with the admin.
 
 mod codes;
+mod recount_page;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, Query, SelectStatement},
 };
 
-use super::{status::Status, urls};
+use super::{recount, status::Status, urls};
 use crate::{
     admin::{
         AdminSite, Cell, Changes, Computed, Description, FieldOptions, Fieldset, Inline,
@@ -26,8 +27,9 @@ use crate::{
 
 /// Adds the pages below `/admin/polls_app/` that the admin does not have for all models.
 pub fn routes(route: Route) -> Route {
-    let path = "/admin/polls_app/question/:id/codes/";
-    get_and_post(route, path, codes::issue_codes)
+    let path = |page: &str| format!("/admin/polls_app/question/:id/{page}/");
+    let route = get_and_post(route, &path("codes"), codes::issue_codes);
+    get_and_post(route, &path("recount"), recount_page::show_recount)
 }
 
 const CLOSE: ObjectAction = ObjectAction {
@@ -97,7 +99,10 @@ pub fn register(site: &mut AdminSite) {
         fieldsets: vec![
             Fieldset::new(None, &["question_text"]),
             Fieldset::collapsed("Date information", &["pub_date", "closes_at"]),
-            Fieldset::collapsed("Voting", &["policy", "codes", "max_choices", "results"]),
+            Fieldset::collapsed(
+                "Voting",
+                &["policy", "codes", "recount", "max_choices", "results"],
+            ),
         ],
         add_fieldsets: Some(vec![
             Fieldset::new(None, &["question_text"]),
@@ -140,6 +145,10 @@ fn fields() -> Vec<FieldOptions> {
         FieldOptions {
             virtual_kind: Some(VirtualKind::Description),
             ..FieldOptions::new("codes")
+        },
+        FieldOptions {
+            virtual_kind: Some(VirtualKind::Description),
+            ..FieldOptions::new("recount")
         },
         FieldOptions {
             verbose_name: Some("choices per vote"),
@@ -230,14 +239,30 @@ impl Rules for QuestionRules {
         Ok(())
     }
 
-    async fn warnings(&self, tx: &Transaction, id: i32) -> Result<Vec<String>, DbErr> {
+    async fn after_save(
+        &self,
+        tx: &Transaction,
+        id: i32,
+        changed: &[&str],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<String>, DbErr> {
+        if changed.contains(&"policy") {
+            recount::begin(tx, id, now).await?;
+        }
         let choices = choice::Entity::find().filter(choice::COLUMN.question_id.eq(id));
         let has_none = choices.count(tx).await? == 0;
         let text = "Visitors will not see this question until it has a choice.";
         Ok(has_none.then(|| text.to_owned()).into_iter().collect())
     }
 
-    fn describe(&self, _: &str, values: &Values<'_>) -> Description {
+    fn describe(&self, field: &str, values: &Values<'_>) -> Description {
+        if field == "recount" {
+            return Description {
+                text: "Compares the votes with the voters, where votes are limited. ".to_owned(),
+                link: "../recount/",
+                link_text: "Recount",
+            };
+        }
         let text = match values.text("policy") {
             "code" => "Each code is valid for one vote. ",
             _ => "For one vote per code. ",

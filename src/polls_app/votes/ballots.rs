@@ -213,8 +213,8 @@ struct Additions {
     rows: Vec<serde_json::Value>,
     /// The votes for each choice.
     votes: BTreeMap<i32, i64>,
-    /// The ballots for each question.
-    ballots: BTreeMap<i32, i64>,
+    /// The ballots for each question, and the votes of those with a voter.
+    ballots: BTreeMap<i32, (i64, i64)>,
     /// The present day, in days since 1970.
     day: i64,
 }
@@ -261,7 +261,11 @@ impl Additions {
         for choice in &ballot.choices {
             *self.votes.entry(*choice).or_default() += 1;
         }
-        *self.ballots.entry(id).or_default() += 1;
+        let (ballots, ballot_votes) = self.ballots.entry(id).or_default();
+        *ballots += 1;
+        if ballot.voter.is_some() {
+            *ballot_votes += ballot.choices.len() as i64;
+        }
         VoteResult::Counted
     }
 
@@ -274,26 +278,22 @@ impl Additions {
     /// Stores the additions.
     async fn store(self, tx: &Transaction) -> Result<(), DbErr> {
         let backend = tx.get_database_backend();
-        let counts = |counts: BTreeMap<i32, i64>| {
-            let rows = counts.into_iter();
-            let rows = rows.map(|(id, added)| json!({"id": id, "added": added}));
-            serde_json::Value::Array(rows.collect())
-        };
-        let rows = [
-            serde_json::Value::Array(self.rows),
-            counts(self.ballots),
-            counts(self.votes),
-        ];
+        let ballots = self.ballots.into_iter();
+        let ballots =
+            ballots.map(|(id, (added, votes))| json!({"id": id, "added": added, "votes": votes}));
+        let votes = self.votes.into_iter();
+        let votes = votes.map(|(id, added)| json!({"id": id, "added": added}));
+        let rows = [self.rows, ballots.collect(), votes.collect()].map(serde_json::Value::Array);
         let [voters, ballots, votes] = if backend == DbBackend::Sqlite {
-            const COUNTS: &str =
-                "(SELECT value->>'id' AS id, value->>'added' AS added FROM json_each($1)) AS r";
+            const COUNTS: &str = "(SELECT value->>'id' AS id, value->>'added' AS added, value->>'votes' AS votes \
+                                  FROM json_each($1)) AS r";
             const VOTERS: &str = "SELECT value->>'voter', value->>'question', value->>'day', value->>'is_alias' \
                                   FROM json_each($1)";
             statements(VOTERS, COUNTS, COUNTS)
         } else {
             statements(
                 "SELECT * FROM json_to_recordset($1::json) AS r(voter text, question int, day int, is_alias bool)",
-                "json_to_recordset($2::json) AS r(id int, added int)",
+                "json_to_recordset($2::json) AS r(id int, added int, votes int)",
                 "json_to_recordset($3::json) AS r(id int, added int)",
             )
         };
@@ -319,10 +319,11 @@ fn statements(voters: &str, ballots: &str, votes: &str) -> [String; 3] {
     [
         format!("INSERT INTO polls_voters (voter, question_id, day, is_alias) {voters}"),
         format!(
-            "UPDATE polls_question_options SET voters = voters + r.added FROM {ballots} WHERE question_id = r.id"
+            "UPDATE polls_question_options SET voters = voters + r.added, ballot_votes = ballot_votes + r.votes \
+             FROM {ballots} WHERE question_id = r.id"
         ),
         format!(
-            "UPDATE polls_app_choice SET votes = votes + r.added FROM {votes} WHERE polls_app_choice.id = r.id"
+            "UPDATE polls_app_choice SET votes = polls_app_choice.votes + r.added FROM {votes} WHERE polls_app_choice.id = r.id"
         ),
     ]
 }

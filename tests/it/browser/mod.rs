@@ -304,7 +304,10 @@ const PAGES: [(&str, &str); 15] = [
     ("add", "/admin/polls_app/question/add/"),
     ("change", "/admin/polls_app/question/1/change/"),
     ("codes", "/admin/polls_app/question/2/codes/"),
-    ("code-sheet", "/admin/polls_app/question/2/codes/?format=sheet"),
+    (
+        "code-sheet",
+        "/admin/polls_app/question/2/codes/?format=sheet",
+    ),
     ("delete", "/admin/polls_app/question/1/delete/"),
     ("history", "/admin/polls_app/question/1/history/"),
     ("users", "/admin/auth/user/"),
@@ -350,12 +353,22 @@ async fn check_every_page(name: &str, setup: Setup) {
     browser.press("Vote").await;
     browser.assert_text("was counted.").await;
     findings.extend(check_page(&browser, "voted", name).await);
-    let focus = browser.run("return document.activeElement.getAttribute('role')").await;
+    let focus = browser
+        .run("return document.activeElement.getAttribute('role')")
+        .await;
     assert_eq!(focus, "status");
     // Questions with options: a code and several choices, hidden results, and one that is closed.
     for (sql, page, path) in [
-        ("(2, 'code', 2, NULL, 'closed')", "poll-code", "/polls/2/?code=1234"),
-        ("(3, 'account', 1, NULL, 'voted')", "poll-account", "/polls/3/"),
+        (
+            "(2, 'code', 2, NULL, 'closed')",
+            "poll-code",
+            "/polls/2/?code=1234",
+        ),
+        (
+            "(3, 'account', 1, NULL, 'voted')",
+            "poll-account",
+            "/polls/3/",
+        ),
     ] {
         let columns = "question_id, policy, max_choices, closes_at, results";
         let insert = format!("INSERT INTO polls_question_options ({columns}) VALUES {sql}");
@@ -364,10 +377,14 @@ async fn check_every_page(name: &str, setup: Setup) {
         browser.goto(path).await;
         findings.extend(check_page(&browser, page, name).await);
     }
-    site.execute("UPDATE polls_question_options SET codes = 12 WHERE question_id = 2").await;
+    site.execute("UPDATE polls_question_options SET codes = 12 WHERE question_id = 2")
+        .await;
     browser.goto("/polls/3/results/").await;
     findings.extend(check_page(&browser, "results-hidden", name).await);
-    site.execute("UPDATE polls_question_options SET closes_at = '2026-01-01 00:00:00' WHERE question_id = 3").await;
+    site.execute(
+        "UPDATE polls_question_options SET closes_at = '2026-01-01 00:00:00' WHERE question_id = 3",
+    )
+    .await;
     std::thread::sleep(std::time::Duration::from_millis(1200));
     browser.goto("/polls/3/").await;
     findings.extend(check_page(&browser, "closed", name).await);
@@ -378,9 +395,7 @@ async fn check_every_page(name: &str, setup: Setup) {
     }
     browser.goto("/admin/polls_app/question/add/").await;
     browser.press("Save").await;
-    browser
-        .assert_text("Please correct the error below.")
-        .await;
+    browser.assert_text("Please correct the error below.").await;
     findings.extend(check_page(&browser, "errors", name).await);
     let forced = browser
         .run("return matchMedia('(forced-colors: active)').matches")

@@ -150,15 +150,26 @@ pub struct ListFilter {
     pub condition: fn(&str, DateTime<Utc>) -> Option<Condition>,
 }
 
-/// An action on objects that needs no confirmation, for users who may change them.
+/// An action on objects that needs no confirmation: a change, for users who may change them, or a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectAction {
     /// Its name in forms.
     pub name: &'static str,
     /// Its label.
     pub label: &'static str,
-    /// The label of the field that it changes, for the log.
-    pub changes: &'static str,
+    /// The label of the field that it changes, for the log; none for a download, for users who may view the objects.
+    pub changes: Option<&'static str>,
+}
+
+/// A file that a user downloads.
+#[derive(Debug)]
+pub struct Download {
+    /// The name of the file.
+    pub name: &'static str,
+    /// The media type.
+    pub media_type: &'static str,
+    /// The content.
+    pub content: Vec<u8>,
 }
 
 /// A many-to-many field.
@@ -325,6 +336,19 @@ pub trait Rules: Send + Sync {
         _now: DateTime<Utc>,
     ) -> Result<Vec<i32>, DbErr> {
         Ok(Vec::new())
+    }
+
+    /// The file of a download of objects.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or the query fails.
+    async fn download(
+        &self,
+        _: Connection<'_>,
+        _action: &str,
+        _ids: &[i32],
+    ) -> Result<Option<Download>, DbErr> {
+        Ok(None)
     }
 
     /// Whether "Save" redirects from the form of a new object to its change form.

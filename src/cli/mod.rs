@@ -25,8 +25,9 @@ use crate::{
 };
 use commands::{
     changepassword, check, clearsessions, collectstatic, completions, createsuperuser, dbshell,
-    diffsettings, dumpdata, flush, healthcheck, inspect, inspectdb, loaddata, makemigrations, man,
-    migrate, recount, runserver, showmigrations, sqlflush, sqlmigrate, sqlsequencereset,
+    diffsettings, dumpdata, export, flush, healthcheck, inspect, inspectdb, loaddata,
+    makemigrations, man, migrate, recount, runserver, showmigrations, sqlflush, sqlmigrate,
+    sqlsequencereset,
 };
 use context::{Context, Stdout, error_chain, is_closed_stdout, print_error};
 use log::Log;
@@ -70,6 +71,7 @@ enum Command {
     Sqlsequencereset(sqlsequencereset::Args),
     Clearsessions(clearsessions::Args),
     Recount(recount::Args),
+    Export(export::Args),
     Shell(commands::shell::Args),
     Dbshell(dbshell::Args),
     Inspectdb(inspectdb::Args),
@@ -183,6 +185,7 @@ impl Command {
             Self::Sqlsequencereset(args) => args.run(context),
             Self::Clearsessions(args) => args.run(context).await,
             Self::Recount(args) => args.run(context).await,
+            Self::Export(args) => args.run(context).await,
             Self::Shell(args) => args.run(context).await,
             Self::Dbshell(args) => args.run(context),
             Self::Inspectdb(args) => args.run(context).await,

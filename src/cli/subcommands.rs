@@ -30,6 +30,7 @@ pub const BY_APP: [(&str, &[&str]); 5] = [
         "polls",
         &[
             "completions",
+            "export",
             "healthcheck",
             "inspect",
             "man",

@@ -89,10 +89,11 @@ pub struct QuestionContext {
     /// The receipt of the visitor's vote.
     receipt: Option<String>,
     url_receipt: String,
+    url_export: String,
     /// Whether the visitor has just voted, or has used up the vote.
     has_voted: bool,
     /// Why the results are not shown to the visitor; none if they are.
-    hidden: Option<String>,
+    pub hidden: Option<String>,
 }
 
 /// A choice of a question.
@@ -161,6 +162,7 @@ impl QuestionContext {
             has_voted,
             receipt: viewer.receipt.clone().filter(|_| viewer.voted_on.is_some()),
             url_receipt: urls::receipt(question.id),
+            url_export: urls::export(question.id),
             hidden: hidden(options, viewer, is_closed, closes.as_ref()),
             closes,
             is_closed,

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod context;
+pub mod export;
 mod list;
 pub mod pages;
 pub mod queries;
@@ -25,6 +26,7 @@ pub fn routes(route: Route, votes: VoteCounter, pages: PageCache) -> Route {
     let route = get(route, urls::DETAIL, views::detail);
     let route = get(route, urls::RESULTS, views::results);
     let route = get(route, urls::RECEIPT, views::receipt);
+    let route = get(route, urls::EXPORT, views::export);
     let vote = views::vote.data(votes).data(pages).map_to_response();
     get_and_post(route, urls::VOTE, vote)
 }

@@ -12,6 +12,8 @@ pub const FEED: &str = "/polls/feed/";
 pub const DETAIL: &str = "/polls/:id<[0-9]+>/";
 /// A question's results.
 pub const RESULTS: &str = "/polls/:id<[0-9]+>/results/";
+/// A question's results as CSV or JSON.
+pub const EXPORT: &str = "/polls/:id<[0-9]+>/export/";
 /// Says whether the vote of a receipt is in the count.
 pub const RECEIPT: &str = "/polls/:id<[0-9]+>/receipt/";
 /// Takes votes for a question.
@@ -30,6 +32,11 @@ pub fn results(id: i32) -> String {
 /// The login page that leads to a question.
 pub fn log_in_to_vote(id: i32) -> String {
     format!("{LOGIN}?next={}", detail(id))
+}
+
+/// The path of a question's results as a file.
+pub fn export(id: i32) -> String {
+    format!("/polls/{id}/export/")
 }
 
 /// The path of the page for receipts of votes on a question.

@@ -6,13 +6,14 @@ use chrono::{DateTime, Utc};
 use minijinja::{context, value::Serde};
 use poem::{
     Request, Response, handler,
-    http::{Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, header},
     web::Data,
 };
 use sea_orm::ConnectionTrait;
 
 use super::{
     context::{QuestionContext, Row, Viewer},
+    export::{self as exports, ExportError, ExportFormat},
     pages::{PageCache, VariesByVoter},
     queries::{self, FullQuestion},
     urls,
@@ -114,6 +115,34 @@ pub async fn receipt(
     };
     let mut response = page.render("polls_app/receipt.html", context)?;
     never_cache(&mut response, now);
+    Ok(response)
+}
+
+/// Sends a question's results as a file, as far as the visitor may see them.
+#[handler]
+pub async fn export(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Response> {
+    let id = question_id(request)?;
+    let query = Form::of_query(request);
+    let format = query.get("format").and_then(ExportFormat::parse);
+    let format = format.ok_or(AppError::NotFound)?;
+    let shown = Shown::find(core, request, &Form::default()).await?;
+    if shown.context.hidden.is_some() {
+        return Err(AppError::PermissionDenied);
+    }
+    let mut body = Vec::new();
+    let db = read_your_writes::reader(core, request);
+    match exports::write(&db, &[id], format, &mut body).await {
+        Ok(()) => {}
+        Err(ExportError::Database(error)) => return Err(error.into()),
+        Err(ExportError::Output(error)) => return Err(AppError::Internal(error.into())),
+    }
+    let name = format!("attachment; filename=\"poll-{id}.{}\"", format.extension());
+    let name = HeaderValue::from_str(&name).expect("a number is ASCII");
+    let mut response = Response::builder()
+        .header(header::CONTENT_TYPE, format.media_type())
+        .header(header::CONTENT_DISPOSITION, name)
+        .body(body);
+    never_cache(&mut response, core.now());
     Ok(response)
 }
 

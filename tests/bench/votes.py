@@ -1,15 +1,18 @@
 """Votes: all for one choice, and spread over 800 choices, beside a server with one UPDATE per vote and Django, turn by turn. Each has
 a database of its own on the same server."""
 
+import hashlib
+import hmac
 import os
 import pathlib
+import secrets
 import sqlite3
 import statistics
 import subprocess
 import tempfile
 
 from admin import create_database, gunicorn
-from bench import CONNECTIONS, PROGRAMS, ROUNDS, Postgres, Process, free_port, polls, report, wrk
+from bench import CONNECTIONS, PROGRAMS, ROUNDS, SECONDS, Postgres, Process, free_port, polls, report, wrk
 
 QUESTIONS = 200
 SECRET = "s" * 32
@@ -26,6 +29,23 @@ init = function()
 end
 request = function()
   next = next %% #requests + 1
+  return requests[next]
+end
+"""
+
+
+# A ballot of a new browser with each request.
+BALLOTS = """
+local requests, next = {}, 0
+init = function()
+  wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+  for browser in io.lines("%(browsers)s") do
+    wrk.headers["Cookie"] = "csrftoken=%(secret)s; polls_voter=" .. browser
+    requests[#requests + 1] = wrk.format("POST", "/polls/%(question)d/vote/", nil, "csrfmiddlewaretoken=%(secret)s&policy=browser&choice=%(choice)d")
+  end
+end
+request = function()
+  next = next + 1
   return requests[next]
 end
 """
@@ -55,12 +75,31 @@ class Database:
         text = subprocess.run([programs / "psql", "-qAtc", sql, self.url], check=True, capture_output=True, text=True).stdout
         return [[int(value) for value in line.split("|")] for line in text.splitlines()]
 
+    def execute(self, sql):
+        if self.file:
+            with sqlite3.connect(self.file) as connection:
+                connection.execute(sql)
+        else:
+            self.query(sql)
+
     def votes(self):
         return self.query("SELECT sum(votes) FROM polls_app_choice")[0][0]
 
     def script(self, name, targets):
         path = pathlib.Path(self.folder, f"{name}.lua")
         path.write_text(SCRIPT % {"secret": SECRET, "targets": " ".join(f"{question}:{choice}" for question, choice in targets)})
+        return path
+
+    def ballots(self, question, choice, count):
+        """A script with the ballots of that many browsers, each with its signed cookie (`src/polls_app/voters.rs`)."""
+        key = hashlib.sha256(b"polls.voters.browser" + self.environment["SECRET_KEY"].encode()).digest()
+        browsers = pathlib.Path(self.folder, "browsers.txt")
+        with browsers.open("w") as file:
+            for _ in range(count):
+                browser = secrets.token_hex(16)
+                file.write(f"{browser}.{hmac.new(key, browser.encode(), 'sha256').hexdigest()}\n")
+        path = pathlib.Path(self.folder, "ballots.lua")
+        path.write_text(BALLOTS % {"secret": SECRET, "browsers": browsers, "question": question, "choice": choice})
         return path
 
 
@@ -103,6 +142,30 @@ def measure(name, folder, postgres=None):
             report(f"{name}: votes {label}: {server}", values)
     ratio = statistics.median(a / b for a, b in zip(rates["polls", True], rates["polls", False]))
     report(f"{name}: polls", {"spread of one choice": ratio})
+    measure_policy(name, servers["polls"])
+
+
+def measure_policy(name, ours):
+    """Votes for one choice of a question without options, and of one with one vote per browser."""
+    database, start = ours
+    (question, choice), limited = database.targets[0], database.targets[4]
+    database.execute(
+        "INSERT INTO polls_question_options (question_id, policy, max_choices, results) "
+        f"VALUES ({limited[0]}, 'browser', 1, 'always')"
+    )
+    rates = {"any number": [], "one per browser": []}
+    for _ in range(ROUNDS):
+        for policy, turns in rates.items():
+            if policy == "any number":
+                script = database.script("votes", [(question, choice)])
+            else:
+                script = database.ballots(*limited, count=40_000 * SECONDS)
+            with start() as process:
+                process.first_answer("/livez")
+                turns.append(load(process, database, script)[0])
+    for policy, turns in rates.items():
+        cost = statistics.median(a / b for a, b in zip(rates["any number"], turns))
+        report(f"{name}: votes for one choice, {policy}", {"votes/s": statistics.median(turns), "times the cost": cost})
 
 
 def measure_all():

@@ -16,6 +16,7 @@ mod containers;
 mod corpus;
 mod csrf;
 mod django;
+mod export;
 mod fixtures;
 mod healthcheck;
 mod kube;

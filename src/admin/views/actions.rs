@@ -1,7 +1,10 @@
 //! Actions on the selected objects of a changelist.
 
 use minijinja::{context, value::Serde};
-use poem::{Response, http::StatusCode};
+use poem::{
+    Response,
+    http::{StatusCode, header},
+};
 use sea_orm::sea_query::ExprTrait;
 use sha2::{Digest, Sha256};
 
@@ -55,7 +58,8 @@ pub async fn run(list: &ListPage<'_>, form: &Form) -> Result<Response> {
 /// Does an action of the model with the selected objects, and logs it for those that it has changed.
 async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
-    page.staff.require(page.staff.may("change", model))?;
+    let is_allowed = action.changes.is_none() || page.staff.may("change", model);
+    page.staff.require(is_allowed)?;
     let db = state.db();
     let keys = match selected(list, form, db).await? {
         Selected::Objects(objects) => objects.iter().map(|object| object.id).collect(),
@@ -72,6 +76,9 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
         }
     };
     let keys: Vec<i32> = keys;
+    let Some(changes) = action.changes else {
+        return download(list, action, &keys).await;
+    };
     let may_change = model.may_change(db, page.staff.user(), &keys).await?;
     page.staff.require(may_change)?;
     let now = state.core.now();
@@ -93,7 +100,7 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
         .map(|object| (object.id, object.label.as_str()))
         .collect();
     let mut message = ChangeMessage::default();
-    message.changed(&[action.changes.to_owned()]);
+    message.changed(&[changes.to_owned()]);
     let log = Log {
         user_id: page.staff.user().row.id,
         model,
@@ -127,6 +134,23 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
         )),
         _ => Ok(list.redirect()),
     }
+}
+
+async fn download(list: &ListPage<'_>, action: &ObjectAction, keys: &[i32]) -> Result<Response> {
+    let rules = &list.list.model.options.rules;
+    let file = match keys {
+        [] => None,
+        keys => rules.download(list.state.db(), action.name, keys).await?,
+    };
+    let Some(file) = file else {
+        list.page.messages.add(Level::Warning, NOTHING_SELECTED);
+        return Ok(list.redirect());
+    };
+    let disposition = format!("attachment; filename=\"{}\"", file.name);
+    Ok(Response::builder()
+        .header(header::CONTENT_TYPE, file.media_type)
+        .header(header::CONTENT_DISPOSITION, disposition)
+        .body(file.content))
 }
 
 async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {

@@ -201,10 +201,9 @@ impl ListPage<'_> {
             let label = format!("Delete selected {}", model.options.verbose_name_plural);
             actions.push(("delete_selected", label));
         }
-        if may_change {
-            let own = model.options.actions.iter();
-            actions.extend(own.map(|action| (action.name, action.label.to_owned())));
-        }
+        let own = model.options.actions.iter();
+        let own = own.filter(|action| may_change || action.changes.is_none());
+        actions.extend(own.map(|action| (action.name, action.label.to_owned())));
         let all_url = list.params.with(&[("all", "")], &[]);
         let context = context! {
             kind => model.options.verbose_name,

@@ -9,6 +9,7 @@ pub mod createsuperuser;
 pub mod dbshell;
 pub mod diffsettings;
 pub mod dumpdata;
+pub mod export;
 pub mod flush;
 pub mod healthcheck;
 pub mod inspect;

@@ -12,15 +12,20 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Func, Query, SelectStatement},
 };
 
-use super::{recount, status::Status, urls};
+use super::{
+    export::{self, ExportError, ExportFormat},
+    recount,
+    status::Status,
+    urls,
+};
 use crate::{
     admin::{
-        AdminSite, Cell, Changes, Computed, Description, FieldOptions, Fieldset, Inline,
+        AdminSite, Cell, Changes, Computed, Description, Download, FieldOptions, Fieldset, Inline,
         ListFilter, ModelAdmin, ObjectAction, Rules, Source, Tone, Values, VirtualKind,
         side_fields,
     },
     auth::login::User,
-    db::Transaction,
+    db::{Connection, Transaction},
     entities::{Timestamp, choice, question, question_options},
     web::routing::get_and_post,
 };
@@ -35,12 +40,23 @@ pub fn routes(route: Route) -> Route {
 const CLOSE: ObjectAction = ObjectAction {
     name: "close_now",
     label: "Close now",
-    changes: "Closing time",
+    changes: Some("Closing time"),
 };
 const REOPEN: ObjectAction = ObjectAction {
     name: "reopen",
     label: "Reopen",
-    changes: "Closing time",
+    changes: Some("Closing time"),
+};
+
+const EXPORT_CSV: ObjectAction = ObjectAction {
+    name: "export_csv",
+    label: "Export results as CSV",
+    changes: None,
+};
+const EXPORT_JSON: ObjectAction = ObjectAction {
+    name: "export_json",
+    label: "Export results as JSON",
+    changes: None,
 };
 
 /// Registers the model `Question`, with its choices inline.
@@ -93,7 +109,7 @@ pub fn register(site: &mut AdminSite) {
                 status.map(|status| status.condition(now))
             },
         }],
-        actions: vec![CLOSE, REOPEN],
+        actions: vec![CLOSE, REOPEN, EXPORT_CSV, EXPORT_JSON],
         search_fields: &["question_text", "choice__choice_text"],
         date_hierarchy: Some("pub_date"),
         fieldsets: vec![
@@ -281,6 +297,30 @@ impl Rules for QuestionRules {
             _ if is_published => vec![CLOSE],
             _ => Vec::new(),
         }
+    }
+
+    async fn download(
+        &self,
+        db: Connection<'_>,
+        action: &str,
+        ids: &[i32],
+    ) -> Result<Option<Download>, DbErr> {
+        let (format, name) = if action == EXPORT_CSV.name {
+            (ExportFormat::Csv, "polls.csv")
+        } else {
+            (ExportFormat::Json, "polls.json")
+        };
+        let mut content = Vec::new();
+        match export::write(&db, ids, format, &mut content).await {
+            Ok(()) => {}
+            Err(ExportError::Database(error)) => return Err(error),
+            Err(ExportError::Output(error)) => return Err(DbErr::Custom(error.to_string())),
+        }
+        Ok(Some(Download {
+            name,
+            media_type: format.media_type(),
+            content,
+        }))
     }
 
     async fn act(

@@ -125,7 +125,7 @@ pub enum ExportError {
 
 /// Writes questions one by one.
 enum Writer<'w> {
-    Csv(csv::Writer<&'w mut (dyn Write + Send)>),
+    Csv(Box<csv::Writer<&'w mut (dyn Write + Send)>>),
     /// Whether a question has been written.
     Json(&'w mut (dyn Write + Send), bool),
 }
@@ -145,7 +145,7 @@ impl<'w> Writer<'w> {
                     "votes",
                 ];
                 writer.write_record(columns)?;
-                Self::Csv(writer)
+                Self::Csv(Box::new(writer))
             }
             ExportFormat::Json => {
                 out.write_all(b"[")?;

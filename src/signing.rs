@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use data_encoding::HEXLOWER;
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -188,5 +189,5 @@ fn ascii_text(text: &str) -> String {
 
 /// Bytes as lowercase hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(bytes)
 }

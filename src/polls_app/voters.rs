@@ -35,8 +35,6 @@ const CODE_SALT: &str = "polls.voters.code";
 pub const CODE: &str = "code";
 /// How long a browser is known, in seconds: 400 days, the longest time that browsers keep a cookie (RFC 6265bis, 5.5).
 const BROWSER_AGE: i64 = 400 * 86_400;
-/// How long the notice of a vote waits for the results page, in seconds.
-const NOTICE_AGE: i64 = 60;
 /// The length of a hash, in bytes.
 const HASH_LENGTH: usize = 15;
 /// The length of the number in a code, in bytes.
@@ -239,7 +237,7 @@ impl Notice {
             Self::AlreadyVoted => "again".to_owned(),
         };
         let value = signed(keys, &salt(question_id), &text);
-        jar.set(response, &cookie(question_id), &value, Some(NOTICE_AGE));
+        jar.set(response, &cookie(question_id), &value, None);
     }
 
     /// Deletes the notice, which has been shown.
@@ -252,7 +250,7 @@ impl Notice {
 fn cookie(question_id: i32) -> CookieSettings {
     CookieSettings {
         path: urls::results(question_id),
-        ..CookieSettings::new(NOTICE_COOKIE, NOTICE_AGE)
+        ..CookieSettings::new(NOTICE_COOKIE, 0)
     }
 }
 

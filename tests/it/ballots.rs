@@ -1,10 +1,14 @@
 //! Questions that limit who may vote how often, and ballots with several choices.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use chrono::TimeDelta;
 use polls::{
     entities::question_options::{Model as Options, Policy, ResultsShown},
+    error::AppError,
     polls_app::{
         recount::recount,
         urls, voters,
@@ -14,8 +18,9 @@ use polls::{
 use sea_orm::ConnectionTrait;
 
 use crate::support::{
-    Client, TestApp,
+    Backend, Client, TestApp,
     app::{Kind, TestQuestion, now},
+    assert_within,
     client::Reply,
 };
 
@@ -405,4 +410,59 @@ on_both_databases! {
         }
         assert_eq!((counted, sum), (100, 100));
     }
+}
+
+/// Casts a ballot of a voter with this name, in a task of its own.
+fn cast(
+    app: &TestApp,
+    question: &TestQuestion,
+    voter: &str,
+) -> tokio::task::JoinHandle<Result<VoteResult, AppError>> {
+    let (votes, id) = (app.site.votes.clone(), question.id);
+    let ballot = Ballot {
+        choices: BTreeSet::from([question.choices[0]]),
+        policy: Policy::Browser,
+        voter: Some(VoterKey {
+            current: format!("{id}-{voter}"),
+            aliases: Vec::new(),
+        }),
+    };
+    tokio::spawn(async move { votes.cast(id, ballot).await })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_question_does_not_block_ballots_for_others_on_postgres() {
+    let app = TestApp::new(Backend::Postgres).await;
+    let held = app.question("Held?", &["Yes", "No"]).await;
+    let other = app.question("Other?", &["Yes", "No"]).await;
+    for question in [&held, &other] {
+        app.set_options(question.id, policy(Policy::Browser)).await;
+    }
+    for (turn, row) in [
+        "polls_question_options WHERE question_id = 1",
+        "polls_app_choice WHERE id = 2",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let connection = app.database.connect().await;
+        let tx = connection.begin().await.unwrap();
+        let lock = format!("SELECT 1 FROM {row} FOR UPDATE");
+        tx.execute_unprepared(&lock).await.unwrap();
+        let waiting = cast(&app, &held, &turn.to_string());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let start = Instant::now();
+        for number in 0..5 {
+            let vote = cast(&app, &other, &format!("{turn} {number}"));
+            assert_eq!(vote.await.unwrap().unwrap(), VoteResult::Counted);
+        }
+        assert_within(start, Duration::from_millis(900));
+        // Counted as soon as the row is free.
+        drop(tx);
+        assert_eq!(waiting.await.unwrap().unwrap(), VoteResult::Counted);
+    }
+    assert_eq!(
+        (app.voters(held.id).await, app.voters(other.id).await),
+        (2, 10)
+    );
 }

@@ -158,6 +158,26 @@ on_both_databases! {
         assert_eq!(said.stdout, expected, "{}", said.stderr);
     }
 
+    async fn django_flushes_and_deletes_questions_with_options(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        for id in 1..=3 {
+            site.execute(&format!("INSERT INTO polls_question_options (question_id, policy, max_choices, results) VALUES ({id}, 'browser', 1, 'always')")).await;
+            site.execute(&format!("INSERT INTO polls_voters VALUES ('v{id}', {id}, 1, false)")).await;
+        }
+        manage(&site, &["migrate", "--check"]).success();
+        manage(&site, &["makemigrations", "--check", "--dry-run"]).success();
+        let code = "from polls_app.models import Question; print(Question.objects.get(id=1).delete())";
+        manage(&site, &["shell", "--verbosity", "0", "-c", code]).success();
+        for table in ["polls_question_options", "polls_voters"] {
+            assert_eq!(site.number(&format!("SELECT count(*) FROM {table}")).await, 2, "{table}");
+        }
+        manage(&site, &["flush", "--noinput"]).success();
+        for table in ["polls_question_options", "polls_voters"] {
+            assert_eq!(site.number(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+        }
+    }
+
     async fn ordered_and_searched_lists_have_the_rows_of_django(site: Site) {
         site.run(["migrate"]).success();
         let code = "from polls_app.models import *; from django.contrib.auth.models import User; from datetime import datetime, timezone, timedelta\n\

@@ -72,21 +72,41 @@ impl Votes for Ballots {
             ..Additions::default()
         };
         let missing = Question::default();
-        let mut results = Vec::with_capacity(batch.len());
-        for (&id, queued) in batch {
-            let question = questions.get(&id).unwrap_or(&missing);
-            let result = if question.is_locked {
-                KeyResult::Locked
-            } else {
+        let checked: Vec<_> = batch
+            .iter()
+            .map(|(&id, queued)| {
+                let question = questions.get(&id).unwrap_or(&missing);
                 let votes = queued.iter();
-                let votes = votes.map(|vote| additions.add(id, question, &vote.ballot));
-                KeyResult::Results(votes.collect())
+                let votes = votes.map(|vote| additions.check(id, question, &vote.ballot));
+                let results = (!question.is_locked).then(|| votes.collect::<Vec<_>>());
+                (id, queued, results)
+            })
+            .collect();
+        let inserted = additions.store_voters(tx).await?;
+        let mut counts = Counts::default();
+        let results = checked.into_iter().map(|(id, queued, results)| {
+            let Some(results) = results else {
+                return (id, KeyResult::Locked);
             };
-            results.push((id, result));
-        }
-        if !additions.votes.is_empty() || !additions.rows.is_empty() {
-            additions.store(tx).await?;
-        }
+            let votes = queued.iter().zip(results);
+            let votes = votes.map(|(vote, result)| match &vote.ballot.voter {
+                // Another server has stored the voter.
+                Some(voter)
+                    if result == VoteResult::Counted && !inserted.contains(&voter.current) =>
+                {
+                    VoteResult::AlreadyVoted
+                }
+                _ => {
+                    if result == VoteResult::Counted {
+                        counts.add(id, &vote.ballot);
+                    }
+                    result
+                }
+            });
+            (id, KeyResult::Results(votes.collect()))
+        });
+        let results = results.collect();
+        counts.store(tx).await?;
         Ok(results)
     }
 }
@@ -125,14 +145,18 @@ async fn find_and_lock(
     locks: Locks,
     receipt: Receipt,
 ) -> Result<BTreeMap<i32, Question>, DbErr> {
-    const COLUMNS: &str = "q.pub_date <= $1 AS is_published, \
-        (SELECT count(*) FROM polls_app_choice a WHERE a.question_id = q.id) AS choices";
+    // Where locked rows are left out, the number of choices tells.
+    let choices = match locks {
+        Locks::Wait(_) => "CAST(0 AS bigint)",
+        Locks::Skip(_) => "(SELECT count(*) FROM polls_app_choice a WHERE a.question_id = q.id)",
+    };
+    let columns = format!("q.pub_date <= $1 AS is_published, {choices} AS choices");
     const OPTIONS: &str = "o.policy, o.max_choices, o.closes_at <= $1 AS is_closed";
     let backend = tx.get_database_backend();
     let keys = integers(backend, keys.copied());
     let statement = if backend == DbBackend::Sqlite {
         let sql = format!(
-            "SELECT q.id AS question_id, {COLUMNS}, {OPTIONS}, c.id AS choice_id, c.votes \
+            "SELECT q.id AS question_id, {columns}, {OPTIONS}, c.id AS choice_id, c.votes \
              FROM polls_app_question q LEFT JOIN polls_question_options o ON o.question_id = q.id \
              LEFT JOIN polls_app_choice c ON c.question_id = q.id \
              WHERE q.id IN (SELECT value FROM json_each($2)) ORDER BY q.id, c.id"
@@ -150,7 +174,7 @@ async fn find_and_lock(
                JOIN polls_app_choice c ON c.question_id = o.question_id \
                ORDER BY o.question_id, c.id FOR NO KEY UPDATE OF o, c {skip}\
              ), receipt AS ({}) \
-             SELECT q.id AS question_id, {COLUMNS}, o.policy, o.max_choices, o.is_closed, o.choice_id, o.votes \
+             SELECT q.id AS question_id, {columns}, o.policy, o.max_choices, o.is_closed, o.choice_id, o.votes \
              FROM requested r JOIN polls_app_question q ON q.id = r.question_id \
              LEFT JOIN locked o ON o.question_id = q.id ORDER BY q.id, o.choice_id",
             Receipt::upsert(4),
@@ -181,47 +205,60 @@ async fn find_and_lock(
     Ok(questions)
 }
 
-/// The hashes of voters in a batch that are stored already.
+/// The hashes of voters in a batch that are stored already, if any of them has hashes with fallback keys. The others' are found when
+/// they are stored.
 async fn stored_voters(
     tx: &Transaction,
     batch: &Batch<Ballots>,
 ) -> Result<BTreeSet<String>, DbErr> {
     let ballots = batch.values().flatten().map(|vote| &vote.ballot);
-    let hashes = ballots.filter_map(|ballot| ballot.voter.as_ref());
-    let hashes: Vec<&String> = hashes.flat_map(VoterKey::all).collect();
+    let voters = ballots.filter_map(|ballot| ballot.voter.as_ref());
+    let voters = voters.filter(|voter| !voter.aliases.is_empty());
+    let hashes: Vec<&String> = voters.flat_map(VoterKey::all).collect();
+    if hashes.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     let backend = tx.get_database_backend();
     let sql = match backend {
         DbBackend::Sqlite => {
             "SELECT voter FROM polls_voters WHERE voter IN (SELECT value FROM json_each($1))"
         }
+        // As an array, so that the index is used however few rows there were when the statement was planned.
         _ => {
-            "SELECT voter FROM polls_voters WHERE voter IN (SELECT json_array_elements_text($1::json))"
+            "SELECT voter FROM polls_voters WHERE voter = ANY(ARRAY(SELECT json_array_elements_text($1::json)))"
         }
     };
-    let statement =
-        Statement::from_sql_and_values(backend, sql, [json!(hashes).to_string().into()]);
-    let rows = tx.query_all_raw(statement).await?;
-    rows.iter().map(|row| row.try_get("", "voter")).collect()
+    texts(tx, backend, sql, json!(hashes)).await
 }
 
-/// What the ballots of a batch add to the tables.
+/// The first column of the rows of a statement with rows in JSON as its parameter.
+async fn texts(
+    tx: &Transaction,
+    backend: DbBackend,
+    sql: &str,
+    rows: serde_json::Value,
+) -> Result<BTreeSet<String>, DbErr> {
+    let statement = Statement::from_sql_and_values(backend, sql, [rows.to_string().into()]);
+    let rows = tx.query_all_raw(statement).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+/// What the ballots of a batch add to the voters.
 #[derive(Debug, Default)]
 struct Additions {
-    /// The hashes of voters that are stored, those of this batch included.
+    /// The hashes of voters that are known to be stored, those of this batch included.
     voters: BTreeSet<String>,
     /// The new rows of voters.
     rows: Vec<serde_json::Value>,
-    /// The votes for each choice.
+    /// The votes of the ballots that were checked, for each choice.
     votes: BTreeMap<i32, i64>,
-    /// The ballots for each question, and the votes of those with a voter.
-    ballots: BTreeMap<i32, (i64, i64)>,
     /// The present day, in days since 1970.
     day: i64,
 }
 
 impl Additions {
-    /// Adds a ballot, if it is to be counted.
-    fn add(&mut self, id: i32, question: &Question, ballot: &Ballot) -> VoteResult {
+    /// Checks a ballot: it is to be counted if its voter can be stored.
+    fn check(&mut self, id: i32, question: &Question, ballot: &Ballot) -> VoteResult {
         let policy = question.policy.unwrap_or(Policy::Any);
         if !question.is_published {
             return VoteResult::NoQuestion;
@@ -244,7 +281,7 @@ impl Additions {
         {
             // Under a fallback key: the row of the current key is for the time when the fallback is removed.
             if !self.voters.contains(&voter.current) {
-                self.store_voter(id, &voter.current, true);
+                self.add_voter(id, &voter.current, true);
             }
             return VoteResult::AlreadyVoted;
         }
@@ -253,11 +290,53 @@ impl Additions {
             return VoteResult::Full;
         }
         if let Some(voter) = &ballot.voter {
-            self.store_voter(id, &voter.current, false);
+            self.add_voter(id, &voter.current, false);
             for alias in &voter.aliases {
-                self.store_voter(id, alias, true);
+                self.add_voter(id, alias, true);
             }
         }
+        for choice in &ballot.choices {
+            *self.votes.entry(*choice).or_default() += 1;
+        }
+        VoteResult::Counted
+    }
+
+    fn add_voter(&mut self, id: i32, hash: &str, is_alias: bool) {
+        self.voters.insert(hash.to_owned());
+        let row = json!({"voter": hash, "question": id, "day": self.day, "is_alias": is_alias});
+        self.rows.push(row);
+    }
+
+    /// Stores the voters; returns the hashes of those that were not stored before.
+    async fn store_voters(self, tx: &Transaction) -> Result<BTreeSet<String>, DbErr> {
+        if self.rows.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let backend = tx.get_database_backend();
+        let source = if backend == DbBackend::Sqlite {
+            "SELECT value->>'voter', value->>'question', value->>'day', value->>'is_alias' FROM json_each($1) WHERE true"
+        } else {
+            "SELECT * FROM json_to_recordset($1::json) AS r(voter text, question int, day int, is_alias bool)"
+        };
+        let sql = format!(
+            "INSERT INTO polls_voters (voter, question_id, day, is_alias) {source} \
+             ON CONFLICT (voter) DO NOTHING RETURNING voter"
+        );
+        texts(tx, backend, &sql, serde_json::Value::Array(self.rows)).await
+    }
+}
+
+/// What the ballots of a batch add to the numbers.
+#[derive(Debug, Default)]
+struct Counts {
+    /// The votes for each choice.
+    votes: BTreeMap<i32, i64>,
+    /// The ballots for each question, and the votes of those with a voter.
+    ballots: BTreeMap<i32, (i64, i64)>,
+}
+
+impl Counts {
+    fn add(&mut self, id: i32, ballot: &Ballot) {
         for choice in &ballot.choices {
             *self.votes.entry(*choice).or_default() += 1;
         }
@@ -266,66 +345,53 @@ impl Additions {
         if ballot.voter.is_some() {
             *ballot_votes += ballot.choices.len() as i64;
         }
-        VoteResult::Counted
     }
 
-    fn store_voter(&mut self, id: i32, hash: &str, is_alias: bool) {
-        self.voters.insert(hash.to_owned());
-        let row = json!({"voter": hash, "question": id, "day": self.day, "is_alias": is_alias});
-        self.rows.push(row);
-    }
-
-    /// Stores the additions.
+    /// Adds the numbers to the rows, which are locked.
     async fn store(self, tx: &Transaction) -> Result<(), DbErr> {
+        if self.votes.is_empty() {
+            return Ok(());
+        }
         let backend = tx.get_database_backend();
         let ballots = self.ballots.into_iter();
         let ballots =
             ballots.map(|(id, (added, votes))| json!({"id": id, "added": added, "votes": votes}));
         let votes = self.votes.into_iter();
         let votes = votes.map(|(id, added)| json!({"id": id, "added": added}));
-        let rows = [self.rows, ballots.collect(), votes.collect()].map(serde_json::Value::Array);
-        let [voters, ballots, votes] = if backend == DbBackend::Sqlite {
-            const COUNTS: &str = "(SELECT value->>'id' AS id, value->>'added' AS added, value->>'votes' AS votes \
-                                  FROM json_each($1)) AS r";
-            const VOTERS: &str = "SELECT value->>'voter', value->>'question', value->>'day', value->>'is_alias' \
-                                  FROM json_each($1)";
-            statements(VOTERS, COUNTS, COUNTS)
-        } else {
-            statements(
-                "SELECT * FROM json_to_recordset($1::json) AS r(voter text, question int, day int, is_alias bool)",
-                "json_to_recordset($2::json) AS r(id int, added int, votes int)",
-                "json_to_recordset($3::json) AS r(id int, added int)",
-            )
-        };
+        let rows = [ballots.collect(), votes.collect()].map(serde_json::Value::Array);
         let rows = rows.map(|rows| rows.to_string());
+        let statements = |ballots: &str, votes: &str| {
+            [
+                format!(
+                    "UPDATE polls_question_options SET voters = voters + r.added, ballot_votes = ballot_votes + r.votes \
+                     FROM {ballots} WHERE question_id = r.id"
+                ),
+                format!(
+                    "UPDATE polls_app_choice SET votes = polls_app_choice.votes + r.added \
+                     FROM {votes} WHERE polls_app_choice.id = r.id"
+                ),
+            ]
+        };
         let statement = |sql: String, values: &[String]| {
             let values = values.iter().map(|text| text.clone().into());
             Statement::from_sql_and_values(backend, sql, values)
         };
         if backend == DbBackend::Sqlite {
-            for (sql, rows) in [voters, ballots, votes].into_iter().zip(rows) {
+            let source = "(SELECT value->>'id' AS id, value->>'added' AS added, value->>'votes' AS votes \
+                          FROM json_each($1)) AS r";
+            for (sql, rows) in statements(source, source).into_iter().zip(rows) {
                 tx.execute_raw(statement(sql, &[rows])).await?;
             }
         } else {
-            let sql = format!("WITH voters AS ({voters}), ballots AS ({ballots}) {votes}");
+            let [ballots, votes] = statements(
+                "json_to_recordset($1::json) AS r(id int, added int, votes int)",
+                "json_to_recordset($2::json) AS r(id int, added int)",
+            );
+            let sql = format!("WITH ballots AS ({ballots}) {votes}");
             tx.execute_raw(statement(sql, &rows)).await?;
         }
         Ok(())
     }
-}
-
-/// The statements that store voters, ballots and votes, given the sources of their rows.
-fn statements(voters: &str, ballots: &str, votes: &str) -> [String; 3] {
-    [
-        format!("INSERT INTO polls_voters (voter, question_id, day, is_alias) {voters}"),
-        format!(
-            "UPDATE polls_question_options SET voters = voters + r.added, ballot_votes = ballot_votes + r.votes \
-             FROM {ballots} WHERE question_id = r.id"
-        ),
-        format!(
-            "UPDATE polls_app_choice SET votes = polls_app_choice.votes + r.added FROM {votes} WHERE polls_app_choice.id = r.id"
-        ),
-    ]
 }
 
 /// Keys as the parameter `$2` of [`find_and_lock`].

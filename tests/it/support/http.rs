@@ -12,16 +12,22 @@ use super::app::PASSWORD;
 pub const SECRET: &str = "ssssssssssssssssssssssssssssssss";
 
 /// Sends bytes on a new connection and gives what comes back until the server closes, for a minute at most.
+#[track_caller]
 pub fn send(address: &str, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
+    try_send(address, bytes).expect("the server accepts connections")
+}
+
+/// [`send`]; `None` if the server accepts no connection.
+pub fn try_send(address: &str, bytes: &[u8]) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+        .ok()?;
     // The server may refuse before it has heard all.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Asks for a page, on a connection of its own; `headers` are whole lines.

@@ -1,6 +1,7 @@
 //! Tests under load. `scripts/test` runs these before all
 //! others.
 
+mod ballots;
 mod faults;
 mod full_disk;
 mod memory;

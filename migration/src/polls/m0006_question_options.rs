@@ -33,11 +33,13 @@ macro_rules! options {
 
 /// The columns of the second table.
 macro_rules! voters {
-    ($references:literal) => {
+    ($references:literal, $storage:literal) => {
         concat!(
             "CREATE TABLE \"polls_voters\" (\"voter\" varchar(32) NOT NULL PRIMARY KEY, \"question_id\" integer NOT NULL",
             $references,
-            ", \"day\" integer NOT NULL, \"is_alias\" bool NOT NULL);"
+            ", \"day\" integer NOT NULL, \"is_alias\" bool NOT NULL)",
+            $storage,
+            ";"
         )
     };
 }
@@ -64,26 +66,23 @@ pub const MIGRATION: Migration = Migration {
                     " REFERENCES \"polls_app_question\" (\"id\") ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
                 ),
                 voters!(
-                    " REFERENCES \"polls_app_question\" (\"id\") ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED"
+                    " REFERENCES \"polls_app_question\" (\"id\") ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED",
+                    " WITHOUT ROWID"
                 ),
             ],
             backwards: DROP,
         },
         Operation::RunSql {
             backend: Some(DbBackend::Postgres),
-            forwards: &[options!("timestamp with time zone", ""), voters!("")],
+            forwards: &[options!("timestamp with time zone", ""), voters!("", "")],
             backwards: DROP,
         },
         Operation::RunSql {
             backend: None,
             forwards: &[
-                "CREATE INDEX \"polls_voters_question\" ON \"polls_voters\" (\"question_id\", \"day\");",
-                "CREATE INDEX \"polls_question_options_closes_at\" ON \"polls_question_options\" (\"closes_at\");",
+                "CREATE INDEX \"polls_voters_question\" ON \"polls_voters\" (\"question_id\");",
             ],
-            backwards: &[
-                "DROP INDEX IF EXISTS \"polls_question_options_closes_at\";",
-                "DROP INDEX IF EXISTS \"polls_voters_question\";",
-            ],
+            backwards: &["DROP INDEX IF EXISTS \"polls_voters_question\";"],
         },
     ],
 };

@@ -105,7 +105,8 @@ async fn a_thousand_browsers_have_one_vote_each_on_one_server() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let site = site(backend).await;
         let server = site.serve();
-        vote_all(&[server.address.clone()], browsers(&server), || {});
+        let addresses = std::slice::from_ref(&server.address);
+        vote_all(addresses, browsers(&server), || {});
         assert_one_vote_each(&site).await;
     }
 }

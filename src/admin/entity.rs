@@ -58,7 +58,7 @@ impl Entity {
 /// The fields for these columns of a table with one row at most for each object of a model. `key` is its primary key.
 ///
 /// # Panics
-/// When there is no such column, or one has a type without a [`Kind`].
+/// When there is no such column, or the admin has no field for the type of one.
 pub fn side_fields<E: EntityTrait>(key: &'static str, names: &[&str]) -> Vec<Field> {
     let side_table = Some(SideTable {
         table: E::default().table_name(),

@@ -27,7 +27,7 @@ pub struct ModelAdmin {
     pub verbose_name: &'static str,
     /// Django's `verbose_name_plural`.
     pub verbose_name_plural: &'static str,
-    /// Fields in another table with one row at most for each object ([`side_fields`]): each has a default, which an object without a
+    /// Fields in another table with one row at most for each object ([`side_fields`](super::entity::side_fields)): each has a default, which an object without a
     /// row has.
     pub side_fields: Vec<Field>,
     /// Options of fields that the entity does not have.

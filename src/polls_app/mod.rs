@@ -7,11 +7,13 @@ mod list;
 pub mod pages;
 pub mod queries;
 pub mod recount;
+mod shown;
 pub mod status;
 pub mod urls;
 mod views;
 pub mod voters;
 pub mod votes;
+mod voting;
 
 use poem::{EndpointExt, Route};
 
@@ -27,6 +29,6 @@ pub fn routes(route: Route, votes: VoteCounter, pages: PageCache) -> Route {
     let route = get(route, urls::RESULTS, views::results);
     let route = get(route, urls::RECEIPT, views::receipt);
     let route = get(route, urls::EXPORT, views::export);
-    let vote = views::vote.data(votes).data(pages).map_to_response();
+    let vote = voting::vote.data(votes).data(pages).map_to_response();
     get_and_post(route, urls::VOTE, vote)
 }

@@ -16,6 +16,8 @@ pub struct Model {
     pub table: String,
     /// The primary key.
     pub key: Field,
+    /// The other column of a primary key of two columns; Django has none.
+    pub second_key: Option<&'static str>,
     /// The other fields; those that are many-to-many are last. Their defaults are those of new objects.
     pub fields: Vec<Field>,
     /// The fields of its natural key; a foreign key stands for the natural key of the related object. Empty if it has none.
@@ -141,6 +143,7 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
             name,
             table: migrated.table.clone(),
             key: key.expect("each model has a primary key").clone(),
+            second_key: None,
             fields: declaration.fields.iter().map(field).collect(),
             natural_key: declaration.natural_key,
         }
@@ -155,6 +158,7 @@ fn own_models() -> [Model; 5] {
         name,
         table: table.to_owned(),
         key: key.primary_key(),
+        second_key: None,
         fields: fields.to_vec(),
         natural_key: &[],
     };
@@ -196,16 +200,19 @@ fn own_models() -> [Model; 5] {
                 Field::new("agreed_at", Kind::DateTime).null(),
             ],
         ),
-        model(
-            "Voter",
-            "polls_voters",
-            Field::char("voter", 32),
-            &[
-                integer("question_id"),
-                integer("day"),
-                Field::new("is_alias", Kind::Boolean),
-            ],
-        ),
+        Model {
+            second_key: Some("question_id"),
+            ..model(
+                "Voter",
+                "polls_voters",
+                Field::char("voter", 32),
+                &[
+                    integer("question_id"),
+                    integer("day"),
+                    Field::new("is_alias", Kind::Boolean),
+                ],
+            )
+        },
     ]
 }
 

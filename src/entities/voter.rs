@@ -7,15 +7,16 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "polls_voters")]
 pub struct Model {
-    /// The primary key: a keyed hash of the question and the voter.
+    /// The key of the question.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub question_id: i32,
+    /// A keyed hash of the question and the voter.
     #[sea_orm(
         primary_key,
         auto_increment = false,
         column_type = "String(StringLen::N(32))"
     )]
     pub voter: String,
-    /// The key of the question.
-    pub question_id: i32,
     /// When it was stored, in days since 1970. A time could be compared with those of the votes.
     pub day: i32,
     /// Whether it is a hash under another key of a voter who has a row already.

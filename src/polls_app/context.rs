@@ -45,7 +45,7 @@ pub struct Viewer {
     pub is_staff: bool,
     /// The day on which the visitor has voted, in days since 1970, if the question limits votes.
     pub voted_on: Option<i32>,
-    /// The receipt of the visitor's vote, as far as the browser remembers it.
+    /// The receipt of that vote.
     pub receipt: Option<String>,
     /// The vote that led to the page.
     pub notice: Option<Notice>,
@@ -160,7 +160,7 @@ impl QuestionContext {
                 .voted_on
                 .map(|days| format!("You voted in this poll on {}.", day(days, now))),
             has_voted,
-            receipt: viewer.receipt.clone().filter(|_| viewer.voted_on.is_some()),
+            receipt: viewer.receipt.clone(),
             url_receipt: urls::receipt(question.id),
             url_export: urls::export(question.id),
             hidden: hidden(options, viewer, is_closed, closes.as_ref()),

@@ -91,20 +91,20 @@ impl Shown {
             return Err(AppError::NotFound);
         }
         let code = voters::code_of(request, form).filter(|_| options.policy == Policy::Code);
-        let voted_on = match options.policy {
+        let voter = match options.policy {
             Policy::Any => None,
             policy => {
                 let voters = candidates(core, request, policy, user.as_ref(), code.as_deref(), id);
                 // The primary: a second vote through another server may be recent.
-                voters::voted_on(core.db.write(), id, voters).await?
+                voters::find(core.db.write(), id, voters).await?
             }
         };
         let notice = Notice::of(core, request, id);
         let viewer = Viewer {
             is_authenticated: user.is_some(),
             is_staff,
-            voted_on,
-            receipt: voters::remembered(request).map(|voter| voters::receipt(&voter)),
+            voted_on: voter.as_ref().map(|voter| voter.day),
+            receipt: voter.as_ref().map(voters::receipt),
             notice,
             code,
         };

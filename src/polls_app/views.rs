@@ -90,8 +90,8 @@ pub async fn receipt(
     let shown = Shown::find(core, request, &Form::default()).await?;
     let query = Form::of_query(request);
     let receipt = query.get("receipt").unwrap_or_default();
-    let voted_on = match voters::of_receipt(receipt) {
-        Some(voter) => voters::voted_on(core.db.write(), id, [voter]).await?,
+    let voter = match voters::of_receipt(receipt) {
+        Some(voter) => voters::find(core.db.write(), id, [voter]).await?,
         None => None,
     };
     let now = core.now();
@@ -99,7 +99,7 @@ pub async fn receipt(
         question => Serde(shown.context),
         error_message => "",
         receipt,
-        voted_on => voted_on.map(|days| day(days, now)),
+        voted_on => voter.map(|voter| day(voter.day, now)),
     };
     let mut response = page.render("polls_app/receipt.html", context)?;
     never_cache(&mut response, now);

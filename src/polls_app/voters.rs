@@ -161,8 +161,8 @@ pub fn remembered(request: &Request) -> Option<VoterKey> {
 
 /// The receipt of a voter in a readable form: the stored hash in groups of four characters. It shows that the vote is in the
 /// count, and not what it is.
-pub fn receipt(voter: &VoterKey) -> String {
-    grouped(&voter.current)
+pub fn receipt(voter: &voter::Model) -> String {
+    grouped(&voter.voter)
 }
 
 /// The voter of a receipt, however it is written; `None` if it cannot be one.
@@ -175,15 +175,15 @@ pub fn of_receipt(text: &str) -> Option<VoterKey> {
     })
 }
 
-/// The day on which one of these voters has voted on a question, in days since 1970.
+/// The row of one of these voters, if one of them has voted on a question.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
-pub async fn voted_on(
+pub async fn find(
     db: &impl ConnectionTrait,
     question_id: i32,
     voters: impl IntoIterator<Item = VoterKey>,
-) -> Result<Option<i32>, DbErr> {
+) -> Result<Option<voter::Model>, DbErr> {
     let hashes = voters
         .into_iter()
         .flat_map(|voter| voter.aliases.into_iter().chain([voter.current]));
@@ -195,7 +195,7 @@ pub async fn voted_on(
         .filter(voter::COLUMN.voter.is_in(hashes))
         .filter(voter::COLUMN.question_id.eq(question_id))
         .order_by_asc(voter::Column::Day);
-    Ok(found.one(db).await?.map(|found| found.day))
+    found.one(db).await
 }
 
 /// What the results page says about the vote that led to it.

@@ -163,7 +163,7 @@ on_both_databases! {
         site.run(["seed"]).success();
         for id in 1..=3 {
             site.execute(&format!("INSERT INTO polls_question_options (question_id, policy, max_choices, results) VALUES ({id}, 'browser', 1, 'always')")).await;
-            site.execute(&format!("INSERT INTO polls_voters VALUES ('v{id}', {id}, 1, false)")).await;
+            site.execute(&format!("INSERT INTO polls_voters (voter, question_id, day, is_alias) VALUES ('v{id}', {id}, 1, false)")).await;
         }
         manage(&site, &["migrate", "--check"]).success();
         manage(&site, &["makemigrations", "--check", "--dry-run"]).success();

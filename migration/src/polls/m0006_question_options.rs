@@ -35,9 +35,10 @@ macro_rules! options {
 macro_rules! voters {
     ($references:literal, $storage:literal) => {
         concat!(
-            "CREATE TABLE \"polls_voters\" (\"voter\" varchar(32) NOT NULL PRIMARY KEY, \"question_id\" integer NOT NULL",
+            "CREATE TABLE \"polls_voters\" (\"question_id\" integer NOT NULL",
             $references,
-            ", \"day\" integer NOT NULL, \"is_alias\" bool NOT NULL)",
+            ", \"voter\" varchar(32) NOT NULL, \"day\" integer NOT NULL, \"is_alias\" bool NOT NULL, \
+             PRIMARY KEY (\"question_id\", \"voter\"))",
             $storage,
             ";"
         )
@@ -76,13 +77,6 @@ pub const MIGRATION: Migration = Migration {
             backend: Some(DbBackend::Postgres),
             forwards: &[options!("timestamp with time zone", ""), voters!("", "")],
             backwards: DROP,
-        },
-        Operation::RunSql {
-            backend: None,
-            forwards: &[
-                "CREATE INDEX \"polls_voters_question\" ON \"polls_voters\" (\"question_id\");",
-            ],
-            backwards: &["DROP INDEX IF EXISTS \"polls_voters_question\";"],
         },
     ],
 };

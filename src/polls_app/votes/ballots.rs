@@ -221,24 +221,28 @@ async fn stored_voters(
     let backend = tx.get_database_backend();
     let sql = match backend {
         DbBackend::Sqlite => {
-            "SELECT voter FROM polls_voters WHERE voter IN (SELECT value FROM json_each($1))"
+            "SELECT voter FROM polls_voters WHERE question_id IN (SELECT value FROM json_each($2)) \
+             AND voter IN (SELECT value FROM json_each($1))"
         }
-        // As an array, so that the index is used however few rows there were when the statement was planned.
+        // As arrays, so that the index is used however few rows there were when the statement was planned.
         _ => {
-            "SELECT voter FROM polls_voters WHERE voter = ANY(ARRAY(SELECT json_array_elements_text($1::json)))"
+            "SELECT voter FROM polls_voters \
+             WHERE question_id = ANY(ARRAY(SELECT json_array_elements_text($2::json)::int)) \
+             AND voter = ANY(ARRAY(SELECT json_array_elements_text($1::json)))"
         }
     };
-    texts(tx, backend, sql, json!(hashes)).await
+    let questions: Vec<&i32> = batch.keys().collect();
+    texts(tx, sql, &[json!(hashes), json!(questions)]).await
 }
 
-/// The first column of the rows of a statement with rows in JSON as its parameter.
+/// The first column of the rows of a statement with JSON as its parameters.
 async fn texts(
     tx: &Transaction,
-    backend: DbBackend,
     sql: &str,
-    rows: serde_json::Value,
+    parameters: &[serde_json::Value],
 ) -> Result<BTreeSet<String>, DbErr> {
-    let statement = Statement::from_sql_and_values(backend, sql, [rows.to_string().into()]);
+    let values = parameters.iter().map(|json| json.to_string().into());
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
     let rows = tx.query_all_raw(statement).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
@@ -320,9 +324,9 @@ impl Additions {
         };
         let sql = format!(
             "INSERT INTO polls_voters (voter, question_id, day, is_alias) {source} \
-             ON CONFLICT (voter) DO NOTHING RETURNING voter"
+             ON CONFLICT (question_id, voter) DO NOTHING RETURNING voter"
         );
-        texts(tx, backend, &sql, serde_json::Value::Array(self.rows)).await
+        texts(tx, &sql, &[serde_json::Value::Array(self.rows)]).await
     }
 }
 

@@ -24,9 +24,9 @@ pub struct Model {
     pub codes: i32,
     /// The number of ballots that were counted while the row existed.
     pub voters: i64,
-    /// The number of votes before they were limited.
+    /// The number of other votes when votes were limited.
     pub votes_before: i64,
-    /// The number of votes of the voters that are stored.
+    /// The number of votes of these ballots.
     pub ballot_votes: i64,
     /// When the votes last agreed with these numbers.
     pub agreed_at: Option<Timestamp>,

@@ -18,7 +18,8 @@ use crate::{
 pub struct Row {
     text: String,
     url: String,
-    votes: String,
+    /// None while the results are not shown to all.
+    votes: Option<String>,
     choices: String,
     published: FormattedTime,
 }
@@ -28,7 +29,7 @@ impl Row {
     pub fn new(listed: QuestionSummary, now: DateTime<Utc>, zone: Tz) -> Self {
         Self {
             url: urls::detail(listed.id),
-            votes: with_noun(listed.votes, "vote"),
+            votes: (!listed.hides_votes(now)).then(|| with_noun(listed.votes, "vote")),
             choices: with_noun(listed.choices, "choice"),
             published: FormattedTime::new(*listed.pub_date, now, zone),
             text: listed.question_text,
@@ -143,7 +144,9 @@ impl QuestionContext {
             url_login: urls::log_in_to_vote(question.id),
             published: formatted(*question.pub_date),
             votes: with_noun(total, "vote"),
-            voters: (options.max_choices > 1).then(|| with_noun(options.voters, "voter")),
+            // Of other votes it is not known how many visitors they are of.
+            voters: (options.max_choices > 1 && total == options.ballot_votes)
+                .then(|| with_noun(options.voters, "voter")),
             max_choices: options.max_choices,
             policy: (!options.has_plain_votes()).then(|| options.policy.name()),
             needs_login: options.policy == Policy::Account && !viewer.is_authenticated,

@@ -211,7 +211,7 @@ impl<'w> Writer<'w> {
 /// A text as a cell that no spreadsheet takes for a formula
 /// (<https://owasp.org/www-community/attacks/CSV_Injection>): one that begins like a formula gets an apostrophe before it.
 fn cell(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    if text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n']) {
         format!("'{text}")
     } else {
         text.to_owned()

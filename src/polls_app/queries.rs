@@ -5,7 +5,10 @@ use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, 
 
 use crate::{
     db::is_missing_table,
-    entities::{Timestamp, choice, question, question_options},
+    entities::{
+        Timestamp, choice, question,
+        question_options::{self, ResultsShown},
+    },
 };
 
 /// The number of questions on the first page.
@@ -29,6 +32,22 @@ pub struct QuestionSummary {
     pub choices: i64,
     /// The sum of their votes.
     pub votes: i64,
+    /// When the results are shown, if the question has options.
+    pub results: Option<ResultsShown>,
+    /// When voting ends.
+    pub closes_at: Option<Timestamp>,
+}
+
+impl QuestionSummary {
+    /// Whether the results are not shown to all visitors at `now`.
+    pub fn hides_votes(&self, now: DateTime<Utc>) -> bool {
+        let is_closed = self.closes_at.is_some_and(|closes_at| *closes_at <= now);
+        match self.results {
+            None | Some(ResultsShown::Always) => false,
+            Some(ResultsShown::AfterVoting | ResultsShown::AfterClosing) => !is_closed,
+            Some(ResultsShown::StaffOnly) => true,
+        }
+    }
 }
 
 /// The five latest published questions that have choices, newest first.
@@ -39,8 +58,26 @@ pub async fn latest(
     db: &impl ConnectionTrait,
     now: DateTime<Utc>,
 ) -> Result<Vec<QuestionSummary>, DbErr> {
-    summaries(db, "", LATEST, false, vec![now.into()]).await
+    let with_options = summaries(db, "", LATEST, false, vec![now.into()], WITH_OPTIONS);
+    match with_options.await {
+        // The migrations of the app `polls` are not applied.
+        Err(error) if is_missing_table(&error) => {
+            summaries(db, "", LATEST, false, vec![now.into()], WITHOUT_OPTIONS).await
+        }
+        found => found,
+    }
 }
+
+/// Columns and the join of the options of a question `q`.
+const WITH_OPTIONS: [&str; 2] = [
+    "o.results, o.closes_at",
+    "LEFT JOIN polls_question_options AS o ON o.question_id = q.id",
+];
+/// The same without the table.
+const WITHOUT_OPTIONS: [&str; 2] = [
+    "o.results, o.closes_at",
+    "CROSS JOIN (SELECT CAST(NULL AS varchar(10)) AS results, CAST(NULL AS timestamp with time zone) AS closes_at) AS o",
+];
 
 /// What a page of the list of all questions has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +136,8 @@ pub async fn list(
         condition += &format!(" AND (pub_date, id) {comparison} ({time}, {id})");
     }
     let is_ascending = page.position.is_some_and(|position| position.is_before);
-    summaries(db, &condition, PAGE_SIZE + 1, is_ascending, values).await
+    let limit = PAGE_SIZE + 1;
+    summaries(db, &condition, limit, is_ascending, values, WITH_OPTIONS).await
 }
 
 /// Published questions that have choices and for which a condition holds, newest first; `$1` is the present time. The questions are
@@ -111,17 +149,18 @@ async fn summaries(
     limit: usize,
     is_ascending: bool,
     values: Vec<Value>,
+    [columns, join]: [&str; 2],
 ) -> Result<Vec<QuestionSummary>, DbErr> {
     let direction = if is_ascending { "ASC" } else { "DESC" };
     let sql = format!(
         "SELECT q.id, q.question_text, q.pub_date, count(c.id) AS choices, \
-         sum(CASE WHEN c.votes > 0 THEN c.votes ELSE 0 END) AS votes \
+         sum(CASE WHEN c.votes > 0 THEN c.votes ELSE 0 END) AS votes, {columns} \
          FROM (\
              SELECT id, question_text, pub_date FROM polls_app_question \
              WHERE pub_date <= $1 AND EXISTS (SELECT 1 FROM polls_app_choice WHERE question_id = polls_app_question.id){condition} \
              ORDER BY pub_date {direction}, id {direction} LIMIT {limit}\
-         ) AS q JOIN polls_app_choice AS c ON c.question_id = q.id \
-         GROUP BY q.id, q.question_text, q.pub_date ORDER BY q.pub_date DESC, q.id DESC"
+         ) AS q JOIN polls_app_choice AS c ON c.question_id = q.id {join} \
+         GROUP BY q.id, q.question_text, q.pub_date, {columns} ORDER BY q.pub_date DESC, q.id DESC"
     );
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
     let rows = db.query_all_raw(statement).await?;

@@ -18,13 +18,11 @@ pub struct Recount {
     pub question_text: String,
     /// Who may vote, and how often.
     pub policy: Policy,
-    /// How many choices a ballot may have.
-    pub max_choices: i32,
     /// The votes of its choices.
     pub votes: i64,
-    /// The votes before they were limited.
+    /// The other votes when votes were limited.
     pub votes_before: i64,
-    /// The votes of the ballots of voters.
+    /// The votes of ballots.
     pub ballot_votes: i64,
     /// The voters that are stored.
     pub voters: i64,
@@ -38,10 +36,9 @@ impl Recount {
         self.votes - self.votes_before - self.ballot_votes
     }
 
-    /// Whether each voter has as many votes as a ballot may have.
+    /// Whether there may be as many voters. How many choices a ballot may have may have been changed.
     pub fn has_voters(&self) -> bool {
-        let max = self.voters.saturating_mul(self.max_choices.into());
-        (self.voters..=max).contains(&self.ballot_votes)
+        self.voters <= self.ballot_votes && (self.voters > 0 || self.ballot_votes == 0)
     }
 
     /// Whether all numbers agree.
@@ -65,7 +62,7 @@ impl Recount {
         };
         match (votes.as_str(), voters.as_str()) {
             ("", "") => format!(
-                "The votes agree: {} of {} voters, and {} from before votes were limited.",
+                "The votes agree: {} votes of {} voters, and {} from before votes were limited.",
                 self.ballot_votes, self.voters, self.votes_before
             ),
             ("", text) | (text, "") => text.to_owned(),
@@ -104,7 +101,7 @@ pub async fn recount(
     );
     tx.query_all_raw(statement(rows)).await?;
     let counts = format!(
-        "SELECT q.id, q.question_text, o.policy, o.max_choices, o.votes_before, o.ballot_votes, o.agreed_at, \
+        "SELECT q.id, q.question_text, o.policy, o.votes_before, o.ballot_votes, o.agreed_at, \
          CAST((SELECT coalesce(sum(c.votes), 0) FROM polls_app_choice c WHERE c.question_id = q.id) AS bigint) AS votes, \
          (SELECT count(*) FROM polls_voters v WHERE v.question_id = q.id AND NOT v.is_alias) AS voters \
          FROM polls_question_options o JOIN polls_app_question q ON q.id = o.question_id WHERE {condition} ORDER BY q.id"

@@ -188,7 +188,7 @@ fn candidates(
         (Policy::Browser, _) if voters::has_voted(request) => voters::of_browser(core, request, id),
         (Policy::Browser | Policy::Code, _) => None,
     };
-    let remembered = voters::remembered(request).filter(|_| policy != Policy::Account);
+    let remembered = voters::remembered(core, request).filter(|_| policy != Policy::Account);
     own.into_iter().chain(remembered).collect()
 }
 

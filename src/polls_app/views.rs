@@ -41,7 +41,13 @@ pub async fn index(
     let changes = latest
         .iter()
         .map(|listed| next_change(*listed.pub_date, now));
+    // Then the results of a question may be shown.
+    let closings = latest.iter().filter_map(|listed| listed.closes_at);
+    let closings = closings
+        .map(|closes_at| *closes_at)
+        .filter(|time| *time > now);
     let until = changes
+        .chain(closings)
         .chain(queries::next_publication(&db, now).await?)
         .min();
     let rows: Vec<_> = latest

@@ -4,7 +4,7 @@
 //! | cookie | path | holds |
 //! |---|---|---|
 //! | `polls_voter` | `/` | a random number that identifies the browser, signed |
-//! | `polls_voted` | `/polls/ID/` | the voter's hash, after a ballot: with it, pages are not served from memory |
+//! | `polls_voted` | `/polls/ID/` | the voter's hash, signed, after a ballot: with it, pages are not served from memory |
 //! | `polls_vote` | `/polls/ID/results/` | the choices of the vote that has just been counted, signed, for one page |
 
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -13,6 +13,7 @@ use data_encoding::{Encoding, Specification};
 use poem::{Request, Response};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 
 use super::{urls, votes::VoterKey};
 use crate::{
@@ -31,6 +32,7 @@ const VOTED_COOKIE: &str = "polls_voted";
 const NOTICE_COOKIE: &str = "polls_vote";
 const BROWSER_SALT: &str = "polls.voters.browser";
 const CODE_SALT: &str = "polls.voters.code";
+const VOTED_SALT: &str = "polls.voters.voted";
 /// The query parameter and the form field with a code.
 pub const CODE: &str = "code";
 /// How long a browser is known, in seconds: 400 days, the longest time that browsers keep a cookie (RFC 6265bis, 5.5).
@@ -42,8 +44,8 @@ const NUMBER_LENGTH: usize = 3;
 /// The length of the signature in a code, in bytes.
 const SIGNATURE_LENGTH: usize = 7;
 
-/// Crockford's Base32 (<https://www.crockford.com/base32.html>), which has no letters that look like digits. When decoded, case,
-/// hyphens and spaces do not matter.
+/// Crockford's Base32 (<https://www.crockford.com/base32.html>), which has no letters that look like digits. When decoded, case does
+/// not matter.
 static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification
@@ -57,7 +59,6 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
         .translate
         .to
         .push_str("ABCDEFGHJKMNPQRSTVWXYZ001111");
-    specification.ignore.push_str("- \t");
     specification
         .encoding()
         .expect("the specification is valid")
@@ -90,7 +91,7 @@ pub fn of_account(core: &Core, user_id: i32, question_id: i32) -> VoterKey {
 /// The key of the holder of a code, if it is one of the question's.
 pub fn of_code(core: &Core, code: &str, question_id: i32) -> Option<VoterKey> {
     let keys = &core.settings.security.keys;
-    let code = BASE32.decode(code.trim().as_bytes()).ok()?;
+    let code = decode(code)?;
     let (number, signature) = code.split_at_checked(NUMBER_LENGTH)?;
     let value = format!("{question_id}:{}", hex(number));
     let is_signed = keys
@@ -105,6 +106,12 @@ pub fn code(keys: &Keys, question_id: i32, number: u32) -> String {
     let number = &number.to_be_bytes()[4 - NUMBER_LENGTH..];
     let hash = keys.salted_hmac(CODE_SALT, &format!("{question_id}:{}", hex(number)));
     grouped(&BASE32.encode(&[number, &hash[..SIGNATURE_LENGTH]].concat()))
+}
+
+/// The bytes of a text in Base32, also as mail programs and word processors write it: with other hyphens and wide letters.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let plain = text.nfkc().filter(char::is_ascii_alphanumeric).take(64);
+    BASE32.decode(plain.collect::<String>().as_bytes()).ok()
 }
 
 /// A text of Base32 in groups of four characters.
@@ -134,12 +141,20 @@ pub fn identify_browser(response: &mut Response, keys: &Keys, jar: Jar, present:
 }
 
 /// Remembers in the browser that it has voted on a question.
-pub fn remember(response: &mut Response, jar: Jar, question_id: i32, voter: &VoterKey) {
+pub fn remember(
+    response: &mut Response,
+    keys: &Keys,
+    jar: Jar,
+    question_id: i32,
+    voter: &VoterKey,
+) {
     let cookie = CookieSettings {
         path: urls::detail(question_id),
         ..CookieSettings::new(VOTED_COOKIE, BROWSER_AGE)
     };
-    jar.set(response, &cookie, &voter.current, Some(BROWSER_AGE));
+    // Signed: a receipt, which may be shown to others, has the same text.
+    let value = signed(keys, VOTED_SALT, &voter.current);
+    jar.set(response, &cookie, &value, Some(BROWSER_AGE));
 }
 
 /// Whether the browser has voted on the question of the page, as far as it remembers.
@@ -155,8 +170,9 @@ pub fn is_identified(core: &Core, request: &Request) -> bool {
 }
 
 /// The hash of the voter that the browser remembers.
-pub fn remembered(request: &Request) -> Option<VoterKey> {
-    of_receipt(cookies::get(request, VOTED_COOKIE)?)
+pub fn remembered(core: &Core, request: &Request) -> Option<VoterKey> {
+    let cookie = cookies::get(request, VOTED_COOKIE)?;
+    of_receipt(verified(&core.settings.security.keys, VOTED_SALT, cookie)?)
 }
 
 /// The receipt of a voter in a readable form: the stored hash in groups of four characters. It shows that the vote is in the
@@ -167,7 +183,7 @@ pub fn receipt(voter: &voter::Model) -> String {
 
 /// The voter of a receipt, however it is written; `None` if it cannot be one.
 pub fn of_receipt(text: &str) -> Option<VoterKey> {
-    let hash = BASE32.decode(text.trim().as_bytes()).ok()?;
+    let hash = decode(text)?;
     let is_complete = hash.len() == HASH_LENGTH;
     is_complete.then(|| VoterKey {
         current: BASE32.encode(&hash),
@@ -261,7 +277,8 @@ fn salt(question_id: i32) -> String {
 
 /// The code in a request: of its form, or of its query string.
 pub fn code_of(request: &Request, form: &Form) -> Option<String> {
-    let of_form = form.get(CODE).map(str::to_owned);
+    let of_form = form.get(CODE).filter(|code| !code.trim().is_empty());
+    let of_form = of_form.map(str::to_owned);
     of_form.or_else(|| Form::of_query(request).get(CODE).map(str::to_owned))
 }
 

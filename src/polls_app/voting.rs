@@ -41,19 +41,20 @@ pub async fn vote(
     if *request.method() != Method::POST {
         return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
     }
+    let keys = &core.settings.security.keys;
     let error_message = match count(core, votes, request, &form, id).await? {
         Outcome::Counted(choices, voter) => {
             pages.changed(id);
             let mut response = redirect_to_results(core, request, id, &Notice::Counted(choices));
             if let Some(voter) = voter {
-                voters::remember(&mut response, Jar::of(request), id, &voter);
+                voters::remember(&mut response, keys, Jar::of(request), id, &voter);
             }
             response.set_data(Changed);
             return Ok(response);
         }
         Outcome::AlreadyVoted(voter) => {
             let mut response = redirect_to_results(core, request, id, &Notice::AlreadyVoted);
-            voters::remember(&mut response, Jar::of(request), id, &voter);
+            voters::remember(&mut response, keys, Jar::of(request), id, &voter);
             return Ok(response);
         }
         Outcome::NeedsLogin => return Ok(redirect(StatusCode::FOUND, &urls::log_in_to_vote(id))),

@@ -74,7 +74,7 @@ on_both_databases! {
         site.run(["seed"]).success();
         assert_eq!(site.run(["recount"]).success().stdout, "");
         site.execute("INSERT INTO polls_question_options (question_id, policy, max_choices, results) VALUES (1, 'code', 1, 'always')").await;
-        assert_eq!(site.run(["recount"]).success().stdout, "  1 \"What's new?\": The votes agree: 0 of 0 voters, and 0 from before votes were limited.\n");
+        assert_eq!(site.run(["recount"]).success().stdout, "  1 \"What's new?\": The votes agree: 0 votes of 0 voters, and 0 from before votes were limited.\n");
         site.execute("UPDATE polls_app_choice SET votes = 2 WHERE id = 1").await;
         let said = site.run(["recount", "1"]);
         assert!(said.code == 1 && said.stdout.starts_with("! 1 \"What's new?\": There are 2 more votes than voters cast, since "), "{}", said.stdout);

@@ -52,9 +52,10 @@ on_both_databases! {
         assert_eq!(csv.lines().count() as i64 - 1, site.number("SELECT count(*) FROM polls_app_choice").await);
         let json: Vec<serde_json::Value> = serde_json::from_str(&site.run(["export", "--format", "json"]).success().stdout).unwrap();
         assert_eq!(json.len(), 2500);
-        let some = site.run(["export", "--format", "json", "7", "3", "99999"]).success().stdout;
+        let some = site.run(["export", "--format", "json", "7", "3"]).success().stdout;
         let some: Vec<serde_json::Value> = serde_json::from_str(&some).unwrap();
         assert_eq!(some.iter().map(|one| one["id"].as_i64().unwrap()).collect::<Vec<_>>(), [3, 7]);
         assert_eq!(site.run(["export", "--format", "xml"]).code, 2);
+        assert_eq!(site.run(["export", "7", "99999"]).stderr, "CommandError: There is no question 99999.\n");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! - `polls_question_options`: a question without a row behaves as in Django. `policy` is who may vote how often, `results` who sees the
 //!   results when, `codes` the number of codes that were issued, `voters` the number of ballots that were counted while the row
-//!   existed. For a recount: `votes_before` is the number of votes before they were limited, `ballot_votes` that of the votes of voters in
-//!   `polls_voters`, and `agreed_at` when the votes last agreed with them.
+//!   existed. For a recount: `ballot_votes` is the number of their votes, `votes_before` that of other votes when votes were limited, and
+//!   `agreed_at` when the votes last agreed with them.
 //! - `polls_voters`: `voter` is a keyed hash of the question and the voter, `day` the days since 1970 when it was stored. What the
 //!   voter has chosen is not stored. `is_alias` marks a hash under another key of a voter who has a row already.
 //!

@@ -248,6 +248,16 @@ impl Rules for QuestionRules {
                 "Ensure this value is greater than or equal to 1.",
             );
         }
+        let time = |name| match changes.values.get(name) {
+            Some(Value::ChronoDateTimeUtc(time)) => *time,
+            _ => None,
+        };
+        if let (Some(published), Some(closes_at)) = (time("pub_date"), time("closes_at"))
+            && closes_at <= published
+        {
+            let text = "Voting has to end after the question is published.";
+            changes.add_error("closes_at", text);
+        }
         if changes.text("policy") == "any" && changes.text("results") == "voted" {
             let text = "With any number of votes it is not known who has voted: limit the votes, or choose another time.";
             changes.add_error("results", text);

@@ -273,13 +273,6 @@ impl Additions {
         if ballot.policy != policy || policy == Policy::Any && question.max_choices == 1 {
             return VoteResult::WrongPolicy(policy);
         }
-        if ballot.choices.len() as i64 > i64::from(question.max_choices) {
-            return VoteResult::TooManyChoices(question.max_choices);
-        }
-        let mut votes = ballot.choices.iter().map(|id| question.choices.get(id));
-        if ballot.choices.is_empty() || votes.any(|votes| votes.is_none()) {
-            return VoteResult::NoChoice;
-        }
         if let Some(voter) = &ballot.voter
             && voter.all().any(|hash| self.voters.contains(hash))
         {
@@ -288,6 +281,13 @@ impl Additions {
                 self.add_voter(id, &voter.current, true);
             }
             return VoteResult::AlreadyVoted;
+        }
+        if ballot.choices.len() as i64 > i64::from(question.max_choices) {
+            return VoteResult::TooManyChoices(question.max_choices);
+        }
+        let mut votes = ballot.choices.iter().map(|id| question.choices.get(id));
+        if ballot.choices.is_empty() || votes.any(|votes| votes.is_none()) {
+            return VoteResult::NoChoice;
         }
         let sum = |id: &i32| question.choices[id] + self.votes.get(id).copied().unwrap_or(0);
         if ballot.choices.iter().any(|id| sum(id) >= MAX_VOTES) {
@@ -335,7 +335,7 @@ impl Additions {
 struct Counts {
     /// The votes for each choice.
     votes: BTreeMap<i32, i64>,
-    /// The ballots for each question, and the votes of those with a voter.
+    /// The ballots for each question, and their votes.
     ballots: BTreeMap<i32, (i64, i64)>,
 }
 
@@ -346,9 +346,7 @@ impl Counts {
         }
         let (ballots, ballot_votes) = self.ballots.entry(id).or_default();
         *ballots += 1;
-        if ballot.voter.is_some() {
-            *ballot_votes += ballot.choices.len() as i64;
-        }
+        *ballot_votes += ballot.choices.len() as i64;
     }
 
     /// Adds the numbers to the rows, which are locked.

@@ -128,7 +128,9 @@ fn date(time: DateTime<Tz>) -> String {
 
 /// The day that is that many days after 1970, with its year unless it is this one: `Nov. 20`.
 pub fn day(days: i32, now: DateTime<Utc>) -> String {
-    let time = DateTime::UNIX_EPOCH + TimeDelta::days(days.into());
+    // A row that was written by hand may have any number.
+    let time = DateTime::UNIX_EPOCH.checked_add_signed(TimeDelta::days(days.into()));
+    let time = time.unwrap_or(DateTime::UNIX_EPOCH);
     let text = date(time.with_timezone(&Tz::UTC));
     let this_year = format!(", {}", now.year());
     text.strip_suffix(&this_year).unwrap_or(&text).to_owned()
@@ -196,6 +198,7 @@ mod tests {
         assert_eq!(moment.exact, "Nov. 20, 2026, 06:55 UTC");
         assert_eq!(day(20_777, now), "Nov. 20");
         assert_eq!(day(20_400, now), "Nov. 8, 2025");
+        assert_eq!(day(i32::MAX, now), "Jan. 1, 1970");
         let expected = [
             (0, "just now"),
             (60, "1 minute ago"),

@@ -78,7 +78,7 @@ fn redirect_to_results(core: &Core, request: &Request, id: i32, notice: &Notice)
     response
 }
 
-/// What became of a vote.
+/// The result of a vote that a form asks for.
 enum Outcome {
     /// It was counted for these choices, and used up the voter's right if the question limits votes.
     Counted(BTreeSet<i32>, Option<VoterKey>),

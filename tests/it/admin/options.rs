@@ -45,7 +45,7 @@ on_both_databases! {
         form.clone().set("closes_at_0", "2026-11-20").set("closes_at_1", "11:00").submit(&admin).await.assert_status(200)
             .assert_contains("Voting has to end after the question is published.");
         form.clone().set("max_choices", "0").submit(&admin).await.assert_status(200).assert_contains("greater than or equal to 1.");
-        form.set("policy", "nobody").submit(&admin).await.assert_status(200).assert_contains("nobody is not one of the available choices.");
+        form.set("policy", "other").submit(&admin).await.assert_status(200).assert_contains("other is not one of the available choices.");
         assert_eq!(options(&app, question.id).await.unwrap(), stored);
     }
 

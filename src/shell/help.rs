@@ -2,7 +2,7 @@
 
 use migration::Kind;
 
-use super::lookups::LOOKUPS;
+use super::comparison::LOOKUPS;
 use crate::apps::{self, Model};
 
 /// The models that have a name of their own in scripts.

@@ -5,6 +5,7 @@
 //! assignments without `let`.
 
 mod changes;
+mod comparison;
 mod connection;
 mod delete;
 mod engine;
@@ -13,6 +14,7 @@ mod help;
 mod instance;
 mod lookups;
 mod moment;
+mod order;
 mod queryset;
 mod relations;
 mod scanner;

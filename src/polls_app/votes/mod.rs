@@ -3,6 +3,7 @@
 //! committed.
 
 mod ballots;
+mod counts;
 mod plain;
 mod receipts;
 mod statement;
@@ -18,7 +19,7 @@ use self::{
     writer::Writer,
 };
 pub use self::{
-    ballots::{Ballot, VoterKey},
+    counts::{Ballot, VoterKey},
     statement::VoteResult,
     writer::VoteCounters,
 };

@@ -70,11 +70,7 @@ impl Plan {
         user: &User,
     ) -> Result<Self, DbErr> {
         let mut plan = Self::default();
-        plan.summary.push(with_plural(
-            objects.len() as u64,
-            model.options.verbose_name,
-            model.options.verbose_name_plural,
-        ));
+        plan.summary.push(model.counted(objects.len() as u64));
         let kind = crate::contenttypes::capfirst(model.options.verbose_name);
         let listed = &objects[..objects.len().min(MAX_LISTED as usize)];
         plan.objects = listed

@@ -14,6 +14,7 @@ use super::{
         ObjectAction, Rules, VirtualKind,
     },
 };
+use crate::web::format::with_plural;
 
 /// The declaration of a model in the admin: Django's `ModelAdmin`. Fields are named as their columns, foreign keys without `_id`.
 pub struct ModelAdmin {
@@ -267,6 +268,12 @@ impl Model {
     pub fn value<'a>(&self, object: &'a Object, name: &str) -> Option<&'a Value> {
         let position = self.concrete().position(|field| field.name == name)?;
         object.values.get(position)
+    }
+
+    /// A number of objects with their name: `2 questions`.
+    pub fn counted(&self, number: u64) -> String {
+        let names = &self.options;
+        with_plural(number, names.verbose_name, names.verbose_name_plural)
     }
 
     /// The name of the permission for an action: `polls_app.change_question`.

@@ -24,7 +24,7 @@ use crate::{
     db::Connection,
     error::Result,
     signing::hex,
-    web::{form::Form, format::with_plural, messages::Level, routing::redirect},
+    web::{form::Form, messages::Level, routing::redirect},
 };
 
 /// The name of the field with the keys of selected objects.
@@ -61,21 +61,10 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
     let is_allowed = action.changes.is_none() || page.staff.may("change", model);
     page.staff.require(is_allowed)?;
     let db = state.db();
-    let keys = match selected(list, form, db).await? {
+    let keys: Vec<i32> = match selected(list, form, db).await? {
         Selected::Objects(objects) => objects.iter().map(|object| object.id).collect(),
-        Selected::TooMany | Selected::Changed => {
-            let limit = with_plural(
-                ACTION_LIMIT,
-                model.options.verbose_name,
-                model.options.verbose_name_plural,
-            );
-            let text =
-                format!("At most {limit} can be changed at once. Narrow the list, then try again.");
-            page.messages.add(Level::Warning, &text);
-            return Ok(list.redirect());
-        }
+        Selected::TooMany | Selected::Changed => return Ok(too_many(list, "changed")),
     };
-    let keys: Vec<i32> = keys;
     let Some(changes) = action.changes else {
         return download(list, action, &keys).await;
     };
@@ -109,11 +98,7 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
     log.write(&tx, Action::Change, &labels, &message.stored())
         .await?;
     tx.commit().await?;
-    let count = with_plural(
-        changed.len() as u64,
-        model.options.verbose_name,
-        model.options.verbose_name_plural,
-    );
+    let count = model.counted(changed.len() as u64);
     let (level, text) = match (keys.len(), changed.len()) {
         (0, _) => (Level::Warning, NOTHING_SELECTED.to_owned()),
         (_, 0) => (
@@ -134,6 +119,14 @@ async fn act(list: &ListPage<'_>, form: &Form, action: &ObjectAction) -> Result<
         )),
         _ => Ok(list.redirect()),
     }
+}
+
+/// The response to a selection of more than [`ACTION_LIMIT`] objects, none of which is changed or deleted.
+fn too_many(list: &ListPage<'_>, done: &str) -> Response {
+    let limit = list.list.model.counted(ACTION_LIMIT);
+    let text = format!("At most {limit} can be {done} at once. Narrow the list, then try again.");
+    list.page.messages.add(Level::Warning, &text);
+    list.redirect()
 }
 
 async fn download(list: &ListPage<'_>, action: &ObjectAction, keys: &[i32]) -> Result<Response> {
@@ -157,27 +150,11 @@ async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     let (state, page, model) = (list.state, list.page, list.list.model);
     page.staff.require(page.staff.may("delete", model))?;
     let user = page.staff.user();
-    let count_text = |objects: &[Object]| {
-        with_plural(
-            objects.len() as u64,
-            model.options.verbose_name,
-            model.options.verbose_name_plural,
-        )
-    };
+    let count_text = |objects: &[Object]| model.counted(objects.len() as u64);
     let db = state.db();
     let objects = match selected(list, form, db).await? {
         Selected::Objects(objects) => objects,
-        Selected::TooMany => {
-            let limit = with_plural(
-                ACTION_LIMIT,
-                model.options.verbose_name,
-                model.options.verbose_name_plural,
-            );
-            let text =
-                format!("At most {limit} can be deleted at once. Narrow the list, then try again.");
-            page.messages.add(Level::Warning, &text);
-            return Ok(list.redirect());
-        }
+        Selected::TooMany => return Ok(too_many(list, "deleted")),
         Selected::Changed => {
             let text = "The list has changed since you looked at it. Nothing has been deleted: choose again.";
             page.messages.add(Level::Warning, text);

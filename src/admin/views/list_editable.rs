@@ -16,7 +16,7 @@ use crate::{
     },
     db::{Connection, Transaction},
     error::Result,
-    web::{form::Form, format::with_plural, messages::Level},
+    web::{form::Form, messages::Level},
 };
 
 /// Saves the submitted rows: all of them or, if one has an error, none.
@@ -109,11 +109,7 @@ pub async fn save(list: &ListPage<'_>, form: &Form) -> Result<Response> {
     }
     tx.commit().await?;
     if count > 0 {
-        let count_text = with_plural(
-            count,
-            model.options.verbose_name,
-            model.options.verbose_name_plural,
-        );
+        let count_text = model.counted(count);
         page.messages.add(
             Level::Success,
             &format!(

@@ -27,10 +27,7 @@ use crate::{
         state::AdminState,
     },
     error::Result,
-    web::{
-        format::{grouped, with_plural},
-        routing::redirect,
-    },
+    web::{format::grouped, routing::redirect},
 };
 
 /// The maximum number of objects to which an action is applied.
@@ -172,11 +169,7 @@ impl ListPage<'_> {
             .collect();
         let filters = filters::filters(list, db, min_key).await?;
         let hierarchy = hierarchy::hierarchy(list, db).await?;
-        let count = with_plural(
-            paging.count.number,
-            model.options.verbose_name,
-            model.options.verbose_name_plural,
-        );
+        let count = model.counted(paging.count.number);
         let count = if paging.count.has_more {
             format!("more than {count}")
         } else {
@@ -332,9 +325,5 @@ impl ListPage<'_> {
 }
 
 fn count_text(paging: &Paging, model: &Model) -> String {
-    with_plural(
-        paging.count.number,
-        model.options.verbose_name,
-        model.options.verbose_name_plural,
-    )
+    model.counted(paging.count.number)
 }

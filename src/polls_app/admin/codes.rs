@@ -10,12 +10,13 @@ use poem::{
 };
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Statement};
 
+use super::target::question_of;
 use crate::{
     admin::{Action, AdminPage, AdminState, ChangeMessage, Crumb, Log, Model},
     db::{Connection, Transaction},
     digits,
     entities::{question, question_options},
-    error::{AppError, Result},
+    error::Result,
     polls_app::{urls, voters},
     web::{form::Form, hosts::Origin, messages::Level, routing::redirect},
 };
@@ -31,14 +32,9 @@ pub async fn issue_codes(
     request: &Request,
     form: Form,
 ) -> Result<Response> {
-    let model = state.site.find("polls_app", "question");
-    let model = model.ok_or(AppError::NotFound)?;
-    let id = request.raw_path_param("id").and_then(|id| id.parse().ok());
-    let id: i32 = id.ok_or(AppError::NotFound)?;
+    let (model, question) = question_of(state, request).await?;
     page.staff.require(page.staff.may("change", model))?;
-    let db = state.core.db.write();
-    let found = question::Entity::find_by_id(id).one(db).await?;
-    let question = found.ok_or(AppError::NotFound)?;
+    let (id, db) = (question.id, state.core.db.write());
     let mut error = String::new();
     if *request.method() == Method::POST {
         let count = form.get("count").unwrap_or_default();

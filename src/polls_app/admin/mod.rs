@@ -2,6 +2,7 @@
 
 mod codes;
 mod recount_page;
+mod target;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use minijinja::context;
 use poem::{Request, Response, handler, http::Method, web::Data};
-use sea_orm::EntityTrait;
 
+use super::target::question_of;
 use crate::{
     admin::{AdminPage, AdminState, Crumb},
-    entities::question,
-    error::{AppError, Result},
+    error::Result,
     polls_app::recount::recount,
     web::{form::Form, format::FormattedTime},
 };
@@ -22,14 +21,9 @@ pub async fn show_recount(
     request: &Request,
     _form: Form,
 ) -> Result<Response> {
-    let model = state.site.find("polls_app", "question");
-    let model = model.ok_or(AppError::NotFound)?;
-    let id = request.raw_path_param("id").and_then(|id| id.parse().ok());
-    let id: i32 = id.ok_or(AppError::NotFound)?;
+    let (model, question) = question_of(state, request).await?;
     page.staff.require(page.staff.may_view(model))?;
-    let db = state.core.db.write();
-    let found = question::Entity::find_by_id(id).one(db).await?;
-    let question = found.ok_or(AppError::NotFound)?;
+    let (id, db) = (question.id, state.core.db.write());
     let is_done = *request.method() == Method::POST;
     let now = state.core.now();
     let found = match is_done {

@@ -129,13 +129,17 @@ pub fn browser_cookie(request: &Request) -> Option<&str> {
     cookies::get(request, BROWSER_COOKIE)
 }
 
-/// Sets the cookie that identifies the browser, if `present` is not a valid one.
+/// Sets the cookie that identifies the browser, unless `present` is one. One that was signed with a fallback key is signed anew, so
+/// that it is valid when the fallback is removed.
 pub fn identify_browser(response: &mut Response, keys: &Keys, jar: Jar, present: Option<&str>) {
-    if present.is_some_and(|cookie| verified(keys, BROWSER_SALT, cookie).is_some()) {
+    let known = present.and_then(|cookie| verified(keys, BROWSER_SALT, cookie));
+    let value = match known {
+        Some(browser) => signed(keys, BROWSER_SALT, browser),
+        None => signed(keys, BROWSER_SALT, &hex(&rand::random::<[u8; 16]>())),
+    };
+    if present == Some(value.as_str()) {
         return;
     }
-    let browser = hex(&rand::random::<[u8; 16]>());
-    let value = signed(keys, BROWSER_SALT, &browser);
     let cookie = CookieSettings::new(BROWSER_COOKIE, BROWSER_AGE);
     jar.set(response, &cookie, &value, Some(BROWSER_AGE));
 }

@@ -14,6 +14,7 @@ use polls::{
         urls, voters,
         votes::{Ballot, VoteCounter, VoteResult, VoterKey},
     },
+    signing::Keys,
 };
 use sea_orm::ConnectionTrait;
 
@@ -376,6 +377,27 @@ on_both_databases! {
         tx.commit().await.unwrap();
         let found = recount(db, Some(question.id), now()).await.unwrap();
         assert_eq!(found[0].text(None), "The 0 voters do not agree with their 6 votes.");
+    }
+
+    async fn a_browser_of_a_fallback_key_stays_the_same(app: TestApp) {
+        let question = app.question("Dinner?", &["Pizza"]).await;
+        app.set_options(question.id, policy(Policy::Browser)).await;
+        let sign = |key: &str| {
+            let keys = Keys { current: key.into(), fallbacks: Vec::new() };
+            format!("{}.{}", "7".repeat(32), polls::signing::hex(&keys.salted_hmac("polls.voters.browser", &"7".repeat(32))))
+        };
+        let visitor = app.visitor();
+        visitor.set_cookie("polls_voter", &sign("older-key"));
+        let page = visitor.get(urls::detail(question.id)).await;
+        assert_eq!(visitor.cookie("polls_voter"), Some(sign("test-secret-key-0123456789")));
+        submit(&visitor, &page, &question.choices).await.assert_redirect(302, &urls::results(question.id));
+        // From memory, too, and a valid one is not set again.
+        visitor.delete_cookie("polls_voted");
+        visitor.set_cookie("polls_voter", &sign("older-key"));
+        visitor.get(urls::detail(question.id)).await;
+        assert_eq!(visitor.cookie("polls_voter"), Some(sign("test-secret-key-0123456789")));
+        let page = visitor.get(urls::detail(question.id)).await;
+        assert!(page.headers.get_all("set-cookie").iter().all(|cookie| !cookie.to_str().unwrap().starts_with("polls_voter")));
     }
 
     async fn the_options_and_voters_of_a_deleted_question_are_deleted(app: TestApp) {

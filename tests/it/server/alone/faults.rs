@@ -234,21 +234,20 @@ async fn a_server_that_disappears_leaves_no_locks() {
         .unwrap();
     let address = server.address.clone();
     let voter = std::thread::spawn(move || vote_once(&address));
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    let count = async {
-        while sqlx::query_scalar::<_, i64>(waiting)
-            .fetch_one(&mut db)
-            .await
-            .unwrap()
-            == 0
-        {}
-    };
-    tokio::time::timeout(Duration::from_secs(10), count)
-        .await
-        .expect("the vote waits for the lock");
-    // Its vote is written and waits for a commit that never comes.
+    wait_until_true(
+        &mut db,
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')",
+    )
+    .await;
     link.drop_packets();
     db.execute("COMMIT").await.unwrap();
+    // The vote is written and waits for a commit that never comes.
+    wait_until_true(
+        &mut db,
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'polls'
+         AND state = 'idle in transaction')",
+    )
+    .await;
     let start = Instant::now();
     db.execute("SET lock_timeout = '30s'; UPDATE polls_app_choice SET votes = 7 WHERE id = 1")
         .await
@@ -256,6 +255,17 @@ async fn a_server_that_disappears_leaves_no_locks() {
     assert!(start.elapsed() > Duration::from_secs(STATEMENT_TIMEOUT) / 2);
     assert_eq!(votes(&cluster).await, 7);
     assert_unavailable(&voter.join().unwrap());
+}
+
+async fn wait_until_true(db: &mut PgConnection, query: &'static str) {
+    let start = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(query)
+        .fetch_one(&mut *db)
+        .await
+        .unwrap()
+    {
+        assert_within(start, Duration::from_secs(10));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,6 +66,9 @@ pub enum CsrfError {
     /// The Origin header names another site.
     #[error("Origin checking failed - {0} does not match any trusted origins.")]
     BadOrigin(String),
+    /// No Origin header, on a page that needs it. Django has no such check.
+    #[error("Origin checking failed - no Origin.")]
+    NoOrigin,
     /// Over HTTPS, and neither Origin nor Referer.
     #[error("Referer checking failed - no Referer.")]
     NoReferer,

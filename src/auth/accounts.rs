@@ -11,7 +11,7 @@ use poem::{
 
 use super::{
     Auth,
-    login::{Audience, current_user},
+    login::{Audience, User, current_user},
     login_form::LoginForm,
 };
 use crate::{
@@ -64,20 +64,14 @@ async fn login(
         let user = current_user(core, session_of(request)).await?;
         let mut response = redirect(StatusCode::FOUND, login_form.redirect_target(request, HOME));
         csrf::rotate(&mut response, request);
-        set_state(
-            &mut response,
-            core,
-            request,
-            known,
-            user.map(|user| user.row.is_staff),
-        );
+        set_state(&mut response, core, request, known, user.as_ref());
         return Ok(response);
     } else {
         None
     };
     if let Some(user) = user {
         let mut response = redirect(StatusCode::FOUND, login_form.redirect_target(request, HOME));
-        set_state(&mut response, core, request, known, Some(user.row.is_staff));
+        set_state(&mut response, core, request, known, Some(&user));
         return Ok(response);
     }
     let context = login_form.context(LOGIN);
@@ -105,14 +99,14 @@ async fn logout(page: Page, Data(core): Data<&Arc<Core>>, request: &Request) -> 
     Ok(response)
 }
 
-/// Sets the state that public pages show: of a user who is staff or not, or of none.
+/// Sets the state that public pages show: of a user, or of none.
 fn set_state(
     response: &mut Response,
     core: &Core,
     request: &Request,
     known: LoginState,
-    is_staff: Option<bool>,
+    user: Option<&User>,
 ) {
-    let state = is_staff.map_or(LoginState::Anonymous, LoginState::of_user);
+    let state = user.map_or(LoginState::Anonymous, User::login_state);
     state.set(response, known, Jar::of(request), &core.settings.security);
 }

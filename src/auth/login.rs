@@ -21,8 +21,11 @@ use crate::{
     error::Result,
     sessions::{Session, SessionStore},
     signing::hex,
+    web::login_state::LoginState,
 };
 
+/// The permission to add questions.
+pub const ADD_POLLS: &str = "polls_app.add_question";
 const USER_ID: &str = "_auth_user_id";
 const BACKEND: &str = "_auth_user_backend";
 const HASH: &str = "_auth_user_hash";
@@ -44,6 +47,14 @@ impl User {
     /// Whether the user has a permission, given as `polls_app.change_question`.
     pub fn has_perm(&self, permission: &str) -> bool {
         self.permissions.contains(permission)
+    }
+
+    /// What public pages show of the user.
+    pub fn login_state(&self) -> LoginState {
+        LoginState::User {
+            is_staff: self.row.is_staff,
+            adds_polls: self.has_perm(ADD_POLLS),
+        }
     }
 
     /// The first name or, without one, the username.

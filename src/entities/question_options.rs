@@ -126,3 +126,20 @@ pub enum ResultsShown {
     #[sea_orm(string_value = "staff")]
     StaffOnly,
 }
+
+impl ResultsShown {
+    /// Its name in the database and in forms.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::AfterVoting => "voted",
+            Self::AfterClosing => "closed",
+            Self::StaffOnly => "staff",
+        }
+    }
+
+    /// The one with a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::iter().find(|shown| shown.name() == name)
+    }
+}

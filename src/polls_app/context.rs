@@ -4,11 +4,17 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use super::{queries::QuestionSummary, urls, voters::Notice};
+use super::{
+    queries::QuestionSummary,
+    tally::{self, ChoiceTally, Tally},
+    urls,
+    visibility::{self, Watcher},
+    voter_cookies::{Notice, Placement},
+};
 use crate::{
     entities::{
         choice, question,
-        question_options::{self, Policy, ResultsShown},
+        question_options::{self, Policy},
     },
     web::format::{FormattedTime, day, next_change, with_noun},
 };
@@ -52,6 +58,18 @@ pub struct Viewer {
     pub notice: Option<Notice>,
     /// The code in the link to the page, or in the submitted form.
     pub code: Option<String>,
+    /// Where the page is shown.
+    pub placement: Placement,
+}
+
+impl Viewer {
+    /// The visitor, as far as it decides whether the results are shown.
+    pub fn watcher(&self) -> Watcher {
+        Watcher {
+            is_staff: self.is_staff,
+            has_voted: self.voted_on.is_some() || self.notice.is_some(),
+        }
+    }
 }
 
 /// The page of a question.
@@ -62,16 +80,23 @@ pub struct QuestionContext {
     url_results: String,
     url_vote: String,
     url_login: String,
+    /// The page of this site, also in a frame.
+    url_page: String,
+    url_share: String,
+    url_present: String,
+    url_events: String,
+    /// What the page shows besides the votes, as a digest.
+    version: String,
+    /// Whether it is in a frame of another site.
+    is_embedded: bool,
     published: FormattedTime,
     /// Whether it is published; otherwise the page is for staff only.
     pub is_published: bool,
     /// Until when its texts are true; none if it is not published.
     #[serde(skip)]
     pub until: Option<DateTime<Utc>>,
-    votes: String,
-    /// The number of ballots, where a ballot may have several choices.
-    voters: Option<String>,
-    choices: Vec<ChoiceContext>,
+    #[serde(flatten)]
+    tally: Tally,
     /// How many choices a ballot may have.
     max_choices: i32,
     /// The policy that the form sends; none for a question without one.
@@ -97,22 +122,6 @@ pub struct QuestionContext {
     pub hidden: Option<String>,
 }
 
-/// A choice of a question.
-#[derive(Debug, Serialize)]
-struct ChoiceContext {
-    id: i32,
-    text: String,
-    votes: String,
-    /// The percentage of all votes: the length of the bar. Those of all choices add up to 100.
-    percent: i64,
-    /// The percentage as text, such as `<1%`.
-    share: String,
-    /// Whether no choice has more votes.
-    leads: bool,
-    /// Whether it was chosen in the vote that led to the page.
-    is_own: bool,
-}
-
 impl QuestionContext {
     /// The context of a question at `now`.
     pub fn new(
@@ -125,7 +134,6 @@ impl QuestionContext {
         let formatted = |time| FormattedTime::new(time, now, zone);
         let is_published = *question.pub_date <= now;
         let is_closed = options.is_closed(now);
-        let total = total(&choices);
         let chosen = match &viewer.notice {
             Some(Notice::Counted(chosen)) => chosen.clone(),
             _ => Default::default(),
@@ -134,19 +142,33 @@ impl QuestionContext {
         // At that time the page of an open question becomes that of a closed one.
         let closing = options.closes_at.filter(|_| !is_closed);
         let until = next_change(*question.pub_date, now);
-        let choices = choice_contexts(choices, total, |id| chosen.contains(&id));
-        let has_voted = viewer.voted_on.is_some() || viewer.notice.is_some();
+        let version = tally::version(&question, &choices, options, is_closed);
+        let tally = Tally::new(choices, options, |id| chosen.contains(&id));
         Self {
             until: is_published.then(|| closing.map_or(until, |closing| until.min(*closing))),
-            url: urls::detail(question.id),
-            url_results: urls::results(question.id),
-            url_vote: urls::vote(question.id),
+            url: match viewer.placement {
+                Placement::Page => urls::detail(question.id),
+                Placement::Frame => urls::embed(question.id),
+            },
+            url_results: match viewer.placement {
+                Placement::Page => urls::results(question.id),
+                Placement::Frame => urls::embedded_results(question.id),
+            },
+            url_vote: match viewer.placement {
+                Placement::Page => urls::vote(question.id),
+                Placement::Frame => urls::embed(question.id),
+            },
+            url_page: urls::detail(question.id),
+            url_share: urls::share(question.id),
+            url_present: urls::present(question.id),
+            url_events: match viewer.placement {
+                Placement::Page => urls::events(question.id),
+                Placement::Frame => urls::events(question.id) + "?" + urls::IN_FRAME,
+            },
+            version,
+            is_embedded: viewer.placement == Placement::Frame,
             url_login: urls::log_in_to_vote(question.id),
             published: formatted(*question.pub_date),
-            votes: with_noun(total, "vote"),
-            // Of other votes it is not known how many visitors they are of.
-            voters: (options.max_choices > 1 && total == options.ballot_votes)
-                .then(|| with_noun(options.voters, "voter")),
             max_choices: options.max_choices,
             policy: (!options.has_plain_votes()).then(|| options.policy.name()),
             needs_login: options.policy == Policy::Account && !viewer.is_authenticated,
@@ -158,85 +180,27 @@ impl QuestionContext {
             status: viewer
                 .notice
                 .as_ref()
-                .map(|notice| status(notice, &choices)),
+                .map(|notice| status(notice, &tally.choices)),
             voted: viewer
                 .voted_on
                 .map(|days| format!("You voted in this poll on {}.", day(days, now))),
-            has_voted,
+            has_voted: viewer.watcher().has_voted,
             receipt: viewer.receipt.clone(),
             url_receipt: urls::receipt(question.id),
             url_export: urls::export(question.id),
-            hidden: hidden(options, viewer, is_closed, closes.as_ref()),
+            hidden: (!viewer.watcher().sees(options.results, is_closed))
+                .then(|| visibility::reason(options.results, closes.as_ref())),
             closes,
             is_closed,
             is_published,
-            choices,
+            tally,
             text: question.question_text,
         }
     }
 }
 
-/// The votes of a choice. The column allows negative numbers, which count as 0.
-fn votes_of(choice: &choice::Model) -> i64 {
-    choice.votes.0.max(0)
-}
-
-fn total(choices: &[choice::Model]) -> i64 {
-    choices.iter().map(votes_of).fold(0, i64::saturating_add)
-}
-
-fn choice_contexts(
-    choices: Vec<choice::Model>,
-    total: i64,
-    is_own: impl Fn(i32) -> bool,
-) -> Vec<ChoiceContext> {
-    let votes: Vec<i64> = choices.iter().map(votes_of).collect();
-    let max_votes = votes.iter().copied().max().unwrap_or_default();
-    let percentages = percentages(&votes, total);
-    let to_context = |((choice, votes), percent): ((choice::Model, i64), i64)| ChoiceContext {
-        id: choice.id,
-        is_own: is_own(choice.id),
-        text: choice.choice_text,
-        votes: with_noun(votes, "vote"),
-        percent,
-        share: match percent {
-            0 if votes > 0 => "<1%".to_owned(),
-            100 if votes < total => ">99%".to_owned(),
-            _ => format!("{percent}%"),
-        },
-        leads: max_votes > 0 && votes == max_votes,
-    };
-    choices
-        .into_iter()
-        .zip(votes)
-        .zip(percentages)
-        .map(to_context)
-        .collect()
-}
-
-/// The percentages of the votes, which add up to 100 (the largest remainder method); all 0 without votes.
-fn percentages(votes: &[i64], total: i64) -> Vec<i64> {
-    if total == 0 {
-        return vec![0; votes.len()];
-    }
-    let total = i128::from(total);
-    let hundredfold = |votes: &i64| 100 * i128::from(*votes);
-    let mut percentages: Vec<i64> = votes
-        .iter()
-        .map(|votes| (hundredfold(votes) / total) as i64)
-        .collect();
-    let mut by_remainder: Vec<usize> = (0..votes.len()).collect();
-    // Stable: of equal remainders, the first choice's.
-    by_remainder.sort_by_key(|&index| -(hundredfold(&votes[index]) % total));
-    let missing = 100 - percentages.iter().sum::<i64>();
-    for &index in by_remainder.iter().take(missing.max(0) as usize) {
-        percentages[index] += 1;
-    }
-    percentages
-}
-
 /// What a vote did, for its voter.
-fn status(notice: &Notice, choices: &[ChoiceContext]) -> String {
+fn status(notice: &Notice, choices: &[ChoiceTally]) -> String {
     if *notice == Notice::AlreadyVoted {
         return "You have already voted in this poll. Your first vote stands.".to_owned();
     }
@@ -251,53 +215,6 @@ fn status(notice: &Notice, choices: &[ChoiceContext]) -> String {
                 "Your votes for {} and {last} were counted.",
                 names.join(", ")
             )
-        }
-    }
-}
-
-/// Why the results are not shown to a visitor; none if they are.
-fn hidden(
-    options: &question_options::Model,
-    viewer: &Viewer,
-    is_closed: bool,
-    closes: Option<&FormattedTime>,
-) -> Option<String> {
-    let has_voted = viewer.voted_on.is_some() || viewer.notice.is_some();
-    match options.results {
-        _ if viewer.is_staff => None,
-        ResultsShown::Always => None,
-        ResultsShown::AfterVoting if has_voted || is_closed => None,
-        ResultsShown::AfterClosing if is_closed => None,
-        ResultsShown::AfterVoting => {
-            Some("The results appear here after you have voted.".to_owned())
-        }
-        ResultsShown::AfterClosing => Some(match closes {
-            Some(closes) => format!(
-                "The results appear here when voting ends: {}.",
-                closes.exact
-            ),
-            None => "The results appear here when voting has ended.".to_owned(),
-        }),
-        ResultsShown::StaffOnly => Some("The results of this poll are not public.".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::percentages;
-
-    #[test]
-    fn percentages_add_up_to_100() {
-        for (votes, expected) in [
-            (vec![1, 1, 1], vec![34, 33, 33]),
-            (vec![0, 0], vec![0, 0]),
-            (vec![], vec![]),
-            (vec![2, 1], vec![67, 33]),
-            (vec![1, 0, 999], vec![0, 0, 100]),
-            (vec![1; 7], vec![15, 15, 14, 14, 14, 14, 14]),
-            (vec![i64::MAX / 2, i64::MAX / 2], vec![50, 50]),
-        ] {
-            assert_eq!(percentages(&votes, votes.iter().sum()), expected);
         }
     }
 }

@@ -8,7 +8,9 @@ use super::{
     context::{QuestionContext, Viewer},
     pages::VariesByVoter,
     queries::{self, FullQuestion},
-    voters::{self, Notice},
+    visibility::Watcher,
+    voter_cookies::{self, Notice, Placement, VoterCookies},
+    voters,
     votes::VoterKey,
 };
 use crate::{
@@ -17,7 +19,6 @@ use crate::{
     entities::question_options::{self, Policy, ResultsShown},
     error::{AppError, Result},
     web::{
-        cookies::Jar,
         form::Form,
         headers::never_cache,
         page::{ForCache, Page},
@@ -47,7 +48,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The question with the id in the path. One that is not published yet is a 404, except for staff, who can preview it.
+    /// The question with the id in the path. One that is not published yet is a 404, except for staff and those who may add questions,
+    /// who can preview it.
     ///
     /// # Errors
     /// [`AppError::NotFound`]; others when the database cannot be reached.
@@ -81,13 +83,15 @@ impl Shown {
         let now = core.now();
         let is_published = *question.pub_date <= now;
         let varies = options.policy != Policy::Any || options.results != ResultsShown::Always;
-        let is_identified = varies && voters::is_identified(core, request);
+        let is_identified = varies && voter_cookies::is_identified(core, request);
         let user = match is_identified || !is_published {
             true => login::current_user(core, session_of(request)).await?,
             false => None,
         };
         let is_staff = user.as_ref().is_some_and(|user| user.row.is_staff);
-        if !is_published && !is_staff {
+        // Its author may see it, too.
+        let may_preview = |user: &User| user.row.is_staff || user.has_perm(login::ADD_POLLS);
+        if !is_published && !user.as_ref().is_some_and(may_preview) {
             return Err(AppError::NotFound);
         }
         let code = voters::code_of(request, form).filter(|_| options.policy == Policy::Code);
@@ -107,6 +111,7 @@ impl Shown {
             receipt: voter.as_ref().map(voters::receipt),
             notice,
             code,
+            placement: Placement::of(request),
         };
         let time = (now, core.settings.time_zone);
         let context = QuestionContext::new(question, choices, &options, &viewer, time);
@@ -118,6 +123,11 @@ impl Shown {
             context,
             viewer,
         })
+    }
+
+    /// The visitor, as far as it decides whether the results are shown.
+    pub fn watcher(&self) -> Watcher {
+        self.viewer.watcher()
     }
 
     /// Renders the page: one that is shared is true until a time, others are never cached.
@@ -151,14 +161,12 @@ impl Shown {
         }
         // The cache sets the cookies of a shared page.
         if until.is_none() || request.data::<ForCache>().is_none() {
-            let jar = Jar::of(request);
+            let cookies = VoterCookies::of(core, request, question_id(request)?);
             if self.needs_cookie {
-                let present = voters::browser_cookie(request);
-                let keys = &core.settings.security.keys;
-                voters::identify_browser(&mut response, keys, jar, present);
+                cookies.identify_browser(&mut response, voter_cookies::browser_cookie(request));
             }
             if has_notice {
-                Notice::delete(&mut response, jar, question_id(request)?);
+                cookies.delete_notice(&mut response);
             }
         }
         Ok(response)
@@ -185,7 +193,9 @@ fn candidates(
         // Several voters with codes may use one browser.
         (Policy::Code, Some(code)) => return voters::of_code(core, code, id).into_iter().collect(),
         // Without the other cookie, the page is the same for all visitors.
-        (Policy::Browser, _) if voters::has_voted(request) => voters::of_browser(core, request, id),
+        (Policy::Browser, _) if voter_cookies::has_voted(request) => {
+            voters::of_browser(core, request, id)
+        }
         (Policy::Browser | Policy::Code, _) => None,
     };
     let remembered = voters::remembered(core, request).filter(|_| policy != Policy::Account);

@@ -16,6 +16,24 @@ pub const RESULTS: &str = "/polls/:id<[0-9]+>/results/";
 pub const EXPORT: &str = "/polls/:id<[0-9]+>/export/";
 /// Says whether the vote of a receipt is in the count.
 pub const RECEIPT: &str = "/polls/:id<[0-9]+>/receipt/";
+/// The page to add a poll.
+pub const NEW: &str = "/polls/new/";
+/// The links to a question.
+pub const SHARE: &str = "/polls/:id<[0-9]+>/share/";
+/// The QR code of the link to a question.
+pub const QR_CODE: &str = "/polls/:id<[0-9]+>/qr/";
+/// A question for frames of other sites.
+pub const EMBED: &str = "/polls/:id<[0-9]+>/embed/";
+/// The end of the path of [`EMBED`].
+pub const EMBED_END: &str = "/embed/";
+/// The end of the path of [`EVENTS`].
+pub const EVENTS_END: &str = "/events/";
+/// The query string of the events of a page in a frame.
+pub const IN_FRAME: &str = "embed";
+/// A question's results for a large screen.
+pub const PRESENT: &str = "/polls/:id<[0-9]+>/present/";
+/// The events of a question's results.
+pub const EVENTS: &str = "/polls/:id<[0-9]+>/events/";
 /// Takes votes for a question.
 pub const VOTE: &str = "/polls/:id<[0-9]+>/vote/";
 
@@ -27,6 +45,36 @@ pub fn detail(id: i32) -> String {
 /// The path of a question's results.
 pub fn results(id: i32) -> String {
     format!("/polls/{id}/results/")
+}
+
+/// The path of the links to a question.
+pub fn share(id: i32) -> String {
+    format!("/polls/{id}/share/")
+}
+
+/// The path of the QR code of a question.
+pub fn qr_code(id: i32) -> String {
+    format!("/polls/{id}/qr/")
+}
+
+/// The path of a question for frames of other sites.
+pub fn embed(id: i32) -> String {
+    format!("/polls/{id}{EMBED_END}")
+}
+
+/// The path of a question's results in a frame.
+pub fn embedded_results(id: i32) -> String {
+    format!("{}?show=results", embed(id))
+}
+
+/// The path of a question's results for a large screen.
+pub fn present(id: i32) -> String {
+    format!("/polls/{id}/present/")
+}
+
+/// The path of the events of a question's results.
+pub fn events(id: i32) -> String {
+    format!("/polls/{id}{EVENTS_END}")
 }
 
 /// The login page that leads to a question.

@@ -1,42 +1,25 @@
 //! Who casts a ballot. A voter is identified by a browser's cookie, a user account or a code; the database stores only a keyed hash
 //! of the question and the voter.
-//!
-//! | cookie | path | holds |
-//! |---|---|---|
-//! | `polls_voter` | `/` | a random number that identifies the browser, signed |
-//! | `polls_voted` | `/polls/ID/` | the voter's hash, signed, after a ballot: with it, pages are not served from memory |
-//! | `polls_vote` | `/polls/ID/results/` | the choices of the vote that has just been counted, signed, for one page |
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use data_encoding::{Encoding, Specification};
-use poem::{Request, Response};
+use poem::Request;
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder};
 use subtle::ConstantTimeEq;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{urls, votes::VoterKey};
+use super::{voter_cookies, votes::VoterKey};
 use crate::{
     core::Core,
     entities::voter,
-    settings::CookieSettings,
     signing::{Keys, hex},
-    web::{
-        cookies::{self, Jar},
-        form::Form,
-    },
+    web::form::Form,
 };
 
-const BROWSER_COOKIE: &str = "polls_voter";
-const VOTED_COOKIE: &str = "polls_voted";
-const NOTICE_COOKIE: &str = "polls_vote";
-const BROWSER_SALT: &str = "polls.voters.browser";
 const CODE_SALT: &str = "polls.voters.code";
-const VOTED_SALT: &str = "polls.voters.voted";
 /// The query parameter and the form field with a code.
 pub const CODE: &str = "code";
-/// How long a browser is known, in seconds: 400 days, the longest time that browsers keep a cookie (RFC 6265bis, 5.5).
-const BROWSER_AGE: i64 = 400 * 86_400;
 /// The length of a hash, in bytes.
 const HASH_LENGTH: usize = 15;
 /// The length of the number in a code, in bytes.
@@ -78,7 +61,7 @@ fn voter_key(keys: &Keys, question_id: i32, identity: &str) -> VoterKey {
 /// The key of a browser, if it has sent its cookie.
 pub fn of_browser(core: &Core, request: &Request, question_id: i32) -> Option<VoterKey> {
     let keys = &core.settings.security.keys;
-    let browser = verified(keys, BROWSER_SALT, browser_cookie(request)?)?;
+    let browser = voter_cookies::browser(core, request)?;
     Some(voter_key(keys, question_id, &format!("browser:{browser}")))
 }
 
@@ -124,59 +107,9 @@ fn grouped(text: &str) -> String {
     groups.join("-")
 }
 
-/// The cookie that identifies the browser, not verified yet.
-pub fn browser_cookie(request: &Request) -> Option<&str> {
-    cookies::get(request, BROWSER_COOKIE)
-}
-
-/// Sets the cookie that identifies the browser, unless `present` is one. One that was signed with a fallback key is signed anew, so
-/// that it is valid when the fallback is removed.
-pub fn identify_browser(response: &mut Response, keys: &Keys, jar: Jar, present: Option<&str>) {
-    let known = present.and_then(|cookie| verified(keys, BROWSER_SALT, cookie));
-    let value = match known {
-        Some(browser) => signed(keys, BROWSER_SALT, browser),
-        None => signed(keys, BROWSER_SALT, &hex(&rand::random::<[u8; 16]>())),
-    };
-    if present == Some(value.as_str()) {
-        return;
-    }
-    let cookie = CookieSettings::new(BROWSER_COOKIE, BROWSER_AGE);
-    jar.set(response, &cookie, &value, Some(BROWSER_AGE));
-}
-
-/// Remembers in the browser that it has voted on a question.
-pub fn remember(
-    response: &mut Response,
-    keys: &Keys,
-    jar: Jar,
-    question_id: i32,
-    voter: &VoterKey,
-) {
-    let cookie = CookieSettings {
-        path: urls::detail(question_id),
-        ..CookieSettings::new(VOTED_COOKIE, BROWSER_AGE)
-    };
-    // Signed: a receipt, which may be shown to others, has the same text.
-    let value = signed(keys, VOTED_SALT, &voter.current);
-    jar.set(response, &cookie, &value, Some(BROWSER_AGE));
-}
-
-/// Whether the browser has voted on the question of the page, as far as it remembers.
-pub fn has_voted(request: &Request) -> bool {
-    cookies::get(request, VOTED_COOKIE).is_some()
-}
-
-/// Whether a request may come from a visitor who has voted on the page's question, or from one who is logged in: the page may be
-/// another one for them.
-pub fn is_identified(core: &Core, request: &Request) -> bool {
-    let session = &core.settings.security.session_cookie.name;
-    has_voted(request) || cookies::get(request, session).is_some()
-}
-
 /// The hash of the voter that the browser remembers.
 pub fn remembered(core: &Core, request: &Request) -> Option<VoterKey> {
-    let cookie = cookies::get(request, VOTED_COOKIE)?;
-    of_receipt(verified(&core.settings.security.keys, VOTED_SALT, cookie)?)
+    of_receipt(voter_cookies::remembered(core, request)?)
 }
 
 /// The receipt of a voter in a readable form: the stored hash in groups of four characters. It shows that the vote is in the
@@ -218,67 +151,6 @@ pub async fn find(
     found.one(db).await
 }
 
-/// What the results page says about the vote that led to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// A vote for these choices was counted.
-    Counted(BTreeSet<i32>),
-    /// The voter had voted before.
-    AlreadyVoted,
-}
-
-impl Notice {
-    /// The notice for a request for the results of a question.
-    pub fn of(core: &Core, request: &Request, question_id: i32) -> Option<Self> {
-        let cookie = cookies::get(request, NOTICE_COOKIE)?;
-        let text = verified(&core.settings.security.keys, &salt(question_id), cookie)?;
-        if text == "again" {
-            return Some(Self::AlreadyVoted);
-        }
-        let choices = text.split('-').map(str::parse);
-        choices.collect::<Result<_, _>>().ok().map(Self::Counted)
-    }
-
-    /// The choice, if it is a vote for one: there is a page in memory for each.
-    pub fn choice(&self) -> Option<i32> {
-        match self {
-            Self::Counted(choices) if choices.len() == 1 => choices.first().copied(),
-            _ => None,
-        }
-    }
-
-    /// Sends the notice to the results page.
-    pub fn send(&self, response: &mut Response, keys: &Keys, jar: Jar, question_id: i32) {
-        let text = match self {
-            Self::Counted(choices) => {
-                let choices: Vec<String> = choices.iter().map(i32::to_string).collect();
-                choices.join("-")
-            }
-            Self::AlreadyVoted => "again".to_owned(),
-        };
-        let value = signed(keys, &salt(question_id), &text);
-        jar.set(response, &cookie(question_id), &value, None);
-    }
-
-    /// Deletes the notice, which has been shown.
-    pub fn delete(response: &mut Response, jar: Jar, question_id: i32) {
-        jar.delete(response, &cookie(question_id));
-    }
-}
-
-/// The cookie of the notice for a question.
-fn cookie(question_id: i32) -> CookieSettings {
-    CookieSettings {
-        path: urls::results(question_id),
-        ..CookieSettings::new(NOTICE_COOKIE, 0)
-    }
-}
-
-/// The salt of a notice: one for another question is not valid.
-fn salt(question_id: i32) -> String {
-    format!("polls.voters.notice.{question_id}")
-}
-
 /// The code in a request: of its form, or of its query string.
 pub fn code_of(request: &Request, form: &Form) -> Option<String> {
     let of_form = form.get(CODE).filter(|code| !code.trim().is_empty());
@@ -290,16 +162,4 @@ pub fn code_of(request: &Request, form: &Form) -> Option<String> {
 pub fn has_code(request: &Request) -> bool {
     let query = request.original_uri().query().unwrap_or_default();
     form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == CODE)
-}
-
-/// A text with its signature.
-fn signed(keys: &Keys, salt: &str, text: &str) -> String {
-    format!("{text}.{}", hex(&keys.salted_hmac(salt, text)))
-}
-
-/// The text of a signed value, if its signature is valid for any key.
-fn verified<'a>(keys: &Keys, salt: &str, value: &'a str) -> Option<&'a str> {
-    let (text, signature) = value.rsplit_once('.')?;
-    let is_equal = |hash: [u8; 32]| bool::from(hex(&hash).as_bytes().ct_eq(signature.as_bytes()));
-    keys.salted_hmacs(salt, text).any(is_equal).then_some(text)
 }

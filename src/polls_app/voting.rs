@@ -12,7 +12,8 @@ use super::{
     pages::PageCache,
     shown::{FORM, RESULTS, Shown, question_id},
     urls,
-    voters::{self, Notice},
+    voter_cookies::{Notice, Placement, VoterCookies},
+    voters,
     votes::{Ballot, VoteCounter, VoteResult, VoterKey},
 };
 use crate::{
@@ -22,8 +23,7 @@ use crate::{
     entities::question_options::Policy,
     error::{AppError, Result},
     web::{
-        cookies::Jar, form::Form, page::Page, read_your_writes::Changed, routing::redirect,
-        session::session_of,
+        form::Form, page::Page, read_your_writes::Changed, routing::redirect, session::session_of,
     },
 };
 
@@ -41,26 +41,38 @@ pub async fn vote(
     if *request.method() != Method::POST {
         return Ok(redirect(StatusCode::FOUND, &urls::detail(id)));
     }
-    let keys = &core.settings.security.keys;
-    let error_message = match count(core, votes, request, &form, id).await? {
+    submit(&page, core, votes, pages, request, &form).await
+}
+
+/// Counts the vote of a form, and redirects to the results in the same place.
+pub async fn submit(
+    page: &Page,
+    core: &Core,
+    votes: &VoteCounter,
+    pages: &PageCache,
+    request: &Request,
+    form: &Form,
+) -> Result<Response> {
+    let id = question_id(request)?;
+    let error_message = match count(core, votes, request, form, id).await? {
         Outcome::Counted(choices, voter) => {
             pages.changed(id);
             let mut response = redirect_to_results(core, request, id, &Notice::Counted(choices));
             if let Some(voter) = voter {
-                voters::remember(&mut response, keys, Jar::of(request), id, &voter);
+                VoterCookies::of(core, request, id).remember(&mut response, &voter);
             }
             response.set_data(Changed);
             return Ok(response);
         }
         Outcome::AlreadyVoted(voter) => {
             let mut response = redirect_to_results(core, request, id, &Notice::AlreadyVoted);
-            voters::remember(&mut response, keys, Jar::of(request), id, &voter);
+            VoterCookies::of(core, request, id).remember(&mut response, &voter);
             return Ok(response);
         }
         Outcome::NeedsLogin => return Ok(redirect(StatusCode::FOUND, &urls::log_in_to_vote(id))),
         Outcome::Refused(error_message) => error_message,
     };
-    let mut shown = Shown::find_in(core, core.db.write(), request, &form).await?;
+    let mut shown = Shown::find_in(core, core.db.write(), request, form).await?;
     // Staff may see it, and not vote on it.
     if !shown.context.is_published {
         return Err(AppError::NotFound);
@@ -68,13 +80,16 @@ pub async fn vote(
     shown.is_shared = false;
     shown.error_message = error_message;
     let template = if shown.context.is_open { FORM } else { RESULTS };
-    shown.render(&page, core, request, template)
+    shown.render(page, core, request, template)
 }
 
 fn redirect_to_results(core: &Core, request: &Request, id: i32, notice: &Notice) -> Response {
-    let mut response = redirect(StatusCode::FOUND, &urls::results(id));
-    let keys = &core.settings.security.keys;
-    notice.send(&mut response, keys, Jar::of(request), id);
+    let target = match Placement::of(request) {
+        Placement::Page => urls::results(id),
+        Placement::Frame => urls::embedded_results(id),
+    };
+    let mut response = redirect(StatusCode::FOUND, &target);
+    VoterCookies::of(core, request, id).send_notice(&mut response, notice);
     response
 }
 
@@ -177,10 +192,19 @@ async fn voter(
             voters::of_code(core, &code, id)
                 .ok_or("Enter a valid code for this poll. Each code is valid for one vote.")
         }
-        Policy::Browser | Policy::Any => voters::of_browser(core, request, id).ok_or(
-            "Your vote was not counted: your browser sent no cookie, by which one vote per browser is counted. \
-             Allow cookies for this site, then vote again.",
-        ),
+        Policy::Browser | Policy::Any => {
+            let no_cookie = match Placement::of(request) {
+                Placement::Page => {
+                    "Your vote was not counted: your browser sent no cookie, by which one vote per browser is counted. \
+                     Allow cookies for this site, then vote again."
+                }
+                Placement::Frame => {
+                    "Your vote was not counted: your browser sends no cookies to this frame, by which one vote per \
+                     browser is counted. Open the poll in its own page, with the link below, to vote."
+                }
+            };
+            voters::of_browser(core, request, id).ok_or(no_cookie)
+        }
     };
     Ok(voter.map_err(|text| Outcome::Refused(text.to_owned())))
 }

@@ -31,6 +31,8 @@ type SiteBody = BoxBody<Bytes, std::io::Error>;
 /// A response, in flight until it is sent.
 type Response = hyper::Response<ResponseBody<SiteBody>>;
 
+/// The media type of server-sent events.
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// What a refused stream of HTTP/2 takes until the client has read its response, in bytes: 4.5 kB were measured.
 const REFUSED_STREAM: usize = 5 * 1024;
 
@@ -146,7 +148,10 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
         let size = response.body().size_hint().exact().unwrap_or_default();
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let memory = self.server.memory.reserve(admitted.network(), size)?;
-        Ok((response, memory, admitted.unless_probe()))
+        // A stream of events lasts, and does nothing most of the time: it must not keep others from being admitted.
+        let is_event_stream = response.headers().get(header::CONTENT_TYPE) == Some(&EVENT_STREAM);
+        let admitted = admitted.unless_probe().filter(|_| !is_event_stream);
+        Ok((response, memory, admitted))
     }
 
     /// The response to a request that is refused.

@@ -96,6 +96,8 @@ pub struct CookieSettings {
     pub http_only: bool,
     /// `SameSite`, if it is sent.
     pub same_site: Option<SameSite>,
+    /// `Partitioned`: in a frame of another site, it is a cookie of that site's pages.
+    pub partitioned: bool,
 }
 
 /// Whether a browser sends a cookie with requests from other sites.
@@ -130,6 +132,7 @@ impl CookieSettings {
             secure: None,
             http_only: true,
             same_site: Some(SameSite::Lax),
+            partitioned: false,
         }
     }
 
@@ -174,6 +177,7 @@ impl CookieSettings {
             secure: environment.flag(variables.secure.name)?,
             http_only: variables.http_only.flag(environment)?,
             same_site,
+            partitioned: false,
         })
     }
 }

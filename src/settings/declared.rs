@@ -6,7 +6,7 @@ use url::Url;
 use super::{
     cache, database,
     environment::Environment,
-    general, log,
+    general, log, other_sites,
     security::{self, SecuritySettings},
     server::{self, ServerOptions},
     variable::{DefaultValue, Variable},
@@ -35,6 +35,7 @@ pub(super) fn own() -> impl Iterator<Item = Variable> {
         general::VARIABLES,
         database::VARIABLES,
         cache::VARIABLES,
+        other_sites::VARIABLES,
         log::VARIABLES,
         server::options::VARIABLES,
     ];

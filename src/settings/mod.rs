@@ -10,6 +10,7 @@ mod general;
 mod headers;
 mod live;
 mod log;
+mod other_sites;
 mod security;
 mod server;
 mod variable;
@@ -28,6 +29,7 @@ pub use self::{
     headers::HeaderSettings,
     live::Live,
     log::{LogSettings, TraceSettings},
+    other_sites::OtherSites,
     security::{Network, SecuritySettings, loopback, trusted_proxies},
     server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };
@@ -51,6 +53,8 @@ pub struct Settings {
     pub page_cache_size: u64,
     /// The secret key, the hosts and proxies that are trusted, cookies, and limits on forms.
     pub security: SecuritySettings,
+    /// What other sites may do with pages of this one.
+    pub other_sites: OtherSites,
     /// Listeners, limits, timeouts, shutdown.
     pub server: ServerSettings,
     /// The format and level of the log.
@@ -92,6 +96,7 @@ impl Settings {
             cache: CacheSettings::read(environment)?,
             page_cache_size: cache::page_cache_size(environment)?,
             security: SecuritySettings::read(environment, debug, &options.forwarded_allow_ips)?,
+            other_sites: OtherSites::read(environment)?,
             server: ServerSettings::new(options)?,
             log,
         })
@@ -163,6 +168,14 @@ impl Settings {
             ("WEB_CONCURRENCY", server.threads.to_string()),
             ("REQUEST_TIMEOUT", server.timeout.as_secs().to_string()),
             ("TIME_ZONE", self.time_zone.to_string()),
+            (
+                "EMBED_FRAME_ANCESTORS",
+                list(&self.other_sites.embed_frame_ancestors),
+            ),
+            (
+                "API_ALLOWED_ORIGINS",
+                list(&self.other_sites.api_allowed_origins),
+            ),
             ("RUST_LOG", self.log.filter.clone()),
         ]
     }

@@ -99,6 +99,11 @@ impl Exporter {
             "Whether changes in the database are received: 1 or 0",
             pages.connected.clone(),
         );
+        registry.register(
+            "polls_live_streams",
+            "Open streams of live results",
+            site.live.streams().clone(),
+        );
         if let Some(replica) = site.core.db.replica() {
             registry.register(
                 "polls_replica_in_use",

@@ -20,7 +20,7 @@ use crate::{
     assets,
     auth::{self, Auth},
     core::Core,
-    polls_app::{self, pages::PageCache, votes::VoteCounter},
+    polls_app::{self, live::LiveResults, pages::PageCache, votes::VoteCounter},
     settings::Settings,
     web::{
         compression, debug, errors, headers, hosts, read_your_writes, routing, session, statics,
@@ -45,6 +45,8 @@ pub struct Site {
     pub votes: VoteCounter,
     /// The pages of `polls_app` in memory.
     pub pages: PageCache,
+    /// The live results of `polls_app`.
+    pub live: LiveResults,
     /// The admin, and what it needs of `auth`.
     pub admin: Arc<AdminState>,
     requests: RequestMetrics,
@@ -63,9 +65,11 @@ impl Site {
     ) -> Result<Self, DbErr> {
         let core = Arc::new(Core::open(settings, clock).await?);
         let auth = Arc::new(Auth::new(core.clone()));
+        let pages = PageCache::start(&core);
         Ok(Self {
             votes: VoteCounter::start(core.db.write(), clock),
-            pages: PageCache::start(&core),
+            live: LiveResults::new(core.clone(), pages.clone()),
+            pages,
             admin: Arc::new(AdminState::new(core.clone(), auth, models)),
             requests: RequestMetrics::default(),
             core,
@@ -84,7 +88,13 @@ impl Site {
         let admin = admin::routes(self.admin.clone(), app_routes);
         let cache = self.pages.clone();
         let admin = admin.around(move |next, request| cache.clone().any_changed(next, request));
-        let pages = polls_app::routes(Route::new(), self.votes.clone(), self.pages.clone());
+        let pages = polls_app::routes(
+            Route::new(),
+            self.admin.clone(),
+            self.votes.clone(),
+            self.pages.clone(),
+            self.live.clone(),
+        );
         let pages = auth::accounts::routes(pages, self.admin.auth.clone());
         let pages = routing::post(pages, "/theme/", theme::choose)
             .at("/", make_sync(home))

@@ -140,6 +140,9 @@ fn write(
     if is_secure {
         cookie.push_str("; Secure");
     }
+    if settings.partitioned {
+        cookie.push_str("; Partitioned");
+    }
     Ok(())
 }
 

@@ -186,6 +186,26 @@ pub async fn protect<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<
     next.call(request).await
 }
 
+/// Refuses requests with an unsafe method that a page of another site may have sent, by their `Origin`. For pages in frames of other
+/// sites, where the browser may send no cookie. Sets the [`Form`] of the others as request data.
+///
+/// # Errors
+/// [`AppError::Csrf`] when there is no `Origin`, or another site's; those of [`Form::read`] and of `next`.
+pub async fn require_same_origin<E: Endpoint>(
+    next: Arc<E>,
+    mut request: Request,
+) -> Result<E::Output> {
+    if !request.method().is_safe() {
+        if !request.headers().contains_key(header::ORIGIN) {
+            return Err(AppError::Csrf(CsrfError::NoOrigin).into());
+        }
+        check_source(&request).map_err(AppError::Csrf)?;
+        let form = Form::read(&mut request).await?;
+        request.set_data(form);
+    }
+    next.call(request).await
+}
+
 fn cookie_secret(request: &Request, cookie: &CookieSettings) -> Option<Secret> {
     cookies::get(request, &cookie.name).and_then(Secret::parse)
 }

@@ -16,20 +16,34 @@ use crate::{
     settings::{HeaderSettings, Settings},
 };
 
-/// The security headers from the settings, for plain HTTP and for HTTPS. Built once.
+/// The security headers from the settings. Built once.
 #[derive(Debug)]
 pub struct SecurityHeaders {
+    of_pages: BySecurity,
+    of_embedded: BySecurity,
+}
+
+/// Headers for plain HTTP and for HTTPS.
+#[derive(Debug)]
+struct BySecurity {
     plain: Vec<(HeaderName, HeaderValue)>,
     over_https: Vec<(HeaderName, HeaderValue)>,
 }
 
+/// Response data: the page may be shown in a frame of the sites in `EMBED_FRAME_ANCESTORS`.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded;
+
 impl SecurityHeaders {
     /// Builds the headers.
     pub fn new(settings: &Settings) -> Self {
-        let of = |is_secure| headers(settings, is_secure).collect();
+        let of = |is_embedded| BySecurity {
+            plain: headers(settings, is_embedded, false).collect(),
+            over_https: headers(settings, is_embedded, true).collect(),
+        };
         Self {
-            plain: of(false),
-            over_https: of(true),
+            of_pages: of(false),
+            of_embedded: of(true),
         }
     }
 }
@@ -45,6 +59,10 @@ pub async fn secure<E: Endpoint>(
 ) -> Result<Response> {
     let is_secure = RequestInfo::of(&request).source.is_secure;
     let mut response = next.call(request).await?.into_response();
+    let headers = match response.data::<Embedded>() {
+        Some(_) => &headers.of_embedded,
+        None => &headers.of_pages,
+    };
     let headers = if is_secure {
         &headers.over_https
     } else {
@@ -107,37 +125,36 @@ pub fn https_location(
     Some(format!("https://{host}{target}"))
 }
 
-/// Allows scripts, styles and images from this site and from the origin of `STATIC_URL` only.
-fn content_security_policy(settings: &Settings) -> String {
+/// Allows scripts, styles and images from this site and from the origin of `STATIC_URL` only, and events from this site.
+fn content_security_policy(settings: &Settings, is_embedded: bool) -> String {
     let origin = Url::parse(&settings.static_url).map(|url| url.origin().ascii_serialization());
     let origin = origin.map_or_else(|_| String::new(), |origin| format!(" {origin}"));
+    let allowed = &settings.other_sites.embed_frame_ancestors;
     let ancestors = match settings.security.headers.x_frame_options {
-        "SAMEORIGIN" => "'self'",
-        _ => "'none'",
-    };
-    // In debug mode a script receives events from `/__reload__`.
-    let connect = if settings.debug {
-        "; connect-src 'self'"
-    } else {
-        ""
+        _ if is_embedded && !allowed.is_empty() => allowed.join(" "),
+        "SAMEORIGIN" => "'self'".to_owned(),
+        _ => "'none'".to_owned(),
     };
     format!(
         "default-src 'none'; script-src 'self'{origin}; style-src 'self'{origin}; img-src 'self'{origin} data:; \
-         form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}{connect}"
+         connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors {ancestors}"
     )
 }
 
 fn headers(
     settings: &Settings,
+    is_embedded: bool,
     is_secure: bool,
 ) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    let policy = content_security_policy(settings);
+    let policy = content_security_policy(settings, is_embedded);
+    // It cannot name other sites; browsers that do not know `frame-ancestors` are not supported in frames.
+    let has_frame_options = !is_embedded || settings.other_sites.embed_frame_ancestors.is_empty();
     let settings = &settings.security.headers;
     let hsts = (is_secure && settings.hsts_seconds > 0).then(|| hsts(settings));
     [
         (
             header::X_FRAME_OPTIONS,
-            Some(settings.x_frame_options.to_owned()),
+            has_frame_options.then(|| settings.x_frame_options.to_owned()),
         ),
         (
             header::X_CONTENT_TYPE_OPTIONS,

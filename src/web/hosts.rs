@@ -13,7 +13,7 @@ use crate::{core::Core, error::AppError, settings::SecuritySettings};
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The scheme and the host of a request. [`validate`] sets it on every request but health checks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Whether the client uses HTTPS, to this server or to a trusted proxy.
     pub is_secure: bool,

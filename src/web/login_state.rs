@@ -14,32 +14,51 @@ pub enum LoginState {
     /// No user is logged in.
     Anonymous,
     /// A user is logged in.
-    User,
-    /// A member of staff is logged in, who may visit the admin.
-    Staff,
+    User {
+        /// Whether the user is staff, who may visit the admin.
+        is_staff: bool,
+        /// Whether the user may add questions.
+        adds_polls: bool,
+    },
 }
 
 impl LoginState {
-    /// The state of a logged-in user.
-    pub fn of_user(is_staff: bool) -> Self {
-        if is_staff { Self::Staff } else { Self::User }
-    }
-
     /// The state that the client's cookie says.
     pub fn of(request: &Request) -> Self {
         match cookies::get(request, COOKIE) {
-            Some("staff") => Self::Staff,
-            Some(_) => Self::User,
+            Some(value) => Self::User {
+                is_staff: value.starts_with("staff"),
+                adds_polls: value.ends_with(".polls"),
+            },
             None => Self::Anonymous,
         }
     }
 
-    /// Its name in templates and in the cookie.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-            Self::User => "user",
-            Self::Staff => "staff",
+    /// Whether a user is logged in.
+    pub fn is_logged_in(self) -> bool {
+        self != Self::Anonymous
+    }
+
+    /// Whether a member of staff is logged in.
+    pub fn is_staff(self) -> bool {
+        matches!(self, Self::User { is_staff: true, .. })
+    }
+
+    /// Whether the user may add questions.
+    pub fn adds_polls(self) -> bool {
+        let Self::User { adds_polls, .. } = self else {
+            return false;
+        };
+        adds_polls
+    }
+
+    /// The value of the cookie.
+    fn value(self) -> &'static str {
+        match (self.is_staff(), self.adds_polls()) {
+            (true, true) => "staff.polls",
+            (true, false) => "staff",
+            (false, true) => "user.polls",
+            (false, false) => "user",
         }
     }
 
@@ -54,6 +73,6 @@ impl LoginState {
         let age = Some(security.session_cookie.age);
         let age = age.filter(|_| !security.session_expire_at_browser_close);
         let cookie = CookieSettings::new(COOKIE, age.unwrap_or_default());
-        jar.set(response, &cookie, self.name(), age);
+        jar.set(response, &cookie, self.value(), age);
     }
 }

@@ -13,6 +13,7 @@ use rand::distr::{Alphanumeric, SampleString};
 use super::{
     cookies::{self, Jar},
     csrf::{TOKEN_LENGTH, Token},
+    hosts::Origin,
     login_state::LoginState,
     theme::Theme,
 };
@@ -34,9 +35,14 @@ impl BaseContext {
         }
     }
 
-    /// The template variables `theme` and `login_state`.
+    /// The template variables `theme`, `is_logged_in`, `is_staff` and `adds_polls`.
     pub fn context(self) -> Value {
-        context! { theme => self.theme.name(), login_state => self.login_state.name() }
+        context! {
+            theme => self.theme.name(),
+            is_logged_in => self.login_state.is_logged_in(),
+            is_staff => self.login_state.is_staff(),
+            adds_polls => self.login_state.adds_polls(),
+        }
     }
 }
 
@@ -64,17 +70,19 @@ impl ForCache {
     }
 }
 
-/// Response data, only for requests with [`ForCache`]: the page is the same for all clients with the same [`BaseContext`] up to
-/// that time, except for its token and unless its data changes.
+/// Response data, only for requests with [`ForCache`]: the page is the same for all clients with the same [`BaseContext`] and origin
+/// up to that time, except for its token and unless its data changes.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidUntil(pub DateTime<Utc>);
 
-/// Renders templates with the variables of all pages: `csrf_token` and those of [`BaseContext`].
+/// Renders templates with the variables of all pages: `csrf_token`, `origin` and those of [`BaseContext`].
 #[derive(Debug)]
 pub struct Page {
     core: Arc<Core>,
     token: Arc<Token>,
     base: BaseContext,
+    /// The URL of the site, without a slash at its end.
+    origin: String,
     for_cache: Option<ForCache>,
 }
 
@@ -93,6 +101,7 @@ impl Page {
             token: Arc::new(Token::new(request, Jar::of(request), cookie)),
             core,
             base: BaseContext::of(request),
+            origin: request.data().map(Origin::url).unwrap_or_default(),
             for_cache: request.data().cloned(),
         }
     }
@@ -109,7 +118,7 @@ impl Page {
         Ok(response)
     }
 
-    /// Renders a page that depends on the client only by its [`BaseContext`] and its token, and whose texts are true until
+    /// Renders a page that depends on the client only by its [`BaseContext`], the origin and its token, and whose texts are true until
     /// `until`. Shared caches must not store it.
     ///
     /// # Errors
@@ -142,7 +151,7 @@ impl Page {
         context: Value,
         csrf_token: Value,
     ) -> error::Result<Response> {
-        let context = context! { ..context, ..context! { csrf_token }, ..self.base.context() };
+        let context = context! { ..context, ..context! { csrf_token, origin => &self.origin }, ..self.base.context() };
         let html = self.core.templates.render(template, context)?;
         let mut response = html_response(html);
         cookies::vary(&mut response);

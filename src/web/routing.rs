@@ -62,6 +62,19 @@ pub fn get_and_post(
     add(route, path, GET_AND_POST_METHODS, view)
 }
 
+/// Adds a view for GET, HEAD and POST at `path`, which must end with a slash, for frames of other sites: it has no CSRF token.
+pub fn get_and_post_in_frame(
+    route: Route,
+    path: &str,
+    view: impl Endpoint<Output = Response> + 'static,
+) -> Route {
+    let view = Methods {
+        methods: GET_AND_POST_METHODS,
+        view,
+    };
+    add_protected(route, path, view.around(csrf::require_same_origin))
+}
+
 /// A redirect with any status: poem's `Redirect` has no 302, which Django sends. Characters that no URL may have are
 /// escaped.
 pub fn redirect(status: StatusCode, location: &str) -> Response {
@@ -92,7 +105,15 @@ fn add(
 ) -> Route {
     let view = Methods { methods, view };
     // Not around all routes: a request without a view gets a 404 or a redirect, not a CSRF error.
-    let view = named(path, view.around(csrf::protect));
+    add_protected(route, path, view.around(csrf::protect))
+}
+
+fn add_protected(
+    route: Route,
+    path: &str,
+    view: impl Endpoint<Output = Response> + 'static,
+) -> Route {
+    let view = named(path, view);
     let without_slash = path
         .strip_suffix('/')
         .expect("the path of a view ends with a slash");

@@ -15,6 +15,7 @@ use sea_orm::{
 
 use super::{
     export::{self, ExportError, ExportFormat},
+    options::{OptionRules, POLICIES, RESULTS_SHOWN},
     recount,
     status::Status,
     urls,
@@ -27,7 +28,10 @@ use crate::{
     },
     auth::login::User,
     db::{Connection, Transaction},
-    entities::{Timestamp, choice, question, question_options},
+    entities::{
+        Timestamp, choice, question,
+        question_options::{self, Policy, ResultsShown},
+    },
     web::routing::get_and_post,
 };
 
@@ -150,12 +154,7 @@ fn fields() -> Vec<FieldOptions> {
         },
         FieldOptions {
             verbose_name: Some("votes per visitor"),
-            choices: &[
-                ("any", "Any number"),
-                ("browser", "One per browser"),
-                ("account", "One per account"),
-                ("code", "One per code"),
-            ],
+            choices: POLICIES,
             default: Some(|_| Value::String(Some("any".to_owned()))),
             ..FieldOptions::new("policy")
         },
@@ -175,12 +174,7 @@ fn fields() -> Vec<FieldOptions> {
         },
         FieldOptions {
             verbose_name: Some("results are shown"),
-            choices: &[
-                ("always", "Always"),
-                ("voted", "After voting"),
-                ("closed", "After voting has ended"),
-                ("staff", "To staff only"),
-            ],
+            choices: RESULTS_SHOWN,
             default: Some(|_| Value::String(Some("always".to_owned()))),
             ..FieldOptions::new("results")
         },
@@ -243,25 +237,22 @@ impl Rules for QuestionRules {
         _: Option<i32>,
         changes: &mut Changes,
     ) -> Result<(), DbErr> {
-        if let Some(Value::Int(Some(..=0))) = changes.values.get("max_choices") {
-            changes.add_error(
-                "max_choices",
-                "Ensure this value is greater than or equal to 1.",
-            );
-        }
         let time = |name| match changes.values.get(name) {
             Some(Value::ChronoDateTimeUtc(time)) => *time,
             _ => None,
         };
-        if let (Some(published), Some(closes_at)) = (time("pub_date"), time("closes_at"))
-            && closes_at <= published
-        {
-            let text = "Voting has to end after the question is published.";
-            changes.add_error("closes_at", text);
-        }
-        if changes.text("policy") == "any" && changes.text("results") == "voted" {
-            let text = "With any number of votes it is not known who has voted: limit the votes, or choose another time.";
-            changes.add_error("results", text);
+        let rules = OptionRules {
+            published: time("pub_date"),
+            closes_at: time("closes_at"),
+            policy: Policy::parse(changes.text("policy")),
+            results: ResultsShown::parse(changes.text("results")),
+            max_choices: match changes.values.get("max_choices") {
+                Some(Value::Int(number)) => *number,
+                _ => None,
+            },
+        };
+        for (field, text) in rules.errors() {
+            changes.add_error(field, text);
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::{Notify, futures::Notified};
+
 use super::key::PageId;
 use crate::db::Change;
 
@@ -18,6 +20,8 @@ pub struct Changes {
     last_of_any: AtomicU64,
     /// The number of the last change of each question, by its id.
     last_of_question: Box<[AtomicU64]>,
+    /// Wakes those that wait for a change.
+    notify: Notify,
 }
 
 impl Changes {
@@ -27,6 +31,7 @@ impl Changes {
             last: AtomicU64::new(0),
             last_of_any: AtomicU64::new(0),
             last_of_question: (0..QUESTIONS).map(|_| AtomicU64::new(0)).collect(),
+            notify: Notify::new(),
         }
     }
 
@@ -44,6 +49,11 @@ impl Changes {
         };
         let any = self.last_of_any.load(Ordering::SeqCst);
         question.load(Ordering::SeqCst).max(any)
+    }
+
+    /// Completes at the next change after this call.
+    pub fn next(&self) -> Notified<'_> {
+        self.notify.notified()
     }
 
     /// Numbers a committed change of a question or its choices.
@@ -76,6 +86,7 @@ impl Changes {
     fn number(&self, counter: &AtomicU64) {
         let number = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         counter.fetch_max(number, Ordering::SeqCst);
+        self.notify.notify_waiters();
     }
 }
 

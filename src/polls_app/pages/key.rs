@@ -37,26 +37,26 @@ impl PageId {
 }
 
 /// A page in one of the variants that are cached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The page.
     pub page: PageId,
     /// Its header and theme.
     base: BaseContext,
-    /// Whether it is for HTTPS: the security headers differ.
-    is_secure: bool,
+    /// The origin, which is part of absolute links; for HTTPS the security headers differ.
+    origin: Origin,
     /// The choice of the vote that led to the results.
     voted: Option<i32>,
 }
 
 impl Key {
     /// The variant of a page for a request; `voted` is the choice of the vote that led to it.
-    pub fn new(page: PageId, request: &Request, origin: &Origin, voted: Option<i32>) -> Self {
+    pub fn new(page: PageId, request: &Request, origin: Origin, voted: Option<i32>) -> Self {
         Self {
             page,
             voted,
             base: BaseContext::of(request),
-            is_secure: origin.is_secure,
+            origin,
         }
     }
 }

@@ -14,10 +14,12 @@ mod changes;
 mod key;
 
 use std::{
+    future::{Future, pending},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::Either;
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{Method, StatusCode, header},
@@ -38,7 +40,10 @@ use self::{
 use crate::{
     core::Core,
     db::{Change, ChangeFeed},
-    polls_app::voters::{self, Notice},
+    polls_app::{
+        voter_cookies::{self, Notice, VoterCookies},
+        voters,
+    },
     web::{
         cookies::{self, Jar},
         csrf::Token,
@@ -186,6 +191,27 @@ impl PageCache {
     pub fn changed(&self, question_id: i32) {
         if let Some(cache) = &self.enabled {
             cache.changes.add(question_id);
+        }
+    }
+
+    /// Whether all changes that were committed up to a second ago are known. It has to be asked for to stay so.
+    pub fn is_current(&self, now: Instant) -> bool {
+        let cache = self.enabled.as_ref();
+        cache.is_some_and(|cache| cache.feed.is_current(now))
+    }
+
+    /// The number of the last known change of a question.
+    pub fn last_change(&self, question_id: i32) -> u64 {
+        let page = PageId::Results(question_id);
+        let cache = self.enabled.as_ref();
+        cache.map_or(0, |cache| cache.changes.last_of(page))
+    }
+
+    /// Completes at the next change that is known after this call; never if the cache is switched off.
+    pub fn change(&self) -> impl Future<Output = ()> + '_ {
+        match &self.enabled {
+            Some(cache) => Either::Left(cache.changes.next()),
+            None => Either::Right(pending()),
         }
     }
 
@@ -352,7 +378,7 @@ impl Enabled {
         }
         let jar = Jar::new(origin.is_secure, self.core.now());
         Some(Miss {
-            key: Key::new(page, request, &origin, voted.flatten()),
+            key: Key::new(page, request, origin, voted.flatten()),
             change: self.changes.last_of(page),
             client: Client {
                 headers: ClientHeaders {
@@ -363,8 +389,8 @@ impl Enabled {
                 },
                 token: Token::new(request, jar, &security.csrf_cookie),
                 jar,
-                is_identified: voters::is_identified(&self.core, request),
-                browser: voters::browser_cookie(request).map(str::to_owned),
+                is_identified: voter_cookies::is_identified(&self.core, request),
+                browser: voter_cookies::browser_cookie(request).map(str::to_owned),
                 notice_of: notice.map(|(id, _)| id),
             },
         })
@@ -385,11 +411,12 @@ impl Enabled {
             .varies
             .is_some_and(|varies| varies.needs_cookie)
         {
-            let (keys, present) = (&security.keys, client.browser.as_deref());
-            voters::identify_browser(&mut response, keys, client.jar, present);
+            // The cookie is one for all questions.
+            let cookies = VoterCookies::of_page(&security.keys, client.jar, 0);
+            cookies.identify_browser(&mut response, client.browser.as_deref());
         }
         if let Some(id) = client.notice_of {
-            Notice::delete(&mut response, client.jar, id);
+            VoterCookies::of_page(&security.keys, client.jar, id).delete_notice(&mut response);
         }
         response
     }

@@ -2,6 +2,7 @@
 
 mod chooser;
 mod long_lists;
+mod polls;
 mod sessions;
 
 use crate::support::{
@@ -283,7 +284,7 @@ async fn concurrent_edits_show_the_conflict() {
 }
 
 /// The pages that need no login.
-const PUBLIC_PAGES: [(&str, &str); 9] = [
+const PUBLIC_PAGES: [(&str, &str); 13] = [
     ("polls", "/polls/"),
     ("poll", "/polls/1/"),
     ("results", "/polls/1/results/"),
@@ -293,10 +294,17 @@ const PUBLIC_PAGES: [(&str, &str); 9] = [
     ("all-empty", "/polls/all/?show=closed&q=nothing"),
     ("public-login", "/accounts/login/"),
     ("logout", "/accounts/logout/"),
+    ("share", "/polls/1/share/"),
+    ("present", "/polls/1/present/"),
+    ("embed", "/polls/1/embed/"),
+    (
+        "receipt",
+        "/polls/1/receipt/?receipt=0000-0000-0000-0000-0000-0000",
+    ),
 ];
 
 /// The pages of the admin.
-const PAGES: [(&str, &str); 15] = [
+const PAGES: [(&str, &str); 17] = [
     ("index", "/admin/"),
     ("app", "/admin/polls_app/"),
     ("changelist", "/admin/polls_app/question/?o=1.-2&_facets=1"),
@@ -308,6 +316,8 @@ const PAGES: [(&str, &str); 15] = [
         "code-sheet",
         "/admin/polls_app/question/2/codes/?format=sheet",
     ),
+    ("recount", "/admin/polls_app/question/2/recount/"),
+    ("new", "/polls/new/"),
     ("delete", "/admin/polls_app/question/1/delete/"),
     ("history", "/admin/polls_app/question/1/history/"),
     ("users", "/admin/auth/user/"),

@@ -225,7 +225,7 @@ on_both_databases! {
             (format!("UPDATE polls_app_choice SET votes = 41 WHERE id = {summer}"), &*results, "41 votes<"),
             (format!("UPDATE polls_app_question SET question_text = 'Worst season?' WHERE id = {id}"), &results, "Worst season?"),
             (format!("UPDATE polls_app_choice SET votes = 55 WHERE id = {winter}"), urls::INDEX, "96 votes<"),
-            (format!("UPDATE polls_app_choice SET question_id = {} WHERE id = {winter}", other.id), &results, ">41 votes</p>"),
+            (format!("UPDATE polls_app_choice SET question_id = {} WHERE id = {winter}", other.id), &results, "data-votes>41 votes<"),
             (format!("INSERT INTO polls_app_choice (choice_text, votes, question_id) VALUES ('Spring', 3, {id})"), &results, "Spring"),
             (format!("DELETE FROM polls_app_choice WHERE question_id = {id}"), &results, "no choices yet"),
             (format!("UPDATE polls_app_question SET pub_date = '2030-01-01 00:00:00' WHERE id = {id}"), &results, "Not Found"),

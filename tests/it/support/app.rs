@@ -17,7 +17,7 @@ use polls::{
 };
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbBackend, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QueryOrder,
+    PaginatorTrait, QueryFilter, QueryOrder, Statement,
 };
 
 use super::{Backend, Client, TestDatabase};
@@ -181,6 +181,30 @@ impl TestApp {
                 )
             })
             .collect()
+    }
+
+    /// A client that a user has logged in with on the public page.
+    pub async fn public_login(&self, username: &str) -> Client {
+        let client = self.visitor();
+        let form = client.form("/accounts/login/", "login-form").await;
+        let form = form.set("username", username).set("password", PASSWORD);
+        form.submit(&client).await.assert_redirect(302, "/");
+        client
+    }
+
+    /// The result of a query for one number.
+    pub async fn number(&self, query: &str) -> i64 {
+        let db = self.site.core.db.write();
+        let statement = Statement::from_string(db.get_database_backend(), query);
+        let row = db.query_one_raw(statement).await.unwrap().unwrap();
+        row.try_get_by_index(0).unwrap()
+    }
+
+    /// The key of the question that was added last.
+    pub async fn latest_question(&self) -> i32 {
+        let latest = question::Entity::find().order_by_desc(question::Column::Id);
+        let latest = latest.one(self.site.core.db.write()).await.unwrap();
+        latest.unwrap().id
     }
 
     /// A question published an hour ago.

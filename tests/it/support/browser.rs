@@ -219,6 +219,11 @@ impl Browser {
         }
     }
 
+    /// Goes on in a frame of the page, until the next page.
+    pub async fn enter_frame(&self, index: u16) {
+        self.client.enter_frame(index).await.unwrap();
+    }
+
     pub async fn run(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap()
     }

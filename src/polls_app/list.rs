@@ -13,55 +13,33 @@ use poem::{
 
 use super::{
     context::Row,
-    queries::{self, ListPage, PAGE_SIZE, Position, QuestionSummary},
+    queries::{self, ListPage, Position, QuestionSummary},
     urls,
 };
 use crate::{
     core::Core,
-    db::is_storable,
     error::{AppError, Result},
     web::{form::Form, format::with_noun, hosts::Origin, page::Page, read_your_writes},
 };
-
-/// The length of a search at most, in characters.
-const MAX_SEARCH: usize = 200;
 
 /// The published polls, open or closed, 20 on a page, newest first.
 #[handler]
 pub async fn all(page: Page, Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Response> {
     let query = Form::of_query(request);
-    let search: String = query
-        .get("q")
-        .unwrap_or_default()
-        .chars()
-        .filter(|letter| *letter != '\0')
-        .take(MAX_SEARCH)
-        .collect();
+    let search = query.get("q").unwrap_or_default();
     let list = ListPage {
-        is_closed: query.get("show") == Some("closed"),
-        search: search.trim().to_owned(),
         position: position(&query),
+        ..ListPage::first(query.get("show") == Some("closed"), search)
     };
     let now = core.now();
     let db = read_your_writes::reader(core, request);
-    let mut found = queries::list(&db, &list, now).await?;
-    let is_before = list.position.is_some_and(|position| position.is_before);
-    let has_more = found.len() > PAGE_SIZE;
-    if has_more {
-        let extra = if is_before { 0 } else { PAGE_SIZE };
-        found.remove(extra);
-    }
-    // In the other direction is the page that led here.
-    let (has_newer, has_older) = match list.position {
-        Some(position) if position.is_before => (has_more, true),
-        Some(_) => (true, has_more),
-        None => (false, has_more),
-    };
+    let found = queries::list(&db, &list, now).await?;
+    let questions = found.questions;
     let link = |question: Option<&QuestionSummary>, name: &str| {
         question.map(|question| url(&list, Some((name, question))))
     };
-    let newer_url = link(found.first().filter(|_| has_newer), "before");
-    let older_url = link(found.last().filter(|_| has_older), "after");
+    let newer_url = link(questions.first().filter(|_| found.has_newer), "before");
+    let older_url = link(questions.last().filter(|_| found.has_older), "after");
     let tab = |is_closed| {
         let list = ListPage {
             is_closed,
@@ -76,7 +54,7 @@ pub async fn all(page: Page, Data(core): Data<&Arc<Core>>, request: &Request) ->
         closed_url => tab(true),
         newer_url,
         older_url,
-        questions => Serde(rows(found, now, core)),
+        questions => Serde(rows(questions, now, core)),
     };
     page.render("polls_app/all.html", context)
 }
@@ -85,12 +63,9 @@ pub async fn all(page: Page, Data(core): Data<&Arc<Core>>, request: &Request) ->
 #[handler]
 pub async fn feed(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Response> {
     let now = core.now();
-    let newest = ListPage {
-        is_closed: false,
-        search: String::new(),
-        position: None,
-    };
+    let newest = ListPage::first(false, "");
     let found = queries::list(&read_your_writes::reader(core, request), &newest, now).await?;
+    let found = found.questions;
     let origin = request.data::<Origin>().expect("hosts::validate sets it");
     let site = origin.url();
     let absolute = |path: &str| format!("{site}{path}");
@@ -138,7 +113,7 @@ pub async fn feed(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Res
                 ..Link::default()
             },
         ],
-        entries: found.iter().take(PAGE_SIZE).map(entry).collect(),
+        entries: found.iter().map(entry).collect(),
         ..Feed::default()
     };
     let mut text = Vec::new();
@@ -166,8 +141,7 @@ fn url(list: &ListPage, position: Option<(&str, &QuestionSummary)>) -> String {
         query.append_pair("q", &list.search);
     }
     if let Some((name, question)) = position {
-        let micros = question.pub_date.timestamp_micros();
-        query.append_pair(name, &format!("{micros}-{}", question.id));
+        query.append_pair(name, &question.position());
     }
     match query.finish().as_str() {
         "" => urls::ALL.to_owned(),
@@ -177,17 +151,10 @@ fn url(list: &ListPage, position: Option<(&str, &QuestionSummary)>) -> String {
 
 /// The position in a query string; none if it is invalid.
 fn position(query: &Form) -> Option<Position> {
-    let (text, is_before) = match (query.get("before"), query.get("after")) {
-        (Some(text), _) => (text, true),
-        (None, text) => (text?, false),
-    };
-    let (micros, id) = text.rsplit_once('-')?;
-    let time = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-    let id = id.parse().ok()?;
-    is_storable(time).then_some(Position {
-        key: (time, id),
-        is_before,
-    })
+    match (query.get("before"), query.get("after")) {
+        (Some(text), _) => Position::parse(text, true),
+        (None, text) => Position::parse(text?, false),
+    }
 }
 
 /// A text without the characters that XML cannot have (XML 1.0, 2.2).

@@ -1,6 +1,7 @@
 //! The app `polls_app`: questions, choices and votes.
 
 pub mod admin;
+mod api;
 mod context;
 mod embed;
 pub mod export;
@@ -57,6 +58,7 @@ pub fn routes(
         urls::EVENTS,
         live::events.data(live).map_to_response(),
     );
+    let route = api::routes(route);
     let new_poll = new_poll::new_poll.data(admin).data(pages.clone());
     let route = get_and_post(route, urls::NEW, new_poll.map_to_response());
     let embed = embed::embed.data(votes.clone()).data(pages.clone());

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement, Value};
 
 use crate::{
-    db::is_missing_table,
+    db::{is_missing_table, is_storable},
     entities::{
         Timestamp, choice, question,
         question_options::{self, ResultsShown},
@@ -39,6 +39,11 @@ pub struct QuestionSummary {
 }
 
 impl QuestionSummary {
+    /// Its position in the list, as a text for [`Position::parse`].
+    pub fn position(&self) -> String {
+        format!("{}-{}", self.pub_date.timestamp_micros(), self.id)
+    }
+
     /// Whether the results are not shown to all visitors at `now`.
     pub fn hides_votes(&self, now: DateTime<Utc>) -> bool {
         let is_closed = self.closes_at.is_some_and(|closes_at| *closes_at <= now);
@@ -79,6 +84,9 @@ const WITHOUT_OPTIONS: [&str; 2] = [
     "CROSS JOIN (SELECT CAST(NULL AS varchar(10)) AS results, CAST(NULL AS timestamp with time zone) AS closes_at) AS o",
 ];
 
+/// The length of a search at most, in characters.
+const MAX_SEARCH: usize = 200;
+
 /// What a page of the list of all questions has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPage {
@@ -90,6 +98,19 @@ pub struct ListPage {
     pub position: Option<Position>,
 }
 
+impl ListPage {
+    /// The first page of a search, without what no text in the database has.
+    pub fn first(is_closed: bool, search: &str) -> Self {
+        let search = search.chars().filter(|letter| *letter != '\0');
+        let search: String = search.take(MAX_SEARCH).collect();
+        Self {
+            is_closed,
+            search: search.trim().to_owned(),
+            position: None,
+        }
+    }
+}
+
 /// A place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -99,8 +120,31 @@ pub struct Position {
     pub is_before: bool,
 }
 
-/// A page of published questions that have choices, newest first, with one question more than [`PAGE_SIZE`] if there are more in
-/// the page's direction: at its end or, if [`Position::is_before`], at its beginning.
+impl Position {
+    /// The position of a text as [`QuestionSummary::position`] gives it; none if it is invalid.
+    pub fn parse(text: &str, is_before: bool) -> Option<Self> {
+        let (micros, id) = text.rsplit_once('-')?;
+        let time = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+        let id = id.parse().ok()?;
+        is_storable(time).then_some(Self {
+            key: (time, id),
+            is_before,
+        })
+    }
+}
+
+/// The questions of a page, newest first, and whether there are others before and after them.
+#[derive(Debug)]
+pub struct Listed {
+    /// Up to [`PAGE_SIZE`] questions.
+    pub questions: Vec<QuestionSummary>,
+    /// Whether there are newer questions.
+    pub has_newer: bool,
+    /// Whether there are older questions.
+    pub has_older: bool,
+}
+
+/// A page of published questions that have choices.
 ///
 /// # Errors
 /// When the database cannot be reached or the query fails.
@@ -108,7 +152,7 @@ pub async fn list(
     db: &impl ConnectionTrait,
     page: &ListPage,
     now: DateTime<Utc>,
-) -> Result<Vec<QuestionSummary>, DbErr> {
+) -> Result<Listed, DbErr> {
     let mut values: Vec<Value> = vec![now.into()];
     let not = if page.is_closed { "" } else { "NOT " };
     let mut condition = format!(
@@ -136,8 +180,24 @@ pub async fn list(
         condition += &format!(" AND (pub_date, id) {comparison} ({time}, {id})");
     }
     let is_ascending = page.position.is_some_and(|position| position.is_before);
+    // One more shows whether there are others in the direction of the page; in the other direction is the page that led here.
     let limit = PAGE_SIZE + 1;
-    summaries(db, &condition, limit, is_ascending, values, WITH_OPTIONS).await
+    let mut questions =
+        summaries(db, &condition, limit, is_ascending, values, WITH_OPTIONS).await?;
+    let has_more = questions.len() > PAGE_SIZE;
+    if has_more {
+        questions.remove(if is_ascending { 0 } else { PAGE_SIZE });
+    }
+    let (has_newer, has_older) = match page.position {
+        Some(position) if position.is_before => (has_more, true),
+        Some(_) => (true, has_more),
+        None => (false, has_more),
+    };
+    Ok(Listed {
+        questions,
+        has_newer,
+        has_older,
+    })
 }
 
 /// Published questions that have choices and for which a condition holds, newest first; `$1` is the present time. The questions are

@@ -12,6 +12,9 @@ use crate::{
 /// The votes of a question.
 #[derive(Debug, Serialize)]
 pub struct Tally {
+    /// The votes of all choices.
+    #[serde(skip)]
+    pub total: i64,
     /// The number of votes of all choices, with its noun.
     pub votes: String,
     /// The number of ballots with its noun, where a ballot may have several choices.
@@ -27,6 +30,9 @@ pub struct ChoiceTally {
     pub id: i32,
     /// The text.
     pub text: String,
+    /// The number of votes.
+    #[serde(skip)]
+    pub count: i64,
     /// The number of votes with its noun.
     pub votes: String,
     /// The percentage of all votes: the length of the bar. Those of all choices add up to 100.
@@ -54,6 +60,7 @@ impl Tally {
             id: choice.id,
             is_own: is_own(choice.id),
             text: choice.choice_text,
+            count: votes,
             votes: with_noun(votes, "vote"),
             percent,
             share: match percent {
@@ -64,6 +71,7 @@ impl Tally {
             leads: max_votes > 0 && votes == max_votes,
         };
         Self {
+            total,
             votes: with_noun(total, "vote"),
             // Of other votes it is not known how many visitors they are of.
             voters: (options.max_choices > 1 && total == options.ballot_votes)

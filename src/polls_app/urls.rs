@@ -77,6 +77,20 @@ pub fn events(id: i32) -> String {
     format!("/polls/{id}{EVENTS_END}")
 }
 
+/// The documentation of the API.
+pub const API: &str = "/polls/api/v1/";
+/// The OpenAPI document.
+pub const API_SCHEMA: &str = "/polls/api/v1/openapi.json";
+/// The published questions.
+pub const API_QUESTIONS: &str = "/polls/api/v1/questions";
+/// A question with its results.
+pub const API_QUESTION: &str = "/polls/api/v1/questions/:id";
+
+/// The path of a question in the API.
+pub fn api_question(id: i32) -> String {
+    format!("{API_QUESTIONS}/{id}")
+}
+
 /// The login page that leads to a question.
 pub fn log_in_to_vote(id: i32) -> String {
     format!("{LOGIN}?next={}", detail(id))

@@ -48,6 +48,16 @@ pub fn get(route: Route, path: &str, view: impl Endpoint<Output = Response> + 's
     add(route, path, GET_METHODS, view)
 }
 
+/// Adds a view for GET and HEAD at `path`, which has no slash at its end, as those of an API.
+pub fn get_resource(
+    route: Route,
+    path: &str,
+    view: impl Endpoint<Output = Response> + 'static,
+) -> Route {
+    let methods = GET_METHODS;
+    route.at(path, named(path, Methods { methods, view }))
+}
+
 /// Adds a view for POST at `path`, which must end with a slash.
 pub fn post(route: Route, path: &str, view: impl Endpoint<Output = Response> + 'static) -> Route {
     add(route, path, POST_METHODS, view)

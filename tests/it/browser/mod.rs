@@ -284,7 +284,7 @@ async fn concurrent_edits_show_the_conflict() {
 }
 
 /// The pages that need no login.
-const PUBLIC_PAGES: [(&str, &str); 13] = [
+const PUBLIC_PAGES: [(&str, &str); 14] = [
     ("polls", "/polls/"),
     ("poll", "/polls/1/"),
     ("results", "/polls/1/results/"),
@@ -294,6 +294,7 @@ const PUBLIC_PAGES: [(&str, &str); 13] = [
     ("all-empty", "/polls/all/?show=closed&q=nothing"),
     ("public-login", "/accounts/login/"),
     ("logout", "/accounts/logout/"),
+    ("api", "/polls/api/v1/"),
     ("share", "/polls/1/share/"),
     ("present", "/polls/1/present/"),
     ("embed", "/polls/1/embed/"),

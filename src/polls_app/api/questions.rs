@@ -1,0 +1,230 @@
+//! The operations of the API.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::{Request, Result, web::Data};
+use poem_openapi::{
+    Enum, Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
+
+use crate::{
+    core::Core,
+    error::AppError,
+    polls_app::{
+        queries::{self, ListPage, Position, QuestionSummary},
+        tally::Tally,
+        urls,
+        visibility::{Watcher, reason},
+    },
+    web::{format::FormattedTime, hosts::Origin, read_your_writes},
+};
+
+/// The operations.
+pub struct QuestionsApi;
+
+/// Which questions are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Enum)]
+#[oai(rename_all = "lowercase")]
+enum Show {
+    /// Those on which visitors may vote.
+    #[default]
+    Open,
+    /// Those on which voting has ended.
+    Closed,
+}
+
+/// A page of the list of questions.
+#[derive(Debug, Object)]
+struct Questions {
+    /// The questions, newest first, 20 at most.
+    questions: Vec<Summary>,
+    /// The URL of the page with newer questions; null on the first page.
+    newer: Option<String>,
+    /// The URL of the page with older questions; null on the last page.
+    older: Option<String>,
+}
+
+/// A question in the list.
+#[derive(Debug, Object)]
+struct Summary {
+    /// The key.
+    id: i32,
+    /// The text.
+    text: String,
+    /// When it was published.
+    published: DateTime<Utc>,
+    /// When voting ends or has ended; null if the question stays open.
+    closes: Option<DateTime<Utc>>,
+    /// The number of choices.
+    choices: i64,
+    /// The number of votes; null while the results are hidden.
+    votes: Option<i64>,
+    /// The URL of the question in this API.
+    url: String,
+    /// The URL of the page of the question.
+    page: String,
+}
+
+/// A question with its results.
+#[derive(Debug, Object)]
+struct Question {
+    /// The key.
+    id: i32,
+    /// The text.
+    text: String,
+    /// When it was published.
+    published: DateTime<Utc>,
+    /// When voting ends or has ended; null if the question stays open.
+    closes: Option<DateTime<Utc>>,
+    /// Whether visitors may vote.
+    is_open: bool,
+    /// How many choices a vote may have.
+    max_choices: i32,
+    /// The choices, in the order of the page.
+    choices: Vec<Choice>,
+    /// The number of votes; null while the results are hidden.
+    votes: Option<i64>,
+    /// Why the results are hidden; null if they are not.
+    hidden: Option<String>,
+    /// The URL of the page of the question.
+    page: String,
+}
+
+/// A choice of a question.
+#[derive(Debug, Object)]
+struct Choice {
+    /// The key.
+    id: i32,
+    /// The text.
+    text: String,
+    /// The number of votes; null while the results are hidden.
+    votes: Option<i64>,
+    /// The percentage of all votes, rounded so that those of all choices add up to 100; null while the results are hidden.
+    percent: Option<i64>,
+}
+
+#[OpenApi]
+impl QuestionsApi {
+    /// Lists the published questions
+    ///
+    /// Newest first, 20 on a page; `older` and `newer` are the URLs of the next pages.
+    #[oai(path = "/polls/api/v1/questions", method = "get")]
+    async fn questions(
+        &self,
+        core: Data<&Arc<Core>>,
+        request: &Request,
+        /// `open` or `closed` questions
+        #[oai(default)]
+        show: Query<Show>,
+        /// Only those that have this text in their question, without regard to case
+        q: Query<Option<String>>,
+        /// The position after which the page begins, from `older`
+        after: Query<Option<String>>,
+        /// The position before which the page ends, from `newer`
+        before: Query<Option<String>>,
+    ) -> Result<Json<Questions>> {
+        let position = match (&before.0, &after.0) {
+            (Some(text), _) => Some(Position::parse(text, true).ok_or(AppError::NotFound)?),
+            (None, Some(text)) => Some(Position::parse(text, false).ok_or(AppError::NotFound)?),
+            (None, None) => None,
+        };
+        let search = q.0.unwrap_or_default();
+        let page = ListPage {
+            position,
+            ..ListPage::first(show.0 == Show::Closed, &search)
+        };
+        let now = core.now();
+        let db = read_your_writes::reader(core.0, request);
+        let found = queries::list(&db, &page, now).await;
+        let found = found.map_err(AppError::from)?;
+        let site = site(request);
+        let link = |question: Option<&QuestionSummary>, name| {
+            question.map(|question| {
+                let mut query = form_urlencoded::Serializer::new(String::new());
+                if page.is_closed {
+                    query.append_pair("show", "closed");
+                }
+                if !page.search.is_empty() {
+                    query.append_pair("q", &page.search);
+                }
+                query.append_pair(name, &question.position());
+                format!("{site}{}?{}", urls::API_QUESTIONS, query.finish())
+            })
+        };
+        let questions = &found.questions;
+        Ok(Json(Questions {
+            newer: link(questions.first().filter(|_| found.has_newer), "before"),
+            older: link(questions.last().filter(|_| found.has_older), "after"),
+            questions: questions
+                .iter()
+                .map(|question| Summary {
+                    id: question.id,
+                    text: question.question_text.clone(),
+                    published: *question.pub_date,
+                    closes: question.closes_at.map(|time| *time),
+                    choices: question.choices,
+                    votes: (!question.hides_votes(now)).then_some(question.votes),
+                    url: format!("{site}{}", urls::api_question(question.id)),
+                    page: format!("{site}{}", urls::detail(question.id)),
+                })
+                .collect(),
+        }))
+    }
+
+    /// Shows a question with its results
+    ///
+    /// The results are shown as far as visitors may see them.
+    #[oai(path = "/polls/api/v1/questions/:id", method = "get")]
+    async fn question(
+        &self,
+        core: Data<&Arc<Core>>,
+        request: &Request,
+        /// The key of the question
+        id: Path<i32>,
+    ) -> Result<Json<Question>> {
+        let db = read_your_writes::reader(core.0, request);
+        let found = queries::find(&db, id.0).await.map_err(AppError::from)?;
+        let now = core.now();
+        let found = found.filter(|found| *found.question.pub_date <= now);
+        let found = found.ok_or(AppError::NotFound)?;
+        let options = found.options;
+        let is_closed = options.is_closed(now);
+        let is_shown = Watcher::default().sees(options.results, is_closed);
+        let closes = options.closes_at.map(|closes_at| *closes_at);
+        let tally = Tally::new(found.choices, &options, |_| false);
+        Ok(Json(Question {
+            id: found.question.id,
+            text: found.question.question_text,
+            published: *found.question.pub_date,
+            closes,
+            is_open: !is_closed && !tally.choices.is_empty(),
+            max_choices: options.max_choices,
+            votes: is_shown.then_some(tally.total),
+            choices: tally
+                .choices
+                .into_iter()
+                .map(|choice| Choice {
+                    id: choice.id,
+                    text: choice.text,
+                    votes: is_shown.then_some(choice.count),
+                    percent: is_shown.then_some(choice.percent),
+                })
+                .collect(),
+            hidden: (!is_shown).then(|| {
+                let zone = core.settings.time_zone;
+                let closes = closes.map(|closes| FormattedTime::new(closes, now, zone));
+                reason(options.results, closes.as_ref())
+            }),
+            page: format!("{}{}", site(request), urls::detail(id.0)),
+        }))
+    }
+}
+
+/// The URL of the site.
+fn site(request: &Request) -> String {
+    let origin = request.data::<Origin>();
+    origin.expect("hosts::validate sets it").url()
+}

@@ -152,7 +152,7 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
 });
 
 /// The tables of our own app, which have no models in the migrations. Django does not know them.
-fn own_models() -> [Model; 5] {
+fn own_models() -> [Model; 6] {
     let model = |name, table: &str, key: Field, fields: &[Field]| Model {
         app: "polls",
         name,
@@ -199,6 +199,12 @@ fn own_models() -> [Model; 5] {
                 number("ballot_votes"),
                 Field::new("agreed_at", Kind::DateTime).null(),
             ],
+        ),
+        model(
+            "VoteDay",
+            "polls_vote_days",
+            integer("day"),
+            &[number("votes")],
         ),
         Model {
             second_key: Some("question_id"),

@@ -35,8 +35,8 @@ pub use self::{
     log::{Action, ChangeMessage, Log},
     model::{Inline, Model, ModelAdmin},
     options::{
-        Cell, Choices, Computed, Dependent, Description, Download, FieldOptions, Fieldset,
-        ListFilter, ManyToMany, ObjectAction, Rules, Source, Tone, Values, VirtualKind,
+        Cell, Choices, Computed, Dashboard, Dependent, Description, Download, FieldOptions,
+        Fieldset, ListFilter, ManyToMany, ObjectAction, Rules, Source, Tone, Values, VirtualKind,
     },
     page::{AdminPage, Crumb},
     site::AdminSite,

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use minijinja::Value as TemplateValue;
 use sea_orm::{
     DbErr, FromQueryResult, QueryResult, Value,
     sea_query::{Condition, SelectStatement},
@@ -355,6 +357,25 @@ pub trait Rules: Send + Sync {
     fn continues_after_add(&self) -> bool {
         false
     }
+}
+
+/// What the index of the admin shows besides the models.
+#[async_trait]
+pub trait Dashboard: Send + Sync {
+    /// The template, which has [`Self::context`] as `dashboard`.
+    fn template(&self) -> &'static str;
+
+    /// What it shows to a user at `now`, in a time zone; `None` if nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or a query fails.
+    async fn context(
+        &self,
+        db: Connection<'_>,
+        user: &User,
+        now: DateTime<Utc>,
+        zone: Tz,
+    ) -> Result<Option<TemplateValue>, DbErr>;
 }
 
 /// The columns of an object by name.

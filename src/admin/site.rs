@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::model::{Inline, Model, ModelAdmin};
+use super::{
+    model::{Inline, Model, ModelAdmin},
+    options::Dashboard,
+};
 use crate::{
     auth::login::User,
     contenttypes::{app_verbose_name, capfirst},
@@ -12,6 +15,8 @@ use crate::{
 #[derive(Default)]
 pub struct AdminSite {
     models: Vec<Model>,
+    /// What the index shows besides the models.
+    pub dashboard: Option<Box<dyn Dashboard>>,
 }
 
 /// An app on the index page.

@@ -15,6 +15,7 @@ mod timestamp;
 pub mod user;
 pub mod user_groups;
 pub mod user_user_permissions;
+pub mod vote_day;
 pub mod voter;
 
 pub use self::{count::Count, timestamp::Timestamp};

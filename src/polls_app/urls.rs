@@ -79,7 +79,7 @@ pub fn events(id: i32) -> String {
 
 /// The documentation of the API.
 pub const API: &str = "/polls/api/v1/";
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 pub const API_SCHEMA: &str = "/polls/api/v1/openapi.json";
 /// The published questions.
 pub const API_QUESTIONS: &str = "/polls/api/v1/questions";

@@ -67,7 +67,7 @@ impl Site {
         let auth = Arc::new(Auth::new(core.clone()));
         let pages = PageCache::start(&core);
         Ok(Self {
-            votes: VoteCounter::start(core.db.write(), clock),
+            votes: VoteCounter::start(core.db.write(), clock, core.settings.time_zone),
             live: LiveResults::new(core.clone(), pages.clone()),
             pages,
             admin: Arc::new(AdminState::new(core.clone(), auth, models)),
@@ -76,9 +76,10 @@ impl Site {
         })
     }
 
-    /// Closes the connections that are not among the databases of [`Core::db`].
+    /// Closes the connections that are not among the databases of [`Core::db`], and stores the votes of the day.
     pub async fn close(&self) {
         self.pages.close().await;
+        self.votes.close().await;
     }
 
     /// The routes and the middleware. The innermost middleware is listed first.

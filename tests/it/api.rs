@@ -13,7 +13,12 @@ use crate::support::{
 };
 
 fn json(reply: &Reply) -> Value {
-    assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"), "{}", reply.text());
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/json; charset=utf-8"),
+        "{}",
+        reply.text()
+    );
     serde_json::from_str(reply.text()).unwrap()
 }
 
@@ -122,20 +127,40 @@ async fn other_sites_read_the_api_if_they_are_allowed() {
     for (allowed, origin, expected) in [
         ("", "https://a.example", None),
         ("*", "https://a.example", Some("*")),
-        ("https://a.example https://b.example", "https://b.example", Some("https://b.example")),
+        (
+            "https://a.example https://b.example",
+            "https://b.example",
+            Some("https://b.example"),
+        ),
         ("https://a.example", "https://b.example", None),
     ] {
         let database = TestDatabase::migrated(Backend::Sqlite).await;
         let mut settings = settings(&database);
-        settings.other_sites.api_allowed_origins = allowed.split_whitespace().map(str::to_owned).collect();
+        settings.other_sites.api_allowed_origins =
+            allowed.split_whitespace().map(str::to_owned).collect();
         let app = TestApp::with_settings(database, settings).await;
-        for path in [urls::API_QUESTIONS, urls::API_SCHEMA, &*urls::api_question(99)] {
+        for path in [
+            urls::API_QUESTIONS,
+            urls::API_SCHEMA,
+            &*urls::api_question(99),
+        ] {
             let reply = app.visitor().get_with(path, &[("origin", origin)]).await;
-            assert_eq!(reply.header("access-control-allow-origin"), expected, "{path}");
-            let varies = reply.headers.get_all("vary").iter().any(|value| value == "Origin");
+            assert_eq!(
+                reply.header("access-control-allow-origin"),
+                expected,
+                "{path}"
+            );
+            let varies = reply
+                .headers
+                .get_all("vary")
+                .iter()
+                .any(|value| value == "Origin");
             assert_eq!(varies, !allowed.is_empty());
         }
-        let page = app.visitor().get_with(urls::INDEX, &[("origin", origin)]).await;
+        let page = app
+            .visitor()
+            .get_with(urls::INDEX, &[("origin", origin)])
+            .await;
         assert_eq!(page.header("access-control-allow-origin"), None);
     }
 }

@@ -426,7 +426,7 @@ on_both_databases! {
         for question in &questions {
             app.set_options(question.id, policy(Policy::Browser)).await;
         }
-        let servers = [(); 3].map(|()| VoteCounter::start(app.site.core.db.write(), now));
+        let servers = [(); 3].map(|()| VoteCounter::start(app.site.core.db.write(), now, chrono_tz::UTC));
         let votes: Vec<_> = (0..3000).map(|number: usize| {
             let (votes, question) = (servers[number % 3].clone(), &questions[number % 2]);
             let (id, choice) = (question.id, question.choices[number / 7 % 2]);

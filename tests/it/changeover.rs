@@ -238,7 +238,7 @@ on_both_databases! {
             "  ! polls_app has migrations that this program does not have: 0002_question_colour. What they changed is not used, and may be in the way.\n",
             "  The app shop is unknown and left alone (1 migrations).\n",
             "  polls_app_question has a column colour, which is left alone.\n",
-            "  8 of the 13 tables of models exist.\n",
+            "  8 of the 14 tables of models exist.\n",
             "  Unknown and left alone: shop_order, shop_visit.\n",
             "  3 users; passwords: 1 md5, 1 pbkdf2_sha256; 1 without a usable password.\n",
             "  ! Passwords in a format that cannot be read, so that these users cannot log in until `polls changepassword` sets others: old (md5).\n",

@@ -14,7 +14,7 @@ on_both_databases! {
         std::fs::write(site.folder().join("db.sqlite3"), "").unwrap();
         let said = site.run(["check"]).success();
         let expected = "System check identified some issues:\n\nWARNINGS:\n\
-            ?: (polls.W001) 26 migration(s) have not been applied.\n\tHINT: Run 'polls migrate' to apply them.\n\n\
+            ?: (polls.W001) 27 migration(s) have not been applied.\n\tHINT: Run 'polls migrate' to apply them.\n\n\
             System check identified 1 issue (0 silenced).\n";
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("", expected));
         let said = site.run(["check", "--fail-level", "WARNING"]);

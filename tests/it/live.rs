@@ -12,6 +12,7 @@ use crate::support::{
     Site, assert_within,
     http::{status, wait_until},
     site::Server,
+    voters::vote_once,
 };
 
 /// The stream of a question's results.
@@ -80,15 +81,7 @@ impl Events {
 }
 
 fn vote(server: &Server) {
-    let secret = crate::support::http::SECRET;
-    let body = format!("csrfmiddlewaretoken={secret}&choice=1");
-    let reply = server.send(&format!(
-        "POST /polls/1/vote/ HTTP/1.1\r\nHost: {}\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        server.address,
-        body.len()
-    ));
-    assert_eq!(status(&reply), 302, "{reply}");
+    assert_eq!(status(&vote_once(&server.address, 1)), 302);
 }
 
 on_both_databases! {

@@ -19,8 +19,8 @@ on_both_databases! {
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 26);
-        assert_eq!(site.number("SELECT count(*) FROM (SELECT DISTINCT app, name FROM django_migrations) AS names").await, 26);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 27);
+        assert_eq!(site.number("SELECT count(*) FROM (SELECT DISTINCT app, name FROM django_migrations) AS names").await, 27);
         assert_eq!(site.number("SELECT count(*) FROM django_content_type").await, 8);
         assert_eq!(site.number("SELECT count(*) FROM auth_permission").await, 32);
     }
@@ -98,7 +98,7 @@ on_both_databases! {
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 26);
+        assert_eq!(site.number("SELECT count(*) FROM django_migrations").await, 27);
     }
 
     async fn a_field_can_be_added_to_a_table_with_rows(site: Site) {

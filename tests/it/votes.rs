@@ -81,7 +81,7 @@ on_both_databases! {
     async fn two_servers_fill_a_choice_up_to_the_limit(app: TestApp) {
         let question = app.question("Almost full?", &["Full"]).await;
         app.set_votes(question.choices[0], i32::MAX - 300).await;
-        let servers = [(); 2].map(|()| VoteCounter::start(app.site.core.db.write(), now));
+        let servers = [(); 2].map(|()| VoteCounter::start(app.site.core.db.write(), now, chrono_tz::UTC));
         let votes: Vec<_> = (0..1000).map(|number| {
             let (votes, id, choice) = (servers[number % 2].clone(), question.id, question.choices[0]);
             tokio::spawn(async move { votes.add(id, choice).await })
@@ -170,7 +170,7 @@ async fn after_a_panic_votes_are_counted_again() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let app = TestApp::new(backend).await;
         let question = app.question("Panic?", &["Yes"]).await;
-        let votes = VoteCounter::start(app.site.core.db.write(), clock);
+        let votes = VoteCounter::start(app.site.core.db.write(), clock, chrono_tz::UTC);
         PANICS.store(true, Ordering::Relaxed);
         let error = votes.add(question.id, question.choices[0]).await;
         assert!(matches!(error, Err(AppError::Internal(_))), "{error:?}");

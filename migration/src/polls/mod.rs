@@ -8,6 +8,7 @@ mod m0004_login_networks;
 mod m0005_change_notifications;
 mod m0006_question_options;
 mod m0007_question_options_triggers;
+mod m0008_vote_days;
 
 pub use m0005_change_notifications::CHANNEL as CHANGES_CHANNEL;
 
@@ -37,4 +38,5 @@ pub const MIGRATIONS: &[Migration] = &[
     m0005_change_notifications::MIGRATION,
     m0006_question_options::MIGRATION,
     m0007_question_options_triggers::MIGRATION,
+    m0008_vote_days::MIGRATION,
 ];

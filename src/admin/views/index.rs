@@ -21,12 +21,22 @@ const MAX_RECENT: u64 = 10;
 #[handler]
 pub async fn index(page: AdminPage, Data(state): Data<&Arc<AdminState>>) -> Result<Response> {
     let recent = recent_actions(state, &page).await?;
-    let apps = state.site.apps(page.staff.user());
+    let user = page.staff.user();
+    let apps = state.site.apps(user);
+    let (now, zone) = (state.core.now(), state.core.settings.time_zone);
+    let dashboard = match &state.site.dashboard {
+        Some(dashboard) => {
+            let context = dashboard.context(state.db(), user, now, zone).await?;
+            context.map(|context| (dashboard.template(), context))
+        }
+        None => None,
+    };
+    let (dashboard_template, dashboard) = dashboard.unzip();
     page.render(
         "admin/index.html",
         "Site administration",
         Vec::new(),
-        context! { apps => Serde(apps), recent => Serde(recent), has_recent => true },
+        context! { apps => Serde(apps), recent => Serde(recent), has_recent => true, dashboard_template, dashboard },
     )
 }
 
@@ -45,7 +55,7 @@ pub async fn app_index(
         .map(|entry| entry.name.clone())
         .ok_or(AppError::NotFound)?;
     let title = format!("{name} administration");
-    let context = context! { apps => Serde(apps), recent => Serde(Vec::<RecentAction>::new()), has_recent => false };
+    let context = context! { apps => Serde(apps), recent => Serde(Vec::<RecentAction>::new()), has_recent => false, dashboard => () };
     page.render(
         "admin/index.html",
         &title,

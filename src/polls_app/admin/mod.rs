@@ -1,6 +1,7 @@
 //! Registers questions and choices with the admin.
 
 mod codes;
+mod dashboard;
 mod recount_page;
 mod target;
 
@@ -76,6 +77,7 @@ pub fn register(site: &mut AdminSite) {
             choice.choice_text.clone()
         })
     };
+    site.dashboard = Some(Box::new(dashboard::PollsDashboard));
     site.register(ModelAdmin {
         side_fields: side_fields::<question_options::Entity>(
             "question_id",

@@ -1,4 +1,4 @@
-//! The read API: published questions and their results as JSON, described by an OpenAPI document that is generated from the code
+//! The read API: published questions and their results as JSON, described by an `OpenAPI` document that is generated from the code
 //! (<https://spec.openapis.org/oas/v3.0.0>). It shows what a visitor sees who is not logged in and has not voted.
 
 mod questions;
@@ -14,7 +14,10 @@ use poem::{
         headers::{ETag, HeaderMapExt, IfNoneMatch},
     },
 };
-use poem_openapi::{OpenApiService, error::{ParseParamError, ParsePathError}};
+use poem_openapi::{
+    OpenApiService,
+    error::{ParseParamError, ParsePathError},
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -24,7 +27,11 @@ use crate::{
     core::Core,
     error::{AppError, Result},
     signing::hex,
-    web::{errors, page::Page, routing::{get, get_resource}},
+    web::{
+        errors,
+        page::Page,
+        routing::{get, get_resource},
+    },
 };
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -44,7 +51,7 @@ fn service() -> OpenApiService<QuestionsApi, ()> {
     OpenApiService::new(QuestionsApi, "Polls", "1").description(text)
 }
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 #[handler]
 fn schema() -> Response {
     Response::builder()
@@ -52,11 +59,11 @@ fn schema() -> Response {
         .body(service().spec())
 }
 
-/// The documentation of the API, from the OpenAPI document.
+/// The documentation of the API, from the `OpenAPI` document.
 #[handler]
 fn documentation(page: Page, Data(_): Data<&Arc<Core>>) -> Result<Response> {
-    let document: serde_json::Value =
-        serde_json::from_str(&service().spec()).map_err(|error| AppError::Internal(error.into()))?;
+    let document: serde_json::Value = serde_json::from_str(&service().spec())
+        .map_err(|error| AppError::Internal(error.into()))?;
     let context = context! { document => Serde(document), schema_url => urls::API_SCHEMA };
     page.render("polls_app/api.html", context)
 }
@@ -83,7 +90,10 @@ async fn respond<E: Endpoint>(next: Arc<E>, mut request: Request) -> poem::Resul
         Err(error) if error.is::<ParsePathError>() => return Err(AppError::NotFound.into()),
         Err(error) => match error.downcast_ref::<ParseParamError>() {
             Some(invalid) => {
-                let advice = format!("The parameter {} is invalid: {}.", invalid.name, invalid.reason);
+                let advice = format!(
+                    "The parameter {} is invalid: {}.",
+                    invalid.name, invalid.reason
+                );
                 let mut response = error_response(&context! {
                     status => 400, title => "Bad Request", advice, request_id => (),
                 });
@@ -111,7 +121,9 @@ async fn respond<E: Endpoint>(next: Arc<E>, mut request: Request) -> poem::Resul
         response.headers_mut().remove(header::CONTENT_TYPE);
         response.set_status(StatusCode::NOT_MODIFIED);
     } else {
-        response.headers_mut().insert(header::CONTENT_LENGTH, body.len().into());
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, body.len().into());
         response.set_body(body);
     }
     Ok(response)

@@ -4,22 +4,32 @@
 
 mod ballots;
 mod counts;
+mod days;
 mod plain;
 mod receipts;
 mod statement;
 mod writer;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use self::{
     ballots::Ballots,
+    days::VoteDays,
     plain::{ChoiceKey, PlainVotes},
     statement::{Queued, Votes},
     writer::Writer,
 };
 pub use self::{
     counts::{Ballot, VoterKey},
+    days::day_of,
     statement::VoteResult,
     writer::VoteCounters,
 };
@@ -37,24 +47,45 @@ pub struct VoteCounter {
     plain: Queue<PlainVotes>,
     ballots: Queue<Ballots>,
     counters: VoteCounters,
+    /// The task that stores the votes of days.
+    days: TaskTracker,
+    stop: Arc<DropGuard>,
 }
 
 /// The queue of a kind of votes.
 type Queue<V> = mpsc::Sender<(<V as Votes>::Key, Queued<V>)>;
 
 impl VoteCounter {
-    /// Starts the tasks that write to `db`; `clock` returns the present time. They end when the last clone of the counter is dropped.
-    pub fn start(db: &Database, clock: fn() -> DateTime<Utc>) -> Self {
+    /// Starts the tasks that write to `db`; `clock` returns the present time, `zone` is that of days. They end when the last clone of the
+    /// counter is dropped.
+    pub fn start(db: &Database, clock: fn() -> DateTime<Utc>, zone: Tz) -> Self {
         let counters = VoteCounters::default();
         let (plain, votes) = mpsc::channel(QUEUE);
         tokio::spawn(Writer::<PlainVotes>::new(db, clock, counters.clone()).run(votes));
         let (ballots, votes) = mpsc::channel(QUEUE);
         tokio::spawn(Writer::<Ballots>::new(db, clock, counters.clone()).run(votes));
+        let (stop, days) = (CancellationToken::new(), TaskTracker::new());
+        let vote_days = VoteDays {
+            db: db.clone(),
+            committed: counters.committed.clone(),
+            clock,
+            zone,
+        };
+        days.spawn(vote_days.run(stop.clone()));
         Self {
             plain,
             ballots,
             counters,
+            days,
+            stop: Arc::new(stop.drop_guard()),
         }
+    }
+
+    /// Stores the votes of the day that have not been stored yet. No votes are counted any more.
+    pub async fn close(&self) {
+        self.stop.token().cancel();
+        self.days.close();
+        self.days.wait().await;
     }
 
     /// The metrics of votes.

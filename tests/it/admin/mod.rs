@@ -4,6 +4,7 @@ mod bad_input;
 mod captured;
 mod changelist;
 mod conflicts;
+mod dashboard;
 mod engine;
 mod errors;
 mod expired;

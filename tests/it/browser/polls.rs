@@ -6,21 +6,12 @@ use crate::support::{
     app::PASSWORD,
     browser::{Browser, Setup},
     http::status,
+    voters::vote_once,
 };
 
-/// Votes for a choice of the question 1.
-fn vote(address: &str, choice: u32) {
-    let secret = crate::support::http::SECRET;
-    let body = format!("csrfmiddlewaretoken={secret}&choice={choice}");
-    let request = format!(
-        "POST /polls/1/vote/ HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: csrftoken={secret}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    assert_eq!(
-        status(&crate::support::http::send(address, request.as_bytes())),
-        302
-    );
+/// Votes for a choice of question 1.
+fn vote(address: &str, choice: i32) {
+    assert_eq!(status(&vote_once(address, choice)), 302);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,7 +16,7 @@ on_both_databases! {
             "",
             "System check identified no issues (0 silenced).",
             "",
-            "You have 26 unapplied migration(s). Your project may not work properly until you apply the migrations for app(s): \
+            "You have 27 unapplied migration(s). Your project may not work properly until you apply the migrations for app(s): \
              admin, auth, contenttypes, polls, polls_app, sessions.",
             "Run 'polls migrate' to apply them.",
         ]);

@@ -40,6 +40,12 @@ pub fn vote_for(host: &str, question: i32, choice: i32) -> String {
     )
 }
 
+/// Votes for a choice of question 1, on a connection of its own, and gives the whole answer.
+pub fn vote_once(address: &str, choice: i32) -> String {
+    let request = vote(address, choice).replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+    super::http::send(address, request.as_bytes())
+}
+
 impl Voters {
     /// Lets `count` of them vote for choice 1 at `address`, reusing connections as browsers do.
     pub fn start(address: &str, count: usize) -> Self {

@@ -65,10 +65,9 @@ fn assert_refused(answer: &str, reason: &str) {
     assert!(!answer.contains("postgres"), "{answer}");
 }
 
-/// Votes once, on a connection of its own.
+/// Votes once.
 pub fn vote_once(address: &str) -> String {
-    let request = vote(address, 1).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    send(address, request.as_bytes())
+    crate::support::voters::vote_once(address, 1)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -110,20 +110,20 @@ struct Choice {
 impl QuestionsApi {
     /// Lists the published questions
     ///
-    /// Newest first, 20 on a page; `older` and `newer` are the URLs of the next pages.
+    /// Newest first, 20 on a page. The fields older and newer have the URLs of the next pages.
     #[oai(path = "/polls/api/v1/questions", method = "get")]
     async fn questions(
         &self,
         core: Data<&Arc<Core>>,
         request: &Request,
-        /// `open` or `closed` questions
+        /// Which questions: open or closed
         #[oai(default)]
         show: Query<Show>,
         /// Only those that have this text in their question, without regard to case
         q: Query<Option<String>>,
-        /// The position after which the page begins, from `older`
+        /// The position after which the page begins, from the field older
         after: Query<Option<String>>,
-        /// The position before which the page ends, from `newer`
+        /// The position before which the page ends, from the field newer
         before: Query<Option<String>>,
     ) -> Result<Json<Questions>> {
         let position = match (&before.0, &after.0) {

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor, PgConnection};
 
-use super::super::{metric, metrics_address, send, status, wait_until};
+use super::super::{metric, metrics_address, status, wait_until};
 use crate::support::{
     Backend, Site, assert_within,
     cluster::{self, Cluster},
     link::Link,
     site::Server,
-    voters::{Voters, vote},
+    voters::Voters,
 };
 
 /// `DATABASE_STATEMENT_TIMEOUT` of the tests, in seconds; without a response, a statement times out 2 s later.

@@ -4,6 +4,9 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use migration::{Default, Field, Kind, State};
+use sea_orm::Iterable;
+
+use crate::entities::question_options::{Policy, ResultsShown};
 
 /// A model (Django's `Model._meta`).
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Model {
     pub fields: Vec<Field>,
     /// The fields of its natural key; a foreign key stands for the natural key of the related object. Empty if it has none.
     pub natural_key: &'static [&'static str],
+    /// The values that a field may have, where they are limited (Django's `choices`).
+    pub choices: Vec<(&'static str, Vec<&'static str>)>,
 }
 
 /// What the migrations do not know of a model.
@@ -146,6 +151,7 @@ static MODELS: LazyLock<Vec<Model>> = LazyLock::new(|| {
             second_key: None,
             fields: declaration.fields.iter().map(field).collect(),
             natural_key: declaration.natural_key,
+            choices: Vec::new(),
         }
     });
     models.chain(own_models()).collect()
@@ -161,6 +167,7 @@ fn own_models() -> [Model; 6] {
         second_key: None,
         fields: fields.to_vec(),
         natural_key: &[],
+        choices: Vec::new(),
     };
     let name = || Field::char("name", 64);
     let number = |name| Field::new(name, Kind::BigInteger);
@@ -184,22 +191,31 @@ fn own_models() -> [Model; 6] {
             number("writer"),
             &[number("batch"), number("written")],
         ),
-        model(
-            "QuestionOptions",
-            "polls_question_options",
-            integer("question_id"),
-            &[
-                Field::char("policy", 10),
-                integer("max_choices"),
-                Field::new("closes_at", Kind::DateTime).null(),
-                Field::char("results", 10),
-                integer("codes"),
-                number("voters"),
-                number("votes_before"),
-                number("ballot_votes"),
-                Field::new("agreed_at", Kind::DateTime).null(),
+        Model {
+            choices: vec![
+                ("policy", Policy::iter().map(Policy::name).collect()),
+                (
+                    "results",
+                    ResultsShown::iter().map(ResultsShown::name).collect(),
+                ),
             ],
-        ),
+            ..model(
+                "QuestionOptions",
+                "polls_question_options",
+                integer("question_id"),
+                &[
+                    Field::char("policy", 10),
+                    integer("max_choices"),
+                    Field::new("closes_at", Kind::DateTime).null(),
+                    Field::char("results", 10),
+                    integer("codes"),
+                    number("voters"),
+                    number("votes_before"),
+                    number("ballot_votes"),
+                    Field::new("agreed_at", Kind::DateTime).null(),
+                ],
+            )
+        },
         model(
             "VoteDay",
             "polls_vote_days",

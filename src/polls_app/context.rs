@@ -1,5 +1,7 @@
 //! The template contexts of the polls pages.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -97,6 +99,8 @@ pub struct QuestionContext {
     pub until: Option<DateTime<Utc>>,
     #[serde(flatten)]
     tally: Tally,
+    /// The choices in a form that is shown again.
+    pub selected: BTreeSet<i32>,
     /// How many choices a ballot may have.
     max_choices: i32,
     /// The policy that the form sends; none for a question without one.
@@ -169,6 +173,7 @@ impl QuestionContext {
             is_embedded: viewer.placement == Placement::Frame,
             url_login: urls::log_in_to_vote(question.id),
             published: formatted(*question.pub_date),
+            selected: BTreeSet::new(),
             max_choices: options.max_choices,
             policy: (!options.has_plain_votes()).then(|| options.policy.name()),
             needs_login: options.policy == Policy::Account && !viewer.is_authenticated,

@@ -78,6 +78,7 @@ pub async fn submit(
         return Err(AppError::NotFound);
     }
     shown.is_shared = false;
+    shown.context.selected = form.all("choice").filter_map(parse_key).collect();
     shown.error_message = error_message;
     let template = if shown.context.is_open { FORM } else { RESULTS };
     shown.render(page, core, request, template)
@@ -105,6 +106,11 @@ enum Outcome {
     Refused(String),
 }
 
+/// The key of a choice, in digits of any script.
+fn parse_key(choice: &str) -> Option<i32> {
+    digits::to_ascii(choice).trim().parse().ok()
+}
+
 /// Counts the vote of a form: under the policy that the form names, and if the question has another, under that one.
 async fn count(
     core: &Core,
@@ -113,15 +119,14 @@ async fn count(
     form: &Form,
     id: i32,
 ) -> Result<Outcome> {
-    let parse = |choice: &str| digits::to_ascii(choice).trim().parse().ok();
     let mut policy = form.get("policy").and_then(Policy::parse);
     let mut is_claimed = policy.is_some();
     // The options may be changed while votes are counted, but rarely twice.
     for _ in 0..4 {
         let chosen: BTreeSet<i32> = match policy {
             // As in Django, of several the last.
-            None => form.get("choice").and_then(parse).into_iter().collect(),
-            Some(_) => form.all("choice").filter_map(parse).collect(),
+            None => form.get("choice").and_then(parse_key).into_iter().collect(),
+            Some(_) => form.all("choice").filter_map(parse_key).collect(),
         };
         let voter = match policy {
             None | Some(Policy::Any) => None,

@@ -19,17 +19,21 @@ use poem::{
     http::uri::Scheme,
     web::{LocalAddr, RemoteAddr},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+};
 
 use super::{
     admission::{Admitted, Slot},
     closing::{lingering_close, try_write_response},
     connections::ConnectionSlot,
+    event_stream,
     fault::Fault,
     framing::{self, Limits},
     guard::{Guard, Protocol},
     in_flight::{InFlight, InFlightGuard},
-    service::Requests,
+    service::{self, Requests},
     state::{Client, Server},
     stream::unix_address,
     timeouts::Timeouts,
@@ -56,6 +60,16 @@ const IDLE: Duration = Duration::from_secs(1);
 const STOP_GRACE_NEW: Duration = Duration::from_secs(1);
 /// ... and for the next request on a keep-alive connection, which a client may have sent already.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// What follows hyper's connection of HTTP/1.
+enum Next<S> {
+    /// It is idle: the next request gets new buffers.
+    Idle(Guard<S>),
+    /// It sends events.
+    Events(Guard<S>, service::Response),
+    /// It has ended.
+    End,
+}
 
 /// One client's connection.
 pub struct Connection<E> {
@@ -120,11 +134,13 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                         }
                     };
                     // Boxed, here and below: idle connections do not need its memory.
-                    let idle = Box::pin(self.serve_http1(guard, scheme.clone(), first)).await;
-                    let Some(idle) = idle else {
-                        return;
-                    };
-                    guard = idle;
+                    match Box::pin(self.serve_http1(guard, scheme.clone(), first)).await {
+                        Next::Idle(idle) => guard = idle,
+                        Next::Events(guard, response) => {
+                            return Box::pin(self.send_events(guard, response)).await;
+                        }
+                        Next::End => return,
+                    }
                     has_been_served = true;
                 }
                 Ok(Some(Protocol::Http2)) => {
@@ -150,20 +166,22 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
 
     /// Serves requests until the connection ends or is idle. An idle one is returned without hyper's buffers, which are
     /// larger than all else of a connection. When many connections have buffers, it is returned after the first response,
-    /// so that the next request waits for its slot without them. The first request has been admitted already.
+    /// so that the next request waits for its slot without them. So is one that sends events. The first request has been admitted
+    /// already.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         mut guard: Guard<S>,
         scheme: Scheme,
         first: (Admitted, Slot),
-    ) -> Option<Guard<S>> {
+    ) -> Next<S> {
         let in_flight = guard.in_flight().clone();
         let counter = in_flight.clone();
         let keeps_buffers = self.server.buffers.clone().try_acquire_owned().ok();
         if keeps_buffers.is_none() {
             guard.take_one_request();
         }
-        let requests = self.requests(scheme, Some(first), &in_flight);
+        let (event_stream, mut events) = oneshot::channel();
+        let requests = self.requests(scheme, Some(first), Some(event_stream), &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let in_flight = InFlightGuard::counted(&counter);
             requests
@@ -195,18 +213,22 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
                 biased;
                 // The guard leaves the stream open when all has been written.
                 result = Pin::new(&mut connection) => break result,
+                // The guard passes a request on when the response before it has been written: hyper's buffers are empty.
+                Ok(response) = &mut events => {
+                    return Next::Events(connection.into_parts().io.into_inner(), response);
+                }
                 () = &mut ended, if !is_ending => {
                     // An incomplete body must not keep the slot that another connection needs.
                     if self.slot.evicted().is_cancelled() && in_flight.is_receiving() {
                         self.server.count_refusal(Fault::Full, self.client.peer);
                         let mut guard = connection.into_parts().io.into_inner();
                         try_write_response(guard.stream(), Fault::Full);
-                        return None;
+                        return Next::End;
                     }
                     // Nor must a response that its client does not read.
                     let is_writing_response = in_flight.count() == 0 && !in_flight.is_between_requests();
                     if self.slot.evicted().is_cancelled() && is_writing_response {
-                        return None;
+                        return Next::End;
                     }
                     is_ending = true;
                     Pin::new(&mut connection).graceful_shutdown();
@@ -234,7 +256,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         let is_idle = is_ok && idle_after == Some(in_flight.total());
         if is_idle && parts.read_buf.is_empty() && guard.is_between_requests() {
             guard.expect_request();
-            return Some(guard);
+            return Next::Idle(guard);
         }
         let fault = guard.take_fault();
         if let Some((fault, _)) = fault {
@@ -242,7 +264,25 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         }
         let response = fault.and_then(|(fault, is_sent)| is_sent.then_some(fault));
         lingering_close(guard.stream(), response).await;
-        None
+        Next::End
+    }
+
+    /// Sends a stream of events, and ends the connection.
+    async fn send_events<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut guard: Guard<S>,
+        response: service::Response,
+    ) {
+        let sent = tokio::select! {
+            sent = event_stream::send(&mut guard, response) => sent,
+            () = self.slot.evicted().cancelled() => return,
+        };
+        match sent {
+            Ok(()) => lingering_close(guard.stream(), None).await,
+            Err(error) => {
+                tracing::debug!(peer = ?self.client.peer, error = %error.to_string().escape_debug(), "a stream of events ended early");
+            }
+        }
     }
 
     async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -252,7 +292,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
     ) {
         let in_flight = guard.in_flight().clone();
         let counter = in_flight.clone();
-        let requests = self.requests(scheme, None, &in_flight);
+        let requests = self.requests(scheme, None, None, &in_flight);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let in_flight = InFlightGuard::begin(&counter);
             let response = match requests.respond(request, in_flight) {
@@ -296,11 +336,12 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
         self.log_end(result);
     }
 
-    /// What the requests share. `first` is of the first of them, if it has been admitted.
+    /// What the requests share. `first` is of the first of them, if it has been admitted; `event_stream` takes one that sends events.
     fn requests(
         &self,
         scheme: Scheme,
         first: Option<(Admitted, Slot)>,
+        event_stream: Option<oneshot::Sender<service::Response>>,
         in_flight: &Arc<InFlight>,
     ) -> Arc<Requests<E>> {
         let peer = self.client.peer.map_or_else(unix_address, Addr::from);
@@ -313,6 +354,7 @@ impl<E: Endpoint<Output = Response> + 'static> Connection<E> {
             scheme,
             in_flight: in_flight.clone(),
             first: Mutex::new(first),
+            event_stream: Mutex::new(event_stream),
         })
     }
 

@@ -8,6 +8,7 @@ mod body;
 mod closing;
 mod connection;
 mod connections;
+mod event_stream;
 pub mod fault;
 pub mod framing;
 mod guard;

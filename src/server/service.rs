@@ -10,13 +10,15 @@ use http_body_util::combinators::BoxBody;
 use hyper::body::{Body as _, Bytes, Incoming};
 use poem::{
     Body, Endpoint, Request,
-    http::{HeaderValue, Version, header, uri::Scheme},
+    http::{HeaderValue, Method, Version, header, uri::Scheme},
     web::{LocalAddr, RemoteAddr},
 };
+use tokio::sync::oneshot;
 
 use super::{
     admission::{Admitted, Slot},
     body::{Held, RequestBody, ResponseBody, SharedSlot},
+    event_stream::is_event_stream,
     fault::Fault,
     http2::check_head,
     in_flight::{InFlight, InFlightGuard},
@@ -29,10 +31,8 @@ use crate::{network::UnknownClient, settings::ServerSettings};
 type SiteBody = BoxBody<Bytes, std::io::Error>;
 
 /// A response, in flight until it is sent.
-type Response = hyper::Response<ResponseBody<SiteBody>>;
+pub type Response = hyper::Response<ResponseBody<SiteBody>>;
 
-/// The media type of server-sent events.
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// What a refused stream of HTTP/2 takes until the client has read its response, in bytes: 4.5 kB were measured.
 const REFUSED_STREAM: usize = 5 * 1024;
 
@@ -61,6 +61,8 @@ pub struct Requests<E> {
     pub in_flight: Arc<InFlight>,
     /// Of the first request, if it has been admitted.
     pub first: Mutex<Option<(Admitted, Slot)>>,
+    /// Takes a stream of events over from hyper; none on HTTP/2.
+    pub event_stream: Mutex<Option<oneshot::Sender<Response>>>,
 }
 
 impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
@@ -71,6 +73,7 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
         in_flight: InFlightGuard,
     ) -> Either<Ready<Response>, impl Future<Output = Response> + Send + use<E>> {
         let (requests, version) = (self.clone(), request.version());
+        let has_chunks = *request.method() == Method::GET && version == Version::HTTP_11;
         let respond = move |response: Result<SiteResponse, Fault>| {
             let (response, memory, admitted) =
                 response.unwrap_or_else(|fault| requests.refuse(fault, version));
@@ -87,10 +90,28 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
                 let requests = self.clone();
                 Either::Right(async move {
                     let response = requests.call_site(request, Arc::new(admitted), slot);
-                    respond(response.await)
+                    let response = respond(response.await);
+                    if has_chunks && is_event_stream(&response) {
+                        requests.send_events(response).await
+                    } else {
+                        response
+                    }
                 })
             }
             Err(fault) => Either::Left(ready(respond(Err(fault)))),
+        }
+    }
+
+    /// Hands a stream of events over to its connection, which then drops the future; on HTTP/2 it is the response.
+    async fn send_events(&self, response: Response) -> Response {
+        let sender = self.event_stream.lock();
+        let sender = sender.unwrap_or_else(PoisonError::into_inner).take();
+        match sender {
+            Some(sender) => {
+                drop(sender.send(response));
+                std::future::pending().await
+            }
+            None => response,
         }
     }
 
@@ -149,8 +170,8 @@ impl<E: Endpoint<Output = poem::Response> + 'static> Requests<E> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let memory = self.server.memory.reserve(admitted.network(), size)?;
         // A stream of events lasts, and does nothing most of the time: it must not keep others from being admitted.
-        let is_event_stream = response.headers().get(header::CONTENT_TYPE) == Some(&EVENT_STREAM);
-        let admitted = admitted.unless_probe().filter(|_| !is_event_stream);
+        let is_lasting = is_event_stream(&response);
+        let admitted = admitted.unless_probe().filter(|_| !is_lasting);
         Ok((response, memory, admitted))
     }
 

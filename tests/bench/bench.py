@@ -18,7 +18,7 @@ import time
 PROGRAMS = pathlib.Path(sys.argv[1]).resolve()
 SECONDS = int(sys.argv[2])
 IS_JSON = "--json" in sys.argv
-PARTS = [part for part in sys.argv[3:] if part != "--json"] or ["pages", "votes", "admin", "server", "commands"]
+PARTS = [part for part in sys.argv[3:] if part != "--json"] or ["pages", "votes", "live", "admin", "server", "commands"]
 ROUNDS = 3
 CONNECTIONS = 64
 
@@ -137,6 +137,10 @@ def main():
         import votes as votes_part
 
         votes_part.measure_all()
+    if "live" in PARTS:
+        import live
+
+        live.measure_all()
     if "admin" in PARTS:
         import admin
 

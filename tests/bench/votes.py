@@ -34,14 +34,14 @@ end
 """
 
 
-# A ballot of a new browser with each request.
+# A vote of a new browser with each request.
 BALLOTS = """
 local requests, next = {}, 0
 init = function()
   wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
   for browser in io.lines("%(browsers)s") do
     wrk.headers["Cookie"] = "csrftoken=%(secret)s; polls_voter=" .. browser
-    requests[#requests + 1] = wrk.format("POST", "/polls/%(question)d/vote/", nil, "csrfmiddlewaretoken=%(secret)s&policy=browser&choice=%(choice)d")
+    requests[#requests + 1] = wrk.format("POST", "/polls/%(question)d/vote/", nil, "csrfmiddlewaretoken=%(secret)s%(policy)s&choice=%(choice)d")
   end
 end
 request = function()
@@ -90,8 +90,8 @@ class Database:
         path.write_text(SCRIPT % {"secret": SECRET, "targets": " ".join(f"{question}:{choice}" for question, choice in targets)})
         return path
 
-    def ballots(self, question, choice, count):
-        """A script with the ballots of that many browsers, each with its signed cookie (`src/polls_app/voters.rs`)."""
+    def ballots(self, question, choice, count, policy):
+        """A script with the votes of that many browsers, each with its signed cookie (`src/polls_app/voter_cookies.rs`)."""
         key = hashlib.sha256(b"polls.voters.browser" + self.environment["SECRET_KEY"].encode()).digest()
         browsers = pathlib.Path(self.folder, "browsers.txt")
         with browsers.open("w") as file:
@@ -99,7 +99,7 @@ class Database:
                 browser = secrets.token_hex(16)
                 file.write(f"{browser}.{hmac.new(key, browser.encode(), 'sha256').hexdigest()}\n")
         path = pathlib.Path(self.folder, "ballots.lua")
-        path.write_text(BALLOTS % {"secret": SECRET, "browsers": browsers, "question": question, "choice": choice})
+        path.write_text(BALLOTS % {"secret": SECRET, "browsers": browsers, "question": question, "choice": choice, "policy": policy})
         return path
 
 
@@ -146,7 +146,7 @@ def measure(name, folder, postgres=None):
 
 
 def measure_policy(name, ours):
-    """Votes for one choice of a question without options, and of one with one vote per browser."""
+    """Votes for one choice of a question without options, and of one with one vote per browser: each of a browser of its own."""
     database, start = ours
     (question, choice), limited = database.targets[0], database.targets[4]
     database.execute(
@@ -156,10 +156,11 @@ def measure_policy(name, ours):
     rates = {"any number": [], "one per browser": []}
     for _ in range(ROUNDS):
         for policy, turns in rates.items():
+            count = 40_000 * SECONDS
             if policy == "any number":
-                script = database.script("votes", [(question, choice)])
+                script = database.ballots(question, choice, count, "")
             else:
-                script = database.ballots(*limited, count=40_000 * SECONDS)
+                script = database.ballots(*limited, count, "&policy=browser")
             with start() as process:
                 process.first_answer("/livez")
                 turns.append(load(process, database, script)[0])

@@ -221,7 +221,7 @@ on_both_databases! {
             let page = visitor.get(urls::detail(question.id)).await;
             page.assert_contains("Select up to 2 choices.").assert_contains("type=\"checkbox\"");
             submit(&visitor, &page, &[olives, cheese, ham]).await.assert_status(200)
-                .assert_contains("You selected too many choices. Select 2 at most.");
+                .assert_contains("You selected too many choices. Select 2 at most.").assert_contains(&format!("value=\"{olives}\" checked"));
             submit(&visitor, &page, &[]).await.assert_status(200).assert_contains("You didn&#x27;t select a choice.");
             submit(&visitor, &page, &[olives, 999]).await.assert_status(200).assert_contains("You didn&#x27;t select a choice.");
             submit(&visitor, &page, &[olives, ham, ham]).await.assert_redirect(302, &urls::results(question.id));

@@ -168,7 +168,7 @@ on_both_databases! {
         let cases = [
             ("{\"model\": \"polls_app.nothing\", \"pk\": 1, \"fields\": {}}".to_owned(), "Invalid model identifier: polls_app.nothing"),
             ("{\"model\": \"polls.nothing\", \"pk\": 1, \"fields\": {}}".to_owned(), "Invalid model identifier: polls.nothing"),
-            ("{\"model\": \"polls.questionoptions\", \"pk\": 1, \"fields\": {\"policy\": \"zzz\"}}".to_owned(), "policy: Value 'zzz' is not a valid choice."),
+            ("{\"model\": \"polls.questionoptions\", \"pk\": 1, \"fields\": {\"policy\": \"zzz\"}}".to_owned(), "policy: Value 'zzz' is not a valid choice.: (polls.questionoptions:pk=1)"),
             ("{\"pk\": 1, \"fields\": {}}".to_owned(), "the object has no `model`"),
             ("{\"model\": \"polls_app.choice\", \"pk\": 7}".to_owned(), "the object has no `fields`: (polls_app.choice:pk=7)"),
             (choice("\"question\": 1, \"colour\": 1"), "Choice has no field named 'colour': (polls_app.choice:pk=7)"),

@@ -76,6 +76,8 @@ const connect = () => {
     if (update.version !== live.dataset.version) return reload();
     show(update);
     tell(update);
+    // From the first event on: what the page shows at first does not move.
+    live.classList.add("is-live");
   });
   source.addEventListener("reload", reload);
   source.addEventListener("error", () => {

@@ -44,7 +44,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// How often a task looks whether changes are still received, and whether there are still streams.
 const TICK: Duration = Duration::from_millis(500);
-/// How often the results are sent again without a change, so that proxies keep the connection and lost ones are noticed.
+/// How often the results are read and sent again without a change, so that proxies keep the connection and lost ones are noticed.
 const REPEAT: Duration = Duration::from_secs(15);
 /// The number of streams of a process at most.
 const MAX_STREAMS: usize = 20_000;
@@ -66,7 +66,7 @@ struct Inner {
 type Sender = watch::Sender<Option<Arc<Update>>>;
 
 /// The results of a question at some moment.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Update {
     /// The event for the streams.
     event: Bytes,
@@ -76,6 +76,13 @@ struct Update {
     is_published: bool,
     /// When voting ends, if it has not.
     closes_at: Option<DateTime<Utc>>,
+}
+
+impl Update {
+    /// Whether a visitor sees the results.
+    fn is_shown_to(&self, watcher: Watcher) -> bool {
+        (self.is_published || watcher.is_staff) && watcher.sees(self.results, self.is_closed)
+    }
 }
 
 /// The stream of events for the results of a question.
@@ -137,9 +144,7 @@ impl LiveResults {
         let update = questions
             .get(&id)
             .and_then(|sender| sender.borrow().clone());
-        update.is_some_and(|update| {
-            update.is_published && Watcher::default().sees(update.results, update.is_closed)
-        })
+        update.is_some_and(|update| update.is_shown_to(Watcher::default()))
     }
 
     /// The events of a question; none when there are too many streams, or the server is about to stop.
@@ -186,18 +191,16 @@ impl LiveResults {
 
     async fn follow_changes(&self, id: i32, sender: &Sender) {
         let Inner { core, pages, .. } = &*self.0;
+        let (mut is_failed, mut sent) = (false, Instant::now());
         loop {
             let (change, start) = (pages.last_change(id), Instant::now());
             match self.read(id).await {
                 Ok(Some(update)) => {
-                    let is_new = |known: &Option<Arc<Update>>| {
-                        known
-                            .as_ref()
-                            .is_none_or(|known| known.event != update.event)
-                    };
-                    let is_new = is_new(&sender.borrow());
+                    is_failed = false;
+                    let is_new = sender.borrow().as_deref() != Some(&update);
                     if is_new {
                         sender.send_replace(Some(Arc::new(update)));
+                        sent = Instant::now();
                     }
                 }
                 Ok(None) => {
@@ -205,12 +208,17 @@ impl LiveResults {
                     self.questions().remove(&id);
                     return;
                 }
-                Err(error) => {
+                Err(error) if !is_failed => {
                     let error = error.to_string();
                     tracing::warn!("live results cannot be read: {}", error.escape_debug());
+                    is_failed = true;
                 }
+                Err(_) => {}
             }
-            let mut sent = Instant::now();
+            if sent.elapsed() >= REPEAT {
+                sender.send_modify(|_| {});
+                sent = Instant::now();
+            }
             tokio::time::sleep_until((start + PERIOD).into()).await;
             loop {
                 let changed = pages.change();
@@ -224,15 +232,13 @@ impl LiveResults {
                 }
                 let now = Instant::now();
                 let closes_at = sender.borrow().as_ref().and_then(|update| update.closes_at);
-                if !pages.is_current(now)
+                if is_failed
+                    || now.duration_since(sent) >= REPEAT
+                    || !pages.is_current(now)
                     || pages.last_change(id) != change
                     || closes_at.is_some_and(|closes_at| closes_at <= core.now())
                 {
                     break;
-                }
-                if now.duration_since(sent) >= REPEAT {
-                    sender.send_modify(|_| {});
-                    sent = now;
                 }
                 // Whatever comes first.
                 let _ = tokio::time::timeout(TICK, changed).await;
@@ -295,7 +301,7 @@ impl Events {
                 continue;
             };
             let is_new = std::mem::take(&mut self.is_new);
-            if self.watcher.sees(update.results, update.is_closed) {
+            if update.is_shown_to(self.watcher) {
                 return Some((Ok(update.event.clone()), Some(self)));
             }
             // At first the update may be older than what the request was answered by.

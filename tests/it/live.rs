@@ -136,6 +136,12 @@ on_both_databases! {
         site.execute("UPDATE polls_question_options SET results = 'always'").await;
         let mut events = Events::open(&server, 1);
         assert!(matches!(events.next(), Event::Results(_)));
+        site.execute("UPDATE polls_app_question SET pub_date = '2900-01-01 00:00:00' WHERE id = 1").await;
+        assert_eq!((events.next(), events.next()), (Event::Reload, Event::End));
+        assert_eq!(status(&server.get("/polls/1/events/")), 404);
+        site.execute("UPDATE polls_app_question SET pub_date = '2020-01-01 00:00:00' WHERE id = 1").await;
+        let mut events = Events::open(&server, 1);
+        assert!(matches!(events.next(), Event::Results(_)));
         site.execute("DELETE FROM polls_app_choice WHERE question_id = 1").await;
         site.execute("DELETE FROM polls_question_options WHERE question_id = 1").await;
         site.execute("DELETE FROM polls_app_question WHERE id = 1").await;

@@ -8,7 +8,10 @@ use minijinja::{context, value::Serde};
 use poem::{
     Request, Response, handler,
     http::{HeaderValue, header},
-    web::Data,
+    web::{
+        Data,
+        headers::{HeaderMapExt, IfNoneMatch},
+    },
 };
 
 use super::{
@@ -19,7 +22,7 @@ use super::{
 use crate::{
     core::Core,
     error::{AppError, Result},
-    web::{form::Form, format::with_noun, hosts::Origin, page::Page, read_your_writes},
+    web::{etag, form::Form, format::with_noun, hosts::Origin, page::Page, read_your_writes},
 };
 
 /// The published polls, open or closed, 20 on a page, newest first.
@@ -120,10 +123,12 @@ pub async fn feed(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Res
     feed.write_to(&mut text)
         .map_err(|error| AppError::Internal(error.into()))?;
     let media_type = HeaderValue::from_static("application/atom+xml; charset=utf-8");
-    Ok(Response::builder()
+    let response = Response::builder()
         .header(header::CONTENT_TYPE, media_type)
         .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
-        .body(text))
+        .finish();
+    let known: Option<IfNoneMatch> = request.headers().typed_get();
+    Ok(etag::with_body(response, text, known.as_ref()))
 }
 
 fn rows(found: Vec<QuestionSummary>, now: DateTime<Utc>, core: &Core) -> Vec<Row> {

@@ -6,6 +6,7 @@ pub mod cookies;
 pub mod csrf;
 pub mod debug;
 pub mod errors;
+pub mod etag;
 pub mod form;
 pub mod format;
 pub mod headers;

@@ -71,6 +71,7 @@ on_both_databases! {
             (valid("X?", &vec!["A"; 101]), "choices", "Enter at least two different choices."),
             (valid("X?", &["A", "B"]).set("publish", "later"), "pub_date", "This field is required."),
             (valid("X?", &["A", "B"]).set("closes_at", "2026-11-31T10:00"), "closes_at", "Enter a valid date and time, such as 2027-01-31 18:00."),
+            (valid("X?", &["A", "B"]).set("closes_at", "9999-12-31T23:59:59-12:00"), "closes_at", "Enter a valid date and time, such as 2027-01-31 18:00."),
             (valid("X?", &["A", "B"]).set("closes_at", "2026-11-20T11:00"), "closes_at", "Voting has to end after the question is published."),
             (valid("X?", &["A", "B"]).set("max_choices", "0"), "max_choices", "Ensure this value is greater than or equal to 1."),
             (valid("X?", &["A", "B"]).set("max_choices", "3"), "max_choices", "There are only 2 choices."),

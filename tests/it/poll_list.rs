@@ -83,6 +83,9 @@ on_both_databases! {
             app.question_at(&format!("A <b> & \u{1} {number}?"), now() - TimeDelta::hours(25 - number), &["A", "B"]).await;
         }
         let feed = app.visitor().get("/polls/feed/").await;
+        let tag = feed.header("etag").unwrap();
+        let again = app.visitor().get_with("/polls/feed/", &[("if-none-match", tag)]).await;
+        assert_eq!((again.status.as_u16(), again.text()), (304, ""));
         assert_eq!(feed.header("content-type"), Some("application/atom+xml; charset=utf-8"));
         let parsed = atom_syndication::Feed::read_from(feed.bytes.as_slice()).unwrap();
         assert_eq!(parsed.entries.len(), 20);

@@ -11,7 +11,7 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
     web::{
         Data,
-        headers::{ETag, HeaderMapExt, IfNoneMatch},
+        headers::{HeaderMapExt, IfNoneMatch},
     },
 };
 use poem_openapi::{
@@ -19,16 +19,14 @@ use poem_openapi::{
     error::{ParseParamError, ParsePathError},
 };
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use self::questions::QuestionsApi;
 use super::urls;
 use crate::{
     core::Core,
     error::{AppError, Result},
-    signing::hex,
     web::{
-        errors,
+        errors, etag,
         page::Page,
         routing::{get, get_resource},
     },
@@ -112,21 +110,8 @@ async fn respond<E: Endpoint>(next: Arc<E>, mut request: Request) -> poem::Resul
     if response.status() != StatusCode::OK {
         return Ok(response);
     }
-    let body = response.take_body().into_bytes().await?;
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&body)[..16]));
-    let tag: ETag = tag.parse().expect("digits are a valid entity tag");
-    let is_known = known.is_some_and(|known| !known.precondition_passes(&tag));
-    response.headers_mut().typed_insert(tag);
-    if is_known {
-        response.headers_mut().remove(header::CONTENT_TYPE);
-        response.set_status(StatusCode::NOT_MODIFIED);
-    } else {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, body.len().into());
-        response.set_body(body);
-    }
-    Ok(response)
+    let body = response.take_body().into_vec().await?;
+    Ok(etag::with_body(response, body, known.as_ref()))
 }
 
 /// The value of `Access-Control-Allow-Origin` for a request: none if its origin may not read responses; `Some(None)` if there is

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     auth::validators::length_error,
     dateparse::parse_datetime,
+    db::is_storable,
     digits,
     entities::question_options::{self, Policy, ResultsShown},
     polls_app::options::{OptionRules, POLICIES, RESULTS_SHOWN},
@@ -204,7 +205,7 @@ impl PollForm {
     }
 
     fn time(&mut self, field: &'static str, text: &str) -> Option<DateTime<Utc>> {
-        let time = parse_datetime(text, self.zone);
+        let time = parse_datetime(text, self.zone).filter(|time| is_storable(*time));
         if time.is_none() {
             let error = "Enter a valid date and time, such as 2027-01-31 18:00.".to_owned();
             self.errors.insert(field, error);

@@ -341,14 +341,15 @@ async fn an_unknown_user_takes_the_same_time() {
     app.add_user("old", Kind::Superuser, &[]).await;
     let old = hashers::make_password(PASSWORD, 2_400);
     set_password(&app, "old", old).await;
-    // Another process can spoil one measurement; a real difference shows each time.
-    for attempt in 1..=3 {
+    // Other processes can spoil several measurements; a real difference shows each time.
+    const ATTEMPTS: usize = 8;
+    for attempt in 1..=ATTEMPTS {
         let times = times(&app).await;
         let is_even = |time: &f64| (time / times[0] - 1.0).abs() < 0.05;
         if times.iter().all(is_even) {
             return;
         }
-        assert!(attempt < 3, "{NAMES:?}: {times:?}");
+        assert!(attempt < ATTEMPTS, "{NAMES:?}: {times:?}");
     }
 }
 

@@ -10,6 +10,7 @@ mod connection;
 mod database;
 mod failure;
 mod health;
+mod lookups;
 mod pool;
 mod related;
 mod replica;
@@ -32,6 +33,7 @@ pub use self::{
         reported,
     },
     health::Health,
+    lookups::{LOOKUPS, escape_like, text_lookup},
     related::{add_related, related_keys, remove_related, set_related},
     replica::{MAX_LAG, Reader, ReplicaCounters},
     times::{is_storable, microseconds, sqlite_time},

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryOrder, Statement, Value};
 
 use crate::{
-    db::{is_missing_table, is_storable},
+    db::{escape_like, is_missing_table, is_storable},
     entities::{
         Timestamp, choice, question,
         question_options::{self, ResultsShown},
@@ -163,12 +163,7 @@ pub async fn list(
         format!("${}", values.len())
     };
     if !page.search.is_empty() {
-        let escaped = page
-            .search
-            .replace('\\', "\\\\")
-            .replace('%', "\\%")
-            .replace('_', "\\_");
-        let pattern = parameter(format!("%{escaped}%").into());
+        let pattern = parameter(format!("%{}%", escape_like(&page.search)).into());
         condition += &format!(" AND upper(question_text) LIKE upper({pattern}) ESCAPE '\\'");
     }
     if let Some(position) = page.position {

@@ -1,11 +1,13 @@
 //! The comparisons of a lookup: `question_text__icontains`.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use migration::{Field, Kind};
 use rhai::Dynamic;
 use sea_orm::{
     DbBackend, Value,
-    sea_query::{Alias, BinOper, Expr, ExprTrait, Func, LikeExpr},
+    sea_query::{Alias, Expr, ExprTrait},
 };
 use serde_json::Value as Json;
 
@@ -13,28 +15,14 @@ use super::{
     connection::{Connection, Result, failure},
     instance::{Instance, convert, to_json},
 };
-use crate::dateparse::parse_datetime;
+use crate::{
+    dateparse::parse_datetime,
+    db::{self, text_lookup},
+};
 
-/// The lookups of fields.
-pub const LOOKUPS: [&str; 17] = [
-    "exact",
-    "iexact",
-    "contains",
-    "icontains",
-    "startswith",
-    "istartswith",
-    "endswith",
-    "iendswith",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "in",
-    "isnull",
-    "range",
-    "year",
-    "date",
-];
+/// The lookups of fields: those of the admin, and three that it has not.
+pub static LOOKUPS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| [&db::LOOKUPS[..], &["range", "year", "date"]].concat());
 
 /// A condition of the rows of a model.
 pub struct Condition {
@@ -171,27 +159,5 @@ fn match_text(backend: DbBackend, field: &Field, lookup: &str, text: &str) -> Ex
     } else {
         column.cast_as("text")
     };
-    let (kind, is_insensitive) = match lookup.strip_prefix('i') {
-        Some(kind) => (kind, true),
-        None => (lookup, false),
-    };
-    let escaped = text
-        .replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_");
-    let pattern = match kind {
-        "contains" => format!("%{escaped}%"),
-        "startswith" => format!("{escaped}%"),
-        "endswith" => format!("%{escaped}"),
-        _ => escaped,
-    };
-    let like = |pattern: String| LikeExpr::new(pattern).escape('\\');
-    match (backend, is_insensitive) {
-        // PostgreSQL's own escape character is the backslash.
-        (DbBackend::Postgres, true) => {
-            Expr::from(Func::upper(column)).binary(BinOper::Like, Func::upper(Expr::val(pattern)))
-        }
-        // On SQLite, LIKE ignores the case of ASCII letters, also for `contains`.
-        _ => column.like(like(pattern)),
-    }
+    text_lookup(column, lookup, text, backend)
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Months, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use sea_orm::{
     DbBackend, Value,
-    sea_query::{Alias, BinOper, Condition, Expr, ExprTrait, Func, LikeExpr, Query},
+    sea_query::{Alias, Condition, Expr, ExprTrait, Query},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         field::{Field, Kind},
         model::Model,
     },
-    db::is_storable,
+    db::{LOOKUPS, is_storable, text_lookup},
     digits,
 };
 
@@ -119,7 +119,7 @@ fn lookup_condition(
     backend: DbBackend,
 ) -> Option<Expr> {
     let (path, lookup) = match name.rsplit_once("__") {
-        Some((path, lookup)) if is_lookup(lookup) => (path, lookup),
+        Some((path, lookup)) if LOOKUPS.contains(&lookup) => (path, lookup),
         _ => (name, "exact"),
     };
     let path = path
@@ -151,16 +151,7 @@ fn lookup_condition(
         Kind::Char(_) | Kind::Text => match lookup {
             "in" => Some(column.is_in(value.split(',').map(str::to_owned))),
             "gt" | "gte" | "lt" | "lte" | "exact" => compare(column, lookup, value.to_owned()),
-            _ => {
-                let ignores_case = lookup.starts_with('i');
-                let pattern = match lookup.strip_prefix('i').unwrap_or(lookup) {
-                    "contains" => format!("%{}%", escaped(value)),
-                    "startswith" => format!("{}%", escaped(value)),
-                    "endswith" => format!("%{}", escaped(value)),
-                    _ => escaped(value),
-                };
-                Some(like(column, &pattern, ignores_case, backend))
-            }
+            _ => Some(text_lookup(column, lookup, value, backend)),
         },
         Kind::ManyToMany | Kind::Virtual(_) => None,
     }
@@ -168,26 +159,6 @@ fn lookup_condition(
 
 fn can_be_looked_up(field: &&Field) -> bool {
     !field.options.is_secret && !matches!(field.kind, Kind::Virtual(_))
-}
-
-fn is_lookup(name: &str) -> bool {
-    const LOOKUPS: [&str; 14] = [
-        "exact",
-        "iexact",
-        "contains",
-        "icontains",
-        "startswith",
-        "istartswith",
-        "endswith",
-        "iendswith",
-        "gt",
-        "gte",
-        "lt",
-        "lte",
-        "in",
-        "isnull",
-    ];
-    LOOKUPS.contains(&name)
 }
 
 fn many_to_many(model: &Model, field: &Field, lookup: &str, value: &str) -> Option<Expr> {
@@ -265,23 +236,4 @@ fn moment(value: &str, zone: Tz) -> Option<DateTime<Utc>> {
         }
     };
     is_storable(moment).then_some(moment)
-}
-
-/// `LIKE` with a pattern, in which a backslash escapes `%` and `_`. On SQLite it always ignores the case of ASCII letters.
-pub fn like(text: Expr, pattern: &str, ignores_case: bool, backend: DbBackend) -> Expr {
-    match backend {
-        // PostgreSQL's LIKE is case-sensitive; its default escape is the backslash.
-        DbBackend::Postgres if ignores_case => {
-            Func::upper(text).binary(BinOper::Like, Func::upper(pattern))
-        }
-        // As in Django.
-        _ => text.like(LikeExpr::new(pattern).escape('\\')),
-    }
-}
-
-/// Escapes a text for the pattern of [`like`].
-pub fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_")
 }

@@ -6,12 +6,14 @@ use sea_orm::{
     sea_query::{Alias, Condition, Expr, ExprTrait, Query},
 };
 
-use super::lookups::{escaped, like};
-use crate::admin::{
-    AdminSite,
-    entity::KEY,
-    field::{Field, Kind},
-    model::Model,
+use crate::{
+    admin::{
+        AdminSite,
+        entity::KEY,
+        field::{Field, Kind},
+        model::Model,
+    },
+    db::text_lookup,
 };
 
 /// The maximum number of terms.
@@ -46,7 +48,7 @@ pub fn condition(
     let mut all =
         Condition::all().add_option(min_key.map(|min_key| model.column(KEY).gte(min_key)));
     for term in terms(search) {
-        let pattern = format!("%{}%", escaped(&term));
+        let contains = |text| text_lookup(text, "icontains", &term, backend);
         let mut any = Condition::any();
         for target in model
             .options
@@ -55,7 +57,7 @@ pub fn condition(
             .filter_map(|path| target(site, model, path))
         {
             any = any.add(match target {
-                Target::Own(field) => like(model.expression(field), &pattern, true, backend),
+                Target::Own(field) => contains(model.expression(field)),
                 Target::Related {
                     table,
                     related_column,
@@ -71,7 +73,7 @@ pub fn condition(
                         .from(name.clone())
                         .and_where(column(&related_column).eq(model.column(&own_column)))
                         .and_where_option(min_key.map(|key| column(&related_column).gte(key)))
-                        .and_where(like(column(field.column), &pattern, true, backend))
+                        .and_where(contains(column(field.column)))
                         .take();
                     Expr::exists(rows)
                 }

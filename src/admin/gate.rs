@@ -57,7 +57,6 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     set_error_layout(&request, &state, staff.clone());
     let user = user.map_err(AppError::from)?;
     let is_staff = staff.is_some();
-    let staff_of_page = staff.clone();
     let (jar, login_state) = (Jar::of(&request), LoginState::of(&request));
     let path = request.original_uri().path().to_owned();
     let is_safe = request.method().is_safe();
@@ -99,7 +98,7 @@ pub async fn require_staff<E: Endpoint>(next: Arc<E>, mut request: Request) -> R
     if is_staff && !is_safe {
         response.set_data(Changed);
     }
-    if let Some(user) = staff_of_page.filter(|_| path != LOGOUT) {
+    if let Some(user) = staff.filter(|_| path != LOGOUT) {
         user.login_state().set(
             &mut response,
             login_state,

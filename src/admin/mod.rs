@@ -16,6 +16,7 @@ mod model;
 mod objects;
 mod options;
 mod page;
+mod rules;
 mod site;
 mod staff;
 mod state;
@@ -35,10 +36,11 @@ pub use self::{
     log::{Action, ChangeMessage, Log},
     model::{Inline, Model, ModelAdmin},
     options::{
-        Cell, Choices, Computed, Dashboard, Dependent, Description, Download, FieldOptions,
-        Fieldset, ListFilter, ManyToMany, ObjectAction, Rules, Source, Tone, Values, VirtualKind,
+        Cell, Choices, Computed, Dependent, FieldOptions, Fieldset, ListFilter, ManyToMany,
+        ObjectAction, Source, Tone, VirtualKind,
     },
     page::{AdminPage, Crumb},
+    rules::{Dashboard, Description, Download, Rules, Values},
     site::AdminSite,
     staff::Staff,
     state::AdminState,

@@ -11,8 +11,9 @@ use super::{
     field::{Field, Kind, Raw},
     options::{
         Cell, Computed, Dependent, FieldOptions, Fieldset, Layout, ListFilter, ManyToMany,
-        ObjectAction, Rules, VirtualKind,
+        ObjectAction, VirtualKind,
     },
+    rules::Rules,
 };
 use crate::web::format::with_plural;
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     model::{Inline, Model, ModelAdmin},
-    options::Dashboard,
+    rules::Dashboard,
 };
 use crate::{
     auth::login::User,

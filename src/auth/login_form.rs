@@ -91,8 +91,7 @@ impl LoginForm {
 
     /// The URL in `next` if it is on this site, else `default`.
     pub fn redirect_target<'a>(&'a self, request: &Request, default: &'a str) -> &'a str {
-        let origin = request.data::<Origin>().expect("hosts::validate sets it");
-        if is_allowed_redirect(&self.next, origin) {
+        if is_allowed_redirect(&self.next, Origin::of(request)) {
             &self.next
         } else {
             default

@@ -146,29 +146,22 @@ impl QuestionContext {
         // At that time the page of an open question becomes that of a closed one.
         let closing = options.closes_at.filter(|_| !is_closed);
         let until = next_change(*question.pub_date, now);
+        let [url, url_vote, url_events] = match viewer.placement {
+            Placement::Page => [urls::detail, urls::vote, urls::events],
+            Placement::Frame => [urls::embed, urls::embed, urls::embedded_events],
+        }
+        .map(|url| url(question.id));
         let version = tally::version(&question, &choices, options, is_closed);
         let tally = Tally::new(choices, options, |id| chosen.contains(&id));
         Self {
             until: is_published.then(|| closing.map_or(until, |closing| until.min(*closing))),
-            url: match viewer.placement {
-                Placement::Page => urls::detail(question.id),
-                Placement::Frame => urls::embed(question.id),
-            },
-            url_results: match viewer.placement {
-                Placement::Page => urls::results(question.id),
-                Placement::Frame => urls::embedded_results(question.id),
-            },
-            url_vote: match viewer.placement {
-                Placement::Page => urls::vote(question.id),
-                Placement::Frame => urls::embed(question.id),
-            },
+            url,
+            url_results: viewer.placement.url_results(question.id),
+            url_vote,
             url_page: urls::detail(question.id),
             url_share: urls::share(question.id),
             url_present: urls::present(question.id),
-            url_events: match viewer.placement {
-                Placement::Page => urls::events(question.id),
-                Placement::Frame => urls::events(question.id) + "?" + urls::IN_FRAME,
-            },
+            url_events,
             version,
             is_embedded: viewer.placement == Placement::Frame,
             url_login: urls::log_in_to_vote(question.id),

@@ -29,7 +29,7 @@ pub async fn embed(
     let mut response = if *request.method() == Method::POST {
         voting::submit(&page, core, votes, pages, request, &form).await?
     } else {
-        let mut shown = Shown::find(core, request, &Form::default()).await?;
+        let mut shown = Shown::find(core, request).await?;
         shown.is_shared = false;
         let shows_results = Form::of_query(request).get("show") == Some("results");
         let is_form = !shows_results && (shown.context.is_open || !shown.context.is_published);

@@ -69,9 +69,8 @@ pub async fn feed(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Res
     let newest = ListPage::first(false, "");
     let found = queries::list(&read_your_writes::reader(core, request), &newest, now).await?;
     let found = found.questions;
-    let origin = request.data::<Origin>().expect("hosts::validate sets it");
-    let site = origin.url();
-    let absolute = |path: &str| format!("{site}{path}");
+    let origin = Origin::of(request);
+    let absolute = |path: &str| origin.absolute(path);
     let time = |time: DateTime<Utc>| FixedDateTime::from(time);
     let entry = |question: &QuestionSummary| {
         let url = absolute(&urls::detail(question.id));

@@ -37,7 +37,6 @@ use crate::{
     core::Core,
     entities::question_options::ResultsShown,
     error::{AppError, Result},
-    web::form::Form,
 };
 
 /// The shortest time between two readings of a question.
@@ -96,7 +95,7 @@ pub async fn events(
     let watcher = if live.is_public(id) {
         Watcher::default()
     } else {
-        let shown = Shown::find(core, request, &Form::default()).await?;
+        let shown = Shown::find(core, request).await?;
         if shown.context.hidden.is_some() {
             return Err(AppError::PermissionDenied);
         }

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use minijinja::{context, value::Serde};
-use poem::{
-    Request, Response, handler,
-    http::{HeaderValue, header},
-    web::Data,
-};
+use poem::{Request, Response, handler, web::Data};
 
 use super::{
     qr_code::LinkCode,
@@ -18,7 +14,10 @@ use crate::{
     auth::login,
     core::Core,
     error::{AppError, Result},
-    web::{form::Form, headers::never_cache, hosts::Origin, page::Page, session::session_of},
+    web::{
+        attachment::attachment, form::Form, headers::never_cache, hosts::Origin, page::Page,
+        session::session_of,
+    },
 };
 
 /// The links to a question.
@@ -29,7 +28,7 @@ pub async fn share(
     request: &Request,
 ) -> Result<Response> {
     let id = question_id(request)?;
-    let shown = Shown::find(core, request, &Form::default()).await?;
+    let shown = Shown::find(core, request).await?;
     let user = login::current_user(core, session_of(request)).await?;
     let may_edit =
         user.is_some_and(|user| user.row.is_staff && user.has_perm("polls_app.change_question"));
@@ -43,7 +42,7 @@ pub async fn share(
         qr_size => code.size(),
         qr_path => code.path(),
         qr_url => urls::qr_code(id),
-        snippet => is_embeddable.then(|| snippet(&absolute(request, &urls::embed(id)))),
+        snippet => is_embeddable.then(|| snippet(&Origin::of(request).absolute(&urls::embed(id)))),
         edit_url => may_edit.then(|| format!("/admin/polls_app/question/{id}/change/")),
     };
     let mut response = page.render("polls_app/share.html", context)?;
@@ -58,7 +57,7 @@ pub async fn present(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(core, request, &Form::default()).await?;
+    let shown = Shown::find(core, request).await?;
     let link = link(request, question_id(request)?);
     let code = code(&link)?;
     let context = context! {
@@ -76,7 +75,7 @@ pub async fn present(
 #[handler]
 pub async fn qr_code(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<Response> {
     let id = question_id(request)?;
-    Shown::find(core, request, &Form::default()).await?;
+    Shown::find(core, request).await?;
     let code = code(&link(request, id))?;
     let query = Form::of_query(request);
     let (extension, media_type, body) = match query.get("format") {
@@ -89,26 +88,22 @@ pub async fn qr_code(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<
         }
         _ => return Err(AppError::NotFound),
     };
-    let name = format!("attachment; filename=\"poll-{id}.{extension}\"");
-    let name = HeaderValue::from_str(&name).expect("a number is ASCII");
-    let mut response = Response::builder()
-        .header(header::CONTENT_TYPE, media_type)
-        .header(header::CONTENT_DISPOSITION, name)
-        .body(body);
+    let name = format!("poll-{id}.{extension}");
+    let mut response = attachment(&name, media_type, body);
     never_cache(&mut response, core.now());
     Ok(response)
 }
 
 /// The absolute URL of a question.
-pub fn link(request: &Request, id: i32) -> String {
-    absolute(request, &urls::detail(id))
+fn link(request: &Request, id: i32) -> String {
+    Origin::of(request).absolute(&urls::detail(id))
 }
 
 /// The QR code of a link.
 ///
 /// # Errors
 /// [`AppError::Internal`] when the link is too long.
-pub fn code(link: &str) -> Result<LinkCode> {
+fn code(link: &str) -> Result<LinkCode> {
     LinkCode::new(link).map_err(|error| AppError::Internal(error.into()))
 }
 
@@ -117,9 +112,4 @@ fn snippet(url: &str) -> String {
     format!(
         "<iframe src=\"{url}\" title=\"Poll\" width=\"100%\" height=\"480\" loading=\"lazy\" style=\"border: 0\"></iframe>"
     )
-}
-
-fn absolute(request: &Request, path: &str) -> String {
-    let origin = request.data::<Origin>().expect("hosts::validate sets it");
-    format!("{}{path}", origin.url())
 }

@@ -53,14 +53,9 @@ impl Shown {
     ///
     /// # Errors
     /// [`AppError::NotFound`]; others when the database cannot be reached.
-    pub async fn find(core: &Core, request: &Request, form: &Form) -> Result<Self> {
-        Self::find_in(
-            core,
-            &read_your_writes::reader(core, request),
-            request,
-            form,
-        )
-        .await
+    pub async fn find(core: &Core, request: &Request) -> Result<Self> {
+        let db = read_your_writes::reader(core, request);
+        Self::find_in(core, &db, request, &Form::default()).await
     }
 
     /// [`Self::find`] in a database; `form` may have a code.

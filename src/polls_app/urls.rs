@@ -91,6 +91,11 @@ pub fn api_question(id: i32) -> String {
     format!("{API_QUESTIONS}/{id}")
 }
 
+/// The path of the events of a question's results in a frame.
+pub fn embedded_events(id: i32) -> String {
+    format!("{}?{IN_FRAME}", events(id))
+}
+
 /// The login page that leads to a question.
 pub fn log_in_to_vote(id: i32) -> String {
     format!("{LOGIN}?next={}", detail(id))

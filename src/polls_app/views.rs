@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use minijinja::{context, value::Serde};
-use poem::{
-    Request, Response, handler,
-    http::{HeaderValue, header},
-    web::Data,
-};
+use poem::{Request, Response, handler, web::Data};
 
 use super::{
     context::Row,
@@ -21,6 +17,7 @@ use crate::{
     core::Core,
     error::{AppError, Result},
     web::{
+        attachment::attachment,
         form::Form,
         format::{day, next_change},
         headers::never_cache,
@@ -68,7 +65,7 @@ pub async fn detail(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let shown = Shown::find(core, request, &Form::default()).await?;
+    let shown = Shown::find(core, request).await?;
     let is_form = shown.context.is_open || !shown.context.is_published;
     shown.render(&page, core, request, if is_form { FORM } else { RESULTS })
 }
@@ -80,7 +77,7 @@ pub async fn results(
     Data(core): Data<&Arc<Core>>,
     request: &Request,
 ) -> Result<Response> {
-    let mut shown = Shown::find(core, request, &Form::default()).await?;
+    let mut shown = Shown::find(core, request).await?;
     shown.needs_cookie = false;
     shown.render(&page, core, request, RESULTS)
 }
@@ -93,7 +90,7 @@ pub async fn receipt(
     request: &Request,
 ) -> Result<Response> {
     let id = question_id(request)?;
-    let shown = Shown::find(core, request, &Form::default()).await?;
+    let shown = Shown::find(core, request).await?;
     let query = Form::of_query(request);
     let receipt = query.get("receipt").unwrap_or_default();
     let voter = match voters::of_receipt(receipt) {
@@ -119,7 +116,7 @@ pub async fn export(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<R
     let query = Form::of_query(request);
     let format = query.get("format").and_then(ExportFormat::parse);
     let format = format.ok_or(AppError::NotFound)?;
-    let shown = Shown::find(core, request, &Form::default()).await?;
+    let shown = Shown::find(core, request).await?;
     if shown.context.hidden.is_some() {
         return Err(AppError::PermissionDenied);
     }
@@ -130,12 +127,8 @@ pub async fn export(Data(core): Data<&Arc<Core>>, request: &Request) -> Result<R
         Err(ExportError::Database(error)) => return Err(error.into()),
         Err(ExportError::Output(error)) => return Err(AppError::Internal(error.into())),
     }
-    let name = format!("attachment; filename=\"poll-{id}.{}\"", format.extension());
-    let name = HeaderValue::from_str(&name).expect("a number is ASCII");
-    let mut response = Response::builder()
-        .header(header::CONTENT_TYPE, format.media_type())
-        .header(header::CONTENT_DISPOSITION, name)
-        .body(body);
+    let name = format!("poll-{id}.{}", format.extension());
+    let mut response = attachment(&name, format.media_type(), body);
     never_cache(&mut response, core.now());
     Ok(response)
 }

@@ -23,6 +23,10 @@ use crate::{
     web::cookies::{self, Jar},
 };
 
+/// The names of the cookies on pages of this site, and in frames.
+const BROWSER_COOKIE: [&str; 2] = ["polls_voter", "polls_voter_embed"];
+const VOTED_COOKIE: [&str; 2] = ["polls_voted", "polls_voted_embed"];
+const NOTICE_COOKIE: [&str; 2] = ["polls_vote", "polls_vote_embed"];
 const BROWSER_SALT: &str = "polls.voters.browser";
 const VOTED_SALT: &str = "polls.voters.voted";
 /// How long a browser is known, in seconds: 400 days, the longest time that browsers keep a cookie (RFC 6265bis, 5.5).
@@ -51,39 +55,19 @@ impl Placement {
         }
     }
 
-    fn browser_cookie(self) -> &'static str {
+    /// The URL of a question's results here.
+    pub fn url_results(self, question_id: i32) -> String {
         match self {
-            Self::Page => "polls_voter",
-            Self::Frame => "polls_voter_embed",
+            Self::Page => urls::results(question_id),
+            Self::Frame => urls::embedded_results(question_id),
         }
     }
 
-    fn voted_cookie(self) -> &'static str {
+    /// The name of a cookie here.
+    fn name(self, [of_page, of_frame]: [&'static str; 2]) -> &'static str {
         match self {
-            Self::Page => "polls_voted",
-            Self::Frame => "polls_voted_embed",
-        }
-    }
-
-    fn notice_cookie(self) -> &'static str {
-        match self {
-            Self::Page => "polls_vote",
-            Self::Frame => "polls_vote_embed",
-        }
-    }
-
-    /// The attributes of a cookie; `path` is that on pages of this site.
-    fn settings(self, name: &str, question_id: i32, path: String, age: i64) -> CookieSettings {
-        let settings = CookieSettings::new(name, age);
-        match self {
-            Self::Page => CookieSettings { path, ..settings },
-            Self::Frame => CookieSettings {
-                path: urls::detail(question_id),
-                same_site: Some(SameSite::None),
-                secure: Some(true),
-                partitioned: true,
-                ..settings
-            },
+            Self::Page => of_page,
+            Self::Frame => of_frame,
         }
     }
 }
@@ -127,22 +111,14 @@ impl<'a> VoterCookies<'a> {
         if present == Some(value.as_str()) {
             return;
         }
-        let (name, path) = (self.placement.browser_cookie(), "/".to_owned());
-        let cookie = self
-            .placement
-            .settings(name, self.question_id, path, BROWSER_AGE);
+        let cookie = self.settings(BROWSER_COOKIE, "/".to_owned(), BROWSER_AGE);
         self.jar.set(response, &cookie, &value, Some(BROWSER_AGE));
     }
 
     /// Remembers in the browser that it has voted on the question.
     pub fn remember(&self, response: &mut Response, voter: &VoterKey) {
-        let (name, path) = (
-            self.placement.voted_cookie(),
-            urls::detail(self.question_id),
-        );
-        let cookie = self
-            .placement
-            .settings(name, self.question_id, path, BROWSER_AGE);
+        let path = urls::detail(self.question_id);
+        let cookie = self.settings(VOTED_COOKIE, path, BROWSER_AGE);
         // Signed: a receipt, which may be shown to others, has the same text.
         let value = signed(self.keys, VOTED_SALT, &voter.current);
         self.jar.set(response, &cookie, &value, Some(BROWSER_AGE));
@@ -159,18 +135,34 @@ impl<'a> VoterCookies<'a> {
         self.jar.delete(response, &self.notice());
     }
 
-    fn notice(&self) -> CookieSettings {
-        let (name, path) = (
-            self.placement.notice_cookie(),
-            urls::results(self.question_id),
-        );
-        self.placement.settings(name, self.question_id, path, 0)
+    /// The attributes of a cookie; `path` is that on pages of this site.
+    fn settings(&self, names: [&'static str; 2], path: String, age: i64) -> CookieSettings {
+        let settings = CookieSettings::new(self.placement.name(names), age);
+        match self.placement {
+            Placement::Page => CookieSettings { path, ..settings },
+            Placement::Frame => CookieSettings {
+                path: urls::detail(self.question_id),
+                same_site: Some(SameSite::None),
+                secure: Some(true),
+                partitioned: true,
+                ..settings
+            },
+        }
     }
+
+    fn notice(&self) -> CookieSettings {
+        self.settings(NOTICE_COOKIE, urls::results(self.question_id), 0)
+    }
+}
+
+/// The value of a cookie, not verified yet.
+fn cookie<'a>(request: &'a Request, names: [&'static str; 2]) -> Option<&'a str> {
+    cookies::get(request, Placement::of(request).name(names))
 }
 
 /// The cookie that identifies the browser, not verified yet.
 pub fn browser_cookie(request: &Request) -> Option<&str> {
-    cookies::get(request, Placement::of(request).browser_cookie())
+    cookie(request, BROWSER_COOKIE)
 }
 
 /// The number that identifies the browser, if it has sent its cookie.
@@ -181,7 +173,7 @@ pub fn browser<'a>(core: &Core, request: &'a Request) -> Option<&'a str> {
 
 /// Whether the browser has voted on the question of the page, as far as it remembers.
 pub fn has_voted(request: &Request) -> bool {
-    cookies::get(request, Placement::of(request).voted_cookie()).is_some()
+    cookie(request, VOTED_COOKIE).is_some()
 }
 
 /// Whether a request may come from a visitor who has voted on the page's question, or from one who is logged in: the page may be
@@ -193,7 +185,7 @@ pub fn is_identified(core: &Core, request: &Request) -> bool {
 
 /// The hash of the voter that the browser remembers.
 pub fn remembered<'a>(core: &Core, request: &'a Request) -> Option<&'a str> {
-    let cookie = cookies::get(request, Placement::of(request).voted_cookie())?;
+    let cookie = cookie(request, VOTED_COOKIE)?;
     verified(&core.settings.security.keys, VOTED_SALT, cookie)
 }
 
@@ -209,7 +201,7 @@ pub enum Notice {
 impl Notice {
     /// The notice for a request for the results of a question.
     pub fn of(core: &Core, request: &Request, question_id: i32) -> Option<Self> {
-        let cookie = cookies::get(request, Placement::of(request).notice_cookie())?;
+        let cookie = cookie(request, NOTICE_COOKIE)?;
         let text = verified(&core.settings.security.keys, &salt(question_id), cookie)?;
         if text == "again" {
             return Some(Self::AlreadyVoted);

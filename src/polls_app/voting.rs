@@ -85,10 +85,7 @@ pub async fn submit(
 }
 
 fn redirect_to_results(core: &Core, request: &Request, id: i32, notice: &Notice) -> Response {
-    let target = match Placement::of(request) {
-        Placement::Page => urls::results(id),
-        Placement::Frame => urls::embedded_results(id),
-    };
+    let target = Placement::of(request).url_results(id);
     let mut response = redirect(StatusCode::FOUND, &target);
     VoterCookies::of(core, request, id).send_notice(&mut response, notice);
     response

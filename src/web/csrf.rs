@@ -223,9 +223,7 @@ pub fn rotate(response: &mut Response, request: &Request) {
 
 /// Checks the `Origin` header, or over HTTPS without one the `Referer` header.
 fn check_source(request: &Request) -> Result<(), CsrfError> {
-    let own = request
-        .data::<Origin>()
-        .expect("hosts::validate sets it on every request");
+    let own = Origin::of(request);
     let trusted = &Core::of(request).settings.security.csrf_trusted_origins;
     let is_trusted = |origin: &str| {
         trusted

@@ -22,6 +22,20 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// The origin of a request.
+    ///
+    /// # Panics
+    /// When [`validate`] has not set it, as on health checks.
+    pub fn of(request: &Request) -> &Self {
+        let origin = request.data();
+        origin.expect("hosts::validate sets it on every request")
+    }
+
+    /// The absolute URL of a path of the site.
+    pub fn absolute(&self, path: &str) -> String {
+        format!("{}{path}", self.url())
+    }
+
     /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
         if self.is_secure { "https" } else { "http" }

@@ -1,5 +1,6 @@
 //! Middleware, and types and functions for the views of all apps. Depends on no app and on no route.
 
+pub mod attachment;
 pub mod body;
 pub mod compression;
 pub mod cookies;

@@ -54,9 +54,7 @@ impl Theme {
 #[handler]
 pub fn choose(request: &Request, form: Form) -> Response {
     let theme = Theme::parse(form.get("theme").unwrap_or_default());
-    let origin = request
-        .data::<Origin>()
-        .expect("hosts::validate sets it on every request");
+    let origin = Origin::of(request);
     let next = form
         .get("next")
         .filter(|next| is_allowed_redirect(next, origin))

@@ -48,7 +48,7 @@ on_both_databases! {
         visitor.get_with(&path, &[("if-none-match", &tag)]).await.assert_status(200);
         let closes_at = Some((now() + TimeDelta::hours(1)).into());
         app.set_options(question.id, Options { policy: Policy::Browser, results: ResultsShown::AfterClosing, closes_at, max_choices: 2, ..Options::default() }).await;
-        // Also for staff: the API knows nobody.
+        // The API ignores the session, also of staff.
         let staff = app.superuser().await;
         for client in [&visitor, &staff] {
             let hidden = json(&client.get(&path).await);

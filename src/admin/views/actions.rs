@@ -1,10 +1,7 @@
 //! Actions on the selected objects of a changelist.
 
 use minijinja::{context, value::Serde};
-use poem::{
-    Response,
-    http::{StatusCode, header},
-};
+use poem::{Response, http::StatusCode};
 use sea_orm::sea_query::ExprTrait;
 use sha2::{Digest, Sha256};
 
@@ -24,7 +21,7 @@ use crate::{
     db::Connection,
     error::Result,
     signing::hex,
-    web::{form::Form, messages::Level, routing::redirect},
+    web::{attachment::attachment, form::Form, messages::Level, routing::redirect},
 };
 
 /// The name of the field with the keys of selected objects.
@@ -139,11 +136,7 @@ async fn download(list: &ListPage<'_>, action: &ObjectAction, keys: &[i32]) -> R
         list.page.messages.add(Level::Warning, NOTHING_SELECTED);
         return Ok(list.redirect());
     };
-    let disposition = format!("attachment; filename=\"{}\"", file.name);
-    Ok(Response::builder()
-        .header(header::CONTENT_TYPE, file.media_type)
-        .header(header::CONTENT_DISPOSITION, disposition)
-        .body(file.content))
+    Ok(attachment(file.name, file.media_type, file.content))
 }
 
 async fn delete_selected(list: &ListPage<'_>, form: &Form) -> Result<Response> {

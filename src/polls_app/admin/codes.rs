@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc};
 use minijinja::{context, value::Serde};
 use poem::{
     Request, Response, handler,
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Method, StatusCode},
     web::Data,
 };
 use sea_orm::{ConnectionTrait, DbErr, EntityTrait, Statement};
@@ -17,8 +17,8 @@ use crate::{
     digits,
     entities::{question, question_options},
     error::Result,
-    polls_app::{urls, voters},
-    web::{form::Form, hosts::Origin, messages::Level, routing::redirect},
+    polls_app::{export::ExportFormat, urls, voters},
+    web::{attachment::attachment, form::Form, hosts::Origin, messages::Level, routing::redirect},
 };
 
 /// The number of codes of a question at most.
@@ -137,13 +137,8 @@ async fn add(tx: &Transaction, id: i32, count: i32) -> Result<bool, DbErr> {
 
 /// The absolute URL of the question's page with a code.
 fn link(request: &Request, id: i32, code: &str) -> String {
-    let origin = request.data::<Origin>().expect("hosts::validate sets it");
-    format!(
-        "{}{}?{}={code}",
-        origin.url(),
-        urls::detail(id),
-        voters::CODE
-    )
+    let link = Origin::of(request).absolute(&urls::detail(id));
+    format!("{link}?{}={code}", voters::CODE)
 }
 
 fn csv(id: i32, codes: impl Iterator<Item = (String, String)>) -> Response {
@@ -151,13 +146,9 @@ fn csv(id: i32, codes: impl Iterator<Item = (String, String)>) -> Response {
     for (code, link) in codes {
         write!(text, "{code},{link}\r\n").expect("a string takes all");
     }
-    let disposition = format!("attachment; filename=\"codes-{id}.csv\"");
-    let disposition = HeaderValue::from_str(&disposition).expect("a number is ASCII");
-    Response::builder()
-        .header(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/csv; charset=utf-8"),
-        )
-        .header(header::CONTENT_DISPOSITION, disposition)
-        .body(text)
+    attachment(
+        &format!("codes-{id}.csv"),
+        ExportFormat::Csv.media_type(),
+        text,
+    )
 }

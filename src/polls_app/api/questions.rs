@@ -140,7 +140,7 @@ impl QuestionsApi {
         let db = read_your_writes::reader(core.0, request);
         let found = queries::list(&db, &page, now).await;
         let found = found.map_err(AppError::from)?;
-        let site = site(request);
+        let origin = Origin::of(request);
         let link = |question: Option<&QuestionSummary>, name| {
             question.map(|question| {
                 let mut query = form_urlencoded::Serializer::new(String::new());
@@ -151,7 +151,11 @@ impl QuestionsApi {
                     query.append_pair("q", &page.search);
                 }
                 query.append_pair(name, &question.position());
-                format!("{site}{}?{}", urls::API_QUESTIONS, query.finish())
+                format!(
+                    "{}?{}",
+                    origin.absolute(urls::API_QUESTIONS),
+                    query.finish()
+                )
             })
         };
         let questions = &found.questions;
@@ -167,8 +171,8 @@ impl QuestionsApi {
                     closes: question.closes_at.map(|time| *time),
                     choices: question.choices,
                     votes: (!question.hides_votes(now)).then_some(question.votes),
-                    url: format!("{site}{}", urls::api_question(question.id)),
-                    page: format!("{site}{}", urls::detail(question.id)),
+                    url: origin.absolute(&urls::api_question(question.id)),
+                    page: origin.absolute(&urls::detail(question.id)),
                 })
                 .collect(),
         }))
@@ -218,13 +222,7 @@ impl QuestionsApi {
                 let closes = closes.map(|closes| FormattedTime::new(closes, now, zone));
                 reason(options.results, closes.as_ref())
             }),
-            page: format!("{}{}", site(request), urls::detail(id.0)),
+            page: Origin::of(request).absolute(&urls::detail(id.0)),
         }))
     }
-}
-
-/// The URL of the site.
-fn site(request: &Request) -> String {
-    let origin = request.data::<Origin>();
-    origin.expect("hosts::validate sets it").url()
 }

@@ -7,15 +7,12 @@ use flate2::{Compression, Crc, write::DeflateEncoder};
 use hyper::body::Bytes;
 use poem::{
     Body, Response,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    web::headers::{ETag, HeaderMapExt, IfNoneMatch},
+    http::{HeaderMap, HeaderValue, header},
+    web::headers::{ETag, HeaderMapExt},
 };
-use sha2::{Digest, Sha256};
 
-use crate::{
-    signing::hex,
-    web::{compression::MIN_LENGTH, csrf::TOKEN_LENGTH, request_info::REQUEST_ID},
-};
+use super::client::{Client, ClientHeaders};
+use crate::web::{compression::MIN_LENGTH, csrf::TOKEN_LENGTH, etag, request_info::REQUEST_ID};
 
 /// The level of compression, which is done once per change of the page.
 const LEVEL: u32 = 6;
@@ -85,15 +82,6 @@ struct Variant<B> {
     body: B,
 }
 
-/// What the client has sent that its response depends on.
-#[derive(Debug, Clone, Default)]
-pub struct ClientHeaders {
-    /// Whether it accepts gzip.
-    pub accepts_gzip: bool,
-    /// Its `If-None-Match`.
-    pub known: Option<IfNoneMatch>,
-}
-
 impl CachedPage {
     /// The page of a response: its header fields, and its body with `placeholder` for the token, if it has one.
     pub fn new(validity: Validity, mut headers: HeaderMap, body: &[u8], placeholder: &str) -> Self {
@@ -101,15 +89,13 @@ impl CachedPage {
         let is_compressed = body.len() >= MIN_LENGTH;
         let content = match find(body, placeholder) {
             None => {
-                let digest = hex(&Sha256::digest(body)[..16]);
-                let variant = |encoding, body: Vec<u8>, tag: &str| {
-                    let etag = Some(tag.parse().expect("digits are a valid entity tag"));
-                    Variant::new(&headers, encoding, etag, body.len(), body.into())
+                let variant = |encoding, sent: Vec<u8>, suffix| {
+                    let etag = Some(etag::of(body, suffix));
+                    Variant::new(&headers, encoding, etag, sent.len(), sent.into())
                 };
                 Content::Whole(Variants {
-                    plain: variant(None, body.to_vec(), &format!("\"{digest}\"")),
-                    gzip: is_compressed
-                        .then(|| variant(GZIP, gzip(body), &format!("\"{digest}-gzip\""))),
+                    plain: variant(None, body.to_vec(), ""),
+                    gzip: is_compressed.then(|| variant(GZIP, gzip(body), "-gzip")),
                 })
             }
             Some(start) => {
@@ -133,6 +119,11 @@ impl CachedPage {
         Self { validity, content }
     }
 
+    /// Whether it is for a client, who gets no other page than others.
+    pub fn is_for(&self, client: &Client) -> bool {
+        !client.is_identified || self.validity.varies.is_none()
+    }
+
     /// The number of bytes that it takes in memory, approximately.
     pub fn size(&self) -> usize {
         let content = match &self.content {
@@ -151,17 +142,12 @@ impl CachedPage {
             Content::Whole(variants) => {
                 let variant = variants.select(client);
                 *response.headers_mut() = variant.headers.clone();
-                let known = client.known.as_ref().zip(variant.etag.as_ref());
-                if known.is_some_and(|(known, etag)| !known.precondition_passes(etag)) {
-                    for name in [
-                        header::CONTENT_TYPE,
-                        header::CONTENT_LENGTH,
-                        header::CONTENT_ENCODING,
-                    ] {
-                        response.headers_mut().remove(name);
-                    }
-                    response.set_status(StatusCode::NOT_MODIFIED);
-                } else {
+                let known = client.known.as_ref();
+                let is_known = variant
+                    .etag
+                    .as_ref()
+                    .is_some_and(|tag| etag::not_modified(&mut response, tag, known));
+                if !is_known {
                     response.set_body(Body::from_bytes(variant.body.clone()));
                 }
             }

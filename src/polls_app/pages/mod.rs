@@ -11,6 +11,7 @@
 
 mod cached;
 mod changes;
+mod client;
 mod key;
 
 use std::{
@@ -23,7 +24,6 @@ use futures_util::future::Either;
 use poem::{
     Endpoint, IntoResponse, Request, Response, Result,
     http::{Method, StatusCode, header},
-    web::headers::HeaderMapExt,
 };
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use quick_cache::{
@@ -33,25 +33,24 @@ use quick_cache::{
 
 pub use self::{cached::VariesByVoter, key::PageId};
 use self::{
-    cached::{CachedPage, ClientHeaders, Validity},
+    cached::{CachedPage, Validity},
     changes::Changes,
+    client::Client,
     key::Key,
 };
 use crate::{
     core::Core,
     db::{Change, ChangeFeed},
     polls_app::{
-        voter_cookies::{self, Notice, VoterCookies},
+        voter_cookies::{Notice, VoterCookies},
         voters,
     },
     web::{
         cookies::{self, Jar},
-        csrf::Token,
         headers, hosts,
         page::{ForCache, ValidUntil},
         read_your_writes::{self, Changed},
         request_info::{RequestInfo, Source},
-        statics::accepts,
     },
 };
 
@@ -129,20 +128,6 @@ pub struct Miss {
     /// The number of the last change that the response has to show.
     change: u64,
     client: Client,
-}
-
-/// What a response depends on besides the page.
-#[derive(Debug, Clone)]
-struct Client {
-    headers: ClientHeaders,
-    token: Token,
-    jar: Jar,
-    /// Whether it may get another page than others ([`VariesByVoter`]).
-    is_identified: bool,
-    /// The cookie that identifies its browser, not verified.
-    browser: Option<String>,
-    /// The question whose notice of a vote the page shows.
-    notice_of: Option<i32>,
 }
 
 impl PageCache {
@@ -242,7 +227,7 @@ impl PageCache {
             return Lookup::Other;
         };
         match cache.pages.get(&miss.key) {
-            Some(Entry::Page(page)) if miss.client.needs_another(&page) => Lookup::Other,
+            Some(Entry::Page(page)) if !page.is_for(&miss.client) => Lookup::Other,
             Some(Entry::Page(page)) if cache.is_up_to_date(&page, miss.change) => {
                 self.counters.hits.inc();
                 Lookup::Hit(cache.response(&page, &miss.client), miss.key.page)
@@ -266,7 +251,7 @@ impl PageCache {
             return Ok(next.call(request).await?.into_response());
         };
         let entry = cache.pages.entry_async(&miss.key, |_, entry| match entry {
-            Entry::Page(page) if miss.client.needs_another(page) => EntryAction::Retain(None),
+            Entry::Page(page) if !page.is_for(&miss.client) => EntryAction::Retain(None),
             Entry::Page(page) if cache.is_up_to_date(page, miss.change) => {
                 EntryAction::Retain(Some(page.clone()))
             }
@@ -380,19 +365,7 @@ impl Enabled {
         Some(Miss {
             key: Key::new(page, request, origin, voted.flatten()),
             change: self.changes.last_of(page),
-            client: Client {
-                headers: ClientHeaders {
-                    accepts_gzip: request
-                        .header(header::ACCEPT_ENCODING)
-                        .is_some_and(|accepted| accepts(accepted, "gzip")),
-                    known: request.headers().typed_get(),
-                },
-                token: Token::new(request, jar, &security.csrf_cookie),
-                jar,
-                is_identified: voter_cookies::is_identified(&self.core, request),
-                browser: voter_cookies::browser_cookie(request).map(str::to_owned),
-                notice_of: notice.map(|(id, _)| id),
-            },
+            client: Client::new(&self.core, request, jar, notice.map(|(id, _)| id)),
         })
     }
 
@@ -419,12 +392,5 @@ impl Enabled {
             VoterCookies::of_page(&security.keys, client.jar, id).delete_notice(&mut response);
         }
         response
-    }
-}
-
-impl Client {
-    /// Whether another page may be due to it than the one in memory.
-    fn needs_another(&self, page: &CachedPage) -> bool {
-        self.is_identified && page.validity.varies.is_some()
     }
 }

@@ -12,7 +12,8 @@ use crate::{
         choices,
         field::Kind,
         model::Model,
-        options::{Description, Values, VirtualKind},
+        options::VirtualKind,
+        rules::{Description, Values},
     },
     db::Connection,
 };

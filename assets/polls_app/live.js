@@ -80,6 +80,8 @@ const connect = () => {
     live.classList.add("is-live");
   });
   source.addEventListener("reload", reload);
+  // The server checks the rights of staff again.
+  source.addEventListener("renew", connect);
   source.addEventListener("error", () => {
     disconnect();
     if (state) setText(state, `· Reconnecting… as of ${asOf.toLocaleTimeString("en-GB")}`);
@@ -87,6 +89,11 @@ const connect = () => {
     delay = Math.min(2 * delay, MAX_DELAY);
   });
 };
+
+// Hidden results appear when voting ends. Longer times do not fit a timer.
+const hidden = document.querySelector("[data-reload-at]");
+const wait = hidden ? new Date(hidden.dataset.reloadAt) - Date.now() : 0;
+if (hidden && wait < 2 ** 31) setTimeout(reload, Math.max(wait, 0) + 1000);
 
 if (live && window.EventSource) {
   // Browsers have few connections for each site: tabs in the background give theirs back.

@@ -13,8 +13,12 @@ counter.nextElementSibling.hidden = true;
 question.addEventListener("input", showLength);
 showLength();
 
+// As many as the server takes; with more than 100 it says that there are too many.
+const MAX_ROWS = 500;
+
 // A row after another one, or at the end.
 const addRow = (after, text = "") => {
+  if (inputs().length >= MAX_ROWS) return inputs().at(-1);
   const row = rows.firstElementChild.cloneNode(true);
   const input = row.querySelector("input");
   row.querySelector(".field-error")?.remove();

@@ -12,13 +12,14 @@ use super::{
     urls,
     visibility::{self, Watcher},
     voter_cookies::{Notice, Placement},
+    voters::CODE,
 };
 use crate::{
     entities::{
         choice, question,
-        question_options::{self, Policy},
+        question_options::{self, Policy, ResultsShown},
     },
-    web::format::{FormattedTime, day, next_change, with_noun},
+    web::format::{FormattedTime, day, iso, next_change, with_noun},
 };
 
 /// A question in the list.
@@ -124,6 +125,10 @@ pub struct QuestionContext {
     has_voted: bool,
     /// Why the results are not shown to the visitor; none if they are.
     pub hidden: Option<String>,
+    /// When hidden results appear, in ISO 8601, if that is known.
+    reload_at: Option<String>,
+    /// `&code=…`, for links to what only the holder of the code sees.
+    code_query: String,
 }
 
 impl QuestionContext {
@@ -151,6 +156,10 @@ impl QuestionContext {
             Placement::Frame => [urls::embed, urls::embed, urls::embedded_events],
         }
         .map(|url| url(question.id));
+        let url_events = match code_query(viewer).strip_prefix('&') {
+            Some(query) if viewer.placement == Placement::Page => format!("{url_events}?{query}"),
+            _ => url_events,
+        };
         let version = tally::version(&question, &choices, options, is_closed);
         let tally = Tally::new(choices, options, |id| chosen.contains(&id));
         Self {
@@ -186,6 +195,11 @@ impl QuestionContext {
             receipt: viewer.receipt.clone(),
             url_receipt: urls::receipt(question.id),
             url_export: urls::export(question.id),
+            reload_at: options
+                .closes_at
+                .filter(|_| !is_closed && options.results != ResultsShown::StaffOnly)
+                .map(|closes_at| iso(*closes_at)),
+            code_query: code_query(viewer),
             hidden: (!viewer.watcher().sees(options.results, is_closed))
                 .then(|| visibility::reason(options.results, closes.as_ref())),
             closes,
@@ -195,6 +209,15 @@ impl QuestionContext {
             text: question.question_text,
         }
     }
+}
+
+/// The code of a visitor who has voted with it, as the rest of a query string.
+fn code_query(viewer: &Viewer) -> String {
+    let code = viewer.code.as_ref().filter(|_| viewer.voted_on.is_some());
+    code.map_or_else(String::new, |code| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        format!("&{}", query.append_pair(CODE, code).finish())
+    })
 }
 
 /// What a vote did, for its voter.

@@ -45,6 +45,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(500);
 /// How often the results are read and sent again without a change, so that proxies keep the connection and lost ones are noticed.
 const REPEAT: Duration = Duration::from_secs(15);
+/// How long a stream of staff lasts before its rights are checked again, by a new request.
+const STAFF_PERIOD: Duration = Duration::from_secs(30);
 /// The number of streams of a process at most.
 const MAX_STREAMS: usize = 20_000;
 
@@ -171,6 +173,7 @@ impl LiveResults {
             receiver,
             watcher,
             is_new: true,
+            ends_at: watcher.is_staff.then(|| Instant::now() + STAFF_PERIOD),
             _open: open,
         };
         Some(stream::unfold(Some(state), |state| async {
@@ -288,6 +291,8 @@ struct Events {
     watcher: Watcher,
     /// Whether nothing has been sent yet.
     is_new: bool,
+    /// When its rights have to be checked again.
+    ends_at: Option<Instant>,
     _open: Open,
 }
 
@@ -295,7 +300,14 @@ impl Events {
     /// The next event, and the rest of the stream; none when the question was deleted, or the server is about to stop.
     async fn next(mut self) -> Option<(Result<Bytes, std::io::Error>, Option<Self>)> {
         loop {
-            self.receiver.changed().await.ok()?;
+            let changed = self.receiver.changed();
+            match self.ends_at {
+                None => changed.await.ok()?,
+                Some(end) => match tokio::time::timeout_at(end.into(), changed).await {
+                    Ok(changed) => changed.ok()?,
+                    Err(_) => return Some((Ok(Bytes::from_static(RENEW)), None)),
+                },
+            }
             let Some(update) = self.receiver.borrow_and_update().clone() else {
                 continue;
             };
@@ -312,6 +324,8 @@ impl Events {
     }
 }
 
+/// The event after which a page has to ask for another stream.
+const RENEW: &[u8] = b"event: renew\ndata: \n\n";
 /// The event after which a page has to be loaded again.
 const RELOAD: &[u8] = b"event: reload\ndata: \n\n";
 

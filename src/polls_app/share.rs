@@ -102,9 +102,10 @@ fn link(request: &Request, id: i32) -> String {
 /// The QR code of a link.
 ///
 /// # Errors
-/// [`AppError::Internal`] when the link is too long.
+/// [`AppError::BadRequest`] when the link is too long, as with a host of thousands of bytes.
 fn code(link: &str) -> Result<LinkCode> {
-    LinkCode::new(link).map_err(|error| AppError::Internal(error.into()))
+    let too_long = "the host is too long for a QR code";
+    LinkCode::new(link).map_err(|_| AppError::BadRequest(too_long.into()))
 }
 
 /// The HTML that shows a question on another site.

@@ -26,6 +26,8 @@ use crate::{
 const MAX_ID_LENGTH: usize = 128;
 /// What is logged of a field of a head, in characters.
 const MAX_FIELD: usize = 1024;
+/// The query parameters whose values are not logged: they are the right to vote, and the proof of a vote.
+const SECRET_PARAMETERS: [&str; 2] = ["code", "receipt"];
 /// The usual length of a line, in bytes.
 const USUAL_LENGTH: usize = 256;
 
@@ -197,9 +199,33 @@ fn line(format: &AccessLogFormat, head: Head<'_>, response: &Response, took: Dur
 
 fn write_field(line: &mut String, headers: &HeaderMap, name: &HeaderName) -> std::fmt::Result {
     match field(headers, name) {
+        Some(value) if *name == header::REFERER => write_escaped(line, &without_secrets(&value)),
         Some(value) => write_escaped(line, &value),
         None => line.write_str("-"),
     }
+}
+
+/// A URL or a query string with the values of [`SECRET_PARAMETERS`] masked.
+fn without_secrets(url: &str) -> Cow<'_, str> {
+    let begins = |part: &str| {
+        let mut names = SECRET_PARAMETERS.iter();
+        names.find(|name| {
+            part.strip_prefix(**name)
+                .is_some_and(|rest| rest.starts_with('='))
+        })
+    };
+    let is_separator = |letter: char| matches!(letter, '?' | '&');
+    if !url.split(is_separator).any(|part| begins(part).is_some()) {
+        return url.into();
+    }
+    let parts = url.split_inclusive(is_separator).map(|part| {
+        let end = part.strip_suffix(is_separator).map_or(part.len(), str::len);
+        match begins(part) {
+            Some(name) => format!("{name}=***{}", &part[end..]),
+            None => part.to_owned(),
+        }
+    });
+    parts.collect::<String>().into()
 }
 
 /// Writes a text as `escape_debug` does, which goes through it by characters.
@@ -229,12 +255,15 @@ fn write_atom(
         ),
         'r' => {
             write!(line, "{method} ")?;
-            write_escaped(line, head.target())?;
+            write_escaped(line, &without_secrets(head.target()))?;
             write!(line, " {version:?}")
         }
         'm' => write!(line, "{method}"),
         'U' => write_escaped(line, head.uri.path()),
-        'q' => write_escaped(line, head.uri.query().unwrap_or_default()),
+        'q' => {
+            let query = head.uri.query().unwrap_or_default();
+            write_escaped(line, &without_secrets(query))
+        }
         'H' => write!(line, "{version:?}"),
         's' => write!(line, "{}", response.status().as_u16()),
         'B' => write!(line, "{}", size(response).unwrap_or_default()),
@@ -288,4 +317,34 @@ impl Ids {
 fn is_valid_id(id: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "-_.:+/=".contains(c);
     (1..=MAX_ID_LENGTH).contains(&id.len()) && id.chars().all(is_letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn codes_and_receipts_are_masked() {
+        for (url, logged) in [
+            ("/polls/1/?code=K7QP-2M4X", "/polls/1/?code=***"),
+            (
+                "/polls/1/export/?format=csv&code=K7QP&x=1",
+                "/polls/1/export/?format=csv&code=***&x=1",
+            ),
+            (
+                "http://x/polls/1/receipt/?receipt=A&receipt=B",
+                "http://x/polls/1/receipt/?receipt=***&receipt=***",
+            ),
+            ("code=1", "code=***"),
+            ("/?code=a?code=b", "/?code=***?code=***"),
+            (
+                "/polls/?barcode=1&codes=2&code",
+                "/polls/?barcode=1&codes=2&code",
+            ),
+            ("/code=1/", "/code=1/"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(url), logged);
+        }
+    }
 }

@@ -31,13 +31,13 @@ on_both_databases! {
         let visitor = app.visitor();
         let reply = visitor.get(&path).await;
         assert_eq!(json(&reply), json!({
-            "id": question.id, "text": "<Dinner>?", "published": "2026-11-20T11:00:00.123456+00:00", "closes": null, "is_open": true, "max_choices": 1,
+            "id": question.id, "text": "<Dinner>?", "published": "2026-11-20T11:00:00.123456+00:00", "is_open": true, "max_choices": 1,
             "choices": [
                 {"id": question.choices[0], "text": "Pizza", "votes": 2, "percent": 67},
                 {"id": question.choices[1], "text": "Pasta", "votes": 1, "percent": 33},
                 {"id": question.choices[2], "text": "Soup", "votes": 0, "percent": 0},
             ],
-            "votes": 3, "hidden": null, "page": format!("http://testserver{}", urls::detail(question.id)),
+            "votes": 3, "page": format!("http://testserver{}", urls::detail(question.id)),
         }));
         // As pages are cached: asked for again each time, by entity tag.
         assert_eq!(reply.header("cache-control"), Some("private, no-cache"));
@@ -81,7 +81,7 @@ on_both_databases! {
         assert_eq!(page["questions"][0]["id"], 21);
         let found = json(&visitor.get(format!("{}?q=question+45", urls::API_QUESTIONS)).await);
         assert_eq!(found["questions"], json!([{
-            "id": 45, "text": "Question 45", "published": "2026-11-19T23:15:00+00:00", "closes": null, "choices": 2, "votes": 3,
+            "id": 45, "text": "Question 45", "published": "2026-11-19T23:15:00+00:00", "choices": 2, "votes": 3,
             "url": "http://testserver/polls/api/v1/questions/45", "page": "http://testserver/polls/45/",
         }]));
         assert_eq!(json(&visitor.get(format!("{}?show=closed", urls::API_QUESTIONS)).await)["questions"], json!([]));
@@ -92,12 +92,15 @@ on_both_databases! {
         let visitor = app.visitor();
         let list = urls::API_QUESTIONS;
         for (path, status, advice) in [
-            (urls::api_question(1), 404, "There is nothing at this address."),
-            (urls::api_question(99), 404, "There is nothing at this address."),
-            (format!("{list}/x"), 404, "There is nothing at this address."),
-            (format!("{list}/99999999999"), 404, "There is nothing at this address."),
-            (format!("{list}?show=all"), 400, "The parameter show is invalid: "),
-            (format!("{list}?after=x"), 404, "There is nothing at this address."),
+            (urls::api_question(1), 404, "There is no such question, or it is not published."),
+            (urls::api_question(99), 404, "There is no such question"),
+            (format!("{list}/x"), 404, "There is no such question"),
+            (format!("{list}/99999999999"), 404, "There is no such question"),
+            (format!("{list}?show=all"), 400, "A parameter is invalid. They are described at /polls/api/v1/."),
+            (format!("{list}?after=x"), 400, "A parameter is invalid."),
+            (format!("{list}/"), 404, "There is nothing at this address."),
+            (format!("{list}/1/"), 404, "There is nothing at this address."),
+            ("/polls/api/v1/nothing".to_owned(), 404, "There is nothing at this address."),
         ] {
             let reply = visitor.get(&path).await;
             reply.assert_status(status);
@@ -105,7 +108,8 @@ on_both_databases! {
             assert_eq!(error["status"], status);
             assert!(error["advice"].as_str().unwrap().starts_with(advice), "{path}: {error}");
         }
-        visitor.post(list, &[], &[]).await.assert_status(405);
+        let reply = visitor.post(list, &[], &[]).await;
+        assert_eq!((json(&reply)["status"].clone(), reply.header("allow")), (405.into(), Some("GET, HEAD, OPTIONS")));
         let reply = visitor.request(poem::http::Method::HEAD, list, &[], "").await;
         assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, Some("application/json; charset=utf-8")));
         visitor.get("/polls/api/v1").await.assert_redirect(301, urls::API);
@@ -116,6 +120,13 @@ on_both_databases! {
         let document = json(&visitor.get(urls::API_SCHEMA).await);
         let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
         assert_eq!(paths, ["/polls/api/v1/questions", "/polls/api/v1/questions/{id}"]);
+        // What may be missing is not required; errors are described.
+        let question = &document["components"]["schemas"]["Question"];
+        let required = question["required"].as_array().unwrap();
+        assert!(required.contains(&"text".into()) && !required.contains(&"votes".into()) && !required.contains(&"closes".into()), "{question}");
+        let responses = |path: &str| document["paths"][path]["get"]["responses"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(responses("/polls/api/v1/questions"), ["200", "400"]);
+        assert_eq!(responses("/polls/api/v1/questions/{id}"), ["200", "404"]);
         let page = visitor.get(urls::API).await;
         page.assert_status(200).assert_contains("GET /polls/api/v1/questions/{id}").assert_contains("Lists the published questions")
             .assert_contains("<dt><code>percent</code></dt><dd>The percentage of all votes");

@@ -191,6 +191,16 @@ on_both_databases! {
         page.assert_contains(&format!("value=\"{}\"", codes[0]));
         submit(&visitor, &page, &[question.choices[0]]).await.assert_redirect(302, &urls::results(question.id));
         visitor.get(link(&codes[0])).await.assert_contains("You voted in this poll on Nov. 20.");
+        // On another device the code shows the results, and leads to what belongs to them.
+        app.set_options(question.id, Options { codes: 2, results: ResultsShown::AfterVoting, ..policy(Policy::Code) }).await;
+        let holder = app.visitor();
+        let page = holder.get(link(&codes[0])).await;
+        page.assert_contains("result-bar").assert_contains(&format!("/events/?code={}\"", codes[0]));
+        let csv = page.between("results: <a href=\"", "\"").replace("&amp;", "&");
+        assert!(csv.ends_with(&format!("?format=csv&code={}", codes[0])), "{csv}");
+        holder.get(csv).await.assert_status(200);
+        holder.get(urls::export(question.id) + "?format=csv").await.assert_status(403);
+        app.set_options(question.id, Options { codes: 2, ..policy(Policy::Code) }).await;
         // Used up on all devices, however it is written; the next code on the same device is valid.
         let written = codes[0].to_lowercase().replace('-', "\u{2013}\u{a0}").replace('0', "o");
         let elsewhere = app.visitor();

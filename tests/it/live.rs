@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{
     Site, assert_within,
-    http::{status, wait_until},
+    http::{log_in, status, wait_until},
     site::Server,
     voters::vote_once,
 };
@@ -23,14 +23,24 @@ struct Events(BufReader<TcpStream>);
 enum Event {
     Results(Value),
     Reload,
+    Renew,
     End,
 }
 
 impl Events {
     fn open(server: &Server, id: i32) -> Self {
+        Self::open_with(server, id, "")
+    }
+
+    /// With further header lines.
+    fn open_with(server: &Server, id: i32, headers: &str) -> Self {
         let mut stream = server.connect();
+        // Longer than the streams of staff last.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(40)))
+            .unwrap();
         let request = format!(
-            "GET /polls/{id}/events/ HTTP/1.1\r\nHost: {}\r\n\r\n",
+            "GET /polls/{id}/events/ HTTP/1.1\r\nHost: {}\r\n{headers}\r\n",
             server.address
         );
         stream.write_all(request.as_bytes()).unwrap();
@@ -56,6 +66,7 @@ impl Events {
                 // The last chunk.
                 "0" => return Event::End,
                 "event: reload" => event = Some(Event::Reload),
+                "event: renew" => event = Some(Event::Renew),
                 _ => {}
             }
             if let Some(data) = line.strip_prefix("data: {") {
@@ -147,6 +158,27 @@ on_both_databases! {
         site.execute("DELETE FROM polls_app_question WHERE id = 1").await;
         while events.next() != Event::End {}
         assert_eq!(status(&server.get("/polls/1/events/")), 404);
+    }
+
+    async fn the_rights_of_staff_are_checked_again(site: Site) {
+        site.run(["migrate"]).success();
+        site.run(["seed"]).success();
+        let site = site.with_superuser();
+        site.execute("INSERT INTO polls_question_options (question_id, policy, max_choices, results) VALUES (1, 'any', 1, 'staff')").await;
+        let server = site.serve();
+        let login = log_in(&server.address);
+        let session = login.split("sessionid=").nth(1).unwrap().split(';').next().unwrap();
+        let cookie = format!("Cookie: sessionid={session}\r\n");
+        let mut events = Events::open_with(&server, 1, &cookie);
+        assert!(matches!(events.next(), Event::Results(_)));
+        site.execute("UPDATE auth_user SET is_staff = false, is_superuser = false").await;
+        let mut last = events.next();
+        while matches!(last, Event::Results(_)) {
+            last = events.next();
+        }
+        assert_eq!((last, events.next()), (Event::Renew, Event::End));
+        let reply = crate::support::http::get(&server.address, "/polls/1/events/", &cookie);
+        assert_eq!(status(&reply), 403);
     }
 
     async fn streams_end_when_the_server_drains(site: Site) {

@@ -35,6 +35,9 @@ on_both_databases! {
         let author = app.public_login("author").await;
         author.get("/polls/").await.assert_contains("href=\"/polls/new/\">New poll</a>").assert_lacks("href=\"/admin/\"");
         let form = form(&author).await;
+        // The author could not see results that are shown to staff only.
+        author.get(urls::NEW).await.assert_contains("value=\"closed\"").assert_lacks("value=\"staff\"");
+        filled(form.clone(), "X?", &["A", "B"]).set("results", "staff").submit(&author).await.assert_status(200).assert_contains("id=\"results-error\">Select a valid choice.");
         let reply = filled(form.clone(), " Best season? ", &["Summer", "", "Winter ", ""]).submit(&author).await;
         let id = app.latest_question().await;
         reply.assert_redirect(302, &urls::share(id));
@@ -70,6 +73,12 @@ on_both_databases! {
             (valid("X?", &["A", &long]), "choice2", "Ensure this value has at most 200 characters (it has 201)."),
             (valid("X?", &vec!["A"; 101]), "choices", "Enter at least two different choices."),
             (valid("X?", &["A", "B"]).set("publish", "later"), "pub_date", "This field is required."),
+            (valid("X?", &["A", "B"]).set("pub_date", "2030-01-01T00:00"), "pub_date", "Select “At a time”, or leave the time empty."),
+            (valid("X?", &["A", "B"]).set("publish", "zzz"), "pub_date", "Select a valid choice."),
+            (valid("X?", &["A", "B"]).set("publish", "later").set("pub_date", "0000-06-01T00:00"), "pub_date", "Enter a valid date and time"),
+            (valid("\u{200b}", &["A", "B"]), "question_text", "Enter a text that can be seen."),
+            (valid("X?", &["é", "e\u{301}"]), "choice2", "This choice is already in the list."),
+            (valid("X?", &["A", "b\nc"]), "choice2", "Control characters and line breaks are not allowed."),
             (valid("X?", &["A", "B"]).set("closes_at", "2026-11-31T10:00"), "closes_at", "Enter a valid date and time, such as 2027-01-31 18:00."),
             (valid("X?", &["A", "B"]).set("closes_at", "9999-12-31T23:59:59-12:00"), "closes_at", "Enter a valid date and time, such as 2027-01-31 18:00."),
             (valid("X?", &["A", "B"]).set("closes_at", "2026-11-20T11:00"), "closes_at", "Voting has to end after the question is published."),

@@ -153,6 +153,25 @@ async fn frames(backend: Backend) {
     );
 }
 
+#[tokio::test]
+async fn a_link_that_is_too_long_for_a_code_is_a_bad_request() {
+    let database = TestDatabase::migrated(Backend::Sqlite).await;
+    let mut settings = settings(&database);
+    settings.security.allowed_hosts = vec!["*".to_owned()];
+    let app = TestApp::with_settings(database, settings).await;
+    let question = app.question("Dinner?", &["Pizza"]).await;
+    let host = format!("{}.example", "a".repeat(3000));
+    for (path, status) in [
+        (urls::detail(question.id), 200),
+        (urls::share(question.id), 400),
+        (urls::qr_code(question.id) + "?format=png", 400),
+        (urls::present(question.id), 400),
+    ] {
+        let page = app.visitor().get_with(&path, &[("host", &host)]).await;
+        page.assert_status(status);
+    }
+}
+
 on_both!(votes_in_frames_are_counted, votes);
 async fn votes(backend: Backend) {
     let app = embedding(backend, "*").await;
@@ -224,6 +243,7 @@ async fn votes(backend: Backend) {
         .get(urls::embed(question.id))
         .await
         .assert_contains("You voted in this poll on")
+        .assert_contains("Your receipt: ")
         .assert_lacks("name=\"choice\"");
     assert_eq!(
         (

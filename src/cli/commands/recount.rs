@@ -1,4 +1,4 @@
-use std::{io::Write, process::ExitCode};
+use std::{collections::BTreeSet, io::Write, process::ExitCode};
 
 use chrono::Utc;
 
@@ -32,7 +32,7 @@ impl Args {
             recount(&db, None, now).await?
         } else {
             let mut found = Vec::new();
-            for id in self.questions {
+            for id in BTreeSet::from_iter(self.questions) {
                 let one = recount(&db, Some(id), now).await?.pop();
                 found.push(one.ok_or_else(|| {
                     anyhow::anyhow!("There is no question {id} whose votes are limited.")

@@ -270,9 +270,16 @@ impl Rules for QuestionRules {
             recount::begin(tx, id, now).await?;
         }
         let choices = choice::Entity::find().filter(choice::COLUMN.question_id.eq(id));
-        let has_none = choices.count(tx).await? == 0;
-        let text = "Visitors will not see this question until it has a choice.";
-        Ok(has_none.then(|| text.to_owned()).into_iter().collect())
+        let options = question_options::Entity::find_by_id(id).one(tx).await?;
+        let max_choices = options.map_or(1, |options| options.max_choices);
+        let text = match choices.count(tx).await? {
+            0 => "Visitors will not see this question until it has a choice.".to_owned(),
+            count if i64::from(max_choices) > 1 && max_choices as u64 > count => {
+                format!("A vote may have {max_choices} choices, and there are only {count}.")
+            }
+            _ => return Ok(Vec::new()),
+        };
+        Ok(vec![text])
     }
 
     fn describe(&self, field: &str, values: &Values<'_>) -> Description {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use poem::{Request, Result, web::Data};
 use poem_openapi::{
-    Enum, Object, OpenApi,
+    ApiResponse, Enum, Object, OpenApi,
     param::{Path, Query},
     payload::Json,
 };
 
+use super::error::ApiError;
 use crate::{
     core::Core,
     error::AppError,
@@ -41,10 +42,49 @@ enum Show {
 struct Questions {
     /// The questions, newest first, 20 at most.
     questions: Vec<Summary>,
-    /// The URL of the page with newer questions; null on the first page.
+    /// The URL of the page with newer questions; not on the first page.
+    #[oai(skip_serializing_if_is_none)]
     newer: Option<String>,
-    /// The URL of the page with older questions; null on the last page.
+    /// The URL of the page with older questions; not on the last page.
+    #[oai(skip_serializing_if_is_none)]
     older: Option<String>,
+}
+
+/// The responses of the list.
+#[derive(Debug, ApiResponse)]
+#[oai(bad_request_handler = "ListResponse::invalid")]
+enum ListResponse {
+    /// The questions
+    #[oai(status = 200)]
+    Found(Json<Questions>),
+    /// A parameter is invalid
+    #[oai(status = 400)]
+    Invalid(Json<ApiError>),
+}
+
+impl ListResponse {
+    fn invalid(_: poem::Error) -> Self {
+        Self::Invalid(Json(ApiError::invalid()))
+    }
+}
+
+/// The responses of a question.
+#[derive(Debug, ApiResponse)]
+#[oai(bad_request_handler = "QuestionResponse::no_question")]
+enum QuestionResponse {
+    /// The question
+    #[oai(status = 200)]
+    Found(Json<Question>),
+    /// There is no such question, or it is not published
+    #[oai(status = 404)]
+    NotFound(Json<ApiError>),
+}
+
+impl QuestionResponse {
+    /// Also for an id that is no number.
+    fn no_question(_: poem::Error) -> Self {
+        Self::NotFound(Json(ApiError::no_question()))
+    }
 }
 
 /// A question in the list.
@@ -56,11 +96,13 @@ struct Summary {
     text: String,
     /// When it was published.
     published: DateTime<Utc>,
-    /// When voting ends or has ended; null if the question stays open.
+    /// When voting ends or has ended; not if the question stays open.
+    #[oai(skip_serializing_if_is_none)]
     closes: Option<DateTime<Utc>>,
     /// The number of choices.
     choices: i64,
-    /// The number of votes; null while the results are hidden.
+    /// The number of votes; not while the results are hidden.
+    #[oai(skip_serializing_if_is_none)]
     votes: Option<i64>,
     /// The URL of the question in this API.
     url: String,
@@ -77,7 +119,8 @@ struct Question {
     text: String,
     /// When it was published.
     published: DateTime<Utc>,
-    /// When voting ends or has ended; null if the question stays open.
+    /// When voting ends or has ended; not if the question stays open.
+    #[oai(skip_serializing_if_is_none)]
     closes: Option<DateTime<Utc>>,
     /// Whether visitors may vote.
     is_open: bool,
@@ -85,9 +128,11 @@ struct Question {
     max_choices: i32,
     /// The choices, in the order of the page.
     choices: Vec<Choice>,
-    /// The number of votes; null while the results are hidden.
+    /// The number of votes; not while the results are hidden.
+    #[oai(skip_serializing_if_is_none)]
     votes: Option<i64>,
-    /// Why the results are hidden; null if they are not.
+    /// Why the results are hidden, if they are.
+    #[oai(skip_serializing_if_is_none)]
     hidden: Option<String>,
     /// The URL of the page of the question.
     page: String,
@@ -100,9 +145,11 @@ struct Choice {
     id: i32,
     /// The text.
     text: String,
-    /// The number of votes; null while the results are hidden.
+    /// The number of votes; not while the results are hidden.
+    #[oai(skip_serializing_if_is_none)]
     votes: Option<i64>,
-    /// The percentage of all votes, rounded so that those of all choices add up to 100; null while the results are hidden.
+    /// The percentage of all votes, rounded so that those of all choices add up to 100; not while the results are hidden.
+    #[oai(skip_serializing_if_is_none)]
     percent: Option<i64>,
 }
 
@@ -125,15 +172,18 @@ impl QuestionsApi {
         after: Query<Option<String>>,
         /// The position before which the page ends, from the field newer
         before: Query<Option<String>>,
-    ) -> Result<Json<Questions>> {
+    ) -> Result<ListResponse> {
         let position = match (&before.0, &after.0) {
-            (Some(text), _) => Some(Position::parse(text, true).ok_or(AppError::NotFound)?),
-            (None, Some(text)) => Some(Position::parse(text, false).ok_or(AppError::NotFound)?),
+            (Some(text), _) => Some(Position::parse(text, true)),
+            (None, Some(text)) => Some(Position::parse(text, false)),
             (None, None) => None,
         };
+        if position == Some(None) {
+            return Ok(ListResponse::Invalid(Json(ApiError::invalid())));
+        }
         let search = q.0.unwrap_or_default();
         let page = ListPage {
-            position,
+            position: position.flatten(),
             ..ListPage::first(show.0 == Show::Closed, &search)
         };
         let now = core.now();
@@ -159,7 +209,7 @@ impl QuestionsApi {
             })
         };
         let questions = &found.questions;
-        Ok(Json(Questions {
+        Ok(ListResponse::Found(Json(Questions {
             newer: link(questions.first().filter(|_| found.has_newer), "before"),
             older: link(questions.last().filter(|_| found.has_older), "after"),
             questions: questions
@@ -175,7 +225,7 @@ impl QuestionsApi {
                     page: origin.absolute(&urls::detail(question.id)),
                 })
                 .collect(),
-        }))
+        })))
     }
 
     /// Shows a question with its results
@@ -188,18 +238,20 @@ impl QuestionsApi {
         request: &Request,
         /// The key of the question
         id: Path<i32>,
-    ) -> Result<Json<Question>> {
+    ) -> Result<QuestionResponse> {
         let db = read_your_writes::reader(core.0, request);
         let found = queries::find(&db, id.0).await.map_err(AppError::from)?;
         let now = core.now();
         let found = found.filter(|found| *found.question.pub_date <= now);
-        let found = found.ok_or(AppError::NotFound)?;
+        let Some(found) = found else {
+            return Ok(QuestionResponse::NotFound(Json(ApiError::no_question())));
+        };
         let options = found.options;
         let is_closed = options.is_closed(now);
         let is_shown = Watcher::default().sees(options.results, is_closed);
         let closes = options.closes_at.map(|closes_at| *closes_at);
         let tally = Tally::new(found.choices, &options, |_| false);
-        Ok(Json(Question {
+        Ok(QuestionResponse::Found(Json(Question {
             id: found.question.id,
             text: found.question.question_text,
             published: *found.question.pub_date,
@@ -223,6 +275,6 @@ impl QuestionsApi {
                 reason(options.results, closes.as_ref())
             }),
             page: Origin::of(request).absolute(&urls::detail(id.0)),
-        }))
+        })))
     }
 }

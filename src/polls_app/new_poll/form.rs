@@ -7,8 +7,8 @@ use chrono_tz::Tz;
 use minijinja::{Value, context, value::Serde};
 use serde::Serialize;
 
+use super::text;
 use crate::{
-    auth::validators::length_error,
     dateparse::parse_datetime,
     db::is_storable,
     digits,
@@ -23,7 +23,8 @@ const MAX_LENGTH: usize = 200;
 const MAX_CHOICES: usize = 100;
 /// Empty rows for choices in a new form.
 const ROWS: usize = 2;
-const NULL_CHARACTERS: &str = "Null characters are not allowed.";
+const INVALID_CHOICE: &str =
+    "Select a valid choice. That choice is not one of the available choices.";
 
 /// A valid poll.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub struct NewPoll {
 pub struct PollForm {
     question_text: String,
     choices: Vec<Row>,
-    is_published_later: bool,
+    publish: String,
     pub_date: String,
     closes_at: String,
     policy: String,
@@ -52,6 +53,8 @@ pub struct PollForm {
     /// Errors by field; `choices` for all rows.
     errors: BTreeMap<&'static str, String>,
     zone: Tz,
+    /// Whether the user is staff, to whom alone results may be shown.
+    is_staff: bool,
     /// Whether a row was added, which gets the focus.
     has_new_row: bool,
 }
@@ -64,8 +67,8 @@ struct Row {
 }
 
 impl PollForm {
-    /// A form with the submitted values, or an empty one.
-    pub fn new(form: &Form, zone: Tz) -> Self {
+    /// A form with the submitted values, or an empty one, for a user.
+    pub fn new(form: &Form, zone: Tz, is_staff: bool) -> Self {
         let text = |name| form.get(name).unwrap_or_default().trim().to_owned();
         let or = |name, default: &str| match form.get(name) {
             Some(value) => value.trim().to_owned(),
@@ -86,7 +89,7 @@ impl PollForm {
         Self {
             question_text: text("question_text"),
             choices,
-            is_published_later: form.get("publish") == Some("later"),
+            publish: or("publish", "now"),
             pub_date: text("pub_date"),
             closes_at: text("closes_at"),
             policy: or("policy", "any"),
@@ -94,6 +97,7 @@ impl PollForm {
             max_choices: or("max_choices", "1"),
             errors: BTreeMap::new(),
             zone,
+            is_staff,
             has_new_row: false,
         }
     }
@@ -109,31 +113,34 @@ impl PollForm {
 
     /// The poll, published now or later; `None` if there are errors.
     pub fn clean(&mut self, now: DateTime<Utc>) -> Option<NewPoll> {
-        if let Some(error) = text_error(&self.question_text) {
+        if let Some(error) = text::error(&self.question_text, MAX_LENGTH) {
             self.errors.insert("question_text", error);
         } else if self.question_text.is_empty() {
             self.errors.insert("question_text", REQUIRED.to_owned());
         }
         let choices = self.clean_choices();
-        let published = match self.is_published_later {
-            true if self.pub_date.is_empty() => {
-                self.errors.insert("pub_date", REQUIRED.to_owned());
-                None
-            }
-            true => self.time("pub_date", &self.pub_date.clone()),
-            false => Some(now),
+        let (pub_date, closes_at) = (self.time("pub_date"), self.time("closes_at"));
+        let published = match self.publish.as_str() {
+            "later" => pub_date,
+            _ => Some(now),
         };
-        let closes_at = match self.closes_at.is_empty() {
-            true => None,
-            false => self.time("closes_at", &self.closes_at.clone()),
+        let pub_date_error = match (self.publish.as_str(), self.pub_date.is_empty()) {
+            ("now", true) | ("later", false) => None,
+            ("now", false) => Some("Select “At a time”, or leave the time empty."),
+            ("later", true) => Some(REQUIRED),
+            _ => Some(INVALID_CHOICE),
         };
+        if let Some(error) = pub_date_error {
+            self.errors.insert("pub_date", error.to_owned());
+        }
         let policy = Policy::parse(&self.policy);
-        let results = ResultsShown::parse(&self.results);
+        let results = ResultsShown::parse(&self.results).filter(|results| {
+            self.results_shown()
+                .any(|(name, _)| *name == results.name())
+        });
         for (field, is_valid) in [("policy", policy.is_some()), ("results", results.is_some())] {
             if !is_valid {
-                let error =
-                    "Select a valid choice. That choice is not one of the available choices.";
-                self.errors.insert(field, error.to_owned());
+                self.errors.insert(field, INVALID_CHOICE.to_owned());
             }
         }
         let max_choices: Option<i32> = digits::to_ascii(&self.max_choices).parse().ok();
@@ -183,9 +190,9 @@ impl PollForm {
             if row.text.is_empty() {
                 continue;
             }
-            if let Some(error) = text_error(&row.text) {
+            if let Some(error) = text::error(&row.text, MAX_LENGTH) {
                 row.error = error;
-            } else if !known.insert(row.text.to_lowercase()) {
+            } else if !known.insert(text::comparable(&row.text)) {
                 "This choice is already in the list.".clone_into(&mut row.error);
             }
             choices.push(row.text.clone());
@@ -204,13 +211,27 @@ impl PollForm {
         choices
     }
 
-    fn time(&mut self, field: &'static str, text: &str) -> Option<DateTime<Utc>> {
+    /// The time in a field; `None` if it is empty or, with an error, invalid.
+    fn time(&mut self, field: &'static str) -> Option<DateTime<Utc>> {
+        let text = match field {
+            "pub_date" => &self.pub_date,
+            _ => &self.closes_at,
+        };
         let time = parse_datetime(text, self.zone).filter(|time| is_storable(*time));
-        if time.is_none() {
+        if time.is_none() && !text.is_empty() {
             let error = "Enter a valid date and time, such as 2027-01-31 18:00.".to_owned();
             self.errors.insert(field, error);
         }
         time
+    }
+
+    /// The times at which the user may have the results shown.
+    fn results_shown(&self) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+        let staff_only = ResultsShown::StaffOnly.name();
+        let is_staff = self.is_staff;
+        RESULTS_SHOWN
+            .iter()
+            .filter(move |(name, _)| is_staff || *name != staff_only)
     }
 
     /// The variables of the template.
@@ -221,13 +242,13 @@ impl PollForm {
         context! {
             question_text => &self.question_text,
             choices => Serde(&self.choices),
-            is_published_later => self.is_published_later,
+            is_published_later => self.publish == "later",
             pub_date => &self.pub_date,
             closes_at => &self.closes_at,
             policy => &self.policy,
             policies => Serde(POLICIES),
             results => &self.results,
-            all_results => Serde(RESULTS_SHOWN),
+            all_results => Serde(self.results_shown().collect::<Vec<_>>()),
             max_choices => &self.max_choices,
             time_zone => self.zone.name(),
             has_errors => !self.errors.is_empty(),
@@ -243,12 +264,4 @@ impl PollForm {
             max_choices_error => error("max_choices"),
         }
     }
-}
-
-/// What is wrong with a text.
-fn text_error(text: &str) -> Option<String> {
-    if text.contains('\0') {
-        return Some(NULL_CHARACTERS.to_owned());
-    }
-    length_error(text, MAX_LENGTH)
 }

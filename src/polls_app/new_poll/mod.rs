@@ -1,6 +1,7 @@
 //! The page to add a poll, for those who may add questions: on the public pages, without the admin.
 
 mod form;
+mod text;
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub async fn new_poll(
     if !user.has_perm(ADD_POLLS) {
         return Err(AppError::PermissionDenied);
     }
-    let mut poll_form = PollForm::new(&form, core.settings.time_zone);
+    let mut poll_form = PollForm::new(&form, core.settings.time_zone, user.row.is_staff);
     if *request.method() == Method::POST && !poll_form.adds_row(&form) {
         let now = core.now();
         if let Some(poll) = poll_form.clean(now) {

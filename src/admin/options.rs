@@ -45,7 +45,7 @@ pub enum VirtualKind {
     Password,
     /// Radio buttons for its choices.
     Radio,
-    /// A text from [`Rules::describe`].
+    /// A text from [`Rules::describe`](super::rules::Rules::describe).
     Description,
 }
 

@@ -58,7 +58,7 @@ pub trait Rules: Send + Sync {
         Ok(())
     }
 
-    /// The text and the link of a field of the type [`VirtualKind::Description`].
+    /// The text and the link of a field of the type [`VirtualKind::Description`](super::options::VirtualKind::Description).
     fn describe(&self, _field: &str, _values: &Values<'_>) -> Description {
         Description::default()
     }

@@ -58,8 +58,26 @@ impl Votes for PlainVotes {
 /// The condition that the votes of a question `q` are counted as in Django.
 const IS_PLAIN: &str = "NOT EXISTS (SELECT 1 FROM polls_question_options o WHERE o.question_id = q.id \
     AND (o.policy <> 'any' OR o.max_choices > 1 OR o.closes_at <= $1))";
-/// The options of a question, for votes that were not counted.
-const OPTIONS: &str = "o.policy, o.max_choices, o.closes_at <= $1 AS is_closed";
+/// The columns of a result: the choice, the question, the votes that are added, or NULL where none can be; then, if that is NULL, whether
+/// the question and the choice exist, and the options of the question. `$1` is the present time.
+fn columns(added: &str, has_question: &str, has_choice: &str) -> String {
+    let unless_added = |sql: &str| format!("CASE WHEN {added} IS NULL THEN {sql} END");
+    let option = |sql: &str| {
+        let from = "FROM polls_question_options o WHERE o.question_id = r.question_id";
+        unless_added(&format!("(SELECT {sql} {from})"))
+    };
+    let columns = [
+        "r.choice_id".to_owned(),
+        "r.question_id".to_owned(),
+        added.to_owned(),
+        unless_added(has_question),
+        unless_added(has_choice),
+        option("o.policy"),
+        option("o.max_choices"),
+        option("o.closes_at <= $1"),
+    ];
+    columns.join(", ")
+}
 
 async fn on_postgres(
     tx: &Transaction,
@@ -85,12 +103,13 @@ async fn on_postgres(
          ), updated AS (\
            UPDATE polls_app_choice c SET votes = c.votes + l.added::int FROM locked l WHERE c.id = l.id AND l.added > 0\
          ), receipt AS ({}) \
-         SELECT r.choice_id, r.question_id, l.added, \
-           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_question q WHERE q.id = r.question_id AND q.pub_date <= $1) AS has_question, \
-           l.id IS NOT NULL OR EXISTS (SELECT 1 FROM polls_app_choice c WHERE c.id = r.choice_id AND c.question_id = r.question_id) AS has_choice, {OPTIONS} \
-         FROM requested r LEFT JOIN locked l ON l.id = r.choice_id AND l.question_id = r.question_id \
-         LEFT JOIN polls_question_options o ON o.question_id = r.question_id",
+         SELECT {} FROM requested r LEFT JOIN locked l ON l.id = r.choice_id AND l.question_id = r.question_id",
         Receipt::upsert(6),
+        columns(
+            "l.added",
+            "EXISTS (SELECT 1 FROM polls_app_question q WHERE q.id = r.question_id AND q.pub_date <= $1)",
+            "EXISTS (SELECT 1 FROM polls_app_choice c WHERE c.id = r.choice_id AND c.question_id = r.question_id)",
+        ),
     );
     let array = |value: fn(&(ChoiceKey, i32)) -> i32| {
         let values = requested.iter().map(|choice| Value::from(value(choice)));
@@ -134,12 +153,18 @@ async fn on_sqlite(
         Statement::from_sql_and_values(DbBackend::Sqlite, sql, values)
     };
     let results = format!(
-        "{REQUESTED} SELECT r.choice_id, r.question_id, {ADDED} AS added, \
-           q.id IS NOT NULL AS has_question, c.id IS NOT NULL AS has_choice, {OPTIONS} \
-         FROM requested r \
-         LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
-         LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id \
-         LEFT JOIN polls_question_options o ON o.question_id = r.question_id"
+        "{REQUESTED}, checked AS (\
+           SELECT r.*, q.id AS found_question, c.id AS found_choice, \
+             CASE WHEN q.id IS NOT NULL AND c.id IS NOT NULL AND {IS_PLAIN} THEN {ADDED} END AS added \
+           FROM requested r \
+           LEFT JOIN polls_app_question q ON q.id = r.question_id AND q.pub_date <= $1 \
+           LEFT JOIN polls_app_choice c ON c.id = r.choice_id AND c.question_id = r.question_id\
+         ) SELECT {} FROM checked r",
+        columns(
+            "r.added",
+            "r.found_question IS NOT NULL",
+            "r.found_choice IS NOT NULL"
+        ),
     );
     let results = tx.query_all_raw(statement(results)).await?;
     let update = format!(
@@ -156,36 +181,33 @@ fn result(
     batch: &Batch<PlainVotes>,
     locks: Locks,
 ) -> Result<(ChoiceKey, KeyResult), DbErr> {
+    // By position, which takes less time than by name.
     let key = ChoiceKey {
-        choice_id: row.try_get("", "choice_id")?,
-        question_id: row.try_get("", "question_id")?,
+        choice_id: row.try_get_by_index(0)?,
+        question_id: row.try_get_by_index(1)?,
     };
     let votes = batch.get(&key).map_or(0, Vec::len);
+    if let Some(added) = row.try_get_by_index::<Option<i64>>(2)? {
+        let added = usize::try_from(added).unwrap_or_default().min(votes);
+        let mut results = vec![VoteResult::Counted; added];
+        results.resize(votes, VoteResult::Full);
+        return Ok((key, KeyResult::Results(results)));
+    }
     let all = |result| KeyResult::Results(vec![result; votes]);
-    let policy = row.try_get::<Option<Policy>>("", "policy")?;
-    let max_choices = row.try_get::<Option<i32>>("", "max_choices")?;
-    let result = if !row.try_get::<bool>("", "has_question")? {
+    let policy = row.try_get_by_index::<Option<Policy>>(5)?;
+    let max_choices = row.try_get_by_index::<Option<i32>>(6)?;
+    let has_plain_votes = |policy| policy == Policy::Any && max_choices == Some(1);
+    let result = if !row.try_get_by_index::<bool>(3)? {
         all(VoteResult::NoQuestion)
-    } else if row.try_get::<Option<bool>>("", "is_closed")? == Some(true) {
+    } else if row.try_get_by_index::<Option<bool>>(7)? == Some(true) {
         all(VoteResult::Closed)
-    } else if let Some(policy) =
-        policy.filter(|policy| *policy != Policy::Any || max_choices != Some(1))
-    {
+    } else if let Some(policy) = policy.filter(|policy| !has_plain_votes(*policy)) {
         all(VoteResult::WrongPolicy(policy))
-    } else if !row.try_get::<bool>("", "has_choice")? {
-        all(VoteResult::NoChoice)
+    } else if row.try_get_by_index::<bool>(4)? && matches!(locks, Locks::Skip(_)) {
+        KeyResult::Locked
     } else {
-        match row.try_get::<Option<i64>>("", "added")? {
-            Some(added) => {
-                let added = usize::try_from(added).unwrap_or_default().min(votes);
-                let mut results = vec![VoteResult::Counted; added];
-                results.resize(votes, VoteResult::Full);
-                KeyResult::Results(results)
-            }
-            None if matches!(locks, Locks::Skip(_)) => KeyResult::Locked,
-            // The row was deleted while its lock was waited for.
-            None => all(VoteResult::NoChoice),
-        }
+        // It does not exist, or the row was deleted while its lock was waited for.
+        all(VoteResult::NoChoice)
     };
     Ok((key, result))
 }

@@ -3,15 +3,16 @@
 
 const results = document.getElementById("results");
 const button = (key) => document.querySelector(`[data-key=${key}]`);
+const hide = button("h");
 
 const actions = {
   f: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
-  h: () => {
+  // Without results there is no such button.
+  ...(hide && { h: () => {
     results.hidden = !results.hidden;
-    const hide = button("h");
     hide.firstElementChild.textContent = results.hidden ? "Show results" : "Hide results";
     hide.setAttribute("aria-expanded", String(!results.hidden));
-  },
+  } }),
 };
 
 for (const [key, act] of Object.entries(actions)) {

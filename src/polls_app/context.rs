@@ -53,6 +53,8 @@ pub struct Viewer {
     pub is_authenticated: bool,
     /// Whether the visitor is a member of staff.
     pub is_staff: bool,
+    /// Whether the visitor sees questions that are not published yet.
+    pub may_preview: bool,
     /// The day on which the visitor has voted, in days since 1970, if the question limits votes.
     pub voted_on: Option<i32>,
     /// The receipt of that vote.
@@ -70,6 +72,7 @@ impl Viewer {
     pub fn watcher(&self) -> Watcher {
         Watcher {
             is_staff: self.is_staff,
+            may_preview: self.may_preview,
             has_voted: self.voted_on.is_some() || self.notice.is_some(),
         }
     }
@@ -176,7 +179,8 @@ impl QuestionContext {
             url_login: urls::log_in_to_vote(question.id),
             published: formatted(*question.pub_date),
             selected: BTreeSet::new(),
-            max_choices: options.max_choices,
+            // More may be allowed than there are.
+            max_choices: options.max_choices.min(tally.choices.len().max(1) as i32),
             policy: (!options.has_plain_votes()).then(|| options.policy.name()),
             needs_login: options.policy == Policy::Account && !viewer.is_authenticated,
             needs_code: options.policy == Policy::Code,

@@ -82,7 +82,7 @@ struct Update {
 impl Update {
     /// Whether a visitor sees the results.
     fn is_shown_to(&self, watcher: Watcher) -> bool {
-        (self.is_published || watcher.is_staff) && watcher.sees(self.results, self.is_closed)
+        (self.is_published || watcher.may_preview) && watcher.sees(self.results, self.is_closed)
     }
 }
 
@@ -173,7 +173,7 @@ impl LiveResults {
             receiver,
             watcher,
             is_new: true,
-            ends_at: watcher.is_staff.then(|| Instant::now() + STAFF_PERIOD),
+            ends_at: watcher.may_preview.then(|| Instant::now() + STAFF_PERIOD),
             _open: open,
         };
         Some(stream::unfold(Some(state), |state| async {

@@ -7,6 +7,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement};
 use crate::{
     db::{Database, Transaction},
     entities::{Timestamp, question_options::Policy},
+    web::format::with_noun,
 };
 
 /// The numbers of a question.
@@ -24,6 +25,8 @@ pub struct Recount {
     pub votes_before: i64,
     /// The votes of ballots.
     pub ballot_votes: i64,
+    /// The ballots.
+    pub ballots: i64,
     /// The voters that are stored.
     pub voters: i64,
     /// When the numbers last agreed.
@@ -36,14 +39,9 @@ impl Recount {
         self.votes - self.votes_before - self.ballot_votes
     }
 
-    /// Whether there may be as many voters. How many choices a ballot may have may have been changed.
-    pub fn has_voters(&self) -> bool {
-        self.voters <= self.ballot_votes && (self.voters > 0 || self.ballot_votes == 0)
-    }
-
     /// Whether all numbers agree.
     pub fn agrees(&self) -> bool {
-        self.surplus() == 0 && self.has_voters()
+        self.surplus() == 0 && self.voters == self.ballots
     }
 
     /// What was found, in a sentence; `since` is the formatted time at which the numbers last agreed.
@@ -54,16 +52,19 @@ impl Recount {
             more @ 1.. => format!("There are {more} more votes than voters cast{since}."),
             fewer => format!("There are {} fewer votes than voters cast{since}.", -fewer),
         };
-        let voters = if self.has_voters() {
+        let voters = if self.voters == self.ballots {
             String::new()
         } else {
-            let (voters, votes) = (self.voters, self.ballot_votes);
-            format!("The {voters} voters do not agree with their {votes} votes{since}.")
+            let ballots = with_noun(self.ballots, "ballot");
+            let voters = with_noun(self.voters, "voter");
+            format!("There are {ballots} of {voters}{since}.")
         };
         match (votes.as_str(), voters.as_str()) {
             ("", "") => format!(
-                "The votes agree: {} votes of {} voters, and {} from before votes were limited.",
-                self.ballot_votes, self.voters, self.votes_before
+                "The votes agree: {} of {}, and {} from before votes were limited.",
+                with_noun(self.ballot_votes, "vote"),
+                with_noun(self.voters, "voter"),
+                self.votes_before
             ),
             ("", text) | (text, "") => text.to_owned(),
             (votes, voters) => format!("{votes} {voters}"),
@@ -101,7 +102,7 @@ pub async fn recount(
     );
     tx.query_all_raw(statement(rows)).await?;
     let counts = format!(
-        "SELECT q.id, q.question_text, o.policy, o.votes_before, o.ballot_votes, o.agreed_at, \
+        "SELECT q.id, q.question_text, o.policy, o.votes_before, o.ballot_votes, o.voters AS ballots, o.agreed_at, \
          CAST((SELECT coalesce(sum(c.votes), 0) FROM polls_app_choice c WHERE c.question_id = q.id) AS bigint) AS votes, \
          (SELECT count(*) FROM polls_voters v WHERE v.question_id = q.id AND NOT v.is_alias) AS voters \
          FROM polls_question_options o JOIN polls_app_question q ON q.id = o.question_id WHERE {condition} ORDER BY q.id"
@@ -121,8 +122,8 @@ pub async fn recount(
     Ok(found)
 }
 
-/// Stores how many votes a question has before they are limited. On PostgreSQL no votes are counted until the transaction ends, so
-/// that none is missed between.
+/// Stores how many votes a question has before they are limited; ballots of before whose voters are not stored count among them. On
+/// PostgreSQL no votes are counted until the transaction ends, so that none is missed between.
 ///
 /// # Errors
 /// When the database cannot be reached or written to.
@@ -132,9 +133,14 @@ pub async fn begin(tx: &Transaction, id: i32, now: DateTime<Utc>) -> Result<(), 
         tx.execute_unprepared("LOCK TABLE polls_app_choice IN SHARE ROW EXCLUSIVE MODE")
             .await?;
     }
-    let sql = "UPDATE polls_question_options SET agreed_at = $1, votes_before = \
-               (SELECT coalesce(sum(c.votes), 0) FROM polls_app_choice c WHERE c.question_id = $2) - ballot_votes \
-               WHERE question_id = $2";
+    let stored =
+        "(SELECT count(*) FROM polls_voters v WHERE v.question_id = $2 AND NOT v.is_alias)";
+    let ballot_votes = format!("CASE WHEN voters = {stored} THEN ballot_votes ELSE 0 END");
+    let sql = format!(
+        "UPDATE polls_question_options SET agreed_at = $1, votes_before = \
+         (SELECT coalesce(sum(c.votes), 0) FROM polls_app_choice c WHERE c.question_id = $2) - ({ballot_votes}), \
+         ballot_votes = {ballot_votes}, voters = {stored} WHERE question_id = $2"
+    );
     let statement = Statement::from_sql_and_values(backend, sql, [now.into(), id.into()]);
     tx.execute_raw(statement).await.map(drop)
 }

@@ -85,8 +85,9 @@ impl Shown {
         };
         let is_staff = user.as_ref().is_some_and(|user| user.row.is_staff);
         // Its author may see it, too.
-        let may_preview = |user: &User| user.row.is_staff || user.has_perm(login::ADD_POLLS);
-        if !is_published && !user.as_ref().is_some_and(may_preview) {
+        let sees_all = |user: &User| user.row.is_staff || user.has_perm(login::ADD_POLLS);
+        let may_preview = user.as_ref().is_some_and(sees_all);
+        if !is_published && !may_preview {
             return Err(AppError::NotFound);
         }
         let code = voters::code_of(request, form).filter(|_| options.policy == Policy::Code);
@@ -102,6 +103,7 @@ impl Shown {
         let viewer = Viewer {
             is_authenticated: user.is_some(),
             is_staff,
+            may_preview,
             voted_on: voter.as_ref().map(|voter| voter.day),
             receipt: voter.as_ref().map(voters::receipt),
             notice,

@@ -7,6 +7,8 @@ use crate::{entities::question_options::ResultsShown, web::format::FormattedTime
 pub struct Watcher {
     /// Whether it is a member of staff.
     pub is_staff: bool,
+    /// Whether the visitor sees questions that are not published yet.
+    pub may_preview: bool,
     /// Whether the visitor has voted, on a question that limits votes.
     pub has_voted: bool,
 }

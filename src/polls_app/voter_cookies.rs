@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `polls_voter` | `/` | a random number that identifies the browser |
 //! | `polls_voted` | `/polls/ID/` | the voter's hash, after a ballot: with it, pages are not served from memory |
-//! | `polls_vote` | `/polls/ID/results/` | the choices of the vote that has just been counted, for one page |
+//! | `polls_vote` | `/polls/ID/results/` | the choices of the vote that has just been counted, and the time, for one page |
 //!
 //! A page in a frame of another site has cookies of its own, whose names end with `_embed`, with the path `/polls/ID/`. They are
 //! partitioned (CHIPS, <https://developer.mozilla.org/docs/Web/Privacy/Guides/Privacy_sandbox/Partitioned_cookies>): the same browser
@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use poem::{Request, Response};
 use subtle::ConstantTimeEq;
 
@@ -31,6 +32,9 @@ const BROWSER_SALT: &str = "polls.voters.browser";
 const VOTED_SALT: &str = "polls.voters.voted";
 /// How long a browser is known, in seconds: 400 days, the longest time that browsers keep a cookie (RFC 6265bis, 5.5).
 const BROWSER_AGE: i64 = 400 * 86_400;
+
+/// How long a notice of a vote is valid, in seconds: its page shows results that others may not see yet.
+const NOTICE_AGE: i64 = 120;
 
 /// Where the page of a question is shown, which has cookies for each place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -125,8 +129,9 @@ impl<'a> VoterCookies<'a> {
     }
 
     /// Sends a notice to the results page.
-    pub fn send_notice(&self, response: &mut Response, notice: &Notice) {
-        let value = signed(self.keys, &salt(self.question_id), &notice.text());
+    pub fn send_notice(&self, response: &mut Response, notice: &Notice, now: DateTime<Utc>) {
+        let text = format!("{}:{}", notice.text(), now.timestamp());
+        let value = signed(self.keys, &salt(self.question_id), &text);
         self.jar.set(response, &self.notice(), &value, None);
     }
 
@@ -199,10 +204,15 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The notice for a request for the results of a question.
+    /// The notice for a request for the results of a question, unless it is too old.
     pub fn of(core: &Core, request: &Request, question_id: i32) -> Option<Self> {
         let cookie = cookie(request, NOTICE_COOKIE)?;
         let text = verified(&core.settings.security.keys, &salt(question_id), cookie)?;
+        let (text, sent) = text.split_once(':')?;
+        let age = core.now().timestamp() - sent.parse::<i64>().ok()?;
+        if age > NOTICE_AGE {
+            return None;
+        }
         if text == "again" {
             return Some(Self::AlreadyVoted);
         }

@@ -87,7 +87,7 @@ pub async fn submit(
 fn redirect_to_results(core: &Core, request: &Request, id: i32, notice: &Notice) -> Response {
     let target = Placement::of(request).url_results(id);
     let mut response = redirect(StatusCode::FOUND, &target);
-    VoterCookies::of(core, request, id).send_notice(&mut response, notice);
+    VoterCookies::of(core, request, id).send_notice(&mut response, notice, core.now());
     response
 }
 

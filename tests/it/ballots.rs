@@ -386,7 +386,33 @@ on_both_databases! {
         tx.execute_unprepared("DELETE FROM polls_voters").await.unwrap();
         tx.commit().await.unwrap();
         let found = recount(db, Some(question.id), now()).await.unwrap();
-        assert_eq!(found[0].text(None), "The 0 voters do not agree with their 6 votes.");
+        assert_eq!(found[0].text(None), "There are 3 ballots of 0 voters.");
+    }
+
+    async fn ballots_without_limit_are_votes_of_before_in_a_recount(app: TestApp) {
+        let (admin, db) = (app.superuser().await, app.site.core.db.write());
+        let question = app.question("Dinner?", &["Pizza", "Pasta"]).await;
+        app.set_options(question.id, Options { max_choices: 2, ..policy(Policy::Any) }).await;
+        let vote = async || {
+            let visitor = app.visitor();
+            let page = visitor.get(urls::detail(question.id)).await;
+            submit(&visitor, &page, &question.choices).await.assert_status(302);
+        };
+        let limit = async |policy: &str| {
+            let form = admin.form(format!("/admin/polls_app/question/{}/change/", question.id), "object-form").await;
+            form.set("policy", policy).submit(&admin).await.assert_status(302);
+        };
+        let text = async || recount(db, Some(question.id), now()).await.unwrap()[0].text(None);
+        vote().await;
+        vote().await;
+        limit("browser").await;
+        assert_eq!(text().await, "The votes agree: 0 votes of 0 voters, and 4 from before votes were limited.");
+        vote().await;
+        assert_eq!(text().await, "The votes agree: 2 votes of 1 voter, and 4 from before votes were limited.");
+        limit("any").await;
+        vote().await;
+        limit("account").await;
+        assert_eq!(text().await, "The votes agree: 0 votes of 1 voter, and 8 from before votes were limited.");
     }
 
     async fn a_browser_of_a_fallback_key_stays_the_same(app: TestApp) {

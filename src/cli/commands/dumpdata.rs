@@ -11,11 +11,13 @@ use flate2::{Compression, write::GzEncoder};
 use indicatif::ProgressBar;
 use lzma_rust2::{XzOptions, XzWriter};
 use migration::Kind;
+use sea_orm::ConnectionTrait;
 
 use super::{find_app, find_model, find_models};
 use crate::{
     apps::{self, Model},
     cli::context::{Context, print_error},
+    db::is_missing_table,
     fixtures::{self, DumpOptions, Format, Serializer},
 };
 
@@ -97,6 +99,11 @@ impl Args {
         serializer.end()?;
         output.finish()?;
         progress.finish_and_clear();
+        if self.labels.is_empty() && context.is_verbose() && has_options(&snapshot).await? {
+            print_error(
+                "The polls' options, voters and votes by day are not in this fixture, which Django can read: `polls dumpdata polls` writes them.",
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -164,6 +171,17 @@ impl Args {
             natural_primary: self.natural_primary,
             keys,
         })
+    }
+}
+
+/// Whether polls have options, which only fixtures with the label `polls` have.
+async fn has_options(db: &impl ConnectionTrait) -> anyhow::Result<bool> {
+    let model = find_model("polls.questionoptions")?;
+    let count = fixtures::count(db, model, &DumpOptions::default()).await;
+    match count {
+        // Its migration is not applied.
+        Err(error) if is_missing_table(&error) => Ok(false),
+        count => Ok(count? > 0),
     }
 }
 

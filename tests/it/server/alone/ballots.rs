@@ -97,7 +97,7 @@ async fn assert_one_vote_each(site: &Site) {
         assert_eq!(site.number(sql).await, VOTERS as i64, "{sql}");
     }
     let said = site.run(["recount"]).success().stdout;
-    assert!(said.contains("1000 votes of 1000 voters"), "{said}");
+    assert!(said.contains("1,000 votes of 1,000 voters"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -189,8 +189,7 @@ fn is_public(bind: &Bind) -> bool {
 fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
     let database = &settings.database;
     if database.backend == DbBackend::Postgres {
-        check_database_address(database.url.expose_secret(), messages);
-        if let Some(url) = &database.replica_url {
+        for url in database.urls.iter().chain(&database.replica_urls) {
             check_database_address(url.expose_secret(), messages);
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anstyle::{AnsiColor, Style};
@@ -24,6 +24,9 @@ pub const MIGRATE_LABEL: Style = Style::new().bold();
 
 /// The timeout for closing a database.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pause before the database is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The settings, log, output and databases of a command.
 pub struct Context {
@@ -89,6 +92,40 @@ impl Context {
             settings = settings.in_memory();
         }
         self.connect_to(&settings, Purpose::Command).await
+    }
+
+    /// Waits until a connection to the database succeeds, and logs why it does not.
+    ///
+    /// # Errors
+    /// With the last reason, when none has succeeded within `timeout`.
+    pub async fn wait_for_database(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + timeout;
+        let mut logged = None;
+        loop {
+            let error = match Database::connect(&self.settings.database, Purpose::Command).await {
+                Ok(database) => {
+                    database.close().await;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let address = self.settings.database.display();
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                let seconds = timeout.as_secs();
+                return Err(error).with_context(|| {
+                    format!("the database at {address} cannot be reached for {seconds} s")
+                });
+            }
+            let reason = error.to_string();
+            if logged.as_ref() != Some(&reason) {
+                tracing::warn!(
+                    "waiting for the database at {address}: {}",
+                    reason.escape_debug()
+                );
+                logged = Some(reason);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
     }
 
     async fn connect_to(

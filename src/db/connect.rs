@@ -3,15 +3,19 @@
 use std::{borrow::Cow, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
-use secrecy::ExposeSecret;
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     PgPool,
     pool::PoolConnectionMetadata,
     sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{health::Health, sqlite};
+use super::{
+    health::Health,
+    server::{Identity, Role, find},
+    sqlite,
+};
 use crate::settings::DatabaseSettings;
 
 /// What a connection is for.
@@ -43,6 +47,8 @@ const SESSION: [(&str, &str); 7] = [
     // A ROLLBACK outside a transaction is no reason for a warning.
     ("client_min_messages", "error"),
 ];
+/// The name of the connections in `pg_stat_activity`.
+const APPLICATION_NAME: &str = "polls";
 /// How long SQLite waits for another process to finish writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that were idle for longer are pinged before they are used.
@@ -50,8 +56,8 @@ const TEST_IF_IDLE_FOR: Duration = Duration::from_secs(30);
 /// How long a suspect connection has to answer a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn options(settings: &DatabaseSettings, purpose: Purpose, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(settings.url.expose_secret());
+fn options(url: &SecretString, purpose: Purpose, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url.expose_secret());
     // The statements of commands may take any time.
     let slow_level = match purpose {
         Purpose::Requests => log::LevelFilter::Warn,
@@ -78,7 +84,7 @@ pub(super) async fn sqlite_reader(
     purpose: Purpose,
     connections: u32,
 ) -> Result<DatabaseConnection, DbErr> {
-    let options = options(settings, purpose, connections);
+    let options = options(settings.url(), purpose, connections);
     sqlite_with(options, purpose).await
 }
 
@@ -88,7 +94,7 @@ pub(super) async fn sqlite_writer(
     purpose: Purpose,
     health: &Health,
 ) -> Result<DatabaseConnection, DbErr> {
-    let mut options = options(settings, purpose, 1);
+    let mut options = options(settings.url(), purpose, 1);
     sqlite::discard_unfinished(&mut options, health);
     sqlite_with(options, purpose).await
 }
@@ -112,84 +118,64 @@ async fn sqlite_with(
     sea_orm::Database::connect(options).await
 }
 
-/// A pool of connections to PostgreSQL: several for requests, one for a command.
+/// A pool of connections to a server of PostgreSQL, for requests. The first statement connects.
 ///
 /// # Errors
-/// When the server cannot be reached or refuses the connection.
-pub(super) async fn postgres(
+/// When the settings are invalid.
+pub(super) async fn requests(
+    url: &SecretString,
     settings: &DatabaseSettings,
-    purpose: Purpose,
     health: &Health,
 ) -> Result<DatabaseConnection, DbErr> {
-    let connections = if purpose == Purpose::Requests {
-        settings.pool_size
-    } else {
-        1
-    };
-    let mut options = options(settings, purpose, connections);
-    options.set_application_name(Cow::Borrowed("polls"));
-    match purpose {
-        Purpose::Requests => {
-            // Such a process must not keep rows locked either.
-            let idle = format!("{}ms", settings.statement_timeout.as_millis());
-            let idle = [("idle_in_transaction_session_timeout", idle)];
-            options
-                .statement_timeout(settings.statement_timeout)
-                .map_sqlx_postgres_opts(move |options| {
-                    options.options(SESSION).options(idle.clone())
-                })
-                .connect_lazy(true);
-            check_suspect(&mut options, health);
-        }
-        Purpose::Command | Purpose::Migrations => {
-            try_postgres(settings).await?;
-            // Neither that `DROP … IF EXISTS` has nothing to drop nor that a ROLLBACK follows a COMMIT that has failed is a line
-            // of a command's output.
-            let level = match purpose {
-                Purpose::Migrations => "warning",
-                _ => "error",
-            };
-            let messages = [("client_min_messages", level)];
-            options.map_sqlx_postgres_opts(move |options| options.options(messages));
-        }
-    }
+    let mut options = options(url, Purpose::Requests, settings.pool_size);
+    // A process whose machine or network has failed must not keep rows locked either.
+    let idle = format!("{}ms", settings.statement_timeout.as_millis());
+    let idle = [("idle_in_transaction_session_timeout", idle)];
+    options
+        .set_application_name(Cow::Borrowed(APPLICATION_NAME))
+        .statement_timeout(settings.statement_timeout)
+        .map_sqlx_postgres_opts(move |options| options.options(SESSION).options(idle.clone()))
+        .connect_lazy(true);
+    check_suspect(&mut options, health);
     sea_orm::Database::connect(options).await
 }
 
-/// A connection to PostgreSQL that stays the same, to listen on for notifications, as a pool of one.
+/// A connection to the primary, for a command, as a pool of one.
 ///
 /// # Errors
-/// When the server cannot be reached or refuses the connection.
-pub(super) async fn postgres_listener(settings: &DatabaseSettings) -> Result<PgPool, DbErr> {
-    try_postgres(settings).await?;
-    let mut options = options(settings, Purpose::Command, 1);
+/// [`DbErr::Conn`]: no server takes the connection and the credentials, has such a database, and responds within 3 s.
+pub(super) async fn command(
+    settings: &DatabaseSettings,
+    purpose: Purpose,
+) -> Result<DatabaseConnection, DbErr> {
+    // The pool would retry until its timeout, and then report only the timeout.
+    let server = find(settings, Role::Primary, None, ACQUIRE_TIMEOUT).await?;
+    // Neither that `DROP … IF EXISTS` has nothing to drop nor that a ROLLBACK follows a COMMIT that has failed is a line
+    // of a command's output.
+    let level = match purpose {
+        Purpose::Migrations => "warning",
+        _ => "error",
+    };
+    let messages = [("client_min_messages", level)];
+    let mut options = options(&server.url, purpose, 1);
     options
-        .set_application_name(Cow::Borrowed("polls"))
+        .set_application_name(Cow::Borrowed(APPLICATION_NAME))
+        .map_sqlx_postgres_opts(move |options| options.options(messages));
+    sea_orm::Database::connect(options).await
+}
+
+/// A connection to a server of PostgreSQL that stays the same, to listen on for notifications, as a pool of one.
+///
+/// # Errors
+/// When the address is invalid.
+pub(super) async fn listener(url: &SecretString) -> Result<PgPool, DbErr> {
+    let mut options = options(url, Purpose::Command, 1);
+    options
+        .set_application_name(Cow::Borrowed(APPLICATION_NAME))
         .map_sqlx_postgres_opts(|options| options.options(SESSION))
         .connect_lazy(true);
     let connection = sea_orm::Database::connect(options).await?;
     Ok(connection.get_postgres_connection_pool().clone())
-}
-
-/// Connects once, to get the error: the pool retries until its timeout, and then reports only the timeout.
-///
-/// # Errors
-/// [`DbErr::Conn`]: the server refuses the connection or the credentials, has no such database, or does not respond within 3 s.
-pub(super) async fn try_postgres(settings: &DatabaseSettings) -> Result<(), DbErr> {
-    use sqlx::{ConnectOptions as _, Connection as _};
-    let refused = |error: sqlx::Error| DbErr::Conn(RuntimeErr::SqlxError(error.into()));
-    let url = settings.url.expose_secret();
-    let options: sqlx::postgres::PgConnectOptions = url.parse().map_err(refused)?;
-    match tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await {
-        Ok(Ok(connection)) => {
-            drop(connection.close().await);
-            Ok(())
-        }
-        Ok(Err(error)) => Err(refused(error)),
-        Err(_) => Err(DbErr::Conn(RuntimeErr::Internal(
-            "no answer in time".to_owned(),
-        ))),
-    }
 }
 
 /// Makes the pool ping suspect connections before it uses them, and when they are released.
@@ -201,16 +187,18 @@ fn check_suspect(options: &mut ConnectOptions, health: &Health) {
         .map_sqlx_postgres_pool_opts(move |pool| {
             let health = health_of_new.clone();
             pool.after_release(after.clone())
-                .after_connect(move |connection, _| note_process(connection, health.clone()))
+                .after_connect(move |connection, _| check_new(connection, health.clone()))
         });
 }
 
-/// Records the backend process of a new connection, so that another connection can query whether it is active.
-fn note_process(
+/// Refuses a new connection to a former primary; otherwise records its backend process, so that another connection can query whether
+/// it is active.
+fn check_new(
     connection: &mut sqlx::PgConnection,
     health: Health,
 ) -> BoxFuture<'_, Result<(), sqlx::Error>> {
     Box::pin(async move {
+        health.newest.check(&Identity::of(connection).await?)?;
         let process = sqlx::query_scalar("SELECT pg_backend_pid()")
             .fetch_one(connection)
             .await?;

@@ -8,9 +8,11 @@ use sea_orm::{
 
 use super::{
     connect::{self, Purpose},
-    failure::{is_lost, outside_transaction},
+    failure::{is_login_refused, is_lost, outside_transaction},
     health::Health,
     pool::Pool,
+    server::Role,
+    servers::{ServerCounters, Servers},
     sqlite::DatabaseFile,
     times::prepare,
     transaction::Transaction,
@@ -25,6 +27,8 @@ pub struct Database {
     /// On SQLite a pool of one, so that the writers of this process queue instead of retrying.
     writer: Pool,
     health: Health,
+    /// On PostgreSQL, when serving requests.
+    servers: Option<Servers>,
     /// On SQLite, when serving requests.
     file: Option<DatabaseFile>,
 }
@@ -35,43 +39,64 @@ impl Database {
     /// # Errors
     /// When the database cannot be reached; not for [`Purpose::Requests`] on PostgreSQL.
     pub async fn connect(settings: &DatabaseSettings, purpose: Purpose) -> Result<Self, DbErr> {
-        let is_limited = settings.backend == DbBackend::Postgres && purpose == Purpose::Requests;
-        let health = Health::new(
-            settings.backend,
-            is_limited.then_some(settings.statement_timeout),
-        );
-        let (reader, writer) = match (settings.backend, purpose) {
-            (DbBackend::Sqlite, _) => {
-                let writer = connect::sqlite_writer(settings, purpose, &health).await?;
-                let writer = Pool::fixed(writer);
-                let reader = if purpose == Purpose::Requests {
-                    let connections = settings.pool_size;
-                    Pool::fixed(connect::sqlite_reader(settings, purpose, connections).await?)
-                } else {
-                    writer.clone()
-                };
-                (reader, writer)
-            }
+        match (settings.backend, purpose) {
+            (DbBackend::Sqlite, _) => Self::open_sqlite(settings, purpose).await,
             (_, Purpose::Requests) => {
-                let pool = Pool::renewable(settings, &health).await?;
-                (pool.clone(), pool)
+                let servers = Servers::start(settings, Role::Primary).await;
+                Self::of_servers(servers, settings).await
             }
             (_, Purpose::Command | Purpose::Migrations) => {
-                let pool = Pool::fixed(connect::postgres(settings, purpose, &health).await?);
-                (pool.clone(), pool)
+                let pool = Pool::fixed(connect::command(settings, purpose).await?);
+                let health = Health::new(settings.backend);
+                Ok(Self::new(settings.backend, [pool.clone(), pool], health))
             }
-        };
-        let file = settings
-            .sqlite_file()
-            .filter(|_| purpose == Purpose::Requests)
-            .and_then(DatabaseFile::opened);
+        }
+    }
+
+    async fn open_sqlite(settings: &DatabaseSettings, purpose: Purpose) -> Result<Self, DbErr> {
+        let health = Health::new(settings.backend);
+        let writer = connect::sqlite_writer(settings, purpose, &health).await?;
+        let writer = Pool::fixed(writer);
+        if purpose != Purpose::Requests {
+            return Ok(Self::new(
+                settings.backend,
+                [writer.clone(), writer],
+                health,
+            ));
+        }
+        let connections = settings.pool_size;
+        let reader = Pool::fixed(connect::sqlite_reader(settings, purpose, connections).await?);
         Ok(Self {
-            backend: settings.backend,
+            file: settings.sqlite_file().and_then(DatabaseFile::opened),
+            ..Self::new(settings.backend, [reader, writer], health)
+        })
+    }
+
+    /// The database of the server in use of these, for serving requests. The first statement connects.
+    ///
+    /// # Errors
+    /// When the settings are invalid.
+    pub(super) async fn of_servers(
+        servers: Servers,
+        settings: &DatabaseSettings,
+    ) -> Result<Self, DbErr> {
+        let health = Health::of_servers(&servers, settings.statement_timeout);
+        let pool = Pool::renewable(settings, &servers, &health).await?;
+        Ok(Self {
+            servers: Some(servers),
+            ..Self::new(settings.backend, [pool.clone(), pool], health)
+        })
+    }
+
+    fn new(backend: DbBackend, [reader, writer]: [Pool; 2], health: Health) -> Self {
+        Self {
+            backend,
             reader,
             writer,
             health,
-            file,
-        })
+            servers: None,
+            file: None,
+        }
     }
 
     /// Begins a transaction. On SQLite it takes the write lock at once (`BEGIN IMMEDIATE`), so that it cannot fail
@@ -111,18 +136,28 @@ impl Database {
         Ok(Transaction::new(transaction, self.health.clone()))
     }
 
-    /// Executes a read or a `BEGIN`, and retries it once if the connection was lost: the pool then pings the next connection first.
+    /// Executes a read or a `BEGIN`, and retries it once if the connection was lost: the pool then pings the next connection first. If
+    /// the password was refused, another one may be in its file, and is tried.
     async fn retry_once<T, F: Future<Output = Result<T, DbErr>>>(
         &self,
         action: impl Fn() -> F,
     ) -> Result<T, DbErr> {
-        match action().await {
-            Err(error) if is_lost(&error) => {
-                self.health.retries.inc();
-                action().await
-            }
-            result => result,
+        let mut result = action().await;
+        if matches!(&result, Err(error) if is_lost(error)) {
+            self.health.retries.inc();
+            result = action().await;
         }
+        let Some(servers) = &self.servers else {
+            return result;
+        };
+        if matches!(&result, Err(error) if is_login_refused(error))
+            && servers.compare().await.is_ok()
+        {
+            self.reader.follow().await;
+            self.health.retries.inc();
+            result = action().await;
+        }
+        result
     }
 
     /// Checks that the file of an SQLite database is still the one that was opened.
@@ -133,15 +168,20 @@ impl Database {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::check)
     }
 
-    /// Connects to PostgreSQL once, to get the error.
-    ///
-    /// # Errors
-    /// [`DbErr::Conn`]: the server refuses the connection or the credentials, has no such database, or does not respond within 3 s.
-    pub async fn try_connect(settings: &DatabaseSettings) -> Result<(), DbErr> {
-        match settings.backend {
-            DbBackend::Postgres => connect::try_postgres(settings).await,
-            _ => Ok(()),
-        }
+    /// The servers, on PostgreSQL when serving requests.
+    pub(super) fn servers(&self) -> Option<&Servers> {
+        self.servers.as_ref()
+    }
+
+    /// Why the server of PostgreSQL cannot be reached, when serving requests; `None` if it can.
+    pub async fn outage(&self) -> Option<&'static str> {
+        let compared = self.servers.as_ref()?.compare().await;
+        compared.err().map(|no_server| no_server.reason())
+    }
+
+    /// The metrics of the servers, on PostgreSQL when serving requests.
+    pub fn server_counters(&self) -> Option<&ServerCounters> {
+        self.servers.as_ref().map(Servers::counters)
     }
 
     /// The state of the connections.

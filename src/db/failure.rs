@@ -29,6 +29,38 @@ pub fn is_lost(error: &DbErr) -> bool {
     }
 }
 
+/// Whether PostgreSQL refuses the role, its password or its address. Another password may be the right one.
+pub(super) fn is_login_refused(error: &DbErr) -> bool {
+    // invalid_authorization_specification, invalid_password.
+    matches!(cause(error), Some(sqlx::Error::Database(error)) if error.code().is_some_and(|code| ["28000", "28P01"].contains(&&*code)))
+}
+
+/// Why a server cannot be used, without its name and address.
+pub(super) fn outage(error: &DbErr) -> &'static str {
+    use std::io::ErrorKind;
+    match cause(error) {
+        Some(sqlx::Error::Io(error)) => match error.kind() {
+            ErrorKind::ConnectionRefused => "the connection is refused",
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                "its host cannot be reached"
+            }
+            // The resolver's errors have no kind of their own.
+            _ if error.to_string().contains("lookup address") => "its host name is unknown",
+            _ => "the connection is lost",
+        },
+        Some(sqlx::Error::Tls(_)) => "its certificate is not accepted, or it has no TLS",
+        Some(sqlx::Error::Database(error)) => match error.code().as_deref() {
+            Some("28P01") => "it refuses the password",
+            Some("28000") => "it refuses the role, its address or its encryption (pg_hba.conf)",
+            Some("3D000") => "the database does not exist",
+            Some("57P03") => "it is starting up or shutting down",
+            Some(code) if code.starts_with("53") => "it has no connection or memory left",
+            _ => "it reports an error",
+        },
+        _ => "no answer in time",
+    }
+}
+
 /// SQLite's primary result codes (<https://www.sqlite.org/rescode.html>) for a database that is locked: `SQLITE_BUSY` and `SQLITE_LOCKED`.
 const SQLITE_BUSY: [i32; 2] = [5, 6];
 /// For storage that fails: `SQLITE_READONLY`, `SQLITE_IOERR`, `SQLITE_FULL`, `SQLITE_CANTOPEN` and `SQLITE_PROTOCOL`.

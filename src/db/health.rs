@@ -11,7 +11,11 @@ use sea_orm::{DbBackend, DbErr, RuntimeErr};
 use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::failure::{is_lost, is_refusal, is_storage};
+use super::{
+    failure::{is_lost, is_refusal, is_storage},
+    server::Newest,
+    servers::Servers,
+};
 
 /// How much longer than PostgreSQL's `statement_timeout` a response is waited for.
 const RESPONSE_GRACE: Duration = Duration::from_secs(2);
@@ -57,18 +61,31 @@ pub struct Health {
     system: &'static str,
     /// The timeout of a statement without a response; those of commands have none.
     response_timeout: Option<Duration>,
+    /// The newest timeline of the servers.
+    pub(super) newest: Newest,
+    /// Requests a comparison of the servers.
+    wanted: Arc<Notify>,
 }
 
 impl Health {
-    /// The state of a new pool. `statement_timeout` is PostgreSQL's, if statements have one.
-    pub(super) fn new(backend: DbBackend, statement_timeout: Option<Duration>) -> Self {
+    /// The state of a new pool without timeouts.
+    pub(super) fn new(backend: DbBackend) -> Self {
         Self {
             system: match backend {
                 DbBackend::Sqlite => "sqlite",
                 _ => "postgresql",
             },
-            response_timeout: statement_timeout.map(|timeout| timeout + RESPONSE_GRACE),
             ..Self::default()
+        }
+    }
+
+    /// The state of a new pool to one of these servers. `statement_timeout` is PostgreSQL's.
+    pub(super) fn of_servers(servers: &Servers, statement_timeout: Duration) -> Self {
+        Self {
+            response_timeout: Some(statement_timeout + RESPONSE_GRACE),
+            newest: servers.newest(),
+            wanted: servers.wanted(),
+            ..Self::new(DbBackend::Postgres)
         }
     }
 
@@ -162,6 +179,8 @@ impl Health {
         if is_storage(error) {
             self.suspicion().is_storage_failed = true;
             self.discard_next_released();
+            // The server may have become a standby.
+            self.wanted.notify_one();
         }
     }
 
@@ -206,7 +225,10 @@ impl Health {
             self.note_storage(error);
         }
         match &result {
-            Err(error) if is_lost(error) => self.suspect(),
+            Err(error) if is_lost(error) => {
+                self.suspect();
+                self.wanted.notify_one();
+            }
             Err(error) if !is_refusal(error) => {}
             Ok(_) | Err(_) => self.suspicion().last_response = Some(Instant::now()),
         }

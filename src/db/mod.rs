@@ -14,6 +14,8 @@ mod lookups;
 mod pool;
 mod related;
 mod replica;
+mod server;
+mod servers;
 mod sqlite;
 mod times;
 mod transaction;
@@ -36,6 +38,7 @@ pub use self::{
     lookups::{LOOKUPS, escape_like, text_lookup},
     related::{add_related, related_keys, remove_related, set_related},
     replica::{MAX_LAG, Reader, ReplicaCounters},
+    servers::ServerCounters,
     times::{is_storable, microseconds, sqlite_time},
     transaction::Transaction,
 };
@@ -60,14 +63,18 @@ impl Databases {
     /// When the SQLite file cannot be opened.
     pub async fn connect(settings: &DatabaseSettings) -> Result<Self, DbErr> {
         let primary = Database::connect(settings, Purpose::Requests).await?;
-        let probe = DatabaseSettings {
-            pool_size: 1,
-            statement_timeout: settings.statement_timeout.min(PROBE_STATEMENT_TIMEOUT),
-            ..settings.clone()
+        let mut single = settings.clone();
+        single.pool_size = 1;
+        single.statement_timeout = settings.statement_timeout.min(PROBE_STATEMENT_TIMEOUT);
+        let one_more = || async {
+            match primary.servers() {
+                Some(servers) => Database::of_servers(servers.clone(), &single).await,
+                None => Database::connect(&single, Purpose::Requests).await,
+            }
         };
-        let probe = Database::connect(&probe, Purpose::Requests).await?;
+        let probe = one_more().await?;
         let replica = match settings.replica() {
-            Some(replica) => Some(Replica::connect(&replica, probe.clone()).await?),
+            Some(replica) => Some(Replica::connect(&replica, one_more().await?).await?),
             None => None,
         };
         Ok(Self {

@@ -20,9 +20,10 @@ use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connect::Purpose,
     database::Database,
     failure::{is_lost, outside_transaction},
+    server::Role,
+    servers::Servers,
 };
 use crate::settings::DatabaseSettings;
 
@@ -94,7 +95,8 @@ impl Replica {
         settings: &DatabaseSettings,
         primary: Database,
     ) -> Result<Self, DbErr> {
-        let database = Database::connect(settings, Purpose::Requests).await?;
+        let servers = Servers::start(settings, Role::Standby).await;
+        let database = Database::of_servers(servers, settings).await?;
         let state = Arc::new(watch::Sender::new(ReplicaState::NotMeasured));
         let counters = ReplicaCounters::default();
         let measuring = measure_lag(database.clone(), primary, state.clone(), counters.clone());

@@ -96,6 +96,7 @@ fn value(environment: &Environment, variable: &Variable) -> anyhow::Result<Optio
         "SECRET_KEY"
         | "SECRET_KEY_FALLBACKS"
         | "DATABASE_PASSWORD"
+        | "DATABASE_PASSWORD_PREVIOUS"
         | "POSTGRES_PASSWORD"
         | "CACHE_PASSWORD" => {
             let secret = environment.secret(name)?;

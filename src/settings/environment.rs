@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     fmt::{self, Display},
+    io,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -120,19 +121,59 @@ impl Environment {
     /// # Errors
     /// When both are set, or the file cannot be read.
     pub fn secret(&self, name: &str) -> anyhow::Result<Option<SecretString>> {
-        let file_variable = format!("{name}_FILE");
+        let Some(source) = self.secret_source(name)? else {
+            return Ok(None);
+        };
+        let secret = source.read();
+        secret.map(Some).with_context(|| {
+            let path = self.get(&file_variable(name)).ok().flatten();
+            let path = path.unwrap_or_default();
+            format!("{} names {path}, which cannot be read", file_variable(name))
+        })
+    }
+
+    /// Where the secret `name` is: in the variable, or in the file that `name_FILE` names, which may change.
+    ///
+    /// # Errors
+    /// When both are set.
+    pub fn secret_source(&self, name: &str) -> anyhow::Result<Option<SecretSource>> {
+        let file_variable = file_variable(name);
         match (self.get(name)?, self.get(&file_variable)?) {
             (Some(_), Some(_)) => {
                 bail!("{name} and {file_variable} are both set: use one of them.")
             }
-            (Some(value), None) => Ok(Some(value.into())),
-            (None, Some(path)) => {
-                let text = std::fs::read_to_string(path).with_context(|| {
-                    format!("{file_variable} names {path}, which cannot be read")
-                })?;
-                Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
-            }
+            (Some(value), None) => Ok(Some(SecretSource::Value(value.into()))),
+            (None, Some(path)) => Ok(Some(SecretSource::File(path.into()))),
             (None, None) => Ok(None),
+        }
+    }
+}
+
+fn file_variable(name: &str) -> String {
+    format!("{name}_FILE")
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone)]
+pub enum SecretSource {
+    /// Here.
+    Value(SecretString),
+    /// In this file, which may change while the program runs, as the files of a Secret do in a pod.
+    File(PathBuf),
+}
+
+impl SecretSource {
+    /// The secret; of a file its present content, without the line end at its end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(&self) -> io::Result<SecretString> {
+        match self {
+            Self::Value(secret) => Ok(secret.clone()),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path)?;
+                Ok(text.trim_end_matches(['\r', '\n']).into())
+            }
         }
     }
 }

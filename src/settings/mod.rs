@@ -11,6 +11,7 @@ mod headers;
 mod live;
 mod log;
 mod other_sites;
+mod postgres_url;
 mod security;
 mod server;
 mod variable;

@@ -1,18 +1,21 @@
 //! Health checks: liveness and readiness.
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use poem::{EndpointExt, IntoResponse, Response, Route, handler, http::StatusCode, web::Data};
-use sea_orm::DbErr;
+use sea_orm::{DbBackend, DbErr};
 use tokio::sync::Mutex;
 
 use crate::{core::Core, migrations, web::routing::named};
 
 /// The timeout of the database's check.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// The timeout for the cause of an outage.
+const CAUSE_TIMEOUT: Duration = Duration::from_millis(400);
 /// How long the result of a check is used for other probes.
 const CACHE_TIME: Duration = Duration::from_millis(100);
 
@@ -33,56 +36,114 @@ fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The result of the last readiness check: none, or why the server is not ready.
-#[derive(Debug, Default)]
-pub struct Readiness(Mutex<Option<(Instant, Option<&'static str>)>>);
+/// Why the server is not ready.
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    /// It is about to stop.
+    Stopping,
+    /// The database lacks migrations of this version.
+    Migrations,
+    /// The database cannot store changes.
+    Storage,
+    /// The database does not answer; with the cause, if it is known.
+    Outage(Option<&'static str>),
+}
 
-impl Readiness {
-    /// Why the server is not ready. Checks the database unless another probe has just done so; one check runs at a time.
-    async fn check(&self, core: &Core) -> Option<&'static str> {
-        let mut last = self.0.lock().await;
-        if let Some((checked, reason)) = *last
-            && checked.elapsed() < CACHE_TIME
-        {
-            return reason;
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopping => f.write_str("the server is about to stop"),
+            Self::Migrations => f.write_str("migrations are missing: run `polls migrate`"),
+            Self::Storage => f.write_str(
+                "the database cannot store anything: its disk is full, or it is read-only",
+            ),
+            Self::Outage(None) => f.write_str("the database does not answer"),
+            Self::Outage(Some(cause)) => write!(f, "the database does not answer: {cause}"),
         }
-        let reason = match tokio::time::timeout(TIMEOUT, check_database(core)).await {
-            Ok(Ok(reason)) => reason,
-            Ok(Err(_)) | Err(_) => Some("the database does not answer\n"),
-        };
-        *last = Some((Instant::now(), reason));
-        reason
     }
 }
 
-async fn check_database(core: &Core) -> Result<Option<&'static str>, DbErr> {
+/// The results of the last readiness checks.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Checks>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Checks {
+    /// The last one.
+    last: Option<(Instant, Result<(), Reason>)>,
+    /// When the database last answered.
+    answered: Option<Instant>,
+}
+
+impl Readiness {
+    /// Checks the database unless another probe has just done so; one check runs at a time.
+    async fn check(&self, core: &Core) -> Checks {
+        let mut checks = self.0.lock().await;
+        let is_recent = |(checked, _): (Instant, _)| checked.elapsed() < CACHE_TIME;
+        if !checks.last.is_some_and(is_recent) {
+            let result = match tokio::time::timeout(TIMEOUT, check_database(core)).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) | Err(_) => Err(Reason::Outage(cause(core).await)),
+            };
+            let now = Instant::now();
+            checks.last = Some((now, result));
+            if !matches!(result, Err(Reason::Outage(_) | Reason::Storage)) {
+                checks.answered = Some(now);
+            }
+        }
+        *checks
+    }
+}
+
+/// Why the database does not answer, if that shows quickly.
+async fn cause(core: &Core) -> Option<&'static str> {
+    let outage = tokio::time::timeout(CAUSE_TIMEOUT, core.db.write().outage()).await;
+    match outage {
+        Ok(cause) => cause,
+        Err(_) => Some("no answer in time"),
+    }
+}
+
+async fn check_database(core: &Core) -> Result<Result<(), Reason>, DbErr> {
     if !migrations::unapplied(core.db.probe()).await?.is_empty() {
-        return Ok(Some("migrations are missing: run `polls migrate`\n"));
+        return Ok(Err(Reason::Migrations));
     }
     let health = core.db.write().health();
     if health.is_storage_failed() {
         if migrations::check_writable(core.db.probe()).await.is_err() {
-            return Ok(Some(
-                "the database cannot store anything: its disk is full, or it is read-only\n",
-            ));
+            return Ok(Err(Reason::Storage));
         }
         health.storage_recovered();
     }
-    Ok(None)
+    Ok(Ok(()))
 }
 
-/// Readiness: the database is reachable, has all migrations and stores changes, and the server is not shutting down.
+/// Readiness: the database is reachable, has all migrations and stores changes, and the server is not shutting down. An outage of
+/// PostgreSQL is tolerated for a while: all servers would cease to be ready at once, and visitors would get no page at all.
 #[handler]
 async fn readyz(Data(core): Data<&Arc<Core>>, Data(readiness): Data<&Arc<Readiness>>) -> Response {
-    let reason = if core.draining.is_cancelled() {
-        Some("the server is about to stop\n")
-    } else {
-        readiness.check(core).await
-    };
-    match reason {
-        None => "ok\n".into_response(),
-        Some(reason) => reason
-            .with_status(StatusCode::SERVICE_UNAVAILABLE)
-            .into_response(),
+    if core.draining.is_cancelled() {
+        return not_ready(Reason::Stopping);
     }
+    let Checks { last, answered } = readiness.check(core).await;
+    match last {
+        Some((_, Err(reason))) => {
+            let tolerance = core.settings.database.outage_tolerance;
+            let is_tolerated = matches!(reason, Reason::Outage(_) | Reason::Storage)
+                && core.settings.database.backend == DbBackend::Postgres
+                && answered.is_some_and(|answered| answered.elapsed() < tolerance);
+            if is_tolerated {
+                format!("ok for now: {reason}\n").into_response()
+            } else {
+                not_ready(reason)
+            }
+        }
+        _ => "ok\n".into_response(),
+    }
+}
+
+fn not_ready(reason: Reason) -> Response {
+    let text = format!("{reason}\n");
+    text.with_status(StatusCode::SERVICE_UNAVAILABLE)
+        .into_response()
 }

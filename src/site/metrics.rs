@@ -127,6 +127,23 @@ impl Exporter {
                 replica.fallbacks.clone(),
             );
         }
+        if let Some(servers) = site.core.db.write().server_counters() {
+            registry.register(
+                "polls_database_server",
+                "The server of the database in use, and its timeline",
+                servers.in_use.clone(),
+            );
+            registry.register(
+                "polls_database_server_changes",
+                "How often another server of the database has been used",
+                servers.changes.clone(),
+            );
+            registry.register(
+                "polls_database_servers_refused",
+                "Connections refused because the server is a former primary",
+                servers.stale.clone(),
+            );
+        }
         let (votes, database) = (site.votes.counters(), site.core.db.write().health());
         for (name, help, counter) in [
             ("polls_votes", "Votes committed", &votes.committed),

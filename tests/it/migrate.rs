@@ -9,7 +9,7 @@ use polls::{
 };
 use sea_orm::ConnectionTrait;
 
-use crate::support::Site;
+use crate::support::{Backend, Site, cluster::Cluster};
 
 on_both_databases! {
     async fn ten_concurrent_migrate_commands_record_each_migration_once(site: Site) {
@@ -134,6 +134,41 @@ on_both_databases! {
         let said = site.run(["migrate", "sessions", "zero", "-v", "2"]).success();
         assert!(said.stdout.contains("Unapplying sessions.0001_initial... OK (0."), "{}", said.stdout);
     }
+}
+
+#[tokio::test]
+async fn migrate_waits_for_a_database_that_starts_late() {
+    let mut cluster = Cluster::new(&[]);
+    cluster.stop("-INT");
+    let site = Site::new(Backend::Sqlite)
+        .await
+        .with("DATABASE_URL", &cluster.url());
+    let said = site.run(["migrate", "--wait=1"]);
+    assert_eq!(said.code, 1);
+    let expected = format!(
+        "CommandError: the database at postgres://postgres@127.0.0.1:{}/postgres cannot be reached for 1 s: ",
+        cluster.port
+    );
+    assert!(
+        said.stderr.lines().any(|line| line.starts_with(&expected)),
+        "{}",
+        said.stderr
+    );
+    let mut waiting = site.command(["migrate", "--wait"]);
+    let waiting = waiting
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    cluster.start();
+    let output = waiting.wait_with_output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && log.contains("waiting for the database at "),
+        "{log}"
+    );
+    assert_eq!(log.matches("waiting for").count(), 1, "{log}");
 }
 
 #[tokio::test]

@@ -237,6 +237,6 @@ async fn an_unreachable_database_is_a_503_with_retry_after() {
     assert_eq!(page.header("retry-after"), Some("2"));
     assert_eq!(
         ready.assert_status(503).text(),
-        "the database does not answer\n"
+        "the database does not answer: the connection is refused\n"
     );
 }

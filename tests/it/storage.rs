@@ -290,7 +290,7 @@ async fn the_server_logs_why_its_database_is_unreachable() {
         .with("DATABASE_URL", "postgres://polls@127.0.0.1:1/polls");
     let (log, _) = site.serve().stop();
     assert!(
-        log.contains("does not answer yet") && log.contains("Connection refused"),
+        log.contains("does not answer: ") && log.contains("Connection refused"),
         "{log}"
     );
     let site = site.with(

@@ -36,8 +36,9 @@ impl Args {
             command.arg(file).args(self.parameters);
         } else {
             program = "psql";
-            let mut url =
-                Url::parse(settings.url.expose_secret()).context("DATABASE_URL cannot be read")?;
+            let candidates = settings.candidates();
+            let url = Url::parse(candidates[0][0].expose_secret());
+            let url = url.context("DATABASE_URL cannot be read")?;
             command = Command::new(program);
             if let Some(password) = url.password() {
                 let password = percent_decode_str(password)
@@ -45,9 +46,12 @@ impl Args {
                     .into_owned();
                 command.env("PGPASSWORD", password);
             }
-            // An address without a host has no password either.
-            let _ = url.set_password(None);
-            command.args(self.parameters).arg(url.as_str());
+            if candidates.len() > 1 {
+                command.env("PGTARGETSESSIONATTRS", "read-write");
+            }
+            let query = url.query().map(|query| format!("?{query}"));
+            let address = format!("{}{}", settings.display(), query.unwrap_or_default());
+            command.args(self.parameters).arg(address);
         }
         let error = command.exec();
         if error.kind() == io::ErrorKind::NotFound {

@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, io::Write, process::ExitCode, time::Instant};
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use migration::{APPS, Direction, Graph, Migration, Operation};
@@ -29,6 +34,9 @@ pub struct Args {
     /// Record an app's first migration without running it if all its tables exist.
     #[arg(long)]
     fake_initial: bool,
+    /// Wait until the database can be reached, by default for 300 seconds, instead of failing at once.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "300")]
+    wait: Option<u32>,
     /// Accepted for compatibility with Django: the command never prompts.
     #[arg(long, visible_alias = "no-input")]
     noinput: bool,
@@ -43,6 +51,11 @@ impl Args {
         let graph = Graph::new();
         let app = self.app.as_deref().map(find_app).transpose()?;
         let targets = self.targets(&graph, app)?;
+        if let Some(seconds) = self.wait {
+            context
+                .wait_for_database(Duration::from_secs(seconds.into()))
+                .await?;
+        }
         // A dry run does not change the journal mode of an SQLite file either.
         let is_dry_run = self.plan || self.check;
         let db = if is_dry_run {

@@ -11,7 +11,7 @@ use crate::{
         signals::Signals,
     },
     core::Core,
-    db::Database,
+    db::{self, Database},
     migrations,
     server::{
         Server,
@@ -223,13 +223,14 @@ async fn print_unapplied(context: &mut Context, core: &Core) -> anyhow::Result<(
     let unapplied = match migrations::unapplied(core.db.write()).await {
         Ok(unapplied) => unapplied,
         Err(error) => {
-            let cause = Database::try_connect(&core.settings.database).await.err();
-            let error = cause.unwrap_or(error);
-            let database = core.settings.database.display();
-            tracing::warn!(
-                "the database at {database} does not answer yet: {}",
-                error.to_string().escape_debug()
-            );
+            // Why PostgreSQL cannot be reached has been logged.
+            if core.db.write().outage().await.is_none() {
+                let reason = db::message(&error);
+                tracing::warn!(
+                    "the database does not answer yet: {}",
+                    reason.escape_debug()
+                );
+            }
             return Ok(());
         }
     };

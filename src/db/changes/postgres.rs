@@ -38,10 +38,18 @@ fn heartbeat_query() -> String {
 impl Listener {
     /// Listens on one connection, until it is lost.
     pub(super) async fn listen_to_postgres(&mut self) -> Listened {
-        let pool = connect::postgres_listener(&self.settings).await?;
+        let servers = self
+            .db
+            .servers()
+            .ok_or_else(|| failed("the database serves no requests"))?;
+        let servers = servers.clone();
+        servers.compare().await?;
+        let mut server = servers.subscribe();
+        let pool = connect::listener(&servers.url()).await?;
         let stop = self.stop.clone();
         tokio::select! {
             () = stop.cancelled() => Ok(()),
+            _ = server.changed() => Err(failed("another server is used")),
             result = self.listen(&pool) => Err(error_of(result)),
         }
     }

@@ -11,7 +11,7 @@ use super::{Change, Listened, Listener, PERIOD, error_of, from_sqlx, in_time};
 impl Listener {
     /// Polls on one connection: the version is comparable only with others of the same connection.
     pub(super) async fn poll_sqlite(&mut self) -> Listened {
-        let url = self.settings.url.expose_secret();
+        let url = self.settings.url().expose_secret();
         // While the file is away, a new and empty one would be created, for which SQLite removes the write-ahead log.
         let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
         let options = options.create_if_missing(false);

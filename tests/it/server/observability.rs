@@ -204,6 +204,36 @@ async fn secrets_are_not_logged() {
 }
 
 #[tokio::test]
+async fn alerts_and_the_dashboard_are_of_metrics_that_are_exported() {
+    let site = Site::migrated(Backend::Postgres).await;
+    let url = site.database.url.clone();
+    let site = site
+        .with("METRICS_BIND", "127.0.0.1:0")
+        .with("DATABASE_REPLICA_URL", &url);
+    let mut server = site.serve();
+    let metrics = metrics_address(&mut server);
+    server.get("/polls/");
+    let exported = get(&metrics, "/metrics", "");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kube/components/monitoring");
+    let name = regex::Regex::new(r"\b(?:polls|process)_[a-z_]+").unwrap();
+    for file in ["rules.yaml", "dashboard.json"] {
+        let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let names: Vec<_> = name.find_iter(&text).map(|found| found.as_str()).collect();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            let is_it = |line: &str| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            assert!(
+                exported.lines().any(is_it),
+                "{file}: {name} is not exported"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_exported() {
     let site = site().await.with("METRICS_BIND", "127.0.0.1:0");
     let mut server = site.serve();

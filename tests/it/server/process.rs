@@ -221,7 +221,7 @@ async fn the_server_starts_without_its_database() {
     let (log, code) = server.stop();
     assert_eq!(code, Some(0));
     assert!(
-        log.contains("the database at postgres://polls@127.0.0.1:1/polls does not answer yet"),
+        log.contains("the database at postgres://polls@127.0.0.1:1/polls does not answer: "),
         "{log}"
     );
     assert!(!log.contains("hidden"));

@@ -69,6 +69,54 @@ impl Cluster {
         cluster
     }
 
+    /// Makes a standby of it, which streams its log, and starts it.
+    pub fn standby(&self) -> Self {
+        let (folder, user) = own_folder();
+        let mut standby = Self {
+            data: folder.path().join("data"),
+            _folder: Some(folder),
+            user,
+            port: free_port(),
+            server: None,
+            options: self.options.clone(),
+        };
+        let copied = standby
+            .command("pg_basebackup")
+            .arg("-D")
+            .arg(&standby.data)
+            .args([
+                "-d",
+                &self.url(),
+                "-R",
+                "-c",
+                "fast",
+                "-X",
+                "stream",
+                "--no-sync",
+            ])
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{copied:?}");
+        standby.start();
+        standby
+    }
+
+    /// Makes a standby the primary of a new timeline.
+    pub fn promote(&self) {
+        let promoted = self
+            .command("pg_ctl")
+            .args(["promote", "-w", "-D"])
+            .arg(&self.data)
+            .output()
+            .unwrap();
+        assert!(promoted.status.success(), "{promoted:?}");
+    }
+
+    /// Replaces `pg_hba.conf`, which is read when the server starts and by `pg_reload_conf()`.
+    pub fn write_hba(&self, text: &str) {
+        fs::write(self.data.join("pg_hba.conf"), text).unwrap();
+    }
+
     pub fn url(&self) -> String {
         url(self.port)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU16, Ordering},
 };
 
 use tokio::{
@@ -13,6 +13,7 @@ use tokio::{
 /// Passes on what comes to its port, both ways.
 pub struct Link {
     pub port: u16,
+    target: Arc<AtomicU16>,
     is_dark: Arc<AtomicBool>,
     loses_a_commit: Arc<AtomicBool>,
 }
@@ -22,12 +23,14 @@ impl Link {
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own = listener.local_addr().unwrap().port();
+        let target = Arc::new(AtomicU16::new(port));
         let is_dark = Arc::new(AtomicBool::new(false));
         let loses_a_commit = Arc::new(AtomicBool::new(false));
-        let (dark, loses) = (is_dark.clone(), loses_a_commit.clone());
+        let (dark, loses, to) = (is_dark.clone(), loses_a_commit.clone(), target.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (dark, loses) = (dark.clone(), loses.clone());
+                let port = to.load(Ordering::SeqCst);
                 tokio::spawn(async move {
                     // A connection opened while the link is cut gets no data, also later.
                     if dark.load(Ordering::SeqCst) {
@@ -57,9 +60,15 @@ impl Link {
         });
         Self {
             port: own,
+            target,
             is_dark,
             loses_a_commit,
         }
+    }
+
+    /// Leads new connections to another port, as a Service whose selector has changed.
+    pub fn redirect(&self, port: u16) {
+        self.target.store(port, Ordering::SeqCst);
     }
 
     /// Passes the next COMMIT on and loses the answer, and all answers on that connection.

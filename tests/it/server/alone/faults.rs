@@ -22,17 +22,18 @@ pub async fn site_on(url: &str) -> Site {
         .await
         .with("DATABASE_URL", url)
         .with("DATABASE_STATEMENT_TIMEOUT", &STATEMENT_TIMEOUT.to_string())
+        .with("DATABASE_OUTAGE_TOLERANCE", "0")
         .with("METRICS_BIND", "127.0.0.1:0");
     site.run(["migrate"]).success();
     site.run(["seed"]).success();
     site
 }
 
-async fn connect(cluster: &Cluster) -> PgConnection {
+pub async fn connect(cluster: &Cluster) -> PgConnection {
     PgConnection::connect(&cluster.url()).await.unwrap()
 }
 
-async fn votes(cluster: &Cluster) -> i64 {
+pub async fn votes(cluster: &Cluster) -> i64 {
     let mut db = connect(cluster).await;
     let votes: i32 = sqlx::query_scalar("SELECT votes FROM polls_app_choice WHERE id = 1")
         .fetch_one(&mut db)
@@ -41,7 +42,7 @@ async fn votes(cluster: &Cluster) -> i64 {
     votes.into()
 }
 
-fn is_served(server: &Server) -> bool {
+pub fn is_served(server: &Server) -> bool {
     status(&server.get("/polls/")) == 200
 }
 
@@ -82,6 +83,35 @@ async fn a_database_that_starts_late_is_used() {
     cluster.start();
     wait_until(Duration::from_secs(2), || is_served(&server));
     assert_eq!(status(&server.get("/readyz")), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_outage_leaves_the_server_ready() {
+    let mut cluster = Cluster::new(&[]);
+    let site = site_on(&cluster.url())
+        .await
+        .with("DATABASE_OUTAGE_TOLERANCE", "6");
+    let server = site.serve();
+    let start = Instant::now();
+    assert!(server.get("/readyz").ends_with("\r\n\r\nok\n"));
+    cluster.stop("-INT");
+    // Not the result that is kept for other probes.
+    let expected = "ok for now: the database does not answer: the connection is refused\n";
+    wait_until(Duration::from_secs(2), || {
+        server.get("/readyz").ends_with(expected)
+    });
+    assert_unavailable(&server.get("/polls/"));
+    wait_until(Duration::from_secs(8), || {
+        status(&server.get("/readyz")) == 503
+    });
+    assert!(start.elapsed() > Duration::from_secs(6));
+    cluster.start();
+    wait_until(Duration::from_secs(2), || is_served(&server));
+    assert!(server.get("/readyz").ends_with("\r\n\r\nok\n"));
+    // The next comparison of the servers.
+    std::thread::sleep(Duration::from_secs(1));
+    let (log, _) = server.stop();
+    assert!(log.contains("is reached again after "), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! others.
 
 mod ballots;
+mod failover;
 mod faults;
 mod full_disk;
 mod memory;

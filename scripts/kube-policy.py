@@ -22,7 +22,8 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 # Nothing else is needed, and other kinds may be ways to more rights.
 KINDS = WORKLOADS | {
     "Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "PodDisruptionBudget", "NetworkPolicy",
-    "HorizontalPodAutoscaler", "Ingress", "Cluster", "ScheduledBackup", "ObjectStore", "HTTPRoute",
+    "HorizontalPodAutoscaler", "Ingress", "Cluster", "ScheduledBackup", "ObjectStore", "HTTPRoute", "PodMonitor",
+    "PrometheusRule",
 }
 # Settings of polls that are for development only.
 UNSAFE = {
@@ -40,7 +41,7 @@ SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|PRIVATE_KEY")
 GRACEFUL_TIMEOUT = 30
 
 # Kinds that Kubernetes' schemas do not have: the fields that we use, as their definitions have them
-# (cloudnative-pg.io 1.27, its Barman Cloud plugin 0.7, gateway-api 1.3).
+# (cloudnative-pg.io 1.27, its Barman Cloud plugin 0.7, gateway-api 1.3, prometheus-operator 0.85).
 TEXT, NUMBER, FLAG = str, int, bool
 CUSTOM = {
     ("postgresql.cnpg.io/v1", "Cluster"): {
@@ -84,10 +85,27 @@ CUSTOM = {
             "data": {"compression": TEXT},
         },
     },
+    ("monitoring.coreos.com/v1", "PodMonitor"): {
+        "selector": {"matchLabels": {"*": TEXT}},
+        "podMetricsEndpoints": [{"port": TEXT, "interval": TEXT}],
+    },
+    ("monitoring.coreos.com/v1", "PrometheusRule"): {
+        "groups": [
+            {
+                "name": TEXT,
+                "rules": [{"alert": TEXT, "expr": TEXT, "for": TEXT, "labels": {"severity": {"critical", "warning"}}, "annotations": {"*": TEXT}}],
+            }
+        ],
+    },
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): {
-        "parentRefs": [{"name": TEXT, "namespace": TEXT}],
+        "parentRefs": [{"name": TEXT, "namespace": TEXT, "sectionName": TEXT}],
         "hostnames": [TEXT],
-        "rules": [{"backendRefs": [{"name": TEXT, "port": NUMBER}]}],
+        "rules": [
+            {
+                "backendRefs": [{"name": TEXT, "port": NUMBER}],
+                "filters": [{"type": {"RequestRedirect"}, "requestRedirect": {"scheme": TEXT, "statusCode": NUMBER}}],
+            }
+        ],
     },
 }
 
@@ -113,6 +131,12 @@ def bytes_of(quantity):
     """As Kubernetes writes quantities; 0 for none."""
     match = re.match(r"^(\d+(?:\.\d+)?)([kMGTP]?)(i?)$", str(quantity))
     return float(match[1]) * (1024 if match[3] else 1000) ** " kMGTP".index(match[2] or " ") if match else 0
+
+
+def hosts_of(url):
+    """The hosts of an address."""
+    match = re.match(r"(?:postgres|redis)://(?:[^@/]*@)?([^/]+)", str(url))
+    return [host.partition(":")[0] for host in match[1].split(",")] if match else []
 
 
 class Overlay:
@@ -169,6 +193,8 @@ class Overlay:
         for thing in self.kind("Service"):
             self.check_service(thing)
         self.check_selectors()
+        self.check_database_memory()
+        self.check_monitors()
         self.check_routes()
         self.check_policies()
         self.check_addresses()
@@ -261,7 +287,8 @@ class Overlay:
             return self.fault(thing, f"the volume {volume['name']} is of a kind that is not allowed: {sorted(kinds)}")
         if "secret" in volume:
             secret = volume["secret"]
-            self.check_secret(thing, secret["secretName"], [item["key"] for item in secret.get("items", [])])
+            keys = [] if secret.get("optional") else [item["key"] for item in secret.get("items", [])]
+            self.check_secret(thing, secret["secretName"], keys)
         if "configMap" in volume and not self.find("ConfigMap", volume["configMap"]["name"]):
             self.fault(thing, f"there is no ConfigMap {volume['configMap']['name']}")
 
@@ -353,6 +380,11 @@ class Overlay:
             self.fault(thing, "the autoscaler says how many, so replicas must not")
         if pod["containers"][0]["name"] != "polls":
             return
+        if "replicas" in spec:
+            self.fault(thing, "each apply would undo a change of its number: replicas must not be there")
+        for label in ("app.kubernetes.io/version", "app.kubernetes.io/part-of"):
+            if label not in thing["metadata"]["labels"]:
+                self.fault(thing, f"it has no label {label}")
         rolling = spec.get("strategy", {}).get("rollingUpdate", {})
         if rolling.get("maxUnavailable") != 0:
             self.fault(thing, "maxUnavailable is not 0: an update would take pods away before there are others")
@@ -367,6 +399,13 @@ class Overlay:
             self.fault(thing, "startupProbe gives up before 30 seconds")
         if container.get("readinessProbe", {}).get("timeoutSeconds", 1) < 2:
             self.fault(thing, "readinessProbe waits no longer than /readyz itself")
+        liveness = container.get("livenessProbe", {})
+        # The first probe after it has hung comes within a period; the last one waits for its timeout.
+        period, timeout = liveness.get("periodSeconds", 10), liveness.get("timeoutSeconds", 1)
+        grace = liveness.get("terminationGracePeriodSeconds", pod.get("terminationGracePeriodSeconds", 30))
+        restart = period * liveness.get("failureThreshold", 3) + timeout + grace
+        if restart > 30:
+            self.fault(thing, f"a process that hangs is restarted after {restart} s, and not within 30")
         hook = container.get("lifecycle", {}).get("preStop", {})
         if "sleep" not in hook:
             self.fault(thing, "preStop does not sleep; there is no shell that it could run")
@@ -382,9 +421,15 @@ class Overlay:
             self.fault(thing, "restartPolicy is neither OnFailure nor Never")
         if "backoffLimit" not in spec or "ttlSecondsAfterFinished" not in spec:
             self.fault(thing, "backoffLimit and ttlSecondsAfterFinished are needed")
-        tag = spec["template"]["spec"]["containers"][0]["image"].rpartition(":")[2]
-        if not thing["metadata"]["name"].endswith(tag.replace(".", "-")):
-            self.fault(thing, f"its name does not end in the image's tag {tag}: a Job cannot be changed")
+        # A Job cannot be changed: another release or configuration is another Job.
+        container = spec["template"]["spec"]["containers"][0]
+        config = container["envFrom"][0]["configMapRef"]["name"]
+        if thing["metadata"]["name"] != config:
+            self.fault(thing, f"its name is not that of its ConfigMap {config}, which ends in a hash of the configuration")
+        tag = container["image"].partition("@")[0].rpartition(":")[2]
+        release = (self.find("ConfigMap", config) or {}).get("data", {}).get("RELEASE")
+        if tag != release:
+            self.fault(thing, f"RELEASE is {release} in its ConfigMap, and the image's tag {tag}")
 
     def check_service(self, thing):
         spec = thing["spec"]
@@ -407,6 +452,8 @@ class Overlay:
             pods = self.selected(thing["spec"]["selector"]["matchLabels"])
             if not pods:
                 self.fault(thing, "its selector selects no pod")
+            if thing["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
+                self.fault(thing, "pods that are not ready stop the draining of a node: unhealthyPodEvictionPolicy is not AlwaysAllow")
             if thing["spec"].get("maxUnavailable") == 0:
                 self.fault(thing, "maxUnavailable 0 stops the draining of a node")
             if "minAvailable" in thing["spec"]:
@@ -420,15 +467,38 @@ class Overlay:
             if not self.find(target["kind"], target["name"]):
                 self.fault(thing, f"there is no {target['kind']} {target['name']}")
 
+    def check_monitors(self):
+        """The pods that are scraped have that port."""
+        for thing in self.kind("PodMonitor"):
+            pods = self.selected(thing["spec"]["selector"]["matchLabels"])
+            if not pods:
+                self.fault(thing, "its selector selects no pod")
+            for endpoint in thing["spec"]["podMetricsEndpoints"]:
+                for pod in pods:
+                    names = {port.get("name") for container in pod["containers"] for port in container.get("ports", [])}
+                    if endpoint["port"] not in names:
+                        self.fault(thing, f"the pod has no port {endpoint['port']}")
+
     def check_connections(self, thing, pods):
         """All pods' connections, and one pod's more in an update, fit into the database."""
         said = [config["data"].get("postgresql.conf", "") for config in self.kind("ConfigMap")]
         said += [f"max_connections = {c['spec']['postgresql']['parameters']['max_connections']}" for c in self.kind("Cluster")]
         most = re.search(r"max_connections = (\d+)", "\n".join(said))
         sizes = [int(config["data"]["DATABASE_POOL_SIZE"]) for config in self.kind("ConfigMap") if "DATABASE_POOL_SIZE" in config["data"]]
-        # Each has two more, for health checks and for notifications of changes.
-        if most and sizes and (pods + 1) * (sizes[0] + 2) > int(most[1]):
+        # Each has three more, for health checks, the standby's lag and notifications of changes.
+        if most and sizes and (pods + 1) * (sizes[0] + 3) > int(most[1]):
             self.fault(thing, f"{pods} pods of {sizes[0]} connections are too many for max_connections {most[1]}")
+
+    def check_database_memory(self):
+        """Shared buffers, connections and /dev/shm fit into the limit of PostgreSQL's pod."""
+        said = "\n".join(config["data"].get("postgresql.conf", "") for config in self.kind("ConfigMap"))
+        for thing in self.kind("StatefulSet"):
+            buffers, connections = (re.search(rf"{name} = '?(\d+)", said) for name in ("shared_buffers", "max_connections"))
+            shm = [v["emptyDir"] for v in thing["spec"]["template"]["spec"]["volumes"] if v["name"] == "shm"]
+            needed = (int(buffers[1]) + 4 * int(connections[1])) * 2**20 + bytes_of(shm[0]["sizeLimit"])
+            limit = thing["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+            if needed > bytes_of(limit):
+                self.fault(thing, f"its buffers, connections and /dev/shm need {needed / 2**20:.0f} MiB, and the limit is {limit}")
 
     def check_routes(self):
         backends = []
@@ -443,7 +513,7 @@ class Overlay:
                 self.fault(thing, f"it speaks HTTPS as {sorted(secure)}, and routes others")
         for thing in self.kind("HTTPRoute"):
             for rule in thing["spec"]["rules"]:
-                backends += [(thing, backend["name"], backend["port"]) for backend in rule["backendRefs"]]
+                backends += [(thing, backend["name"], backend["port"]) for backend in rule.get("backendRefs", [])]
         for thing, name, port in backends:
             service = self.find("Service", name)
             if not service:
@@ -508,14 +578,12 @@ class Overlay:
             for url, port in (("DATABASE_URL", 5432), ("DATABASE_REPLICA_URL", 5432), ("CACHE_URL", 6379)):
                 if url != "DATABASE_URL" and thing["kind"] == "Job":
                     continue
-                for config in self.kind("ConfigMap"):
-                    match = re.match(r"\w+://(?:[^@/]*@)?([^:/]+)", str(config["data"].get(url, "")))
-                    service = self.find("Service", match[1]) if match else None
-                    if service:
-                        target = service["spec"]["selector"]
+                for host in [host for config in self.kind("ConfigMap") for host in hosts_of(config["data"].get(url, ""))]:
+                    target = self.service_of(host)
+                    if target:
                         self.check_reach(thing, labels, target, port, {"postgres", "redis"})
-                    elif match:
-                        self.check_reach(thing, labels, {"cnpg.io/cluster": match[1].rpartition("-")[0]}, port, set())
+                    else:
+                        self.check_reach(thing, labels, {"cnpg.io/cluster": host.rpartition("-")[0]}, port, set())
 
     def check_operator(self):
         """What CloudNativePG is told exists under that very name."""
@@ -541,14 +609,26 @@ class Overlay:
                 self.fault(thing, "its schedule has not six fields, the first of which is seconds")
 
     def check_addresses(self):
-        """The hosts in the settings are Services."""
+        """The hosts in the settings are Services, or pods of a StatefulSet under a headless Service."""
         clusters = [cluster["metadata"]["name"] for cluster in self.kind("Cluster")]
         made_by_operator = {f"{cluster}-{kind}" for cluster in clusters for kind in ("rw", "ro", "r")}
         for thing in self.kind("ConfigMap"):
             for name, value in thing.get("data", {}).items():
-                match = re.match(r"(?:postgres|redis)://(?:[^@/]*@)?([^:/]+)", str(value)) if name.endswith("_URL") else None
-                if match and match[1] not in made_by_operator and not self.find("Service", match[1]):
-                    self.fault(thing, f"{name} names the host {match[1]}, which is no Service")
+                for host in hosts_of(value) if name.endswith("_URL") else []:
+                    if host not in made_by_operator and not self.service_of(host):
+                        self.fault(thing, f"{name} names the host {host}, which is no Service")
+
+    def service_of(self, host):
+        """The selector of a Service, or the labels of a pod of a StatefulSet, by their name; None if there is none."""
+        pod, _, service = host.partition(".")
+        if not service:
+            found = self.find("Service", host)
+            return found and found["spec"]["selector"]
+        stateful = self.find("StatefulSet", pod.rpartition("-")[0])
+        headless = self.find("Service", service)
+        if stateful and headless and stateful["spec"]["serviceName"] == service and headless["spec"].get("clusterIP") == "None":
+            return stateful["spec"]["template"]["metadata"]["labels"]
+        return None
 
 
 def main():

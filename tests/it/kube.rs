@@ -131,14 +131,14 @@ fn every_invalid_manifest_is_refused() {
         ),
         ("targetPort: http\n", "targetPort: web\n", "no port web"),
         (
-            "            port: http\n          periodSeconds: 10",
-            "            port: web\n          periodSeconds: 10",
+            "            port: http\n          periodSeconds: 5",
+            "            port: web\n          periodSeconds: 5",
             "livenessProbe asks the port web",
         ),
         (
-            "polls@polls-backend:5432",
-            "polls@postgres:5432",
-            "the host postgres, which is no Service",
+            "polls@polls-backend-0.polls-backend-pods:5432",
+            "polls@polls-backend-0.pods:5432",
+            "the host polls-backend-0.pods, which is no Service",
         ),
         (
             "redis://polls-redis",
@@ -167,7 +167,7 @@ fn every_invalid_manifest_is_refused() {
         (
             "image: polls:0.1.0",
             "image: polls:0.2.0",
-            "does not end in the image's tag 0.2.0",
+            "RELEASE is 0.1.0 in its ConfigMap, and the image's tag 0.2.0",
         ),
         // Changes without effect at the end and the beginning.
         (
@@ -194,6 +194,31 @@ fn every_invalid_manifest_is_refused() {
             "  maxUnavailable: 1\n  selector",
             "  minAvailable: 1\n  selector",
             "minAvailable",
+        ),
+        (
+            "  unhealthyPodEvictionPolicy: AlwaysAllow\n",
+            "",
+            "unhealthyPodEvictionPolicy is not AlwaysAllow",
+        ),
+        (
+            "          terminationGracePeriodSeconds: 5\n",
+            "",
+            "a process that hangs is restarted after 63 s",
+        ),
+        (
+            "  revisionHistoryLimit: 5\n",
+            "  replicas: 1\n  revisionHistoryLimit: 5\n",
+            "replicas must not be there",
+        ),
+        (
+            "app.kubernetes.io/version: 0.1.0\n",
+            "app.kubernetes.io/release: 0.1.0\n",
+            "it has no label app.kubernetes.io/version",
+        ),
+        (
+            "shared_buffers = '128MB'",
+            "shared_buffers = '900MB'",
+            "its buffers, connections and /dev/shm need 1828 MiB",
         ),
         // Doors.
         (
@@ -254,8 +279,8 @@ fn every_invalid_manifest_is_refused() {
             "not absolute",
         ),
         (
-            "  name: polls-standby\n",
-            "  name: polls-backend\n",
+            "  name: polls-standby\n  namespace",
+            "  name: polls-backend\n  namespace",
             "several of this name",
         ),
         (
@@ -366,7 +391,41 @@ fn secrets_are_random_and_not_replaced() {
     assert_eq!(fs::read_to_string(&file).unwrap(), first);
     fs::remove_file(&file).unwrap();
     assert!(make().status.success());
-    assert_ne!(fs::read_to_string(&file).unwrap(), first);
+    let second = fs::read_to_string(&file).unwrap();
+    assert_ne!(second, first);
+
+    // The old password stays beside the new one, and the one before does not.
+    let rotate = || {
+        script("gen-secrets")
+            .arg("--rotate")
+            .arg(folder.path())
+            .output()
+            .unwrap()
+    };
+    let value = |text: &str, key: &str| {
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(&format!("{key}=")));
+        values.next().unwrap_or_default().to_owned()
+    };
+    let mut before = second;
+    for _ in 0..2 {
+        let output = rotate();
+        assert!(output.status.success(), "{}", said(&output));
+        let after = fs::read_to_string(&file).unwrap();
+        assert_eq!(
+            value(&after, "DATABASE_PASSWORD_PREVIOUS"),
+            value(&before, "DATABASE_PASSWORD")
+        );
+        assert_ne!(
+            value(&after, "DATABASE_PASSWORD"),
+            value(&before, "DATABASE_PASSWORD")
+        );
+        assert_eq!(value(&after, "SECRET_KEY"), value(&before, "SECRET_KEY"));
+        assert_eq!(after.lines().count(), 5);
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        before = after;
+    }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
@@ -391,6 +450,7 @@ fn scripts_print_their_commands_and_usage() {
         }
     }
     for name in [
+        "failover",
         "minikube-up",
         "minikube-down",
         "kube-check",

@@ -11,3 +11,6 @@ GRANT CONNECT ON DATABASE polls TO replicator;
 GRANT pg_read_all_data TO replicator;
 \connect polls
 CREATE PUBLICATION polls FOR ALL TABLES;
+-- For pg_rewind.
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text),
+  pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;

@@ -1,37 +1,226 @@
 #!/bin/sh
-# Starts PostgreSQL. On an empty volume it first initializes a database, or with PRIMARY_HOST copies the one there. Until
-# it is complete the folder has another name, so that a pod that dies meanwhile leaves no incomplete one behind.
+# Runs PostgreSQL, as the primary or as a standby of the server PEER. Which of the two is told by their data:
+#
+# - With an empty volume it copies PEER; with INITIALIZE, and without a PEER that responds, it initializes a database.
+# - A standby (standby.signal) follows PEER until it is promoted, which begins a new timeline.
+# - A server that was the primary lets no application in until it knows that PEER is not newer: PEER is a standby of the same or an older
+#   timeline, or streams from it. It asks until it knows. If PEER is newer, it becomes its standby: now, and whenever that shows later.
+#
+# /tmp/state, for probe.sh: preparing, closed (to applications) or open.
 set -eu
-# PID 1 gets no signal without a handler.
-trap 'exit 143' TERM INT
-# Written at each start, for a changed password.
 umask 077
-if [ -n "${PRIMARY_HOST:-}" ]; then
-  echo "*:*:*:replicator:$(cat /run/secrets/polls/REPLICATION_PASSWORD)" >/tmp/pgpass
-fi
-if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  if [ -n "${MUST_EXIST:-}" ]; then
-    echo "There is no database in $PGDATA: an empty one must not take its place." >&2
-    exit 1
+secrets=/run/secrets/polls
+data=$PGDATA
+self=$(hostname)
+postgres=
+trap stop TERM INT
+
+say() { echo "start.sh: $*" >&2; }
+state() { echo "$1" >/tmp/state; }
+slot() { echo "${1%%.*}" | tr - _; }
+
+stop() {
+  trap - TERM INT
+  if [ -n "$postgres" ]; then
+    # Fast shutdown: it closes connections, sends standbys all of the log, and writes a checkpoint.
+    kill -INT "$postgres" 2>/dev/null || true
+    wait "$postgres" || true
   fi
-  rm -rf "$PGDATA.new"
-  if [ -z "${PRIMARY_HOST:-}" ]; then
-    initdb -D "$PGDATA.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums \
-      --auth-local=peer --auth-host=scram-sha-256
-    pg_ctl -D "$PGDATA.new" -w -o "-c config_file=/etc/polls-postgres/postgresql.conf -c listen_addresses=" start
-    psql --no-psqlrc -v ON_ERROR_STOP=1 -U postgres -f /etc/polls-postgres/roles.sql
-    pg_ctl -D "$PGDATA.new" -w stop
+  exit 0
+}
+
+# The signal to stop is not delayed.
+pause() { sleep "$1" & wait $!; }
+
+# Written again, for a changed password.
+write_pgpass() {
+  echo "*:*:*:replicator:$(cat $secrets/REPLICATION_PASSWORD)" >/tmp/pgpass.new
+  mv /tmp/pgpass.new /tmp/pgpass
+}
+
+# The system identifier, the timeline, the position in the log of a server, and whether it is a standby (on or off); nothing without an answer.
+identify() {
+  psql --no-psqlrc -Atq -F ' ' -d "$1 replication=true" -c IDENTIFY_SYSTEM -c 'SHOW in_hot_standby' 2>/dev/null | tr '\n' ' '
+}
+peer="host=${PEER:-} user=replicator application_name=$(slot "$self") passfile=/tmp/pgpass connect_timeout=2"
+ask_peer() { [ -n "${PEER:-}" ] && identify "$peer"; }
+ask_self() { identify "host=/tmp user=postgres"; }
+sql() { psql --no-psqlrc -Atq -h /tmp -U postgres -d "${2:-postgres}" -c "$1"; }
+
+# Until it is complete, the folder has another name, so that a pod that dies meanwhile leaves no incomplete one behind.
+initialize() {
+  say "initializing a database"
+  rm -rf "$data.new"
+  initdb -D "$data.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums --auth-local=peer --auth-host=scram-sha-256
+  cp /etc/polls-postgres/pg_hba.conf /tmp/pg_hba.conf
+  pg_ctl -D "$data.new" -w -o "-c config_file=/etc/polls-postgres/postgresql.conf -c listen_addresses= -c unix_socket_directories=$data.new" start
+  psql --no-psqlrc -v ON_ERROR_STOP=1 -h "$data.new" -U postgres -f /etc/polls-postgres/roles.sql
+  pg_ctl -D "$data.new" -w stop
+  mv "$data.new" "$data"
+}
+
+# Copies PEER as its standby; what was here is kept until the copy is complete.
+copy_peer() {
+  say "copying $PEER"
+  rm -rf "$data.new"
+  # An interrupted attempt has left its slot behind.
+  psql --no-psqlrc -q -d "$peer replication=true" -c "DROP_REPLICATION_SLOT $(slot "$self")" 2>/dev/null || true
+  pg_basebackup -D "$data.new" -d "$peer" -X stream -c fast -C -S "$(slot "$self")"
+  touch "$data.new/standby.signal"
+  if [ -e "$data" ]; then mv "$data" "$data.old"; fi
+  mv "$data.new" "$data"
+  rm -rf "$data.old" "$data.rejoin"
+}
+
+# Becomes a standby of PEER, with its own data as far as they are the same.
+rejoin() { # ITS TIMELINE
+  # pg_rewind compares the control files, which have the timeline of the last checkpoint.
+  until [ "$(psql --no-psqlrc -Atq -d "$peer dbname=polls" -c 'SELECT timeline_id FROM pg_control_checkpoint()' 2>/dev/null)" = "$1" ]; do
+    say "waiting for the first checkpoint of $PEER on timeline $1"
+    pause 5
+  done
+  # From here on the data may be incomplete.
+  touch "$data.rejoin"
+  say "rejoining as a standby of $PEER"
+  if pg_rewind -D "$data" --source-server="$peer dbname=polls"; then
+    touch "$data/standby.signal"
+    rm "$data.rejoin"
   else
-    slot=$(hostname | tr - _)
-    primary="host=$PRIMARY_HOST user=replicator application_name=$slot passfile=/tmp/pgpass"
-    until pg_isready -q -h "$PRIMARY_HOST"; do
-      echo "waiting for $PRIMARY_HOST"
-      sleep 1
-    done
-    # An interrupted attempt has left its slot behind.
-    psql --no-psqlrc -q "$primary replication=true" -c "DROP_REPLICATION_SLOT $slot" 2>/dev/null || true
-    pg_basebackup -D "$PGDATA.new" -d "$primary" -X stream -R -C -S "$slot"
+    say "pg_rewind cannot do it"
+    copy_peer
   fi
-  mv "$PGDATA.new" "$PGDATA"
-fi
-exec postgres -D "$PGDATA" -c config_file=/etc/polls-postgres/postgresql.conf
+}
+
+prepare() {
+  state preparing
+  if [ -n "${PEER:-}" ]; then write_pgpass; fi
+  # A copy was complete, and not in its place yet.
+  if [ ! -e "$data" ] && [ -e "$data.old" ]; then mv "$data.old" "$data"; fi
+  if [ -s "$data/PG_VERSION" ] && [ ! -e "$data.rejoin" ]; then return; fi
+  attempts=0
+  until [ -n "$(ask_peer)" ]; do
+    attempts=$((attempts + 1))
+    if [ -n "${INITIALIZE:-}" ] && [ ! -e "$data" ] && { [ -z "${PEER:-}" ] || [ "$attempts" -ge 3 ]; }; then
+      initialize
+      touch /tmp/initialized
+      return
+    fi
+    [ $((attempts % 10)) != 1 ] || say "waiting for $PEER, to copy it"
+    pause 1
+  done
+  copy_peer
+}
+
+# Applications may connect.
+open() {
+  cp /etc/polls-postgres/pg_hba.conf /tmp/pg_hba.conf
+  [ -z "$postgres" ] || kill -HUP "$postgres"
+  state open
+}
+
+# Only this pod and PEER may connect.
+close() {
+  grep -E '^local|replicator' /etc/polls-postgres/pg_hba.conf >/tmp/pg_hba.conf
+  state closed
+  if [ -n "$postgres" ]; then
+    kill -HUP "$postgres"
+    pause 1
+    sql "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'polls'" >/dev/null || true
+  fi
+}
+
+start() {
+  if [ -z "${PEER:-}" ] || [ -e "$data/standby.signal" ] || [ -e /tmp/initialized ]; then open; else close; fi
+  rm -f /tmp/initialized
+  set -- -D "$data" -c config_file=/etc/polls-postgres/postgresql.conf -c "cluster_name=$self"
+  if [ -n "${PEER:-}" ]; then set -- "$@" -c "primary_conninfo=$peer" -c "primary_slot_name=$(slot "$self")"; fi
+  postgres "$@" &
+  postgres=$!
+}
+
+# As a primary: gives a role the password of the Secret, when pods have had time to receive it, too. Until then they try both.
+polls= polls_since=0 replicator= replicator_since=0
+change_password() { # ROLE KEY
+  wanted=$(cat "$secrets/$2")
+  eval "known=\$$1 since=\$${1}_since"
+  [ "$wanted" != "$known" ] || return 0
+  now=$(date +%s)
+  if [ "$since" = 0 ]; then
+    if PGPASSWORD=$wanted psql --no-psqlrc -Atq -d "host=127.0.0.1 user=$1 dbname=polls" -c '' 2>/dev/null; then
+      eval "$1=\$wanted"
+      return
+    fi
+    say "the password of $1 has changed: PostgreSQL changes it in ${PASSWORD_DELAY:-120} s"
+    eval "${1}_since=$now"
+  elif [ $((now - since)) -ge "${PASSWORD_DELAY:-120}" ]; then
+    printf '\\set password `cat %s`\nALTER ROLE %s PASSWORD :'"'password'"';\n' "$secrets/$2" "$1" |
+      psql --no-psqlrc -q -v ON_ERROR_STOP=1 -h /tmp -U postgres -d postgres
+    eval "$1=\$wanted ${1}_since=0"
+    say "the password of $1 is changed"
+  fi
+}
+
+complaint=
+complain() {
+  [ "$complaint" = "$1" ] || say "$1"
+  complaint=$1
+}
+
+# As a primary: compares this server (its system identifier and timeline) with PEER.
+compare() {
+  system=$1 timeline=$2
+  set -- $(ask_peer)
+  if [ $# -lt 4 ]; then
+    if [ "$(cat /tmp/state)" = closed ]; then
+      streams="SELECT 1 FROM pg_stat_replication WHERE application_name = '$(slot "$PEER")'"
+      if [ -n "$(sql "$streams")" ]; then open; else
+        complain "$PEER does not answer, and could be a newer primary: applications wait until it does. If it is gone for good: kubectl set env statefulset/${self%-*} PEER="
+      fi
+    fi
+  elif [ "$1" != "$system" ]; then
+    complain "$PEER is of another database cluster ($1, this one is $system): one of the two volumes must be deleted"
+    [ "$(cat /tmp/state)" = closed ] || close
+  elif [ "$2" -gt "$timeline" ] && [ "$4" = off ]; then
+    say "$PEER is a newer primary: its timeline is $2, this server's $timeline, which ends at $(sql 'SELECT pg_current_wal_lsn()')"
+    kill -INT "$postgres"
+    wait "$postgres" || true
+    postgres=
+    state preparing
+    rejoin "$2"
+    start
+  elif [ "$2" -gt "$timeline" ] || { [ "$2" = "$timeline" ] && [ "$4" = off ]; }; then
+    complain "$PEER is on timeline $2 (standby: $4) and this primary on $timeline: one of the two volumes must be deleted"
+    [ "$(cat /tmp/state)" = closed ] || close
+  else
+    complaint=
+    [ "$(cat /tmp/state)" = open ] || open
+  fi
+}
+
+prepare
+start
+was_standby=
+while kill -0 "$postgres" 2>/dev/null; do
+  pause 2
+  if [ -n "${PEER:-}" ]; then write_pgpass; fi
+  set -- $(ask_self)
+  [ $# -ge 4 ] || continue
+  if [ "$4" = on ]; then
+    was_standby=yes
+    # A former primary kept its log for others.
+    sql "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active" >/dev/null || true
+    continue
+  fi
+  # For pg_rewind of a server that rejoins.
+  [ -z "$was_standby" ] || sql CHECKPOINT
+  was_standby=
+  if [ "$(cat /tmp/state)" = open ]; then
+    change_password polls DATABASE_PASSWORD
+    change_password replicator REPLICATION_PASSWORD
+  fi
+  if [ -n "${PEER:-}" ]; then
+    sql "SELECT pg_create_physical_replication_slot('$(slot "$PEER")', true) WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '$(slot "$PEER")')" >/dev/null || true
+    compare "$1" "$2"
+  fi
+done
+wait "$postgres"

@@ -8,7 +8,7 @@ use crate::support::http::wait_until;
 
 #[test]
 fn ten_replicas_migrate_concurrently() {
-    let backend = Backend::start();
+    let backend = Backend::alone();
     let jobs: Vec<_> = (0..10).map(|_| backend.begin_to_migrate()).collect();
     for job in &jobs {
         assert_eq!(docker(&["wait", &job.name]), "0", "{}", job.log());
@@ -19,7 +19,7 @@ fn ten_replicas_migrate_concurrently() {
 
 #[test]
 fn the_database_role_owns_only_its_database() {
-    let backend = Backend::start();
+    let backend = Backend::alone();
     let primary = &backend.primary;
     let role = "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = 'polls'";
     assert_eq!(primary.sql(role), "f");
@@ -52,13 +52,13 @@ fn the_database_role_owns_only_its_database() {
 
 #[test]
 fn a_logical_replication_subscriber_receives_the_publication() {
-    let backend = Backend::start();
+    let backend = Backend::alone();
     backend.migrate();
     let primary = &backend.primary;
     let data = Volume::new("subscriber");
     let args = backend
         .manifests
-        .pod("StatefulSet", "polls-backend", Some(&data));
+        .alone("StatefulSet", "polls-backend", &data);
     let other = Container::start("subscriber", &[(&backend.back, &[])], &args);
     wait_for_postgres(&other);
     let schema = primary.exec(&[
@@ -94,7 +94,7 @@ fn a_logical_replication_subscriber_receives_the_publication() {
 
 #[test]
 fn a_backup_is_restored() {
-    let backend = Backend::start();
+    let backend = Backend::alone();
     backend.migrate();
     let primary = &backend.primary;
     primary.sql("INSERT INTO polls_app_question (question_text, pub_date) VALUES ('Kept?', now())");

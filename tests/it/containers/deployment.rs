@@ -11,6 +11,7 @@ use super::{
 use crate::support::{
     app::PASSWORD,
     http::{get, metric, status, wait_until},
+    voters::{Tally, Voters},
 };
 
 /// How long anything may take that is waited for.
@@ -25,17 +26,27 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Starts it on an empty volume.
+    /// Starts it on an empty volume, as the server that has a standby.
     pub fn start() -> Self {
-        let (manifests, back) = (Manifests::render(), Network::new("back"));
+        let manifests = Manifests::render();
         let data = Volume::new("data");
-        let primary = service(
-            &manifests,
-            &back,
-            "StatefulSet",
-            "polls-backend",
-            Some(&data),
-        );
+        let args = manifests.pod("StatefulSet", "polls-backend", Some(&data));
+        Self::with(manifests, data, &args)
+    }
+
+    /// Starts it on an empty volume, as the only server.
+    pub fn alone() -> Self {
+        let manifests = Manifests::render();
+        let data = Volume::new("data");
+        let args = manifests.alone("StatefulSet", "polls-backend", &data);
+        Self::with(manifests, data, &args)
+    }
+
+    fn with(manifests: Manifests, data: Volume, args: &[String]) -> Self {
+        let back = Network::new("back");
+        let names = manifests.names("StatefulSet", "polls-backend");
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let primary = Container::start("polls-backend-0", &[(&back, &names)], args);
         wait_for_postgres(&primary);
         Self {
             primary,
@@ -47,7 +58,7 @@ impl Backend {
 
     /// The Job that migrates, on its way.
     pub fn begin_to_migrate(&self) -> Container {
-        let args = self.manifests.pod("Job", "polls-migrate", None);
+        let args = self.manifests.pod("Job", "polls-config", None);
         Container::start("migrate", &[(&self.back, &[])], &args)
     }
 
@@ -66,18 +77,33 @@ fn service(
     name: &str,
     data: Option<&Volume>,
 ) -> Container {
-    let names = manifests.services(kind, name);
+    let names = manifests.names(kind, name);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let args = manifests.pod(kind, name, data);
     Container::start(&format!("{name}-0"), &[(network, &names)], &args)
 }
 
-/// Waits as the pod's probe does: during initialization PostgreSQL does not listen on the network.
+/// Waits until the pod's probe succeeds.
 pub fn wait_for_postgres(server: &Container) {
     wait_until(TIMEOUT, || {
-        let probe = ["pg_isready", "-q", "-h", "127.0.0.1"];
+        let probe = ["sh", "/etc/polls-postgres/probe.sh", "ready"];
         server.exec_with(&probe, "").status.success()
     });
+}
+
+/// Waits until votes go on being taken.
+pub fn goes_on(voters: &Voters) {
+    let so_far = voters.acknowledged();
+    voters.wait_for(so_far + 100, TIMEOUT);
+}
+
+/// Asserts that no acknowledged vote is lost, and none is counted twice.
+#[track_caller]
+pub fn assert_all_counted(tally: &Tally, votes: i64) {
+    let failed = tally.iter().filter(|(status, _)| **status != 302);
+    let unknown: i64 = failed.map(|(_, count)| count).sum();
+    let possible = tally[&302]..=tally[&302] + unknown;
+    assert!(possible.contains(&votes), "{votes} votes, {tally:?}");
 }
 
 /// All of it. What stands first ends first.
@@ -185,9 +211,14 @@ impl Deployment {
 
     /// How often the choice has been voted for that all vote for.
     pub fn votes(&self) -> i64 {
-        let query = "SELECT votes FROM polls_app_choice WHERE id = 1";
-        self.backend.primary.sql(query).parse().unwrap()
+        votes_at(&self.backend.primary)
     }
+}
+
+/// The same at one server.
+pub fn votes_at(server: &Container) -> i64 {
+    let query = "SELECT votes FROM polls_app_choice WHERE id = 1";
+    server.sql(query).parse().unwrap()
 }
 
 /// Whether a page is served; a container that has just been started may not listen yet.

@@ -154,6 +154,24 @@ impl Container {
         self.exec(&[&psql[..], &["-v", "ON_ERROR_STOP=1", "-qAtc", query]].concat())
     }
 
+    /// What PostgreSQL answers, if it does.
+    pub fn try_sql(&self, query: &str) -> Option<String> {
+        let psql = [
+            "psql", "-h", "/tmp", "-U", "postgres", "-d", "polls", "-qAtc", query,
+        ];
+        let output = self.exec_with(&psql, "");
+        let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(answer)
+    }
+
+    /// The folder of this machine that is mounted there.
+    pub fn source_of(&self, destination: &str) -> String {
+        let format = format!(
+            "{{{{range .Mounts}}}}{{{{if eq .Destination \"{destination}\"}}}}{{{{.Source}}}}{{{{end}}}}{{{{end}}}}"
+        );
+        self.inspect(&format)
+    }
+
     /// A field of `docker inspect`.
     pub fn inspect(&self, format: &str) -> String {
         docker(&["inspect", "-f", format, &self.name])

@@ -2,20 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    deployment::{Deployment, TIMEOUT, wait_for_postgres},
-    engine::{Container, Volume},
-};
+use super::deployment::{Deployment, TIMEOUT, assert_all_counted, goes_on, wait_for_postgres};
 use crate::support::{
     http::{get, status, wait_until},
     voters::Voters,
 };
-
-/// Votes go on being taken.
-fn goes_on(voters: &Voters) {
-    let so_far = voters.acknowledged();
-    voters.wait_for(so_far + 100, TIMEOUT);
-}
 
 /// How often each replica has said this.
 fn said(site: &Deployment, text: &str) -> Vec<usize> {
@@ -124,81 +115,6 @@ fn every_part_can_fail_and_recover() {
         site.wait_until_ready(web);
         assert_eq!(web.inspect("{{.State.Running}}"), "true");
     }
-    let tally = voters.finish();
     wait_for_postgres(&site.backend.primary);
-    let unknown: i64 = tally
-        .iter()
-        .filter(|(status, _)| **status != 302)
-        .map(|(_, count)| count)
-        .sum();
-    let votes = site.votes();
-    assert!(
-        (tally[&302]..=tally[&302] + unknown).contains(&votes),
-        "{votes} votes, {tally:?}"
-    );
-}
-
-#[test]
-fn a_promoted_standby_has_every_acknowledged_vote() {
-    let mut site = Deployment::start();
-    // Without this, a standby has what it has received: the last moments may be missing.
-    site.backend
-        .primary
-        .sql("ALTER SYSTEM SET synchronous_standby_names = 'polls_standby_0'");
-    site.backend.primary.sql("SELECT pg_reload_conf()");
-    wait_until(TIMEOUT, || {
-        site.backend
-            .primary
-            .sql("SELECT sync_state FROM pg_stat_replication")
-            == "sync"
-    });
-    let voters = Voters::start(&site.address(), 8);
-    goes_on(&voters);
-
-    let start = Instant::now();
-    site.backend.primary.act("kill");
-    site.standby
-        .exec(&["sh", "-c", "pg_ctl promote -D \"$PGDATA\""]);
-    // What the Service does when its selector names the other pod.
-    let back = &site.backend.back;
-    site.standby.disconnect(back);
-    site.standby.connect(back, &["polls-backend"]);
-    let so_far = voters.acknowledged();
-    voters.wait_for(so_far + 1, TIMEOUT);
-    println!(
-        "votes were taken again {:?} after the primary was killed",
-        start.elapsed()
-    );
-    goes_on(&voters);
-    let tally = voters.finish();
-
-    let unknown: i64 = tally
-        .iter()
-        .filter(|(status, _)| **status != 302)
-        .map(|(_, count)| count)
-        .sum();
-    let votes: i64 = site
-        .standby
-        .sql("SELECT votes FROM polls_app_choice WHERE id = 1")
-        .parse()
-        .unwrap();
-    assert!(
-        (tally[&302]..=tally[&302] + unknown).contains(&votes),
-        "{votes} votes, {tally:?}"
-    );
-    assert!(site.web.iter().all(|web| site.is_ready(web)));
-
-    // The old primary begins anew as the standby of the new one, and is read from.
-    let data = Volume::new("anew");
-    let manifests = &site.backend.manifests;
-    let args = manifests.pod("StatefulSet", "polls-standby", Some(&data));
-    let names: &[&str] = &["polls-backend-ro"];
-    let anew = Container::start("polls-backend-0", &[(&site.backend.back, names)], &args);
-    wait_for_postgres(&anew);
-    for web in &site.web {
-        wait_until(TIMEOUT, || site.metric(web, "polls_replica_in_use") == 1.0);
-    }
-    let known =
-        "SELECT setting LIKE '%password=%' FROM pg_settings WHERE name = 'primary_conninfo'";
-    assert_eq!(anew.sql(known), "f");
+    assert_all_counted(&voters.finish(), site.votes());
 }

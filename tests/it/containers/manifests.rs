@@ -32,7 +32,7 @@ impl Manifests {
              - {{name: postgres, newName: {SERVICES}, newTag: latest}}\n\
              - {{name: redis, newName: {SERVICES}, newTag: latest}}\n\
              configMapGenerator:\n- name: polls-config\n  namespace: polls\n  behavior: merge\n  literals:\n  \
-             - ALLOWED_HOSTS=*\n  - SECURE_SSL_REDIRECT=false\n  - SESSION_COOKIE_SECURE=false\n  - CSRF_COOKIE_SECURE=false\n  \
+             - ALLOWED_HOSTS=*\n  - DATABASE_OUTAGE_TOLERANCE=2\n  - SECURE_SSL_REDIRECT=false\n  - SESSION_COOKIE_SECURE=false\n  - CSRF_COOKIE_SECURE=false\n  \
              - TRUSTED_PROXIES=172.16.0.0/12,192.168.0.0/16\n",
             IMAGE.split_once(':').unwrap().0,
             IMAGE.split_once(':').unwrap().1,
@@ -79,8 +79,8 @@ impl Manifests {
             .collect()
     }
 
-    /// The Services that lead to the pods of a workload.
-    pub fn services(&self, kind: &str, name: &str) -> Vec<String> {
+    /// The names of the first pod of a workload: those of the Services that lead to it, and of a `StatefulSet` its own.
+    pub fn names(&self, kind: &str, name: &str) -> Vec<String> {
         let labels = &self.find(kind, name)["spec"]["template"]["metadata"]["labels"];
         let selects = |object: &&Value| {
             let selector = object["spec"]["selector"].as_object();
@@ -89,8 +89,11 @@ impl Manifests {
                     .is_some_and(|all| all.iter().all(|(name, value)| labels[name] == *value))
         };
         let services = self.objects.iter().filter(selects);
+        let services =
+            services.map(|service| service["metadata"]["name"].as_str().unwrap().to_owned());
+        let own = format!("{name}-0.polls-backend-pods");
         services
-            .map(|service| service["metadata"]["name"].as_str().unwrap().to_owned())
+            .chain((kind == "StatefulSet").then_some(own))
             .collect()
     }
 
@@ -162,6 +165,15 @@ impl Manifests {
         args.push(container["image"].as_str().unwrap().to_owned());
         args.extend(command.into_iter().skip(1));
         args.extend(texts(&container["args"]));
+        args
+    }
+
+    /// The same for a server of PostgreSQL without another one.
+    pub fn alone(&self, kind: &str, name: &str, volume: &Volume) -> Vec<String> {
+        let mut args = self.pod(kind, name, Some(volume));
+        for arg in args.iter_mut().filter(|arg| arg.starts_with("PEER=")) {
+            *arg = "PEER=".to_owned();
+        }
         args
     }
 

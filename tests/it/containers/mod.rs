@@ -4,6 +4,7 @@
 mod backend;
 mod deployment;
 mod engine;
+mod failover;
 mod failures;
 mod image;
 mod manifests;

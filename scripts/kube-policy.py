@@ -23,7 +23,7 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 KINDS = WORKLOADS | {
     "Namespace", "ServiceAccount", "ConfigMap", "Secret", "Service", "PodDisruptionBudget", "NetworkPolicy",
     "HorizontalPodAutoscaler", "Ingress", "Cluster", "ScheduledBackup", "ObjectStore", "HTTPRoute", "PodMonitor",
-    "PrometheusRule",
+    "PrometheusRule", "PersistentVolumeClaim",
 }
 # Settings of polls that are for development only.
 UNSAFE = {
@@ -289,6 +289,8 @@ class Overlay:
             secret = volume["secret"]
             keys = [] if secret.get("optional") else [item["key"] for item in secret.get("items", [])]
             self.check_secret(thing, secret["secretName"], keys)
+        if "persistentVolumeClaim" in volume and not self.find("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]):
+            self.fault(thing, f"there is no PersistentVolumeClaim {volume['persistentVolumeClaim']['claimName']}")
         if "configMap" in volume and not self.find("ConfigMap", volume["configMap"]["name"]):
             self.fault(thing, f"there is no ConfigMap {volume['configMap']['name']}")
 

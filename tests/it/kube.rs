@@ -451,6 +451,7 @@ fn scripts_print_their_commands_and_usage() {
     }
     for name in [
         "failover",
+        "restore",
         "minikube-up",
         "minikube-down",
         "kube-check",

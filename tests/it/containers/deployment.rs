@@ -21,7 +21,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Backend {
     pub primary: Container,
     pub manifests: Manifests,
-    _data: Volume,
+    pub data: Volume,
     pub back: Network,
 }
 
@@ -51,7 +51,7 @@ impl Backend {
         Self {
             primary,
             manifests,
-            _data: data,
+            data,
             back,
         }
     }

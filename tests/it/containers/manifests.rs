@@ -27,9 +27,10 @@ impl Manifests {
         run(Command::new(root.join("scripts/gen-secrets")).arg(overlays.join("ha")));
         fs::create_dir(overlays.join("e2e")).unwrap();
         let kustomization = format!(
-            "namespace: polls\nresources: [../ha]\n\
+            "namespace: polls\nresources: [../ha]\ncomponents: [../../components/backup]\n\
              images:\n- {{name: polls, newName: {}, newTag: {}}}\n\
              - {{name: postgres, newName: {SERVICES}, newTag: latest}}\n\
+             - {{name: polls-barman, newName: {SERVICES}, newTag: latest}}\n\
              - {{name: redis, newName: {SERVICES}, newTag: latest}}\n\
              configMapGenerator:\n- name: polls-config\n  namespace: polls\n  behavior: merge\n  literals:\n  \
              - ALLOWED_HOSTS=*\n  - DATABASE_OUTAGE_TOLERANCE=2\n  - SECURE_SSL_REDIRECT=false\n  - SESSION_COOKIE_SECURE=false\n  - CSRF_COOKIE_SECURE=false\n  \
@@ -144,11 +145,11 @@ impl Manifests {
                         format!("{path}:rw,noexec,nosuid,mode=1777"),
                     ]);
                 }
-                Some(volume) => {
+                Some(volume) if volume["persistentVolumeClaim"].is_null() => {
                     let folder = self.files(volume);
                     args.extend(["--volume".to_owned(), format!("{folder}:{path}:ro")]);
                 }
-                None => {
+                _ => {
                     let volume = &volume.expect("the pod claims a volume").0;
                     args.extend(["--volume".to_owned(), format!("{volume}:{path}")]);
                 }

@@ -2,6 +2,7 @@
 //! these tests need, and runs them.
 
 mod backend;
+mod backup;
 mod deployment;
 mod engine;
 mod failover;

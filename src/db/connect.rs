@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, DatabaseConnection, DbErr, RuntimeErr};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     PgPool,
@@ -13,7 +13,7 @@ use sqlx::{
 
 use super::{
     health::Health,
-    server::{Identity, Role, find},
+    server::{Identity, Newest, Role, find, without_brackets},
     sqlite,
 };
 use crate::settings::DatabaseSettings;
@@ -134,7 +134,11 @@ pub(super) async fn requests(
     options
         .set_application_name(Cow::Borrowed(APPLICATION_NAME))
         .statement_timeout(settings.statement_timeout)
-        .map_sqlx_postgres_opts(move |options| options.options(SESSION).options(idle.clone()))
+        .map_sqlx_postgres_opts(move |options| {
+            without_brackets(options)
+                .options(SESSION)
+                .options(idle.clone())
+        })
         .connect_lazy(true);
     check_suspect(&mut options, health);
     sea_orm::Database::connect(options).await
@@ -143,13 +147,21 @@ pub(super) async fn requests(
 /// A connection to the primary, for a command, as a pool of one.
 ///
 /// # Errors
-/// [`DbErr::Conn`]: no server takes the connection and the credentials, has such a database, and responds within 3 s.
+/// [`DbErr::Conn`]: for migrations there is only a standby; no server takes the connection and the credentials, has such a database, and responds within 3 s.
 pub(super) async fn command(
     settings: &DatabaseSettings,
     purpose: Purpose,
 ) -> Result<DatabaseConnection, DbErr> {
     // The pool would retry until its timeout, and then report only the timeout.
-    let server = find(settings, Role::Primary, None, ACQUIRE_TIMEOUT).await?;
+    let found = find(settings, Role::Primary, &Newest::default(), ACQUIRE_TIMEOUT).await?;
+    let server = found.server;
+    if purpose == Purpose::Migrations && server.identity.is_standby {
+        let text = format!(
+            "no server takes changes: {} is a standby",
+            server.identity.name
+        );
+        return Err(DbErr::Conn(RuntimeErr::Internal(text)));
+    }
     // Neither that `DROP … IF EXISTS` has nothing to drop nor that a ROLLBACK follows a COMMIT that has failed is a line
     // of a command's output.
     let level = match purpose {
@@ -160,7 +172,7 @@ pub(super) async fn command(
     let mut options = options(&server.url, purpose, 1);
     options
         .set_application_name(Cow::Borrowed(APPLICATION_NAME))
-        .map_sqlx_postgres_opts(move |options| options.options(messages));
+        .map_sqlx_postgres_opts(move |options| without_brackets(options).options(messages));
     sea_orm::Database::connect(options).await
 }
 
@@ -172,7 +184,7 @@ pub(super) async fn listener(url: &SecretString) -> Result<PgPool, DbErr> {
     let mut options = options(url, Purpose::Command, 1);
     options
         .set_application_name(Cow::Borrowed(APPLICATION_NAME))
-        .map_sqlx_postgres_opts(|options| options.options(SESSION))
+        .map_sqlx_postgres_opts(|options| without_brackets(options).options(SESSION))
         .connect_lazy(true);
     let connection = sea_orm::Database::connect(options).await?;
     Ok(connection.get_postgres_connection_pool().clone())

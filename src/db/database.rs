@@ -179,6 +179,11 @@ impl Database {
         compared.err().map(|no_server| no_server.reason())
     }
 
+    /// Whether no server takes changes and a standby is read, on PostgreSQL when serving requests.
+    pub fn is_standby(&self) -> bool {
+        self.servers.as_ref().is_some_and(Servers::is_standby)
+    }
+
     /// The metrics of the servers, on PostgreSQL when serving requests.
     pub fn server_counters(&self) -> Option<&ServerCounters> {
         self.servers.as_ref().map(Servers::counters)

@@ -1,6 +1,7 @@
 //! A server of PostgreSQL: its identity, and the choice among several.
 
 use std::{
+    cmp::Reverse,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,10 +12,9 @@ use prometheus_client::metrics::counter::Counter;
 use sea_orm::{DbErr, RuntimeErr};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
-use url::Url;
 
-use super::failure::{is_login_refused, outage};
-use crate::settings::DatabaseSettings;
+use super::failure::{is_login_refused, message, outage};
+use crate::settings::{DatabaseSettings, display_host};
 
 /// What a server is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +102,13 @@ pub struct Server {
     pub identity: Identity,
 }
 
+impl Timeline {
+    /// Whether it is a later one of the same cluster.
+    pub fn follows(self, other: Self) -> bool {
+        self.system == other.system && self.number > other.number
+    }
+}
+
 impl Server {
     /// Whether it is the same server in the same role, at the same address.
     pub fn is(&self, other: &Self) -> bool {
@@ -116,6 +123,8 @@ enum Refusal {
     Error(DbErr),
     /// A newer timeline has been seen.
     Stale,
+    /// Other servers are of another database cluster, and it is not the one in use.
+    OtherCluster,
 }
 
 impl fmt::Display for Refusal {
@@ -123,10 +132,13 @@ impl fmt::Display for Refusal {
         match self {
             Self::Error(error) => error.fmt(f),
             Self::Stale => f.write_str(STALE),
+            Self::OtherCluster => f.write_str(OTHER_CLUSTER),
         }
     }
 }
 
+/// The reason against servers of different clusters.
+const OTHER_CLUSTER: &str = "the servers are of different database clusters";
 /// The reason against a server that another one has replaced.
 const STALE: &str = "it is a former primary: a newer timeline has been seen";
 
@@ -139,11 +151,11 @@ impl NoServer {
     pub fn reason(&self) -> &'static str {
         let reasons = self.0.iter().map(|(_, refusal)| match refusal {
             Refusal::Stale => STALE,
+            Refusal::OtherCluster => OTHER_CLUSTER,
             Refusal::Error(error) => outage(error),
         });
-        reasons
-            .reduce(|one, other| if other == STALE { other } else { one })
-            .unwrap_or_default()
+        let rank = |reason: &&str| [OTHER_CLUSTER, STALE].contains(reason);
+        reasons.max_by_key(rank).unwrap_or_default()
     }
 }
 
@@ -152,9 +164,11 @@ impl fmt::Display for NoServer {
         match &self.0[..] {
             [(_, refusal)] => refusal.fmt(f),
             refusals => {
-                let texts = refusals
-                    .iter()
-                    .map(|(host, refusal)| format!("{host}: {refusal}"));
+                let texts = refusals.iter().map(|(host, refusal)| match refusal {
+                    // Without the kind of the error, which is the same for all.
+                    Refusal::Error(error) => format!("{host}: {}", message(error)),
+                    Refusal::Stale | Refusal::OtherCluster => format!("{host}: {refusal}"),
+                });
                 f.write_str(&texts.collect::<Vec<_>>().join("; "))
             }
         }
@@ -173,23 +187,30 @@ impl From<NoServer> for DbErr {
     }
 }
 
+/// The servers that respond.
+#[derive(Debug)]
+pub struct Found {
+    /// The one to use.
+    pub server: Server,
+    /// The hosts of others that take changes, too: former primaries, and those of another cluster.
+    pub other_primaries: Vec<String>,
+}
+
 /// The server to use, when each has been asked for `timeout` at most: the primary of the newest timeline, or a standby if that is
-/// wanted; without one, a server of the other role. A primary older than `newest` is none.
+/// wanted; without one, a server of the other role. A primary older than `newest` is none; that of the newest timeline is recorded there.
+/// Among several servers, those of another cluster than the one in use are none; before one is in use, none is if they differ.
 ///
 /// # Errors
 /// When no server can be used.
 pub async fn find(
     settings: &DatabaseSettings,
     role: Role,
-    newest: Option<Timeline>,
+    newest: &Newest,
     timeout: Duration,
-) -> Result<Server, NoServer> {
+) -> Result<Found, NoServer> {
     let candidates = settings.candidates();
     let asked = candidates.iter().map(|urls| async move {
-        let host = Url::parse(urls[0].expose_secret()).ok();
-        let host = host
-            .and_then(|url| url.host_str().map(str::to_owned))
-            .unwrap_or_default();
+        let host = display_host(&urls[0]);
         let server = tokio::time::timeout(timeout, ask(urls)).await;
         let late = |_| {
             Err(DbErr::Conn(RuntimeErr::Internal(
@@ -199,30 +220,55 @@ pub async fn find(
         (host, server.unwrap_or_else(late))
     });
     let (mut servers, mut refusals) = (Vec::new(), Vec::new());
-    for (host, answer) in join_all(asked).await {
+    let answers = join_all(asked).await;
+    let system = |server: &Server| server.identity.timeline.map(|timeline| timeline.system);
+    let mut systems: Vec<_> = answers
+        .iter()
+        .filter_map(|(_, answer)| system(answer.as_ref().ok()?))
+        .collect();
+    systems.extend(
+        newest
+            .get()
+            .filter(|_| answers.len() > 1)
+            .map(|known| known.system),
+    );
+    let are_different = systems.windows(2).any(|two| two[0] != two[1]);
+    let known = newest.get().map(|known| known.system);
+    for (host, answer) in answers {
         match answer {
             Err(error) => refusals.push((host, Refusal::Error(error))),
             Ok(server)
-                if server
-                    .identity
-                    .timeline
-                    .is_some_and(|own| newest.is_some_and(|newest| own < newest)) =>
+                if are_different && system(&server).is_some_and(|own| known != Some(own)) =>
             {
+                refusals.push((host, Refusal::OtherCluster));
+            }
+            Ok(server) if newest.check(&server.identity).is_err() => {
                 refusals.push((host, Refusal::Stale));
             }
-            Ok(server) => servers.push(server),
+            Ok(server) => servers.push((host, server)),
         }
     }
-    let rank = |server: &Server| {
+    let rank = |(_, server): &(String, Server)| {
         let is_wanted = server.identity.is_standby == (role == Role::Standby);
         (is_wanted, server.identity.timeline)
     };
     // Of equal ones the first.
-    servers.reverse();
-    servers
+    servers.sort_by_key(|server| Reverse(rank(server)));
+    let mut servers = servers.into_iter();
+    let Some((_, server)) = servers.next() else {
+        return Err(NoServer(refusals));
+    };
+    let primaries = servers.filter(|(_, server)| !server.identity.is_standby);
+    let refused = refusals
         .into_iter()
-        .max_by_key(rank)
-        .ok_or(NoServer(refusals))
+        .filter(|(_, refusal)| !matches!(refusal, Refusal::Error(_)));
+    let other_primaries = primaries
+        .map(|(host, _)| host)
+        .chain(refused.map(|(host, _)| host));
+    Ok(Found {
+        other_primaries: other_primaries.collect(),
+        server,
+    })
 }
 
 /// Connects to a server at one of its addresses, which differ in the password, and queries its identity.
@@ -232,6 +278,7 @@ async fn ask(urls: &[SecretString]) -> Result<Server, DbErr> {
     loop {
         let url = urls.next().expect("there is one address at least");
         let options: PgConnectOptions = url.expose_secret().parse().map_err(failed)?;
+        let options = without_brackets(options);
         let mut connection = match options.connect().await.map_err(failed) {
             Err(error) if is_login_refused(&error) && urls.peek().is_some() => continue,
             connection => connection?,
@@ -243,6 +290,21 @@ async fn ask(urls: &[SecretString]) -> Result<Server, DbErr> {
         drop(connection.close().await);
         let url = url.clone();
         return Ok(Server { url, identity });
+    }
+}
+
+/// sqlx takes the brackets around an IPv6 address for a part of it.
+pub fn without_brackets(options: PgConnectOptions) -> PgConnectOptions {
+    let host = options.get_host();
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => {
+            let address = address.to_owned();
+            options.host(&address)
+        }
+        None => options,
     }
 }
 
@@ -263,7 +325,7 @@ impl Newest {
     }
 
     /// The timeline, if one has been seen.
-    pub fn get(&self) -> Option<Timeline> {
+    fn get(&self) -> Option<Timeline> {
         *self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

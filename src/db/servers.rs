@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::server::{Identity, Newest, NoServer, Role, Server, find};
+use super::server::{Found, Identity, Newest, NoServer, Role, Server, Timeline, find};
 use crate::settings::DatabaseSettings;
 
 /// The time from one comparison of the servers to the next.
@@ -38,7 +38,7 @@ pub struct ServerLabels {
 /// The metrics of the servers.
 #[derive(Debug, Clone, Default)]
 pub struct ServerCounters {
-    /// 1 for the server in use.
+    /// 1 for the server that changes go to.
     pub in_use: Family<ServerLabels, Gauge>,
     /// How often another server has been chosen.
     pub changes: Counter,
@@ -63,8 +63,17 @@ struct Shared {
     compared: tokio::sync::Mutex<Option<Instant>>,
     /// The last error that was logged, and since when there is no server.
     failed: Mutex<Option<(String, Instant)>>,
+    /// The other primaries that were logged.
+    other_primaries: Mutex<Vec<String>>,
     wanted: Arc<Notify>,
     counters: ServerCounters,
+}
+
+/// Whether a timeline is a later one of the same cluster.
+fn follows(timeline: Option<Timeline>, before: Option<Timeline>) -> bool {
+    timeline
+        .zip(before)
+        .is_some_and(|(timeline, before)| timeline.follows(before))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,6 +91,7 @@ impl Servers {
             current: watch::Sender::new(None),
             compared: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
+            other_primaries: Mutex::default(),
             wanted: Arc::default(),
             counters,
         });
@@ -128,6 +138,14 @@ impl Servers {
         self.shared.wanted.clone()
     }
 
+    /// Whether the server in use is a standby: none takes changes.
+    pub fn is_standby(&self) -> bool {
+        let current = self.shared.current.borrow();
+        current
+            .as_ref()
+            .is_some_and(|server| server.identity.is_standby)
+    }
+
     /// The newest timeline that has been seen.
     pub fn newest(&self) -> Newest {
         self.shared.newest.clone()
@@ -167,14 +185,21 @@ impl Shared {
             return Ok(());
         }
         let began = Instant::now();
-        let found = find(&self.settings, self.role, self.newest.get(), TIMEOUT).await;
+        let found = find(&self.settings, self.role, &self.newest, TIMEOUT).await;
         *compared = Some(began);
         match found {
-            Ok(server) => {
+            Ok(Found {
+                server,
+                other_primaries,
+            }) => {
+                if self.role == Role::Primary {
+                    self.note_primaries(&server.identity, other_primaries);
+                }
                 self.use_server(server);
                 Ok(())
             }
             Err(no_server) => {
+                self.counters.in_use.clear();
                 self.note_failure(&no_server);
                 Err(no_server)
             }
@@ -189,35 +214,62 @@ impl Shared {
                 self.settings.display()
             );
         }
-        // It has been found to be new enough.
-        let _ = self.newest.check(&server.identity);
+        self.measure(&server.identity);
         let before = self.current.borrow().clone();
         if before.as_ref().is_some_and(|before| before.is(&server)) {
             return;
         }
-        self.log(&server);
+        self.log(
+            &server.identity,
+            before.as_ref().map(|before| &before.identity),
+        );
         if before.is_some() {
             self.counters.changes.inc();
         }
         self.current.send_replace(Some(server));
     }
 
-    fn log(&self, server: &Server) {
+    /// The metric names the server that changes go to, if there is one.
+    fn measure(&self, server: &Identity) {
+        let labels = ServerLabels {
+            server: server.name.clone(),
+            timeline: server.timeline.map_or(0, |timeline| timeline.number),
+        };
+        let in_use = &self.counters.in_use;
+        if server.is_standby || in_use.get(&labels).is_none() {
+            in_use.clear();
+        }
+        if !server.is_standby {
+            in_use.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Counts the other primaries, and logs them when they are others than before.
+    fn note_primaries(&self, server: &Identity, others: Vec<String>) {
+        let mut known = lock(&self.other_primaries);
+        if !others.is_empty() && *known != others {
+            let (name, others) = (&server.name, others.join(", "));
+            tracing::warn!("there are other primaries than {name}, which are not used: {others}");
+        }
+        *known = others;
+    }
+
+    fn log(&self, server: &Identity, before: Option<&Identity>) {
         let Identity {
             is_standby,
             timeline,
             name,
-        } = &server.identity;
+        } = server;
         let number = timeline.map_or(0, |timeline| timeline.number);
-        self.counters.in_use.clear();
-        let labels = ServerLabels {
-            server: name.clone(),
-            timeline: number,
-        };
-        self.counters.in_use.get_or_create(&labels).set(1);
         match (self.role, is_standby) {
             (Role::Primary, false) => {
-                tracing::info!("changes go to the server {name}, timeline {number}")
+                tracing::info!("changes go to the server {name}, timeline {number}");
+                if let Some(before) = before.filter(|before| follows(*timeline, before.timeline)) {
+                    let before = &before.name;
+                    tracing::warn!(
+                        "what {before} has taken since timeline {number} began is not on {name}"
+                    );
+                }
             }
             (Role::Primary, true) => {
                 tracing::warn!("no server takes changes: {name} is a standby, and is read from")

@@ -89,6 +89,12 @@ impl Environment {
         Ok(Some(value).filter(|value| !value.is_empty()))
     }
 
+    /// Whether a variable is set and not empty.
+    pub fn is_set(&self, name: &str) -> bool {
+        let value = self.variables.get(std::ffi::OsStr::new(name));
+        value.is_some_and(|value| !value.is_empty())
+    }
+
     /// A variable as a value of some type, if it is set; `expected` describes a valid value in the error.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub use self::{
     live::Live,
     log::{LogSettings, TraceSettings},
     other_sites::OtherSites,
+    postgres_url::display_host,
     security::{Network, SecuritySettings, loopback, trusted_proxies},
     server::{Bind, MAX_HEAD, Mode, ServerOptions, ServerSettings, TlsFiles},
 };

@@ -114,6 +114,11 @@ pub(super) fn display_postgres(urls: &[SecretString]) -> String {
     format!("postgres://{user}{}{path}", hosts.join(","))
 }
 
+/// The host of a valid address, and its port, if it has one.
+pub fn display_host(url: &SecretString) -> String {
+    Url::parse(url.expose_secret()).map_or_else(|_| String::new(), |url| host_and_port(&url))
+}
+
 fn host_and_port(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}"));
     let host = url.host_str().unwrap_or_default();

@@ -45,8 +45,17 @@ enum Reason {
     Migrations,
     /// The database cannot store changes.
     Storage,
+    /// No server of the database is a primary.
+    Standby,
     /// The database does not answer; with the cause, if it is known.
     Outage(Option<&'static str>),
+}
+
+impl Reason {
+    /// Whether it may pass by itself.
+    fn is_outage(self) -> bool {
+        matches!(self, Self::Outage(_) | Self::Storage | Self::Standby)
+    }
 }
 
 impl fmt::Display for Reason {
@@ -57,6 +66,9 @@ impl fmt::Display for Reason {
             Self::Storage => f.write_str(
                 "the database cannot store anything: its disk is full, or it is read-only",
             ),
+            Self::Standby => {
+                f.write_str("no server of the database takes changes: there is only a standby")
+            }
             Self::Outage(None) => f.write_str("the database does not answer"),
             Self::Outage(Some(cause)) => write!(f, "the database does not answer: {cause}"),
         }
@@ -87,7 +99,7 @@ impl Readiness {
             };
             let now = Instant::now();
             checks.last = Some((now, result));
-            if !matches!(result, Err(Reason::Outage(_) | Reason::Storage)) {
+            if !matches!(result, Err(reason) if reason.is_outage()) {
                 checks.answered = Some(now);
             }
         }
@@ -109,6 +121,9 @@ async fn check_database(core: &Core) -> Result<Result<(), Reason>, DbErr> {
         return Ok(Err(Reason::Migrations));
     }
     let health = core.db.write().health();
+    if core.db.write().is_standby() {
+        return Ok(Err(Reason::Standby));
+    }
     if health.is_storage_failed() {
         if migrations::check_writable(core.db.probe()).await.is_err() {
             return Ok(Err(Reason::Storage));
@@ -119,7 +134,7 @@ async fn check_database(core: &Core) -> Result<Result<(), Reason>, DbErr> {
 }
 
 /// Readiness: the database is reachable, has all migrations and stores changes, and the server is not shutting down. An outage of
-/// PostgreSQL is tolerated for a while: all servers would cease to be ready at once, and visitors would get no page at all.
+/// PostgreSQL is tolerated for a while, and a standby that is read without a primary as long as that lasts: all servers would cease to be ready at once, and visitors would get no page at all.
 #[handler]
 async fn readyz(Data(core): Data<&Arc<Core>>, Data(readiness): Data<&Arc<Readiness>>) -> Response {
     if core.draining.is_cancelled() {
@@ -129,9 +144,10 @@ async fn readyz(Data(core): Data<&Arc<Core>>, Data(readiness): Data<&Arc<Readine
     match last {
         Some((_, Err(reason))) => {
             let tolerance = core.settings.database.outage_tolerance;
-            let is_tolerated = matches!(reason, Reason::Outage(_) | Reason::Storage)
+            let is_tolerated = reason.is_outage()
                 && core.settings.database.backend == DbBackend::Postgres
-                && answered.is_some_and(|answered| answered.elapsed() < tolerance);
+                && (matches!(reason, Reason::Standby)
+                    || answered.is_some_and(|answered| answered.elapsed() < tolerance));
             if is_tolerated {
                 format!("ok for now: {reason}\n").into_response()
             } else {

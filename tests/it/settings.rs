@@ -325,6 +325,29 @@ async fn a_kubernetes_service_gives_the_database_address() {
     assert!(said.stderr.starts_with(expected), "{}", said.stderr);
 }
 
+#[tokio::test]
+async fn several_hosts_and_ipv6_addresses_are_read() {
+    let site = Site::new(Backend::Sqlite).await;
+    let url = "postgres://polls:hidden@[::1]:1,127.0.0.1:1/polls?sslmode=disable";
+    let said = site.with("DATABASE_URL", url).run(["showmigrations"]);
+    let expected = "CommandError: the database at postgres://polls@[::1]:1,127.0.0.1:1/polls cannot be reached: ";
+    assert!(said.stderr.starts_with(expected), "{}", said.stderr);
+    assert!(said.stderr.contains("; 127.0.0.1:1: "), "{}", said.stderr);
+    assert!(!said.stderr.contains("lookup address"), "{}", said.stderr);
+    for (url, fault) in [
+        (
+            "postgres://polls@one,two:port/polls",
+            "cannot be read: invalid port number",
+        ),
+        ("postgres://polls@one,/polls", "cannot be read: empty host"),
+    ] {
+        let site = Site::new(Backend::Sqlite).await.with("DATABASE_URL", url);
+        let said = site.run(["check"]);
+        let expected = format!("CommandError: DATABASE_URL {fault}");
+        assert!(said.stderr.starts_with(&expected), "{}", said.stderr);
+    }
+}
+
 #[test]
 fn settings_do_not_print_secrets() {
     let settings =

@@ -13,24 +13,28 @@ secrets=/run/secrets/polls
 data=$PGDATA
 self=$(hostname)
 postgres=
-trap stop TERM INT
+trap 'stop 0' TERM INT
+# A failure of this script must not end PostgreSQL by force.
+trap 'stop $?' EXIT
 
 say() { echo "start.sh: $*" >&2; }
 state() { echo "$1" >/tmp/state; }
 slot() { echo "${1%%.*}" | tr - _; }
 
-stop() {
-  trap - TERM INT
+stop() { # EXIT STATUS
+  trap - TERM INT EXIT
   if [ -n "$postgres" ]; then
     # Fast shutdown: it closes connections, sends standbys all of the log, and writes a checkpoint.
     kill -INT "$postgres" 2>/dev/null || true
     wait "$postgres" || true
   fi
-  exit 0
+  exit "$1"
 }
 
 # The signal to stop is not delayed.
 pause() { sleep "$1" & wait $!; }
+# Nor by a server that does not answer.
+psql() { timeout 10 psql --no-psqlrc -Atq "$@"; }
 
 # Written again, for a changed password.
 write_pgpass() {
@@ -40,12 +44,15 @@ write_pgpass() {
 
 # The system identifier, the timeline, the position in the log of a server, and whether it is a standby (on or off); nothing without an answer.
 identify() {
-  psql --no-psqlrc -Atq -F ' ' -d "$1 replication=true" -c IDENTIFY_SYSTEM -c 'SHOW in_hot_standby' 2>/dev/null | tr '\n' ' '
+  psql -F ' ' -d "$1 replication=true" -c IDENTIFY_SYSTEM -c 'SHOW in_hot_standby' 2>/dev/null | tr '\n' ' '
 }
 peer="host=${PEER:-} user=replicator application_name=$(slot "$self") passfile=/tmp/pgpass connect_timeout=2"
 ask_peer() { [ -n "${PEER:-}" ] && identify "$peer"; }
 ask_self() { identify "host=/tmp user=postgres"; }
-sql() { psql --no-psqlrc -Atq -h /tmp -U postgres -d "${2:-postgres}" -c "$1"; }
+sql() { psql -h /tmp -U postgres -d "${2:-postgres}" -c "$1"; }
+
+# What Barman has written for a recovery to a point in time would end the recovery of a standby, too.
+forget_recovery() { sed -i '/^\(recovery_target\|recovery_end_command\|restore_command\)/d' "$1/postgresql.auto.conf"; }
 
 # Until it is complete, the folder has another name, so that a pod that dies meanwhile leaves no incomplete one behind.
 initialize() {
@@ -54,7 +61,7 @@ initialize() {
   initdb -D "$data.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 --data-checksums --auth-local=peer --auth-host=scram-sha-256
   cp /etc/polls-postgres/pg_hba.conf /tmp/pg_hba.conf
   pg_ctl -D "$data.new" -w -o "-c config_file=/etc/polls-postgres/postgresql.conf -c listen_addresses= -c unix_socket_directories=$data.new" start
-  psql --no-psqlrc -v ON_ERROR_STOP=1 -h "$data.new" -U postgres -f /etc/polls-postgres/roles.sql
+  psql -v ON_ERROR_STOP=1 -h "$data.new" -U postgres -f /etc/polls-postgres/roles.sql
   pg_ctl -D "$data.new" -w stop
   mv "$data.new" "$data"
 }
@@ -64,8 +71,10 @@ copy_peer() {
   say "copying $PEER"
   rm -rf "$data.new"
   # An interrupted attempt has left its slot behind.
-  psql --no-psqlrc -q -d "$peer replication=true" -c "DROP_REPLICATION_SLOT $(slot "$self")" 2>/dev/null || true
-  pg_basebackup -D "$data.new" -d "$peer" -X stream -c fast -C -S "$(slot "$self")"
+  psql -d "$peer replication=true" -c "DROP_REPLICATION_SLOT $(slot "$self")" 2>/dev/null || true
+  pg_basebackup -D "$data.new" -d "$peer" -X stream -c fast -C -S "$(slot "$self")" &
+  wait $!
+  forget_recovery "$data.new"
   touch "$data.new/standby.signal"
   if [ -e "$data" ]; then mv "$data" "$data.old"; fi
   mv "$data.new" "$data"
@@ -75,7 +84,7 @@ copy_peer() {
 # Becomes a standby of PEER, with its own data as far as they are the same.
 rejoin() { # ITS TIMELINE
   # pg_rewind compares the control files, which have the timeline of the last checkpoint.
-  until [ "$(psql --no-psqlrc -Atq -d "$peer dbname=polls" -c 'SELECT timeline_id FROM pg_control_checkpoint()' 2>/dev/null)" = "$1" ]; do
+  until [ "$(psql -d "$peer dbname=polls" -c 'SELECT timeline_id FROM pg_control_checkpoint()' 2>/dev/null)" = "$1" ]; do
     say "waiting for the first checkpoint of $PEER on timeline $1"
     pause 5
   done
@@ -83,6 +92,7 @@ rejoin() { # ITS TIMELINE
   touch "$data.rejoin"
   say "rejoining as a standby of $PEER"
   if pg_rewind -D "$data" --source-server="$peer dbname=polls"; then
+    forget_recovery "$data"
     touch "$data/standby.signal"
     rm "$data.rejoin"
   else
@@ -100,7 +110,7 @@ prepare() {
   attempts=0
   until [ -n "$(ask_peer)" ]; do
     attempts=$((attempts + 1))
-    if [ -n "${INITIALIZE:-}" ] && [ ! -e "$data" ] && { [ -z "${PEER:-}" ] || [ "$attempts" -ge 3 ]; }; then
+    if [ -n "${INITIALIZE:-}" ] && [ ! -e "$data" ] && { [ -z "${PEER:-}" ] || [ "$attempts" -ge 10 ]; }; then
       initialize
       touch /tmp/initialized
       return
@@ -132,31 +142,34 @@ close() {
 start() {
   if [ -z "${PEER:-}" ] || [ -e "$data/standby.signal" ] || [ -e /tmp/initialized ]; then open; else close; fi
   rm -f /tmp/initialized
+  [ -e "$data/recovery.signal" ] || forget_recovery "$data"
   set -- -D "$data" -c config_file=/etc/polls-postgres/postgresql.conf -c "cluster_name=$self"
   if [ -n "${PEER:-}" ]; then set -- "$@" -c "primary_conninfo=$peer" -c "primary_slot_name=$(slot "$self")"; fi
   postgres "$@" &
   postgres=$!
 }
 
-# As a primary: gives a role the password of the Secret, when pods have had time to receive it, too. Until then they try both.
+# As a primary: gives a role the password of the Secret after a time, in which pods receive it, too.
 polls= polls_since=0 replicator= replicator_since=0
-change_password() { # ROLE KEY
+change_password() { # ROLE KEY SECONDS
   wanted=$(cat "$secrets/$2")
   eval "known=\$$1 since=\$${1}_since"
   [ "$wanted" != "$known" ] || return 0
   now=$(date +%s)
   if [ "$since" = 0 ]; then
-    if PGPASSWORD=$wanted psql --no-psqlrc -Atq -d "host=127.0.0.1 user=$1 dbname=polls" -c '' 2>/dev/null; then
+    if PGPASSWORD=$wanted psql -d "host=127.0.0.1 user=$1 dbname=polls" -c '' 2>/dev/null; then
       eval "$1=\$wanted"
       return
     fi
-    say "the password of $1 has changed: PostgreSQL changes it in ${PASSWORD_DELAY:-120} s"
+    say "the password of $1 has changed: PostgreSQL changes it in $3 s"
     eval "${1}_since=$now"
-  elif [ $((now - since)) -ge "${PASSWORD_DELAY:-120}" ]; then
-    printf '\\set password `cat %s`\nALTER ROLE %s PASSWORD :'"'password'"';\n' "$secrets/$2" "$1" |
-      psql --no-psqlrc -q -v ON_ERROR_STOP=1 -h /tmp -U postgres -d postgres
-    eval "$1=\$wanted ${1}_since=0"
-    say "the password of $1 is changed"
+  elif [ $((now - since)) -ge "$3" ]; then
+    # A synchronous standby may be away.
+    if printf '\\set password `cat %s`\nSET synchronous_commit = local; ALTER ROLE %s PASSWORD :'"'password'"';\n' "$secrets/$2" "$1" |
+      psql -v ON_ERROR_STOP=1 -h /tmp -U postgres -d postgres; then
+      eval "$1=\$wanted ${1}_since=0"
+      say "the password of $1 is changed"
+    fi
   fi
 }
 
@@ -172,9 +185,9 @@ compare() {
   set -- $(ask_peer)
   if [ $# -lt 4 ]; then
     if [ "$(cat /tmp/state)" = closed ]; then
-      streams="SELECT 1 FROM pg_stat_replication WHERE application_name = '$(slot "$PEER")'"
+      streams="SELECT 1 FROM pg_stat_replication WHERE application_name = '$(slot "$PEER")' AND state IN ('streaming', 'catchup', 'backup') LIMIT 1"
       if [ -n "$(sql "$streams")" ]; then open; else
-        complain "$PEER does not answer, and could be a newer primary: applications wait until it does. If it is gone for good: kubectl set env statefulset/${self%-*} PEER="
+        complain "$PEER does not answer, and could be a newer primary: applications wait until it does. If it is gone for good: kubectl set env statefulset/${self%-*} PEER= and kubectl delete pod $self"
       fi
     fi
   elif [ "$1" != "$system" ]; then
@@ -211,13 +224,14 @@ while kill -0 "$postgres" 2>/dev/null; do
     sql "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical' AND NOT active" >/dev/null || true
     continue
   fi
+  # A recovery to a point in time has ended.
+  if grep -q '^recovery_target' "$data/postgresql.auto.conf"; then forget_recovery "$data"; fi
   # For pg_rewind of a server that rejoins.
-  [ -z "$was_standby" ] || sql CHECKPOINT
+  [ -z "$was_standby" ] || timeout 600 psql -h /tmp -U postgres -qc CHECKPOINT || true
   was_standby=
-  if [ "$(cat /tmp/state)" = open ]; then
-    change_password polls DATABASE_PASSWORD
-    change_password replicator REPLICATION_PASSWORD
-  fi
+  # The other server has only one, and may wait for it.
+  change_password replicator REPLICATION_PASSWORD 0
+  if [ "$(cat /tmp/state)" = open ]; then change_password polls DATABASE_PASSWORD "${PASSWORD_DELAY:-120}"; fi
   if [ -n "${PEER:-}" ]; then
     sql "SELECT pg_create_physical_replication_slot('$(slot "$PEER")', true) WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '$(slot "$PEER")')" >/dev/null || true
     compare "$1" "$2"

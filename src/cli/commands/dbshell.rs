@@ -46,7 +46,8 @@ impl Args {
                     .into_owned();
                 command.env("PGPASSWORD", password);
             }
-            if candidates.len() > 1 {
+            // The primary, unless another one is wanted.
+            if candidates.len() > 1 && !context.environment.is_set("PGTARGETSESSIONATTRS") {
                 command.env("PGTARGETSESSIONATTRS", "read-write");
             }
             let query = url.query().map(|query| format!("?{query}"));

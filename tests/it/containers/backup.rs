@@ -68,7 +68,7 @@ fn a_moment_between_two_votes_is_restored() {
     };
     let (code, log) = restore("2001-01-01");
     assert!(
-        code == "1" && log.contains("No backup had been completed by"),
+        code == "1" && log.contains("No backup had been completed by then"),
         "{log}"
     );
     let (code, log) = restore(&moment);
@@ -78,7 +78,29 @@ fn a_moment_between_two_votes_is_restored() {
     wait_until(TIMEOUT, || primary.sql("SELECT pg_is_in_recovery()") == "f");
     assert_eq!(primary.sql("SELECT votes FROM polls_app_choice"), "1");
     vote();
-    // Backups go on on the new timeline.
+    // A base backup of the new timeline is taken at once, and the log is received again.
     barman.act("start");
+    let list = [
+        "barman",
+        "--config",
+        "/tmp/barman.conf",
+        "list-backups",
+        "--minimal",
+        "polls",
+    ];
+    wait_until(TIMEOUT, || barman.exec(&list).lines().count() == 2);
     wait_until(TIMEOUT, || barman.exec_with(&check, "").status.success());
+    vote();
+    wait_until(TIMEOUT, || primary.sql(received) == "t");
+    primary.act("kill");
+    barman.act("stop");
+    let (code, log) = restore("latest");
+    assert_eq!(code, "0", "{log}");
+    primary.act("start");
+    wait_for_postgres(primary);
+    assert_eq!(primary.sql("SELECT votes FROM polls_app_choice"), "3");
+    // Nothing of a recovery to a point in time is left: a standby would end its own.
+    let file = "/var/lib/postgresql/data/pgdata/postgresql.auto.conf";
+    let left = || primary.exec_with(&["grep", "-c", "recovery_target", file], "");
+    wait_until(TIMEOUT, || left().stdout == b"0\n");
 }

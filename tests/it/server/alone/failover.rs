@@ -43,6 +43,11 @@ async fn votes_go_to_the_promoted_standby_and_never_back() {
     primary.stop("-INT");
     // Without a primary, the standby is read from.
     wait_until(Duration::from_secs(10), || is_served(&server));
+    wait_until(Duration::from_secs(10), || {
+        server
+            .get("/readyz")
+            .contains("no server of the database takes changes")
+    });
     standby.promote();
     let so_far = voters.acknowledged();
     voters.wait_for(so_far + 100, Duration::from_secs(20));
@@ -52,6 +57,9 @@ async fn votes_go_to_the_promoted_standby_and_never_back() {
     let before = votes(&primary).await;
     let so_far = voters.acknowledged();
     voters.wait_for(so_far + 100, Duration::from_secs(20));
+    // Until this comparison of the servers it may have been overlooked.
+    let refused = "polls_database_servers_refused_total";
+    wait_until(Duration::from_secs(10), || metric(&metrics, refused) >= 1.0);
     // A server that has seen neither chooses the newer one, too.
     let other = site.serve();
     for _ in 0..10 {
@@ -70,6 +78,7 @@ async fn votes_go_to_the_promoted_standby_and_never_back() {
     let (log, _) = server.stop();
     assert!(log.contains(&changes_go_to(&primary, 1)), "{log}");
     assert!(log.contains(&changes_go_to(&standby, 2)), "{log}");
+    assert!(log.contains("there are other primaries than "), "{log}");
     let (log, _) = other.stop();
     assert!(
         log.contains(&changes_go_to(&standby, 2)) && !log.contains(&changes_go_to(&primary, 1)),
@@ -107,6 +116,41 @@ async fn a_former_primary_behind_the_same_address_is_refused() {
     wait_until(Duration::from_secs(5), || is_served(&server));
     assert_eq!(status(&vote_once(&server.address)), 302);
     assert_eq!(votes(&standby).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_is_never_used() {
+    let mut own = Cluster::new(&[]);
+    let site = site_on(&own.url()).await;
+    // It was created later, as after a lost volume.
+    let mut other = Cluster::new(&[]);
+    other.stop("-INT");
+    let url = both(&own, &other);
+    let server = site.with("DATABASE_URL", &url).serve();
+    assert_eq!(status(&vote_once(&server.address)), 302);
+    other.start();
+    own.stop("-INT");
+    let reason = "the servers are of different database clusters";
+    wait_until(Duration::from_secs(10), || {
+        let ready = server.get("/readyz");
+        status(&ready) == 503 && ready.contains(reason)
+    });
+    assert_eq!(status(&vote_once(&server.address)), 503);
+    own.start();
+    wait_until(Duration::from_secs(10), || is_served(&server));
+    assert_eq!(status(&vote_once(&server.address)), 302);
+    // The next comparison of the servers.
+    std::thread::sleep(Duration::from_secs(1));
+    let (log, _) = server.stop();
+    assert!(log.contains("there are other primaries than "), "{log}");
+    // One that has seen neither cannot know.
+    let site = site_on(&own.url()).await.with("DATABASE_URL", &url);
+    let said = site.run(["showmigrations"]);
+    assert!(
+        said.code == 1 && said.stderr.contains(reason),
+        "{}",
+        said.stderr
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

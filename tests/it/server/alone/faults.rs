@@ -107,7 +107,9 @@ async fn a_short_outage_leaves_the_server_ready() {
     assert!(start.elapsed() > Duration::from_secs(6));
     cluster.start();
     wait_until(Duration::from_secs(2), || is_served(&server));
-    assert!(server.get("/readyz").ends_with("\r\n\r\nok\n"));
+    wait_until(Duration::from_secs(2), || {
+        server.get("/readyz").ends_with("\r\n\r\nok\n")
+    });
     // The next comparison of the servers.
     std::thread::sleep(Duration::from_secs(1));
     let (log, _) = server.stop();

@@ -20,7 +20,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use sea_orm::DbErr;
 
 use crate::{
-    db::{is_missing_table, is_storage},
+    db::{is_missing_table, is_standby, is_storage},
     settings::{Environment, LogSettings, Settings},
 };
 use commands::{
@@ -205,6 +205,7 @@ fn hint(error: &anyhow::Error) -> &'static str {
     let mut causes = error.chain();
     match causes.find_map(|cause| cause.downcast_ref::<DbErr>()) {
         Some(error) if is_missing_table(error) => ": run `polls migrate` first",
+        Some(error) if is_standby(error) => ": the server is a standby, and none takes changes",
         Some(error) if is_storage(error) => {
             ": the disk is full, or the database's file is read-only or in a folder that does not exist"
         }

@@ -87,6 +87,12 @@ pub fn is_storage(error: &DbErr) -> bool {
     }
 }
 
+/// Whether a change was attempted at a server of PostgreSQL that takes none: a standby.
+pub fn is_standby(error: &DbErr) -> bool {
+    // read_only_sql_transaction
+    matches!(cause(error), Some(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "25006"))
+}
+
 /// Whether an error is transient: it comes from the state of the database, and a retry may succeed.
 pub fn is_transient(error: &DbErr) -> bool {
     if matches!(error, DbErr::Conn(_) | DbErr::ConnectionAcquire(_)) {

@@ -31,8 +31,8 @@ pub use self::{
     connection::Connection,
     database::Database,
     failure::{
-        is_locked, is_lost, is_missing_table, is_refusal, is_storage, is_transient, message,
-        reported,
+        is_locked, is_lost, is_missing_table, is_refusal, is_standby, is_storage, is_transient,
+        message, reported,
     },
     health::Health,
     lookups::{LOOKUPS, escape_like, text_lookup},

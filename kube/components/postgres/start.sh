@@ -91,7 +91,8 @@ rejoin() { # ITS TIMELINE
   # From here on the data may be incomplete.
   touch "$data.rejoin"
   say "rejoining as a standby of $PEER"
-  if pg_rewind -D "$data" --source-server="$peer dbname=polls"; then
+  pg_rewind -D "$data" --source-server="$peer dbname=polls" &
+  if wait $!; then
     forget_recovery "$data"
     touch "$data/standby.signal"
     rm "$data.rejoin"
@@ -191,8 +192,8 @@ compare() {
       fi
     fi
   elif [ "$1" != "$system" ]; then
+    # A server that is in use stays so: the other one may have lost its volume.
     complain "$PEER is of another database cluster ($1, this one is $system): one of the two volumes must be deleted"
-    [ "$(cat /tmp/state)" = closed ] || close
   elif [ "$2" -gt "$timeline" ] && [ "$4" = off ]; then
     say "$PEER is a newer primary: its timeline is $2, this server's $timeline, which ends at $(sql 'SELECT pg_current_wal_lsn()')"
     kill -INT "$postgres"
@@ -227,8 +228,11 @@ while kill -0 "$postgres" 2>/dev/null; do
   # A recovery to a point in time has ended.
   if grep -q '^recovery_target' "$data/postgresql.auto.conf"; then forget_recovery "$data"; fi
   # For pg_rewind of a server that rejoins.
-  [ -z "$was_standby" ] || timeout 600 psql -h /tmp -U postgres -qc CHECKPOINT || true
-  was_standby=
+  if [ -n "$was_standby" ]; then
+    timeout 600 psql -h /tmp -U postgres -qc CHECKPOINT &
+    wait $! || true
+    was_standby=
+  fi
   # The other server has only one, and may wait for it.
   change_password replicator REPLICATION_PASSWORD 0
   if [ "$(cat /tmp/state)" = open ]; then change_password polls DATABASE_PASSWORD "${PASSWORD_DELAY:-120}"; fi

@@ -48,6 +48,15 @@ async fn votes_go_to_the_promoted_standby_and_never_back() {
             .get("/readyz")
             .contains("no server of the database takes changes")
     });
+    let said = site.run(["clearsessions"]);
+    let expected = "the server is a standby, and none takes changes";
+    assert!(said.stderr.contains(expected), "{}", said.stderr);
+    let said = site.run(["migrate"]);
+    assert!(
+        said.stderr.contains("no server takes changes: "),
+        "{}",
+        said.stderr
+    );
     standby.promote();
     let so_far = voters.acknowledged();
     voters.wait_for(so_far + 100, Duration::from_secs(20));

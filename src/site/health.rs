@@ -52,7 +52,7 @@ enum Reason {
 }
 
 impl Reason {
-    /// Whether it may pass by itself.
+    /// Whether the database may recover from it without intervention.
     fn is_outage(self) -> bool {
         matches!(self, Self::Outage(_) | Self::Storage | Self::Standby)
     }
